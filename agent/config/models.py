@@ -1,0 +1,156 @@
+"""The configuration of one unit, as pydantic models: strict, frozen, unknown keys refused.
+
+Owns: names, types, units, defaults and limits of every setting. Leaves to others: files (`agent.config.load`).
+Relative paths in a file are relative to that file.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Final, Literal
+from urllib.parse import urlsplit
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+
+from agent.envelope.plaintext import MAX_NAME_CHARS
+from agent.envelope.reply import MAX_BATCH_BYTES, MAX_BATCH_ENVELOPES
+from agent.envelope.suites import ContentCipher
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=MAX_NAME_CHARS)]
+"""A camera, site, recipient or model name: lower-case letters, digits, dot, dash, underscore."""
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+
+MIN_SPOOL_BYTES: Final = 1 << 20
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+class SourceConfig(_Section):
+    """Where frames come from.
+
+    Attributes:
+        uri: A video file, a folder of pictures, `rtsp://..`, `/dev/video0`, or `gst:` and a GStreamer pipeline.
+        started_at: When a recording began; its file's modification time if left out.
+        frame_rate: Pictures per second of a folder, which has no rate of its own.
+        pace: `fast` plays a recording as fast as the machine can, `real` at its own rate.
+    """
+
+    uri: str = Field(min_length=1, max_length=4096)
+    started_at: Annotated[AwareDatetime, Field(strict=False)] | None = None
+    frame_rate: float = Field(default=1.0, gt=0.0, le=1000.0)
+    pace: Literal["fast", "real"] = "fast"
+
+
+class VisionConfig(_Section):
+    """How plates are found and read.
+
+    Attributes:
+        models: Folder of model files; the built-in manifest serves where it has none of its own.
+        detector, reader: Names in the manifest; the manifest's first that is there if left out.
+        detector_confidence: Boxes below are ignored; the manifest's value for the model if left out.
+        reader_confidence: Looks whose least sure character is below do not vote.
+        min_votes: Looks that must agree before a text is a passage.
+        jpeg_quality: Of the crop, 1 to 100.
+        crop: Whether the crop is sealed with the text.
+    """
+
+    models: Path | None = None
+    detector: Name | None = None
+    reader: Name | None = None
+    detector_confidence: Share | None = None
+    reader_confidence: Share = 0.3
+    min_votes: int = Field(default=2, ge=1, le=100)
+    jpeg_quality: int = Field(default=85, ge=1, le=100)
+    crop: bool = True
+
+
+class SealConfig(_Section):
+    """Whom reads are sealed to, and who seals them.
+
+    Attributes:
+        keyring: The owner's signed keyring.
+        owner_key: The owner's public signing key (PEM), which the keyring is checked against.
+        signing_key: This device's private signing key (PEM, mode 0600).
+        cipher: The AEAD for the read itself.
+    """
+
+    keyring: Path
+    owner_key: Path
+    signing_key: Path
+    cipher: Annotated[ContentCipher, Field(strict=False)] = ContentCipher.AES_256_GCM
+
+
+class SpoolConfig(_Section):
+    """Where sealed reads wait.
+
+    Attributes:
+        directory: The spool; made if it is missing and its parent is there.
+        max_bytes: Sealed reads may take this much; beyond it new ones are refused.
+    """
+
+    directory: Path
+    max_bytes: int = Field(default=1 << 30, ge=MIN_SPOOL_BYTES)
+
+
+class UploadConfig(_Section):
+    """Where sealed reads go.
+
+    Attributes:
+        url: `https://host:port` of the receiver.
+        ca: The private CA's certificate (PEM) that the receiver's certificate must come from.
+        certificate, key: This unit's TLS client certificate and private key (PEM).
+        receiver_key: The receiver's public receipt key (PEM).
+        batch_envelopes, batch_bytes: The most that one request carries.
+        connect_timeout_s, reply_timeout_s: How long to wait for the receiver.
+        retry_first_s, retry_most_s: Waits between attempts grow from the first to the second, with jitter.
+        poll_s: How often an empty spool is looked at.
+    """
+
+    url: str
+    ca: Path
+    certificate: Path
+    key: Path
+    receiver_key: Path
+    batch_envelopes: int = Field(default=MAX_BATCH_ENVELOPES, ge=1, le=MAX_BATCH_ENVELOPES)
+    batch_bytes: int = Field(default=MAX_BATCH_BYTES, ge=1 << 20, le=MAX_BATCH_BYTES)
+    connect_timeout_s: float = Field(default=10.0, gt=0.0, le=300.0)
+    reply_timeout_s: float = Field(default=60.0, gt=0.0, le=600.0)
+    retry_first_s: float = Field(default=0.5, gt=0.0, le=60.0)
+    retry_most_s: float = Field(default=60.0, gt=0.0, le=3600.0)
+    poll_s: float = Field(default=0.5, gt=0.0, le=60.0)
+
+    @field_validator("url")
+    @classmethod
+    def _https_only(cls, value: str) -> str:
+        parts = urlsplit(value)
+        if parts.scheme != "https" or not parts.hostname or parts.username or parts.query or parts.fragment:
+            raise ValueError("must be https://HOST[:PORT], without user, query or fragment")
+        return value.rstrip("/")
+
+
+class UnitConfig(_Section):
+    """One camera unit.
+
+    Attributes:
+        camera_id: Its name in every read.
+        site: The place it stands at, if named.
+        position: Latitude and longitude in degrees, if known.
+        state_dir: Where the daemons keep what is neither a read nor a secret: metrics, the chain's last link.
+    """
+
+    camera_id: Name
+    site: Name | None = None
+    position: tuple[Annotated[float, Field(ge=-90, le=90)], Annotated[float, Field(ge=-180, le=180)]] | None = Field(
+        default=None, strict=False
+    )
+    state_dir: Path
+    source: SourceConfig
+    vision: VisionConfig = VisionConfig()
+    seal: SealConfig
+    spool: SpoolConfig
+    upload: UploadConfig
+
+
+__all__ = ["SealConfig", "SourceConfig", "SpoolConfig", "UnitConfig", "UploadConfig", "VisionConfig"]

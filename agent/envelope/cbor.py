@@ -1,0 +1,147 @@
+"""Deterministic CBOR (RFC 8949, section 4.2.1), strict in both directions, with a size limit on every read.
+
+Owns: the one way plateseal turns values into bytes and back. Leaves to others: what the values mean.
+
+Invariant: `decode(encode(x)) == x`, and `decode` accepts only bytes that `encode` would have written. So two
+different byte strings never mean the same thing, and a digest of the bytes is a digest of the meaning.
+
+The map keys of our records are integers between -24 and 23 and texts shorter than 24 bytes. For these the
+length-first order that cbor2 calls canonical and the bytewise order of RFC 8949 are the same order.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterator
+from io import BytesIO
+from typing import Final
+
+import cbor2
+
+from agent.errors import FormatError
+
+CborMap = dict[object, object]
+
+MAX_SEQUENCE_ITEMS: Final = 64
+"""Items in one CBOR sequence (RFC 8742): the largest batch of the upload protocol."""
+
+
+def encode(value: object) -> bytes:
+    """Encode a value of maps, lists, text, bytes, integers and tags, deterministically."""
+    return cbor2.dumps(value, canonical=True)
+
+
+def decode(data: bytes, *, max_bytes: int, what: str) -> object:
+    """Decode exactly one deterministic CBOR value.
+
+    Args:
+        data: The whole input.
+        max_bytes: Longest input looked at.
+        what: The record's name, for the error message.
+
+    Raises:
+        FormatError: Too long, not CBOR, trailing bytes, or not the deterministic encoding of its value.
+    """
+    if len(data) > max_bytes:
+        raise FormatError(f"{what}: {len(data)} bytes, at most {max_bytes} are allowed")
+    value = _load(BytesIO(data), what)
+    if _encode_again(value, what) != data:
+        raise FormatError(f"{what}: not deterministic CBOR (RFC 8949, 4.2.1), or followed by other bytes")
+    return value
+
+
+def encode_sequence(items: list[bytes]) -> bytes:
+    """Encode byte strings as a CBOR sequence (RFC 8742)."""
+    return b"".join(encode(item) for item in items)
+
+
+def decode_sequence(data: bytes, *, max_bytes: int, what: str, max_items: int = MAX_SEQUENCE_ITEMS) -> Iterator[object]:
+    """Yield the values of a CBOR sequence (RFC 8742) in order.
+
+    Raises:
+        FormatError: Too long, too many values, or a value that `decode` would refuse.
+    """
+    if len(data) > max_bytes:
+        raise FormatError(f"{what}: {len(data)} bytes, at most {max_bytes} are allowed")
+    stream = BytesIO(data)
+    count = 0
+    while (start := stream.tell()) < len(data):
+        count += 1
+        if count > max_items:
+            raise FormatError(f"{what}: more than {max_items} items")
+        value = _load(stream, what)
+        if _encode_again(value, what) != data[start : stream.tell()]:
+            raise FormatError(f"{what}: item {count - 1} is not deterministic CBOR (RFC 8949, 4.2.1)")
+        yield value
+
+
+def sha256(data: bytes) -> bytes:
+    """Return the 32-byte SHA-256 digest."""
+    return hashlib.sha256(data).digest()
+
+
+def as_map(value: object, what: str) -> CborMap:
+    """Return `value` if it is a map, else raise `FormatError`."""
+    if type(value) is not dict:
+        raise FormatError(f"{what}: expected a map")
+    return value
+
+
+def as_list(value: object, length: int | None, what: str) -> list[object]:
+    """Return `value` if it is an array (of `length` items, unless None), else raise `FormatError`."""
+    if type(value) is not list or (length is not None and len(value) != length):
+        size = "" if length is None else f" of {length} items"
+        raise FormatError(f"{what}: expected an array{size}")
+    return value
+
+
+def as_bytes(value: object, length: int | None, what: str) -> bytes:
+    """Return `value` if it is a byte string (of `length` bytes, unless None), else raise `FormatError`."""
+    if type(value) is not bytes or (length is not None and len(value) != length):
+        size = "" if length is None else f" of {length} bytes"
+        raise FormatError(f"{what}: expected a byte string{size}")
+    return value
+
+
+def as_text(value: object, max_chars: int, what: str) -> str:
+    """Return `value` if it is text of at most `max_chars` characters, else raise `FormatError`."""
+    if type(value) is not str or len(value) > max_chars:
+        raise FormatError(f"{what}: expected a text of at most {max_chars} characters")
+    return value
+
+
+def as_uint(value: object, maximum: int, what: str) -> int:
+    """Return `value` if it is an integer from 0 to `maximum`, else raise `FormatError`."""
+    if type(value) is not int or not 0 <= value <= maximum:
+        raise FormatError(f"{what}: expected an integer from 0 to {maximum}")
+    return value
+
+
+def exact_keys(
+    value: CborMap, required: frozenset[object], what: str, *, optional: frozenset[object] = frozenset()
+) -> None:
+    """Refuse a map that lacks a required key or has an unknown one.
+
+    Raises:
+        FormatError: Names the first missing or unknown key.
+    """
+    for key in required:
+        if key not in value:
+            raise FormatError(f"{what}: {key!r} is missing")
+    for key in value:
+        if key not in required and key not in optional:
+            raise FormatError(f"{what}: unknown field {key!r}"[:200])
+
+
+def _load(stream: BytesIO, what: str) -> object:
+    try:
+        return cbor2.CBORDecoder(stream, str_errors="strict").decode()
+    except Exception as error:  # noqa: BLE001  cbor2's tree, and what a hostile tag makes other parsers raise
+        raise FormatError(f"{what}: not CBOR ({type(error).__name__})") from None
+
+
+def _encode_again(value: object, what: str) -> bytes:
+    try:
+        return encode(value)
+    except Exception as error:  # noqa: BLE001  cyclic and unhashable values that only a hostile input builds
+        raise FormatError(f"{what}: not a value of this format ({type(error).__name__})") from None

@@ -1,0 +1,174 @@
+"""Every error that plateseal raises on purpose, in one tree.
+
+```
+PlatesealError                     exit  retryable
+├── UsageError                        2     no
+├── ConfigError                       3     no
+├── SourceError                       4     no
+│   └── SourceLostError               4     yes
+├── ModelError                        5     no
+│   ├── ModelMissingError             5     no
+│   ├── ModelMismatchError            5     no
+│   └── InferenceError                5     no
+├── FormatError                       6     no
+├── VerificationError                 7     no
+│   ├── EnvelopeVerificationError     7     no
+│   ├── ReceiptVerificationError      7     no
+│   ├── KeyringVerificationError      7     no
+│   └── OpenError                     7     no
+├── KeyFileError                      8     no
+├── SpoolError                        9     no
+│   └── SpoolFullError                9     yes
+├── TransportError                   10     yes
+│   ├── RejectedError                10     no
+│   └── BatchTooLargeError           10     no
+├── ReceiverError                    11     no
+├── DaemonError                      12     no
+└── DemoError                        13     no
+```
+
+`exit_code` is the status of the process that dies of the error; 1 is left to Python itself, so a 1 means a
+defect in plateseal. `retryable` says whether the same call may succeed later with nothing changed by a person.
+Messages carry ids, sizes and paths, never plate text, keys or image bytes.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+
+class PlatesealError(Exception):
+    """Root of the tree. Never raised itself."""
+
+    exit_code: ClassVar[int] = 1
+    retryable: ClassVar[bool] = False
+
+
+class UsageError(PlatesealError):
+    """A command was given an argument it cannot use. Nothing was started or changed."""
+
+    exit_code = 2
+
+
+class ConfigError(PlatesealError):
+    """A configuration file is missing, unreadable or wrong. Nothing was started."""
+
+    exit_code = 3
+
+
+class SourceError(PlatesealError):
+    """A frame source cannot be opened or decoded. Frames delivered before it stay valid."""
+
+    exit_code = 4
+
+
+class SourceLostError(SourceError):
+    """A live source stopped delivering. Opening it again may work."""
+
+    retryable = True
+
+
+class ModelError(PlatesealError):
+    """A model cannot be used. No frame was looked at with it."""
+
+    exit_code = 5
+
+
+class ModelMissingError(ModelError):
+    """A model's file or manifest entry is not there."""
+
+
+class ModelMismatchError(ModelError):
+    """A model's file is not the one that the manifest names: wrong digest, size or contract."""
+
+
+class InferenceError(ModelError):
+    """A loaded model failed on a frame or returned something outside its contract."""
+
+
+class FormatError(PlatesealError):
+    """Bytes are not a well-formed envelope, receipt, keyring or reply. Nothing was taken from them."""
+
+    exit_code = 6
+
+
+class VerificationError(PlatesealError):
+    """Well-formed bytes failed a check of signature, key, digest or length. Nothing was acted on."""
+
+    exit_code = 7
+
+
+class EnvelopeVerificationError(VerificationError):
+    """An envelope's signature, device or digest does not hold."""
+
+
+class ReceiptVerificationError(VerificationError):
+    """A receipt does not prove that this envelope was stored. The local copy stays."""
+
+
+class KeyringVerificationError(VerificationError):
+    """A keyring is not signed by the pinned owner key. It was not used."""
+
+
+class OpenError(VerificationError):
+    """An envelope cannot be decrypted with the keys at hand."""
+
+
+class KeyFileError(PlatesealError):
+    """A key or certificate file is missing, unreadable, unsafe or of another kind."""
+
+    exit_code = 8
+
+
+class SpoolError(PlatesealError):
+    """The spool's disk refused an operation. What was durable before is still durable."""
+
+    exit_code = 9
+
+
+class SpoolFullError(SpoolError):
+    """The spool's byte limit leaves no room for this envelope. It was not accepted; the spool is unchanged."""
+
+    retryable = True
+
+
+class TransportError(PlatesealError):
+    """The receiver could not be reached or did not answer in the agreed form. Nothing was erased."""
+
+    exit_code = 10
+    retryable = True
+
+    def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
+        """Keep the wait the receiver asked for (`Retry-After`), seconds, where it did."""
+        super().__init__(message)
+        self.retry_after_s = retry_after_s
+
+
+class RejectedError(TransportError):
+    """The receiver refuses this unit (401, 403) or its requests (other 4xx). Every envelope stays in the spool."""
+
+    retryable = False
+
+
+class BatchTooLargeError(TransportError):
+    """The receiver refuses the batch's size (413). The same envelopes fit in smaller batches."""
+
+    retryable = False
+
+
+class ReceiverError(PlatesealError):
+    """The reference receiver cannot start or store."""
+
+    exit_code = 11
+
+
+class DemoError(PlatesealError):
+    """The demo's counts do not agree, or one of its processes failed."""
+
+    exit_code = 13
+
+
+class DaemonError(PlatesealError):
+    """A daemon that this process started ended with an error of its own. What it had accepted is kept."""
+
+    exit_code = 12

@@ -1,0 +1,221 @@
+"""The core records, from a frame to a verified receipt. Pure: no file, no network, no clock.
+
+```
+Frame -> Detection* -> PlateRead* -> Track -> Passage -> Envelope -> SpoolEntry -> Receipt -> VerifiedReceipt
+```
+
+Frozen and slotted. Plate text, images and keys are never in a `repr`. Records that hold arrays compare by identity
+and make the array read-only.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from agent.envelope.plaintext import ClockState, Direction, Plaintext
+from agent.envelope.receipt import Receipt, VerifiedReceipt
+from agent.envelope.sealed import ChainPosition, Envelope
+
+__all__ = [
+    "ChainPosition",
+    "ClockState",
+    "Detection",
+    "Direction",
+    "Envelope",
+    "Frame",
+    "Image",
+    "Passage",
+    "Plaintext",
+    "PlateRead",
+    "PlateText",
+    "Receipt",
+    "SpoolEntry",
+    "SpoolState",
+    "Track",
+    "VerifiedReceipt",
+]
+
+Image = npt.NDArray[np.uint8]
+"""uint8, shape (H, W, 3), BGR."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Frame:
+    """One captured image.
+
+    Attributes:
+        camera_id: The camera's id.
+        sequence: 0, 1, 2, .. from the source's start.
+        captured_at: Aware UTC time at which the picture was taken, not processed.
+        monotonic_s: The same moment on a clock for intervals, seconds. For a recording: seconds from its start.
+        image: uint8, shape (H, W, 3), BGR, read-only.
+    """
+
+    camera_id: str
+    sequence: int
+    captured_at: datetime
+    monotonic_s: float
+    image: Image = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Make the picture read-only.
+
+        Raises:
+            ValueError: Another shape or dtype, or a time without a zone.
+        """
+        _check_image(self.image)
+        if self.captured_at.tzinfo is None:
+            raise ValueError("captured_at must be an aware time")
+        self.image.flags.writeable = False
+
+    @property
+    def wh(self) -> tuple[int, int]:
+        """(width, height), pixels."""
+        height, width = self.image.shape[:2]
+        return width, height
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """A box in which the detector sees a plate.
+
+    Attributes:
+        x1, y1, x2, y2: Frame pixels, half open, x1 < x2 and y1 < y2.
+        confidence: 0..1.
+    """
+
+    x1: int
+    y1: int
+    x2: int
+    y2: int
+    confidence: float
+
+    @property
+    def xyxy(self) -> tuple[int, int, int, int]:
+        """(x1, y1, x2, y2), frame pixels, half open."""
+        return self.x1, self.y1, self.x2, self.y2
+
+    @property
+    def area_px(self) -> int:
+        """Area in square pixels."""
+        return (self.x2 - self.x1) * (self.y2 - self.y1)
+
+
+@dataclass(frozen=True, slots=True)
+class PlateText:
+    """What the reader made of one crop.
+
+    Attributes:
+        text: The characters, without padding; may be empty.
+        confidences: 0..1, one per character of `text`.
+        region: Region name, if the model has a region head.
+    """
+
+    text: str = field(repr=False)
+    confidences: tuple[float, ...]
+    region: str | None
+
+    @property
+    def confidence(self) -> float:
+        """Mean over the characters, 0 for an empty text."""
+        return sum(self.confidences) / len(self.confidences) if self.confidences else 0.0
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PlateRead:
+    """One look at one plate: a detection and the text in it.
+
+    Attributes:
+        sequence, captured_at, monotonic_s: Of the frame.
+        frame_wh: Frame (width, height), pixels.
+        detection: The box that was read.
+        plate: The text and its confidences.
+        crop: The pixels that were read; uint8, shape (h, w, 3), BGR, read-only.
+    """
+
+    sequence: int
+    captured_at: datetime
+    monotonic_s: float
+    frame_wh: tuple[int, int]
+    detection: Detection
+    plate: PlateText
+    crop: Image = field(repr=False)
+
+    def __post_init__(self) -> None:
+        """Make the crop read-only.
+
+        Raises:
+            ValueError: Another shape or dtype.
+        """
+        _check_image(self.crop)
+        self.crop.flags.writeable = False
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Track:
+    """The looks at one plate over consecutive frames, oldest first; at least one."""
+
+    reads: tuple[PlateRead, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Passage:
+    """One vehicle passing once.
+
+    Attributes:
+        text: The text that the looks agree on.
+        confidences: 0..1, one per character of `text`, over the looks that agree.
+        votes: (looks that agree, looks with any text).
+        region: Region of the look that won.
+        best: The look that won: its crop and its time are the passage's.
+        first_seen, last_seen: Aware UTC times of the first and last look.
+        direction: How the plate moved.
+    """
+
+    text: str = field(repr=False)
+    confidences: tuple[float, ...]
+    votes: tuple[int, int]
+    region: str | None
+    best: PlateRead
+    first_seen: datetime
+    last_seen: datetime
+    direction: Direction
+
+    @property
+    def confidence(self) -> float:
+        """Mean over the characters."""
+        return sum(self.confidences) / len(self.confidences) if self.confidences else 0.0
+
+
+class SpoolState(StrEnum):
+    """Where an envelope lies in the spool; the value is its directory's name."""
+
+    PENDING = "pending"
+    QUARANTINE = "quarantine"
+
+
+@dataclass(frozen=True, slots=True)
+class SpoolEntry:
+    """One envelope in the spool.
+
+    Attributes:
+        envelope_id: SHA-256 in lower-case hex; the file's name.
+        size_bytes: The file's length.
+        state: Pending or quarantine.
+        spooled_at: Aware UTC time at which it became durable, by this unit's clock.
+    """
+
+    envelope_id: str
+    size_bytes: int
+    state: SpoolState
+    spooled_at: datetime
+
+
+def _check_image(image: Image) -> None:
+    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+        raise ValueError(f"expected uint8 (H, W, 3), got {image.dtype} {image.shape}")

@@ -1,0 +1,1 @@
+"""Sealing: who this device is, whom it seals to, and the making of an envelope."""

@@ -1,0 +1,234 @@
+"""Key files: reading them with care, writing them once, durably.
+
+Owns: how a key lies on disk (PEM: PKCS#8 for private keys, SubjectPublicKeyInfo for public ones), the permissions a
+private key must have, and the way a new file becomes durable. Leaves to others: which keys there are.
+
+Invariants: a private key is taken only from a regular file that its group and others cannot touch, looked at through
+the descriptor it is read from. A file that is there is never overwritten. No message carries key material.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+from typing import Final
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey, EllipticCurvePublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.rsa import RSAPrivateKey, RSAPublicKey
+from cryptography.hazmat.primitives.serialization import (
+    Encoding,
+    NoEncryption,
+    PrivateFormat,
+    PublicFormat,
+    load_pem_private_key,
+    load_pem_public_key,
+)
+
+from agent.errors import KeyFileError
+
+MAX_KEY_FILE_BYTES: Final = 64 << 10
+"""Longest key or certificate file looked at. A PEM Ed25519 key has 119 bytes, an RSA-4096 key 3.3 kB."""
+PRIVATE_MODE: Final = 0o600
+PUBLIC_MODE: Final = 0o644
+_TOO_OPEN: Final = 0o077
+"""Permission bits that give a file to its group or to others."""
+
+PrivateKey = Ed25519PrivateKey | EllipticCurvePrivateKey
+PublicKey = Ed25519PublicKey | EllipticCurvePublicKey
+
+
+def load_ed25519_private(path: Path) -> Ed25519PrivateKey:
+    """Load an Ed25519 private key from a PEM file (PKCS#8, unencrypted).
+
+    Raises:
+        KeyFileError: Missing, unreadable, too long, a link, open to group or others, or another kind of key.
+    """
+    key = _parse_private(read_private_file(path), path)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise KeyFileError(f"{path}: holds {_kind(key)}, an Ed25519 private key is needed")
+    return key
+
+
+def load_p256_private(path: Path) -> EllipticCurvePrivateKey:
+    """Load an ECDSA P-256 private key from a PEM file (PKCS#8, unencrypted).
+
+    Raises:
+        KeyFileError: As `load_ed25519_private`.
+    """
+    key = _parse_private(read_private_file(path), path)
+    if not isinstance(key, EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
+        raise KeyFileError(f"{path}: holds {_kind(key)}, an ECDSA P-256 private key is needed")
+    return key
+
+
+def load_ed25519_public(path: Path) -> Ed25519PublicKey:
+    """Load an Ed25519 public key from a PEM file (SubjectPublicKeyInfo).
+
+    Raises:
+        KeyFileError: Missing, unreadable, too long, or another kind of key.
+    """
+    pem = read_public_file(path)
+    try:
+        key = load_pem_public_key(pem)
+    except (ValueError, UnsupportedAlgorithm):
+        raise KeyFileError(f"{path}: not a PEM public key (SubjectPublicKeyInfo)") from None
+    if not isinstance(key, Ed25519PublicKey):
+        raise KeyFileError(f"{path}: holds {_kind(key)}, an Ed25519 public key is needed")
+    return key
+
+
+def read_private_file(path: Path) -> bytes:
+    """Read a file that only its owner may touch.
+
+    Raises:
+        KeyFileError: Missing, unreadable, too long, not a regular file, a link, or open to group or others.
+    """
+    return _read(path, os.O_NOFOLLOW, private=True)
+
+
+def read_public_file(path: Path, *, max_bytes: int = MAX_KEY_FILE_BYTES) -> bytes:
+    """Read a key, certificate or keyring file of at most `max_bytes` that anyone may read.
+
+    Raises:
+        KeyFileError: Missing, unreadable, too long, or not a regular file.
+    """
+    return _read(path, 0, private=False, max_bytes=max_bytes)
+
+
+def private_pem(key: PrivateKey) -> bytes:
+    """Return the PEM (PKCS#8, unencrypted) of a private key."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+
+
+def public_pem(key: PublicKey) -> bytes:
+    """Return the PEM (SubjectPublicKeyInfo) of a public key."""
+    return key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+
+
+def write_private(path: Path, key: PrivateKey | bytes) -> None:
+    """Write a private key, or the PEM of one, to a new file of mode 0600, durably.
+
+    Raises:
+        KeyFileError: The file is there already, or the disk refused; then no new file is left.
+    """
+    write_new_file(path, key if isinstance(key, bytes) else private_pem(key), PRIVATE_MODE)
+
+
+def write_public(path: Path, key: PublicKey | bytes) -> None:
+    """Write a public key, or the PEM of one or of a certificate, to a new file of mode 0644, durably.
+
+    Raises:
+        KeyFileError: The file is there already, or the disk refused; then no new file is left.
+    """
+    write_new_file(path, key if isinstance(key, bytes) else public_pem(key), PUBLIC_MODE)
+
+
+def write_new_file(path: Path, data: bytes, mode: int) -> None:
+    """Write a file that was not there, and sync it and its directory.
+
+    Args:
+        path: The new file.
+        data: All of its content.
+        mode: Permission bits, whatever the umask is.
+
+    Raises:
+        KeyFileError: The file is there already, or the disk refused; then no new file is left. A power cut before
+            the return may leave it empty or in part, which loading it names.
+    """
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+    except FileExistsError:
+        raise KeyFileError(f"{path}: is there already and is not overwritten") from None
+    except OSError as error:
+        raise KeyFileError(f"{path}: cannot be created: {error.strerror}") from None
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        sync_directory(path.parent)
+    except OSError as error:
+        path.unlink(missing_ok=True)
+        raise KeyFileError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def replace_file(path: Path, data: bytes, mode: int) -> None:
+    """Put a file in the place of the one that may be there: whoever looks finds the old one or the new, whole.
+
+    Raises:
+        KeyFileError: The disk refused. The old file may be there still, or the new one.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
+    temporary.unlink(missing_ok=True)  # of an earlier process that had this id and was cut off
+    write_new_file(temporary, data, mode)
+    try:
+        temporary.replace(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise KeyFileError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def sync_directory(directory: Path) -> None:
+    """Make the names in a directory durable.
+
+    Raises:
+        OSError: The disk refused.
+    """
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _read(path: Path, flags: int, *, private: bool, max_bytes: int = MAX_KEY_FILE_BYTES) -> bytes:
+    try:
+        # O_NONBLOCK: a FIFO under this name must not hold the caller for ever.
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)
+    except OSError as error:
+        if path.is_symlink() and flags & os.O_NOFOLLOW:
+            raise KeyFileError(f"{path}: is a link; a private key must be a regular file") from None
+        raise KeyFileError(f"{path}: {error.strerror}") from None
+    with os.fdopen(descriptor, "rb") as file:
+        _check_stat(path, os.fstat(file.fileno()), private=private)
+        try:
+            data = file.read(max_bytes + 1)
+        except OSError as error:
+            raise KeyFileError(f"{path}: {error.strerror}") from None
+    if len(data) > max_bytes:
+        raise KeyFileError(f"{path}: longer than {max_bytes} bytes, which no such file is")
+    return data
+
+
+def _check_stat(path: Path, status: os.stat_result, *, private: bool) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise KeyFileError(f"{path}: is not a regular file")
+    if private and status.st_mode & _TOO_OPEN:
+        mode = stat.S_IMODE(status.st_mode)
+        raise KeyFileError(f"{path}: mode {mode:04o} lets others at a private key, run: chmod 600 {path}")
+
+
+def _parse_private(pem: bytes, path: Path) -> object:
+    try:
+        return load_pem_private_key(pem, password=None)
+    except TypeError:
+        raise KeyFileError(f"{path}: is encrypted, an unencrypted PEM private key is needed") from None
+    except (ValueError, UnsupportedAlgorithm):
+        raise KeyFileError(f"{path}: not a PEM private key (PKCS#8)") from None
+
+
+def _kind(key: object) -> str:
+    match key:
+        case EllipticCurvePrivateKey() | EllipticCurvePublicKey():
+            return f"an ECDSA {key.curve.name} key"
+        case RSAPrivateKey() | RSAPublicKey():
+            return "an RSA key"
+        case Ed25519PrivateKey() | Ed25519PublicKey():
+            return "an Ed25519 key"
+        case _:
+            return "another kind of key"

@@ -1,0 +1,81 @@
+"""Making an envelope: a fresh content key, HPKE to every recipient, the device's signature.
+
+Invariant: a content key and nonce are drawn for one read and never used again or kept.
+"""
+
+from __future__ import annotations
+
+import os
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agent.envelope import cose, sealed, suites
+from agent.envelope.keyring import RecipientKey
+from agent.envelope.plaintext import Plaintext, encode_plaintext
+from agent.envelope.sealed import ChainPosition, Envelope, RecipientSlot, SealedContent
+from agent.ports import RecipientBook
+
+
+class Sealer:
+    """Seals reads with one device key to the recipients of one book."""
+
+    def __init__(self, *, signing_key: Ed25519PrivateKey, book: RecipientBook, cipher: suites.ContentCipher) -> None:
+        """Seal as the owner of `signing_key`, to `book`'s recipients, with the content AEAD `cipher`."""
+        self._signing_key = signing_key
+        self._kid = cose.ed25519_kid(signing_key.public_key())
+        self._book = book
+        self._cipher = cipher
+
+    @property
+    def device_kid(self) -> bytes:
+        """Key id of the device's signing key, 32 bytes."""
+        return self._kid
+
+    def seal(self, read: Plaintext, position: ChainPosition) -> Envelope:
+        """Seal one read for its place in the chain.
+
+        Raises:
+            FormatError: The read is too large for an envelope.
+        """
+        outer = sealed.encode_header(self._kid, position)
+        recipients = self._book.recipients_at(read.captured_at)
+        content = seal_content(encode_plaintext(read), recipients, cipher=self._cipher, outer_protected=outer)
+        return sealed.sign_envelope(outer, content, self._signing_key, position)
+
+
+def seal_content(
+    plaintext: bytes, recipients: tuple[RecipientKey, ...], *, cipher: suites.ContentCipher, outer_protected: bytes
+) -> SealedContent:
+    """Encrypt `plaintext` under a fresh key and seal that key to every recipient.
+
+    Args:
+        plaintext: The encoded read.
+        recipients: At least one.
+        cipher: The AEAD for the plaintext.
+        outer_protected: The envelope's protected header, which the ciphertext is bound to.
+    """
+    content_key, nonce = os.urandom(suites.CONTENT_KEY_BYTES), os.urandom(suites.NONCE_BYTES)
+    alg = suites.CONTENT_ALGS[cipher]
+    protected = sealed.encode_content_header(cipher)
+    aead = suites.content_aead(alg, content_key)
+    return SealedContent(
+        alg=alg,
+        protected_bytes=protected,
+        nonce=nonce,
+        ciphertext=aead.encrypt(nonce, plaintext, sealed.content_aad(protected, outer_protected)),
+        recipients=tuple(_seal_key(content_key, key, alg) for key in recipients),
+    )
+
+
+def _seal_key(content_key: bytes, recipient: RecipientKey, content_alg: int) -> RecipientSlot:
+    suite = recipient.suite
+    protected = sealed.encode_recipient_header(suite, recipient.kid)
+    info = sealed.recipient_info(content_alg, protected)
+    output = suite.hpke.encrypt(content_key, suite.load_public(recipient.public), info=info)
+    return RecipientSlot(
+        suite=suite,
+        kid=recipient.kid,
+        protected_bytes=protected,
+        ek=output[: suite.enc_bytes],
+        sealed_key=output[suite.enc_bytes :],
+    )

@@ -1,0 +1,1 @@
+"""The spool: sealed reads on disk, from acceptance to proof of delivery."""

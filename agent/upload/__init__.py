@@ -1,0 +1,1 @@
+"""Upload: sealed bytes to the receiver over mutual TLS, and erasure against its signed receipts."""

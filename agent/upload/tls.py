@@ -1,0 +1,146 @@
+"""`Transport` over HTTPS: TLS 1.3 only, a private CA, a client certificate.
+
+Owns: the one `ssl.SSLContext`, the request, and the translation of every HTTP and network failure into
+`TransportError`. No proxy from the environment, no redirect, no default trust store.
+"""
+
+from __future__ import annotations
+
+import ssl
+from collections.abc import Sequence
+from datetime import datetime
+from email.utils import parsedate_to_datetime
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+import httpx
+
+from agent.envelope import reply
+from agent.errors import BatchTooLargeError, FormatError, KeyFileError, RejectedError, TransportError
+from agent.ports import Clock
+
+MAX_RETRY_AFTER_S: Final = 3600.0
+"""A receiver's `Retry-After` is honoured up to an hour; a mistyped one must not silence a unit for days."""
+
+_TRY_AGAIN: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+
+
+def client_context(*, ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
+    """Build the context of a client that trusts one CA and shows one certificate.
+
+    Raises:
+        KeyFileError: A file is missing or is not what it should be.
+    """
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks the certificate and the host name
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    # Python 3.13 sets both by default; 3.11 and 3.12 do not.
+    context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+    try:
+        context.load_verify_locations(cafile=ca)
+    except OSError as error:
+        raise KeyFileError(f"{ca}: not a readable PEM certificate of a CA ({_why(error)})") from None
+    try:
+        context.load_cert_chain(certificate, key, password=b"")
+    except OSError as error:
+        raise KeyFileError(
+            f"{certificate} with {key}: not a PEM certificate and its unencrypted private key ({_why(error)})"
+        ) from None
+    return context
+
+
+class HttpsTransport:
+    """Sends batches to one receiver over one kept-alive connection."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        context: ssl.SSLContext,
+        clock: Clock,
+        connect_timeout_s: float,
+        reply_timeout_s: float,
+    ) -> None:
+        """Prepare the connection; nothing is sent yet.
+
+        Args:
+            url: `https://host:port` of the receiver.
+            context: From `client_context`.
+            clock: For the deadline of a whole reply.
+            connect_timeout_s: For the TCP and TLS handshakes.
+            reply_timeout_s: For one batch, from the first byte sent to the last byte received.
+        """
+        self._url = url + reply.ENVELOPES_PATH
+        self._clock = clock
+        self._reply_timeout_s = reply_timeout_s
+        self._client = httpx.Client(
+            verify=context,
+            trust_env=False,
+            follow_redirects=False,
+            timeout=httpx.Timeout(reply_timeout_s, connect=connect_timeout_s),
+            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
+            headers={"Content-Type": reply.MEDIA_TYPE, "Accept": reply.MEDIA_TYPE, "Accept-Encoding": "identity"},
+        )
+
+    def send(self, envelopes: Sequence[bytes]) -> list[reply.Answer]:
+        """Send one batch and return one answer per envelope, in order.
+
+        Raises:
+            BatchTooLargeError: 413.
+            RejectedError: 401, 403 and other answers that only a person can change.
+            TransportError: Everything else that is not an agreed answer.
+        """
+        deadline_s = self._clock.monotonic_s() + self._reply_timeout_s
+        try:
+            with self._client.stream("POST", self._url, content=reply.encode_request(envelopes)) as response:
+                _raise_for_status(response, self._clock.now())
+                body = self._read_body(response, deadline_s)
+        except httpx.HTTPError as error:
+            raise TransportError(f"{self._url}: {type(error).__name__}: {error}"[:300]) from None
+        try:
+            return reply.parse_reply(body, expected=len(envelopes))
+        except FormatError as error:
+            raise TransportError(f"{self._url}: answered 200 with no agreed reply: {error}") from None
+
+    def close(self) -> None:
+        """Drop the connection. Idempotent."""
+        self._client.close()
+
+    def _read_body(self, response: httpx.Response, deadline_s: float) -> bytes:
+        body = bytearray()
+        for chunk in response.iter_raw():
+            body += chunk
+            if len(body) > reply.MAX_REPLY_BYTES:
+                raise TransportError(f"{self._url}: the reply is longer than {reply.MAX_REPLY_BYTES} bytes")
+            if self._clock.monotonic_s() > deadline_s:
+                raise TransportError(f"{self._url}: the reply took longer than {self._reply_timeout_s:g} s")
+        return bytes(body)
+
+
+def _raise_for_status(response: httpx.Response, now: datetime) -> None:
+    status = response.status_code
+    if status == HTTPStatus.OK:
+        return
+    what = f"{response.request.url}: answered {status}"
+    if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
+        raise BatchTooLargeError(what)
+    if status in _TRY_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
+        raise TransportError(what, retry_after_s=_retry_after_s(response.headers.get("Retry-After"), now))
+    raise RejectedError(what)
+
+
+def _retry_after_s(value: str | None, now: datetime) -> float | None:
+    """Return the wait that `Retry-After` (RFC 9110, 10.2.3: seconds or a date) asks for, within our limits."""
+    if value is None:
+        return None
+    if value.isascii() and value.isdigit():
+        return min(float(value[:12]), MAX_RETRY_AFTER_S)
+    try:
+        wait_s = (parsedate_to_datetime(value) - now).total_seconds()
+    except (ValueError, TypeError):
+        return None
+    return min(max(wait_s, 0.0), MAX_RETRY_AFTER_S)
+
+
+def _why(error: OSError) -> str:
+    return error.strerror or getattr(error, "reason", "") or type(error).__name__

@@ -1,0 +1,69 @@
+"""Another implementation, the `cwt` library, verifies and opens what we seal."""
+
+from __future__ import annotations
+
+import cbor2
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cwt import COSE, COSEAlgs, COSEKey
+
+from agent.envelope import suites
+from agent.envelope.plaintext import parse_plaintext
+from agent.envelope.receipt import Receipt, sign_receipt
+from agent.seal.chain import Chain
+from agent.seal.keyring import KeyringBook
+from agent.seal.sealer import Sealer
+from tests.fakes.reads import NOON, SAMPLE, make_keyring, make_recipient
+
+KEY = Ed25519PrivateKey.generate()
+
+
+def verifier() -> COSE:
+    """Return cwt's COSE with the device's public key checks that it does by default."""
+    return COSE.new()
+
+
+def device_key(kid: bytes) -> COSEKey:
+    """Return the device's public key as cwt wants it."""
+    pem = KEY.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    return COSEKey.from_pem(pem, kid=kid)
+
+
+def recipient_key(private_raw: bytes, kid: bytes) -> COSEKey:
+    """Return an X25519 private key for HPKE-4-KE as cwt wants it."""
+    public = X25519PrivateKey.from_private_bytes(private_raw).public_key().public_bytes_raw()
+    derive_bits = 8
+    return COSEKey.new({1: 1, 2: kid, 3: int(COSEAlgs.HPKE_4_KE), 4: [derive_bits], -1: 4, -2: public, -4: private_raw})
+
+
+def test_cwt_verifies_and_opens_an_x25519_envelope() -> None:
+    """Signature, HPKE recipient and content all hold in another implementation, for both content ciphers."""
+    for cipher in suites.ContentCipher:
+        recipient, private = make_recipient(suites.KeyType.X25519)
+        sealer = Sealer(signing_key=KEY, book=KeyringBook(make_keyring(recipient)), cipher=cipher)
+        envelope = sealer.seal(SAMPLE, Chain().next)
+        outer_protected = cbor2.loads(envelope.data).value[0]
+
+        _, _, payload = verifier().decode_with_headers(envelope.data, device_key(envelope.device_kid))
+        plaintext = verifier().decode(payload, recipient_key(private.raw, private.kid), external_aad=outer_protected)
+
+        assert parse_plaintext(plaintext) == SAMPLE
+
+
+def test_cwt_verifies_a_receipt() -> None:
+    """A receipt is a plain COSE_Sign1 with an EdDSA signature."""
+    receipt = Receipt(
+        envelope_id="ab" * 32,
+        length=100,
+        device_kid=b"\x01" * 32,
+        chain=b"\x02" * 16,
+        seq=3,
+        stored_at=NOON,
+        log_index=7,
+    )
+    data = sign_receipt(receipt, KEY)
+    kid = cbor2.loads(cbor2.loads(data).value[0])[4]
+    payload = cbor2.loads(verifier().decode(data, device_key(kid)))
+    assert payload["id"] == bytes.fromhex(receipt.envelope_id)
+    assert payload["log"] == 7
