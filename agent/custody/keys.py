@@ -95,9 +95,9 @@ def make_keys(
     _check_request(recipients, epochs, epoch)
     owner_key, new_owner = _owner_key(directory)
     before = _existing(directory, owner_key)
-    spans = [(start + epoch * index, start + epoch * (index + 1)) for index in range(epochs)]
-    _check_overlap(before, recipients, start, start + epoch * epochs)
-    _check_count(len(before.keys) + len(spans) * len(recipients))
+    _check_count(len(before.keys) + epochs * len(recipients))
+    spans = _spans(start, epochs, epoch)
+    _check_overlap(before, recipients, spans[0][0], spans[-1][1])
     added = tuple(
         _make_key(directory / PRIVATE, suites.SUITES[key_type], name, span) for span in spans for name in recipients
     )
@@ -132,6 +132,13 @@ def _check_request(recipients: Sequence[str], epochs: int, epoch: timedelta) -> 
         raise UsageError(f"epochs: {epochs}, at least 1 is needed")
     if not timedelta(minutes=1) <= epoch <= MAX_EPOCH:
         raise UsageError(f"epoch: {epoch}, from one minute to {MAX_EPOCH.days} days are allowed")
+
+
+def _spans(start: datetime, epochs: int, epoch: timedelta) -> list[tuple[datetime, datetime]]:
+    try:
+        return [(start + epoch * index, start + epoch * (index + 1)) for index in range(epochs)]
+    except OverflowError:
+        raise UsageError(f"epochs: {epochs} of {epoch} from {start:%Y-%m-%d} end after the year 9999") from None
 
 
 def _check_overlap(before: Keyring, recipients: Sequence[str], start: datetime, end: datetime) -> None:
@@ -199,7 +206,7 @@ def _load_private(path: Path) -> PrivateKey:
     data = read_private_file(path)
     try:
         key = cbor.as_map(cbor.decode(data, max_bytes=len(data), what="private key"), "private key")
-        suite = suites.suite_by_alg(key.get(_ALG))
+        suite = suites.suite_by_alg(key.get(_ALG), what="private key")
         label = _OKP_D if suite.key_type is suites.KeyType.X25519 else _AKP_PRIV
         raw = cbor.as_bytes(key.get(label), suites.PRIVATE_KEY_BYTES, "private key")
     except FormatError as error:

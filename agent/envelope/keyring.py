@@ -130,7 +130,7 @@ def parse_keyring(data: bytes, owner_key: Ed25519PublicKey) -> Keyring:
 def _parse_key(row: object) -> RecipientKey:
     value = cbor.as_map(row, "keyring: key")
     cbor.exact_keys(value, _KEY_KEYS, "keyring: key")
-    suite = suites.suite_by_alg(value["alg"])
+    suite = suites.suite_by_alg(value["alg"], what="keyring")
     public = cbor.as_bytes(value["pub"], suite.public_bytes, "keyring: public key")
     try:
         suite.load_public(public)

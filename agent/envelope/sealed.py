@@ -274,7 +274,7 @@ def _parse_recipient(value: object) -> RecipientSlot:
     protected_bytes = cbor.as_bytes(protected_raw, None, what)
     protected = cbor.as_map(cbor.decode(protected_bytes, max_bytes=MAX_ENVELOPE_BYTES, what=what), what)
     cbor.exact_keys(protected, frozenset({cose.HEADER_ALG, cose.HEADER_KID}), what)
-    suite = suites.suite_by_alg(protected[cose.HEADER_ALG])
+    suite = suites.suite_by_alg(protected[cose.HEADER_ALG], what=what)
     unprotected = cbor.as_map(unprotected_raw, what)
     cbor.exact_keys(unprotected, frozenset({cose.HEADER_EK}), what)
     return RecipientSlot(

@@ -144,7 +144,7 @@ CONTENT_ALGS: Final[dict[ContentCipher, int]] = {
 }
 
 
-def suite_by_alg(alg: object) -> RecipientSuite:
+def suite_by_alg(alg: object, *, what: str) -> RecipientSuite:
     """Return the row whose COSE algorithm is `alg`.
 
     Raises:
@@ -153,7 +153,7 @@ def suite_by_alg(alg: object) -> RecipientSuite:
     for suite in SUITES.values():
         if suite.alg == alg and type(suite.alg) is type(alg):
             return suite
-    raise FormatError(f"unknown recipient algorithm {alg!r:.60}")
+    raise FormatError(f"{what}: unknown recipient algorithm {alg!r:.60}")
 
 
 def content_aead(alg: object, key: bytes) -> AESGCM | ChaCha20Poly1305:

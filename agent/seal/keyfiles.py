@@ -194,15 +194,27 @@ def _read(path: Path, flags: int, *, private: bool, max_bytes: int = MAX_KEY_FIL
         if path.is_symlink() and flags & os.O_NOFOLLOW:
             raise KeyFileError(f"{path}: is a link; a private key must be a regular file") from None
         raise KeyFileError(f"{path}: {error.strerror}") from None
-    with os.fdopen(descriptor, "rb") as file:
-        _check_stat(path, os.fstat(file.fileno()), private=private)
-        try:
-            data = file.read(max_bytes + 1)
-        except OSError as error:
-            raise KeyFileError(f"{path}: {error.strerror}") from None
-    if len(data) > max_bytes:
-        raise KeyFileError(f"{path}: longer than {max_bytes} bytes, which no such file is")
+    try:
+        _check_stat(path, os.fstat(descriptor), private=private)
+        data = _read_within_limit(descriptor)
+    except OSError as error:
+        raise KeyFileError(f"{path}: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
+    if len(data) > MAX_KEY_FILE_BYTES:
+        raise KeyFileError(f"{path}: longer than {MAX_KEY_FILE_BYTES} bytes, which no key or certificate is")
     return data
+
+
+def _read_within_limit(descriptor: int) -> bytes:
+    """Read to the end, or one byte past the limit."""
+    data = bytearray()
+    while len(data) <= MAX_KEY_FILE_BYTES:
+        part = os.read(descriptor, MAX_KEY_FILE_BYTES + 1 - len(data))
+        if not part:
+            break
+        data += part
+    return bytes(data)
 
 
 def _check_stat(path: Path, status: os.stat_result, *, private: bool) -> None:

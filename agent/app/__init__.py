@@ -1,0 +1,1 @@
+"""The daemons, and the only place on the device that builds adapters."""

@@ -1,0 +1,78 @@
+"""`plateseal run`: capture and upload side by side, for a bench or a unit without systemd."""
+
+from __future__ import annotations
+
+import logging
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import IO, Final
+
+from agent.app.process import prepare_daemon
+from agent.config.load import load_config
+from agent.errors import DaemonError
+
+LOOK_EVERY_S: Final = 0.2
+STOP_WITHIN_S: Final = 30.0
+"""A daemon that was told to stop finishes its passage or its batch first; more than this is a hang."""
+
+_log = logging.getLogger(__name__)
+
+
+def run_unit(config_path: Path) -> None:
+    """Run both daemons until a signal says stop, or the recording has been played and delivered.
+
+    Raises:
+        ConfigError: The configuration is wrong; nothing was started.
+        DaemonError: One of the daemons failed; the other was stopped in order.
+    """
+    load_config(config_path)  # complain once, before two processes do
+    stop = prepare_daemon()
+    upload = start_daemon("upload", config_path)
+    capture = start_daemon("capture", config_path)
+    try:
+        _watch(capture, upload, stop)
+    finally:
+        stop_daemon(capture)
+        stop_daemon(upload)
+    if not stop.is_set():
+        _log.info("the recording is through; delivering what is left")
+        _finish(start_daemon("upload", config_path, "--drain"), stop)
+
+
+def start_daemon(name: str, config_path: Path, *options: str, log: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
+    """Start one daemon as a process of its own; it logs to `log`, or where this process does."""
+    command = [sys.executable, "-m", "agent.cli.main", name, "--config", str(config_path), *options]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603  our own module
+
+
+def stop_daemon(process: subprocess.Popen[bytes]) -> None:
+    """Ask a daemon to stop, and kill it if it hangs."""
+    if process.poll() is None:
+        process.terminate()
+        try:
+            process.wait(STOP_WITHIN_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+
+
+def _watch(capture: subprocess.Popen[bytes], upload: subprocess.Popen[bytes], stop: threading.Event) -> None:
+    while not stop.wait(LOOK_EVERY_S):
+        if upload.poll() is not None:
+            raise DaemonError(f"upload ended with status {upload.returncode}")
+        if capture.poll() is not None:
+            if capture.returncode:
+                raise DaemonError(f"capture ended with status {capture.returncode}")
+            return
+
+
+def _finish(drain: subprocess.Popen[bytes], stop: threading.Event) -> None:
+    try:
+        while drain.poll() is None and not stop.wait(LOOK_EVERY_S):
+            continue
+    finally:
+        stop_daemon(drain)
+    if drain.returncode and not stop.is_set():
+        raise DaemonError(f"upload ended with status {drain.returncode}")

@@ -1,0 +1,382 @@
+"""The demo: every part as its own process on loopback, from a recorded clip to reads that the owner opens.
+
+```
+WORKDIR/device/     all that a camera unit would hold: identity, keyring, spool, state, logs
+WORKDIR/receiver/   the receiver's keys, enrolled devices and store
+WORKDIR/owner/      the owner's private keys
+```
+
+Owns: setting the parts up, watching them, and the count. The parts themselves are the products', not the demo's.
+"""
+
+from __future__ import annotations
+
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import IO, Final
+
+from agent.app.metrics import CAPTURE_FILE, UPLOAD_FILE, Samples, read_metrics
+from agent.app.run import start_daemon, stop_daemon
+from agent.bench.plaintext_scan import count_hits, count_hits_in, plaintext_pattern
+from agent.bench.truth import Score, ScoredPassage, Truth, score
+from agent.custody.keys import KEYRING, OWNER_PUBLIC, load_private_keys, make_keys
+from agent.custody.opener import open_envelope
+from agent.envelope.sealed import Envelope, parse_envelope, verify_envelope
+from agent.envelope.suites import KeyType
+from agent.errors import DemoError
+from agent.receiver.devices import DeviceBook
+from agent.receiver.layout import ReceiverLayout
+from agent.receiver.pki import enrol, init_receiver
+from agent.receiver.store import EnvelopeStore
+from agent.records import Plaintext, SpoolState
+from agent.seal.identity import create_identity
+from agent.seal.keyfiles import write_public
+
+CAMERA: Final = "demo"
+LOOK_EVERY_S: Final = 0.2
+START_WITHIN_S: Final = 60.0
+"""A process of the demo that has not started by then will not; a cold Python start on a Pi takes a few seconds."""
+DRAIN_WITHIN_S: Final = 120.0
+"""Longest wait for the last envelopes after the clip's end, without any of them moving."""
+
+
+@dataclass(frozen=True, slots=True)
+class DemoReport:
+    """The demo's counts; the JSON of `plateseal demo --json`.
+
+    Attributes:
+        frames: Frames played.
+        passages: Vehicles that the camera agreed on.
+        sealed: Reads accepted by the spool.
+        acknowledged: Reads with a verified receipt.
+        shredded: Reads erased from the spool.
+        pending: Files left in the spool, in any of its folders.
+        opened: Reads in the receiver's store that the owner verified and opened.
+        lost: Reads sealed but not opened.
+        duplicates: Reads stored more than once.
+        plaintext_hits: Plate texts and JPEG files found in anything the device wrote.
+        seconds: Wall time of the whole demo.
+    """
+
+    frames: int
+    passages: int
+    sealed: int
+    acknowledged: int
+    shredded: int
+    pending: int
+    opened: int
+    lost: int
+    duplicates: int
+    plaintext_hits: int
+    seconds: float
+
+    @property
+    def agrees(self) -> bool:
+        """Whether every read went the whole way, once, and left nothing behind."""
+        whole = self.passages == self.sealed == self.acknowledged == self.shredded == self.opened
+        return whole and not (self.pending or self.lost or self.duplicates or self.plaintext_hits)
+
+    def as_json(self) -> dict[str, int | float]:
+        """Return the report under its JSON keys."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedRead:
+    """One read as the owner sees it: its place in the chain, and what it says."""
+
+    envelope: Envelope
+    read: Plaintext = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class DemoOutcome:
+    """Everything a demo leaves: counts, opened reads, and the score where the truth is known."""
+
+    report: DemoReport
+    opened: list[OpenedRead] = field(repr=False)
+    score: Score | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Bench:
+    """The places of one demo."""
+
+    root: Path
+
+    @property
+    def device(self) -> Path:
+        return self.root / "device"
+
+    @property
+    def receiver(self) -> Path:
+        return self.root / "receiver"
+
+    @property
+    def owner(self) -> Path:
+        return self.root / "owner"
+
+    @property
+    def config(self) -> Path:
+        return self.device / "unit.toml"
+
+    @property
+    def spool(self) -> Path:
+        return self.device / "spool"
+
+    @property
+    def state(self) -> Path:
+        return self.device / "state"
+
+    def log(self, name: str) -> Path:
+        """The device's daemons log on the device; the receiver logs beside it."""
+        return (self.root if name == "receiver" else self.device) / f"{name}.log"
+
+
+def run_demo(
+    clip: Path,
+    *,
+    workdir: Path,
+    models: Path | None,
+    truth: Truth | None,
+    watch: Callable[[Samples], None],
+) -> DemoOutcome:
+    """Play a clip the whole way and count.
+
+    Args:
+        clip: A recording.
+        workdir: An empty or new folder; its parent must exist.
+        models: Folder of model files; the built-in ones if None.
+        truth: The clip's ground truth, for a score.
+        watch: Called a few times a second with the metrics of all parts.
+
+    Raises:
+        DemoError: A process failed, or nothing moved any more.
+        PlatesealError: A part could not be set up.
+    """
+    began_s = time.monotonic()
+    bench = _Bench(workdir)
+    with _receiver(bench) as port:
+        _set_up_device(bench, port, clip, models)
+        _play(bench, watch)
+    return _count_up(bench, truth, began_s)
+
+
+def set_up_parts(bench_root: Path) -> None:
+    """Make the receiver, the owner's keys and an enrolled device in `bench_root`; start nothing.
+
+    Raises:
+        PlatesealError: A part could not be made; the folder must be new or empty.
+    """
+    bench = _Bench(bench_root)
+    _make_folder(bench.root)
+    _make_folder(bench.device)
+    layout = init_receiver(bench.receiver)
+    identity = bench.device / "identity"
+    create_identity(identity, name=CAMERA)
+    certificate = enrol(bench.receiver, identity / "enrolment.json")
+    write_public(identity / "tls.pem", certificate.pem)
+    today = datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)
+    make_keys(
+        bench.owner,
+        recipients=["agency"],
+        key_type=KeyType.HYBRID,
+        start=today,
+        epochs=2,  # a demo that runs over midnight finds the next epoch's key
+        epoch=timedelta(days=1),
+    )
+    for source in (bench.owner / KEYRING, bench.owner / OWNER_PUBLIC, layout.ca, layout.receipt_public):
+        shutil.copyfile(source, bench.device / source.name)
+
+
+def device_config(receiver: Path, *, port: int, clip: Path, models: Path | None) -> str:
+    """Return the demo unit's configuration as TOML."""
+    source = [f"uri = {_toml(clip.resolve())}", f'started_at = "{datetime.now(UTC).isoformat()}"']
+    vision = [] if models is None else [f"models = {_toml(models.resolve())}"]
+    return "\n".join(
+        [
+            f'camera_id = "{CAMERA}"',
+            'state_dir = "state"',
+            "[source]",
+            *source,
+            "[vision]",
+            *vision,
+            "[seal]",
+            f'keyring = "{KEYRING}"',
+            f'owner_key = "{OWNER_PUBLIC}"',
+            'signing_key = "identity/signing.key"',
+            "[spool]",
+            'directory = "spool"',
+            "[upload]",
+            f'url = "https://localhost:{port}"',
+            f'ca = "{ReceiverLayout(receiver).ca.name}"',
+            'certificate = "identity/tls.pem"',
+            'key = "identity/tls.key"',
+            f'receiver_key = "{ReceiverLayout(receiver).receipt_public.name}"',
+            "poll_s = 0.2",
+            "",
+        ]
+    )
+
+
+def start_receiver(directory: Path, port_file: Path, *, log: IO[bytes], port: int = 0) -> subprocess.Popen[bytes]:
+    """Start the reference receiver as a process of its own; the port it got is written to `port_file`."""
+    command = [sys.executable, "-m", "agent.cli.main", "receiver", "serve", str(directory)]
+    command += ["--host", "127.0.0.1", "--port", str(port), "--port-file", str(port_file)]
+    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603  our own module
+
+
+def await_port(port_file: Path, process: subprocess.Popen[bytes], log: Path) -> int:
+    """Wait until a receiver says which port it listens on.
+
+    Raises:
+        DemoError: It ended, or said nothing in time.
+    """
+    deadline_s = time.monotonic() + START_WITHIN_S
+    while time.monotonic() < deadline_s:
+        if port_file.exists():
+            return int(port_file.read_text())
+        if process.poll() is not None:
+            raise DemoError(f"the receiver ended with status {process.returncode}: {_last_line(log)}")
+        time.sleep(LOOK_EVERY_S)
+    raise DemoError(f"the receiver did not listen within {START_WITHIN_S:g} s: {_last_line(log)}")
+
+
+def open_store(receiver: Path, owner: Path) -> list[OpenedRead]:
+    """Verify and open every read in a receiver's store with the owner's keys, in the store's order.
+
+    Raises:
+        PlatesealError: A read cannot be verified or opened.
+    """
+    keys, book = load_private_keys(owner), DeviceBook(ReceiverLayout(receiver).devices)
+    opened = []
+    with EnvelopeStore.open_read_only(ReceiverLayout(receiver).store) as store:
+        for data in store.envelopes():
+            envelope = parse_envelope(data)
+            device = book.by_key_id(envelope.device_kid)
+            if device is None:
+                raise DemoError(f"envelope {envelope.envelope_id[:16]} is stored but its device is not enrolled")
+            verify_envelope(envelope, device.signing_key)
+            opened.append(OpenedRead(envelope=envelope, read=open_envelope(envelope, keys)))
+    return opened
+
+
+@contextmanager
+def _receiver(bench: _Bench) -> Iterator[int]:
+    set_up_parts(bench.root)
+    port_file, log_path = bench.root / "port", bench.log("receiver")
+    with log_path.open("wb") as log:
+        process = start_receiver(bench.receiver, port_file, log=log)
+        try:
+            yield await_port(port_file, process, log_path)
+        finally:
+            stop_daemon(process)
+
+
+def _set_up_device(bench: _Bench, port: int, clip: Path, models: Path | None) -> None:
+    bench.config.write_text(device_config(bench.receiver, port=port, clip=clip, models=models))
+
+
+def _play(bench: _Bench, watch: Callable[[Samples], None]) -> None:
+    with bench.log("upload").open("wb") as upload_log, bench.log("capture").open("wb") as capture_log:
+        upload = start_daemon("upload", bench.config, log=upload_log)
+        capture = start_daemon("capture", bench.config, log=capture_log)
+        try:
+            _watch_capture(bench, capture, upload, watch)
+            _watch_drain(bench, upload, watch)
+        finally:
+            stop_daemon(capture)
+            stop_daemon(upload)
+        watch(_samples(bench))
+
+
+def _watch_capture(
+    bench: _Bench,
+    capture: subprocess.Popen[bytes],
+    upload: subprocess.Popen[bytes],
+    watch: Callable[[Samples], None],
+) -> None:
+    while capture.poll() is None:
+        _require_alive(bench, "upload", upload)
+        watch(_samples(bench))
+        time.sleep(LOOK_EVERY_S)
+    if capture.returncode:
+        raise DemoError(f"capture ended with status {capture.returncode}: {_last_line(bench.log('capture'))}")
+
+
+def _watch_drain(bench: _Bench, upload: subprocess.Popen[bytes], watch: Callable[[Samples], None]) -> None:
+    left, moved_s = _left_in_spool(bench), time.monotonic()
+    while left:
+        _require_alive(bench, "upload", upload)
+        watch(_samples(bench))
+        time.sleep(LOOK_EVERY_S)
+        before, left = left, _left_in_spool(bench)
+        if left != before:
+            moved_s = time.monotonic()
+        elif time.monotonic() - moved_s > DRAIN_WITHIN_S:
+            return  # the count names what is left
+
+
+def _require_alive(bench: _Bench, name: str, process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is not None:
+        raise DemoError(f"{name} ended with status {process.returncode}: {_last_line(bench.log(name))}")
+
+
+def _left_in_spool(bench: _Bench) -> int:
+    """Files in every folder of the spool but quarantine, whose files stay for ever."""
+    return sum(1 for path in bench.spool.rglob("*") if path.is_file() and path.parent.name != SpoolState.QUARANTINE)
+
+
+def _samples(bench: _Bench) -> Samples:
+    return {**read_metrics(bench.state / CAPTURE_FILE), **read_metrics(bench.state / UPLOAD_FILE)}
+
+
+def _count_up(bench: _Bench, truth: Truth | None, began_s: float) -> DemoOutcome:
+    samples = _samples(bench)
+    opened = open_store(bench.receiver, bench.owner)
+    envelopes = {item.envelope.envelope_id: item.envelope for item in opened}
+    places = {(envelope.position.chain, envelope.position.seq) for envelope in envelopes.values()}
+    pattern = plaintext_pattern(item.read.text for item in opened)
+    sealed = int(samples.get("sealed_total", 0))
+    report = DemoReport(
+        frames=int(samples.get("frames_total", 0)),
+        passages=int(samples.get("passages_total", 0)),
+        sealed=sealed,
+        acknowledged=int(samples.get("acknowledged_total", 0)),
+        shredded=int(samples.get("shredded_total", 0)),
+        pending=sum(1 for path in bench.spool.rglob("*") if path.is_file()),
+        opened=len(opened),
+        lost=max(sealed - len(places), 0),
+        duplicates=len(opened) - len(places),
+        plaintext_hits=count_hits(bench.device, pattern)
+        + count_hits_in((envelope.data for envelope in envelopes.values()), pattern),
+        seconds=round(time.monotonic() - began_s, 2),
+    )
+    passages = [ScoredPassage(text=item.read.text, frame=item.read.frame_sequence) for item in opened]
+    return DemoOutcome(report=report, opened=opened, score=None if truth is None else score(truth, passages))
+
+
+def _make_folder(path: Path) -> None:
+    try:
+        path.mkdir(mode=0o700, exist_ok=True)
+        occupied = any(path.iterdir())
+    except OSError as error:
+        raise DemoError(f"{path}: {error.strerror or error}") from None
+    if occupied:
+        raise DemoError(f"{path}: not empty; the demo wants a new or empty folder")
+
+
+def _last_line(log: Path) -> str:
+    lines = log.read_text(errors="replace").splitlines() if log.exists() else []
+    return lines[-1] if lines else "it printed nothing"
+
+
+def _toml(path: Path) -> str:
+    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'

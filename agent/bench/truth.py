@@ -1,0 +1,126 @@
+"""Ground truth of a recorded clip, and scoring passages against it.
+
+The truth file is JSON: `{"fps", "frames", "passes": [{"text", "first", "last", "boxes"}]}`; `first` and `last` are
+frame numbers between which the plate is wholly visible, null if it never is.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Annotated, Final
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from agent.errors import UsageError
+
+MAX_TRUTH_BYTES: Final = 64 << 20
+EDGE_FRAMES: Final = 8
+"""A passage counts for a vehicle if its best look is this close to the frames in which the plate is wholly visible:
+half a second at 15 frames/s, less than the empty road between two vehicles."""
+
+
+class TruthPass(BaseModel):
+    """One vehicle: its text and the frames in which its plate is wholly visible."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    text: str = Field(repr=False)
+    first: Annotated[int, Field(ge=0)] | None
+    last: Annotated[int, Field(ge=0)] | None
+
+    def holds(self, frame: int) -> bool:
+        """Whether this vehicle's plate is in view, or nearly, at `frame`."""
+        if self.first is None or self.last is None:
+            return False
+        return self.first - EDGE_FRAMES <= frame <= self.last + EDGE_FRAMES
+
+
+class Truth(BaseModel):
+    """All vehicles of a clip, in order."""
+
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+    frames: int = Field(ge=0)
+    passes: tuple[TruthPass, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Score:
+    """How passages compare with the truth.
+
+    Attributes:
+        vehicles: Vehicles in the truth.
+        exact: Vehicles with a passage whose text equals the truth's.
+        misread: Vehicles with passages, none of them exact.
+        missed: Vehicles without a passage.
+        duplicates: Further passages of vehicles that have one.
+        spurious: Passages while no vehicle was in view.
+    """
+
+    vehicles: int
+    exact: int
+    misread: int
+    missed: int
+    duplicates: int
+    spurious: int
+
+
+@dataclass(frozen=True, slots=True)
+class ScoredPassage:
+    """What scoring needs of a passage: its text and the number of the frame that won."""
+
+    text: str = field(repr=False)
+    frame: int
+
+
+def load_truth(path: Path) -> Truth:
+    """Read a truth file.
+
+    Raises:
+        UsageError: It cannot be read or is not one.
+    """
+    try:
+        with path.open("rb") as stream:
+            raw = stream.read(MAX_TRUTH_BYTES + 1)
+    except OSError as error:
+        raise UsageError(f"{path}: {error.strerror or error}") from None
+    if len(raw) > MAX_TRUTH_BYTES:
+        raise UsageError(f"{path}: longer than {MAX_TRUTH_BYTES} bytes")
+    try:
+        return Truth.model_validate(json.loads(raw))
+    except (ValueError, RecursionError, ValidationError):
+        raise UsageError(f'{path}: not a truth file; expected {{"frames": .., "passes": [{{"text", ..}}]}}') from None
+
+
+def score(truth: Truth, passages: Iterable[ScoredPassage]) -> Score:
+    """Compare passages with the truth.
+
+    A passage belongs to the vehicle in view at its best look; where two are nearly in view, to the one whose text
+    it has, else to the first.
+    """
+    texts: dict[int, list[str]] = {}
+    spurious = 0
+    for passage in passages:
+        index = _vehicle_of(truth, passage)
+        if index is None:
+            spurious += 1
+        else:
+            texts.setdefault(index, []).append(passage.text)
+    exact = sum(truth.passes[index].text in found for index, found in texts.items())
+    return Score(
+        vehicles=len(truth.passes),
+        exact=exact,
+        misread=len(texts) - exact,
+        missed=len(truth.passes) - len(texts),
+        duplicates=sum(len(found) - 1 for found in texts.values()),
+        spurious=spurious,
+    )
+
+
+def _vehicle_of(truth: Truth, passage: ScoredPassage) -> int | None:
+    near = [index for index, vehicle in enumerate(truth.passes) if vehicle.holds(passage.frame)]
+    same = [index for index in near if truth.passes[index].text == passage.text]
+    return next(iter(same or near), None)

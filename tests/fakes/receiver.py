@@ -1,0 +1,46 @@
+"""A receiver in memory, beside the `Transport` port: honest unless a script says otherwise."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Sequence
+
+from agent.envelope.reply import Answer, Stored
+from agent.envelope.sealed import Envelope, parse_envelope
+from agent.errors import TransportError
+from tests.fakes.receipts import honest_receipt
+
+Script = Callable[[list[Envelope]], list[Answer]]
+
+
+class ReceiverSimulator:
+    """Stores what it is sent and signs receipts; `script` holds what to do instead, one entry per request."""
+
+    def __init__(self) -> None:
+        """Begin empty and honest."""
+        self.stored: dict[str, Envelope] = {}
+        self.requests: list[list[str]] = []
+        self.script: deque[Script | TransportError] = deque()
+        self.closed = False
+
+    def send(self, envelopes: Sequence[bytes]) -> list[Answer]:
+        """As the port."""
+        batch = [parse_envelope(data) for data in envelopes]
+        self.requests.append([envelope.envelope_id for envelope in batch])
+        act = self.script.popleft() if self.script else self.store
+        if isinstance(act, TransportError):
+            raise act
+        return act(batch)
+
+    def store(self, batch: list[Envelope]) -> list[Answer]:
+        """Store a batch and sign its receipts."""
+        answers: list[Answer] = []
+        for envelope in batch:
+            self.stored.setdefault(envelope.envelope_id, envelope)
+            index = list(self.stored).index(envelope.envelope_id)
+            answers.append(Stored(honest_receipt(envelope, log_index=index)))
+        return answers
+
+    def close(self) -> None:
+        """As the port."""
+        self.closed = True

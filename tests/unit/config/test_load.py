@@ -1,0 +1,115 @@
+"""The configuration file: every mistake is named, nothing is guessed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from agent.config.load import MAX_CONFIG_BYTES, load_config
+from agent.config.models import UnitConfig
+from agent.errors import ConfigError
+
+GOOD = """
+camera_id = "bridge-north"
+site = "bridge"
+position = [52.5, 13.4]
+state_dir = "state"
+[source]
+uri = "clip.mp4"
+started_at = 2027-03-01T12:00:00Z
+[vision]
+models = "/opt/models"
+[seal]
+keyring = "keyring.cose"
+owner_key = "owner.pub"
+signing_key = "identity/signing.key"
+cipher = "ChaCha20/Poly1305"
+[spool]
+directory = "spool"
+max_bytes = 10_000_000
+[upload]
+url = "https://receiver.example:8443"
+ca = "ca.pem"
+certificate = "tls.pem"
+key = "tls.key"
+receiver_key = "receipt.pub"
+"""
+
+
+def write(tmp_path: Path, text: str) -> Path:
+    """Write a configuration file."""
+    path = tmp_path / "unit.toml"
+    path.write_text(text)
+    return path
+
+
+def test_a_good_file_is_read_with_paths_beside_it(tmp_path: Path) -> None:
+    """Relative paths are relative to the file; absolute ones stay."""
+    config = load_config(write(tmp_path, GOOD))
+    assert config.camera_id == "bridge-north"
+    assert config.seal.signing_key == tmp_path / "identity" / "signing.key"
+    assert config.vision.models == Path("/opt/models")
+    assert config.spool.directory == tmp_path / "spool"
+    assert config.position == (52.5, 13.4)
+    assert config.source.started_at is not None
+    assert config.seal.cipher == "ChaCha20/Poly1305"
+
+
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        (('camera_id = "bridge-north"', ""), "camera_id"),
+        (('"bridge-north"', '"Bridge North"'), "camera_id"),
+        (('"bridge-north"', "7"), "camera_id"),
+        (("[52.5, 13.4]", "[152.5, 13.4]"), "position.0"),
+        (("[52.5, 13.4]", "[52.5]"), "position"),
+        (("max_bytes = 10_000_000", "max_bytes = 10"), "spool.max_bytes"),
+        (("max_bytes = 10_000_000", 'max_bytes = "10 MB"'), "spool.max_bytes"),
+        (("max_bytes = 10_000_000", "max_size = 10"), "spool.max_size"),
+        (("https://receiver.example:8443", "http://receiver.example"), "upload.url"),
+        (("https://receiver.example:8443", "https://user:pw@receiver.example"), "upload.url"),
+        (('"ChaCha20/Poly1305"', '"ROT13"'), "seal.cipher"),
+        (("2027-03-01T12:00:00Z", "2027-03-01T12:00:00"), "source.started_at"),
+        (('uri = "clip.mp4"', 'uri = ""'), "source.uri"),
+        (("[spool]", "[sp00l]"), "sp00l"),
+        (('ca = "ca.pem"', "ca = 7"), "upload.ca"),
+    ],
+)
+def test_a_mistake_is_named_by_its_key(tmp_path: Path, change: tuple[str, str], key: str) -> None:
+    """Unknown keys, wrong types, impossible values: file and key stand in the message."""
+    path = write(tmp_path, GOOD.replace(*change))
+    with pytest.raises(ConfigError, match=key) as caught:
+        load_config(path)
+    assert str(path) in str(caught.value)
+
+
+def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
+    """One line each."""
+    text = GOOD.replace("max_bytes", "max_size").replace("https:", "http:").replace("bridge-north", "BRIDGE")
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, text))
+    assert len(str(caught.value).splitlines()) == 3
+
+
+@pytest.mark.parametrize("text", ["", "camera_id =", "[" * 100_000, "a = 1\x00", "x" * (MAX_CONFIG_BYTES + 1)])
+def test_a_file_that_is_no_configuration_is_refused(tmp_path: Path, text: str) -> None:
+    """Empty, not TOML, nested without end, too long."""
+    with pytest.raises(ConfigError, match="unit.toml"):
+        load_config(write(tmp_path, text))
+
+
+def test_a_missing_or_binary_file_is_refused(tmp_path: Path) -> None:
+    """No traceback for a wrong path, a folder or bytes that are no text."""
+    (tmp_path / "binary.toml").write_bytes(b"\xff\xfe")
+    for path in (tmp_path / "missing.toml", tmp_path, tmp_path / "binary.toml"):
+        with pytest.raises(ConfigError, match=str(path)):
+            load_config(path)
+
+
+def test_a_configuration_is_frozen(tmp_path: Path) -> None:
+    """Read once, at the top; nobody changes it on the way."""
+    config = load_config(write(tmp_path, GOOD))
+    with pytest.raises(ValueError, match="frozen"):
+        config.camera_id = "other"  # type: ignore[misc]
+    assert isinstance(config, UnitConfig)

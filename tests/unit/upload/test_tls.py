@@ -1,0 +1,195 @@
+"""The HTTPS transport: every status, every broken reply, every bad file."""
+
+from __future__ import annotations
+
+import ssl
+from datetime import UTC, datetime
+from pathlib import Path
+
+import httpx
+import pytest
+
+from agent.envelope import reply
+from agent.envelope.reply import Refused, encode_reply
+from agent.errors import BatchTooLargeError, KeyFileError, RejectedError, TransportError
+from agent.upload.tls import HttpsTransport, client_context
+from tests.fakes.clock import FakeClock
+from tests.fakes.pki import make_bench
+
+
+def transport_to(handler: httpx.MockTransport) -> HttpsTransport:
+    """Return a transport whose network is `handler`."""
+    transport = HttpsTransport(
+        "https://receiver.test:8443",
+        context=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
+        clock=FakeClock(),
+        connect_timeout_s=1,
+        reply_timeout_s=1,
+    )
+    transport._client._transport = handler
+    return transport
+
+
+def answering(status: int, body: bytes = b"", headers: dict[str, str] | None = None) -> HttpsTransport:
+    """Return a transport to a receiver that always answers the same."""
+    return transport_to(
+        httpx.MockTransport(lambda _: httpx.Response(status, stream=httpx.ByteStream(body), headers=headers))
+    )
+
+
+def test_an_agreed_reply_is_returned_in_order() -> None:
+    """One answer per envelope; the request is the agreed one."""
+    seen: list[httpx.Request] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, stream=httpx.ByteStream(encode_reply([Refused("a"), Refused("b")])))
+
+    answers = transport_to(httpx.MockTransport(handle)).send([b"one", b"two"])
+    assert answers == [Refused("a"), Refused("b")]
+    assert str(seen[0].url) == "https://receiver.test:8443/v1/envelopes"
+    assert seen[0].headers["content-type"] == "application/cbor-seq"
+    assert reply.parse_request(seen[0].content) == [b"one", b"two"]
+
+
+@pytest.mark.parametrize("body", [b"", b"<html>login</html>", encode_reply([Refused("a")] * 2), b"\x82\x00"])
+def test_a_200_without_an_agreed_reply_is_a_failure(body: bytes) -> None:
+    """Empty, a captive portal's page, too many answers, cut off."""
+    with pytest.raises(TransportError, match="no agreed reply"):
+        answering(200, body).send([b"one"])
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (201, RejectedError),
+        (204, RejectedError),
+        (301, RejectedError),
+        (307, RejectedError),
+        (400, RejectedError),
+        (401, RejectedError),
+        (403, RejectedError),
+        (404, RejectedError),
+        (408, TransportError),
+        (413, BatchTooLargeError),
+        (415, RejectedError),
+        (425, TransportError),
+        (429, TransportError),
+        (500, TransportError),
+        (502, TransportError),
+        (503, TransportError),
+    ],
+)
+def test_every_other_status_is_an_error_of_its_class(status: int, kind: type[TransportError]) -> None:
+    """A valid body does not excuse another status; redirects are not followed."""
+    with pytest.raises(TransportError) as caught:
+        answering(status, encode_reply([Refused("a")]), {"Location": "https://elsewhere.test/"}).send([b"one"])
+    assert type(caught.value) is kind
+    assert str(status) in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("value", "seconds"),
+    [
+        ("0", 0.0),
+        ("7", 7.0),
+        ("999999999999999999", 3600.0),
+        ("Mon, 01 Mar 2027 12:01:00 GMT", 60.0),
+        ("Mon, 01 Mar 2027 11:00:00 GMT", 0.0),
+        ("Mon, 01 Mar 2037 11:00:00 GMT", 3600.0),
+        ("soon", None),
+        ("-5", None),
+        ("", None),
+        ("٣", None),
+    ],
+)
+def test_retry_after_is_read_within_limits(value: str, seconds: float | None) -> None:
+    """Seconds and dates; nonsense is no wait, a mistyped one is at most an hour."""
+    clock = FakeClock(datetime(2027, 3, 1, 12, tzinfo=UTC))
+    transport = answering(503, headers={})
+    transport._clock = clock
+    response = httpx.Response(503, headers=[(b"Retry-After", value.encode())])
+    transport._client._transport = httpx.MockTransport(lambda _: response)
+    with pytest.raises(TransportError) as caught:
+        transport.send([b"one"])
+    assert caught.value.retry_after_s == seconds
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        httpx.ConnectError("refused"),
+        httpx.ConnectTimeout("slow"),
+        httpx.ReadTimeout("slow"),
+        httpx.WriteError("reset"),
+        httpx.RemoteProtocolError("garbage"),
+    ],
+)
+def test_every_network_failure_is_translated(error: httpx.HTTPError) -> None:
+    """No httpx error leaves the transport."""
+
+    def fail(_: httpx.Request) -> httpx.Response:
+        raise error
+
+    with pytest.raises(TransportError, match=type(error).__name__):
+        transport_to(httpx.MockTransport(fail)).send([b"one"])
+
+
+def test_a_reply_that_is_too_long_is_cut_off() -> None:
+    """The limit holds before anything is parsed."""
+    with pytest.raises(TransportError, match="longer than"):
+        answering(200, bytes(reply.MAX_REPLY_BYTES + 1)).send([b"one"])
+
+
+def test_a_reply_that_trickles_is_given_up() -> None:
+    """The deadline is for the whole reply, not for each byte."""
+
+    class Trickle(httpx.SyncByteStream):
+        def __init__(self, clock: FakeClock) -> None:
+            self._clock = clock
+
+        def __iter__(self):  # type: ignore[no-untyped-def]  # noqa: ANN204
+            while True:
+                self._clock.advance(0.6)
+                yield b"\x00"
+
+    clock = FakeClock()
+    transport = transport_to(httpx.MockTransport(lambda _: httpx.Response(200, stream=Trickle(clock))))
+    transport._clock = clock
+    with pytest.raises(TransportError, match="took longer than 1 s"):
+        transport.send([b"one"])
+
+
+def test_closing_twice_is_fine() -> None:
+    """Idempotent, as the port says."""
+    transport = answering(200)
+    transport.close()
+    transport.close()
+
+
+def test_the_context_is_tls_1_3_with_host_names_checked(tmp_path: Path) -> None:
+    """What the promises rest on is set, whatever the Python version's defaults."""
+    bench = make_bench(tmp_path)
+    context = client_context(ca=bench.receiver.ca, certificate=bench.device.certificate, key=bench.device.tls_key)
+    assert context.minimum_version is ssl.TLSVersion.TLSv1_3
+    assert context.verify_mode is ssl.CERT_REQUIRED
+    assert context.check_hostname
+    assert context.verify_flags & ssl.VERIFY_X509_STRICT
+    assert context.verify_flags & ssl.VERIFY_X509_PARTIAL_CHAIN
+
+
+def test_wrong_files_are_named(tmp_path: Path) -> None:
+    """Missing, not PEM, and a key of another certificate: one line with the path."""
+    bench = make_bench(tmp_path)
+    ca, certificate, key = bench.receiver.ca, bench.device.certificate, bench.device.tls_key
+    garbage = tmp_path / "garbage.pem"
+    garbage.write_text("hello")
+    for wrong in (
+        {"ca": tmp_path / "missing", "certificate": certificate, "key": key},
+        {"ca": garbage, "certificate": certificate, "key": key},
+        {"ca": ca, "certificate": garbage, "key": key},
+        {"ca": ca, "certificate": certificate, "key": bench.receiver.server_key},
+    ):
+        with pytest.raises(KeyFileError, match=str(tmp_path)) as caught:
+            client_context(**wrong)
+        assert "\n" not in str(caught.value)

@@ -1,0 +1,279 @@
+"""The delivery loop: what each answer, and each missing answer, does to the spool."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from tenacity import Future, RetryCallState, Retrying
+
+from agent.config.models import UploadConfig
+from agent.envelope.reply import Answer, Later, Refused, Stored
+from agent.errors import BatchTooLargeError, RejectedError, TransportError
+from agent.records import Envelope, SpoolState
+from agent.upload.worker import UploadWorker, wait_as_told
+from tests.fakes.clock import FakeClock
+from tests.fakes.envelopes import make_chain, make_envelope
+from tests.fakes.receipts import PINNED, honest_receipt
+from tests.fakes.receiver import ReceiverSimulator
+from tests.fakes.spool import MemorySpool
+
+KEY = Ed25519PrivateKey.generate()
+
+
+@dataclass
+class Parts:
+    """A worker with everything around it."""
+
+    worker: UploadWorker
+    spool: MemorySpool
+    receiver: ReceiverSimulator
+    clock: FakeClock
+    stop: threading.Event
+
+    def fill(self, count: int) -> list[Envelope]:
+        """Put a chain of envelopes into the spool."""
+        envelopes = make_chain(KEY, count)
+        for envelope in envelopes:
+            self.spool.put(envelope)
+        return envelopes
+
+    def pending(self) -> list[str]:
+        """Return the ids that wait, oldest first."""
+        return [entry.envelope_id for entry in self.spool.entries(SpoolState.PENDING)]
+
+    def set_aside(self) -> list[str]:
+        """Return the ids in quarantine."""
+        return [entry.envelope_id for entry in self.spool.entries(SpoolState.QUARANTINE)]
+
+
+def settings(**changes: object) -> UploadConfig:
+    """Return upload settings with waits too short to notice."""
+    paths = dict.fromkeys(("ca", "certificate", "key", "receiver_key"), Path("unused"))
+    waits = {"retry_first_s": 0.001, "retry_most_s": 0.002, "poll_s": 0.001}
+    return UploadConfig.model_validate({"url": "https://localhost:1", **paths, **waits, **changes})
+
+
+def make_parts(**changes: object) -> Parts:
+    """Wire a worker to fakes."""
+    spool, receiver, clock, stop = MemorySpool(max_bytes=1 << 24), ReceiverSimulator(), FakeClock(), threading.Event()
+    worker = UploadWorker(
+        spool=spool,
+        transport=receiver,
+        receiver_keys=PINNED,
+        settings=settings(**changes),
+        clock=clock,
+        stop=stop,
+    )
+    return Parts(worker, spool, receiver, clock, stop)
+
+
+def test_a_drain_delivers_everything_once_and_in_order() -> None:
+    """Oldest first, in batches of the configured size, all erased."""
+    parts = make_parts(batch_envelopes=4)
+    envelopes = parts.fill(10)
+    parts.worker.run(drain=True)
+    assert list(parts.receiver.stored) == [envelope.envelope_id for envelope in envelopes]
+    assert [len(batch) for batch in parts.receiver.requests] == [4, 4, 2]
+    assert parts.pending() == []
+    assert (parts.worker.stats.acknowledged, parts.worker.stats.shredded) == (10, 10)
+
+
+def test_a_batch_keeps_to_its_bytes() -> None:
+    """Large envelopes travel in smaller batches; each batch stays under the limit."""
+    parts = make_parts(batch_bytes=1 << 20)
+    for _ in range(5):
+        parts.spool.put(make_envelope(KEY, body=bytes(400_000)))
+    parts.worker.run(drain=True)
+    assert [len(batch) for batch in parts.receiver.requests] == [2, 2, 1]
+
+
+def forged(envelope: Envelope) -> bytes:
+    """Return a receipt signed by somebody else."""
+    return honest_receipt(envelope, key=Ed25519PrivateKey.generate())
+
+
+def flipped(envelope: Envelope) -> bytes:
+    """Return an honest receipt with one bit changed."""
+    data = bytearray(honest_receipt(envelope))
+    data[len(data) // 2] ^= 1
+    return bytes(data)
+
+
+@pytest.mark.parametrize(
+    "receipt",
+    [forged, flipped, lambda _: honest_receipt(make_envelope(KEY)), lambda _: b"", lambda envelope: envelope.data],
+    ids=["another key", "one bit", "another envelope", "empty", "the envelope itself"],
+)
+def test_a_receipt_that_proves_nothing_erases_nothing(receipt: Callable[[Envelope], bytes]) -> None:
+    """The envelope stays and is sent again; an honest receipt then erases it."""
+    parts = make_parts()
+    (envelope,) = parts.fill(1)
+    parts.receiver.script.append(lambda batch: [Stored(receipt(batch[0]))])
+    with pytest.raises(TransportError, match="proves nothing"):
+        parts.worker.step()
+    assert parts.pending() == [envelope.envelope_id]
+    assert parts.worker.stats.bad_receipts == 1
+    parts.worker.run(drain=True)
+    assert parts.pending() == []
+
+
+def test_one_bad_receipt_does_not_hold_up_the_others() -> None:
+    """Two of three are erased, the third stays."""
+    parts = make_parts()
+    first, second, third = parts.fill(3)
+
+    def one_forged(batch: list[Envelope]) -> list[Answer]:
+        return [Stored(forged(each) if each == second else honest_receipt(each)) for each in batch]
+
+    parts.receiver.script.append(one_forged)
+    with pytest.raises(TransportError):
+        parts.worker.step()
+    assert parts.pending() == [second.envelope_id]
+    assert {first.envelope_id, third.envelope_id}.isdisjoint(parts.pending())
+
+
+def test_swapped_receipts_erase_nothing() -> None:
+    """Each receipt must name the envelope at its place in the batch."""
+    parts = make_parts()
+    parts.fill(2)
+    parts.receiver.script.append(lambda batch: [Stored(honest_receipt(each)) for each in reversed(batch)])
+    with pytest.raises(TransportError):
+        parts.worker.step()
+    assert len(parts.pending()) == 2
+
+
+def test_a_refused_envelope_is_set_aside_with_the_reason() -> None:
+    """Never erased, never sent again."""
+    parts = make_parts()
+    bad, good = parts.fill(2)
+    parts.receiver.script.append(lambda batch: [Refused("fork"), Stored(honest_receipt(batch[1]))])
+    parts.worker.run(drain=True)
+    assert parts.set_aside() == [bad.envelope_id]
+    assert parts.spool.reasons[bad.envelope_id] == "refused by the receiver: fork"
+    assert parts.pending() == []
+    assert parts.worker.stats.refused == 1
+    assert good.envelope_id not in parts.set_aside()
+
+
+def test_an_envelope_put_off_waits_its_time() -> None:
+    """Others go on; after the time it is sent again."""
+    parts = make_parts()
+    late, early = parts.fill(2)
+    parts.receiver.script.append(lambda batch: [Later(60), Stored(honest_receipt(batch[1]))])
+    parts.worker.run(drain=True)
+    assert parts.pending() == [late.envelope_id]
+    parts.worker.run(drain=True)
+    assert len(parts.receiver.requests) == 1
+    parts.clock.advance(61)
+    parts.worker.run(drain=True)
+    assert parts.pending() == []
+    assert early.envelope_id not in parts.receiver.requests[1]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [TransportError("503"), RejectedError("403"), TransportError("429", retry_after_s=0.001), RejectedError("401")],
+)
+def test_no_answer_loses_or_erases_anything(error: TransportError) -> None:
+    """Three failures in a row, then the same envelopes arrive."""
+    parts = make_parts()
+    envelopes = parts.fill(3)
+    parts.receiver.script.extend([error, error, error])
+    parts.worker.run(drain=True)
+    assert set(parts.receiver.stored) == {envelope.envelope_id for envelope in envelopes}
+    assert parts.pending() == []
+    assert parts.worker.stats.failed_batches == 3
+
+
+def test_a_batch_that_is_too_large_is_halved_until_it_fits() -> None:
+    """And grows again afterwards."""
+    parts = make_parts(batch_envelopes=8)
+    parts.fill(16)
+
+    def at_most_two(batch: list[Envelope]) -> list[Answer]:
+        if len(batch) > 2:
+            raise BatchTooLargeError("413")
+        return parts.receiver.store(batch)
+
+    parts.receiver.script.extend([at_most_two] * 4)
+    parts.worker.run(drain=True)
+    assert [len(batch) for batch in parts.receiver.requests] == [8, 4, 2, 4, 2, 4, 8]
+    assert parts.pending() == []
+
+
+def test_a_single_envelope_that_is_too_large_is_set_aside() -> None:
+    """It would block all others for ever."""
+    parts = make_parts()
+    (envelope,) = parts.fill(1)
+    parts.receiver.script.append(BatchTooLargeError("413"))
+    parts.worker.run(drain=True)
+    assert parts.set_aside() == [envelope.envelope_id]
+
+
+def test_a_corrupt_envelope_is_set_aside_and_the_others_go() -> None:
+    """Found before it is sent."""
+    parts = make_parts()
+    bad, good = parts.fill(2)
+    parts.spool.corrupt(bad.envelope_id, good.data)
+    parts.worker.run(drain=True)
+    assert list(parts.receiver.stored) == [good.envelope_id]
+    assert parts.set_aside() == [bad.envelope_id]
+    assert "corrupt on disk" in parts.spool.reasons[bad.envelope_id]
+
+
+def test_a_link_that_goes_and_comes_is_logged_once_each(caplog: pytest.LogCaptureFixture) -> None:
+    """Transitions, not attempts."""
+    parts = make_parts()
+    parts.fill(1)
+    parts.receiver.script.extend([TransportError("refused")] * 5)
+    with caplog.at_level(logging.INFO):
+        parts.worker.run(drain=True)
+    assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+def test_a_stop_while_failing_ends_the_loop_and_keeps_everything() -> None:
+    """SIGTERM during an outage."""
+    parts = make_parts()
+    parts.fill(2)
+
+    def fail_and_stop(batch: list[Envelope]) -> list[Answer]:
+        parts.stop.set()
+        raise TransportError("down")
+
+    parts.receiver.script.append(fail_and_stop)
+    parts.worker.run()
+    assert len(parts.pending()) == 2
+
+
+def test_an_idle_worker_waits_for_new_reads_until_told_to_stop() -> None:
+    """Without `drain` it goes on."""
+    parts = make_parts()
+    thread = threading.Thread(target=parts.worker.run)
+    thread.start()
+    (envelope,) = parts.fill(1)
+    while envelope.envelope_id not in parts.receiver.stored:
+        threading.Event().wait(0.001)
+    parts.stop.set()
+    thread.join(10)
+    assert not thread.is_alive()
+
+
+def waited_s(error: TransportError) -> float:
+    """Return the wait after a first attempt that failed with `error`."""
+    state = RetryCallState(Retrying(), None, (), {})
+    state.outcome = Future(1)
+    state.outcome.set_exception(error)
+    return wait_as_told(first_s=1.0, most_s=60.0)(state)
+
+
+def test_waits_follow_the_receiver_and_the_schedule() -> None:
+    """Retry-After is a floor, a rejection waits longest, anything else starts small."""
+    assert waited_s(TransportError("429", retry_after_s=30.0)) == 30.0
+    assert waited_s(RejectedError("403")) == 60.0
+    assert 0.5 <= waited_s(TransportError("reset")) <= 2.0
