@@ -1,0 +1,143 @@
+"""Still pictures: one file, and a folder of them played as a recording.
+
+Owns: which files count as pictures, their natural order, and decoding within limits. A picture is read whole and
+checked before the decoder sees it, because decoders fill what is missing with grey and say nothing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+
+from agent.capture.header import is_cut_off, picture_wh
+from agent.capture.opencv import check_size, cv2
+from agent.capture.pacing import Pacer, recording_start
+from agent.config.models import SourceConfig
+from agent.errors import SourceError
+from agent.ports import Clock
+from agent.records import ClockState, Frame, Image
+
+PICTURE_SUFFIXES: Final = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
+"""What counts as a picture in a folder, in lower case."""
+MAX_PICTURE_BYTES: Final = 64 << 20
+"""Largest picture file: 64 MiB, a 20-megapixel picture without compression."""
+_DIGITS: Final = re.compile(r"(\d+)")
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """List the pictures of a folder in natural order: `eu2.jpg` before `eu10.jpg`. Hidden files are left out.
+
+    Raises:
+        SourceError: The folder cannot be listed, or holds no picture.
+    """
+    try:
+        names = [path for path in folder.iterdir() if path.suffix.lower() in PICTURE_SUFFIXES and path.name[0] != "."]
+    except OSError as error:
+        raise SourceError(f"{folder}: cannot be listed: {error.strerror}") from error
+    if not names:
+        raise SourceError(f"{folder}: no picture in this folder; allowed are {', '.join(PICTURE_SUFFIXES)}")
+    return sorted(names, key=_natural)
+
+
+def read_picture(path: Path) -> Image:
+    """Read one picture.
+
+    Returns:
+        uint8, shape (H, W, 3), BGR, turned upright where the file says how it was held.
+
+    Raises:
+        SourceError: Missing, not a file, empty, too large, cut off, or nothing that OpenCV decodes.
+    """
+    data = _read_bytes(path)
+    stated_wh = picture_wh(data)
+    if stated_wh is not None:
+        check_size(*stated_wh, where=str(path))
+    if is_cut_off(data):
+        raise SourceError(f"{path}: the picture is cut off or damaged ({len(data)} bytes); copy it again")
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    except cv2.error:
+        image = None  # OpenCV's own limits refused it
+    if image is None:
+        raise SourceError(f"{path}: not a picture that can be decoded; allowed are {', '.join(PICTURE_SUFFIXES)}")
+    picture: Image = np.asarray(image, dtype=np.uint8)
+    check_size(picture.shape[1], picture.shape[0], where=str(path))
+    return picture
+
+
+class PictureFolder:
+    """A folder of pictures, played as a recording at the configured rate."""
+
+    def __init__(self, config: SourceConfig, *, camera_id: str, clock: Clock) -> None:
+        """List the folder; no picture is read yet.
+
+        Raises:
+            SourceError: The folder cannot be listed, or holds no picture.
+        """
+        self._folder = Path(config.uri)
+        self._paths = list_pictures(self._folder)
+        self._started_at: datetime = recording_start(config, self._paths[0])
+        self._config = config
+        self._camera_id = camera_id
+        self._clock = clock
+        self._closed = False
+
+    @property
+    def frame_count(self) -> int | None:
+        """Pictures in the folder when it was opened."""
+        return len(self._paths)
+
+    @property
+    def clock_state(self) -> ClockState:
+        """Times are the recording's."""
+        return ClockState.RECORDED
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield one frame a picture, in natural order, from the first.
+
+        Raises:
+            SourceError: The source is closed, or a picture cannot be decoded; it is named.
+        """
+        if self._closed:
+            raise SourceError(f"{self._folder}: the source is closed")
+        yield from self._play()
+
+    def close(self) -> None:
+        """End a running `frames()` after its frame. Idempotent."""
+        self._closed = True
+
+    def _play(self) -> Iterator[Frame]:
+        pacer = Pacer(self._clock, frame_rate=self._config.frame_rate, started_at=self._started_at)
+        for sequence, path in enumerate(self._paths):
+            if self._closed:
+                return
+            image = read_picture(path)
+            if self._config.pace == "real":
+                pacer.wait_for(sequence)
+            yield pacer.frame(sequence, image, camera_id=self._camera_id)
+
+
+def _read_bytes(path: Path) -> bytes:
+    if not path.is_file():
+        raise SourceError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
+    try:
+        with path.open("rb") as file:
+            data = file.read(MAX_PICTURE_BYTES + 1)
+    except OSError as error:
+        raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
+    if not data:
+        raise SourceError(f"{path}: the file is empty")
+    if len(data) > MAX_PICTURE_BYTES:
+        raise SourceError(f"{path}: larger than {MAX_PICTURE_BYTES >> 20} MiB, the most that a picture may have")
+    return data
+
+
+def _natural(path: Path) -> tuple[list[tuple[int, str]], str]:
+    parts = _DIGITS.split(path.name.casefold())
+    # Odd places hold the digits. A number sorts by its value; the name itself breaks the tie of `1` and `01`.
+    return [(int(part), "") if place % 2 else (-1, part) for place, part in enumerate(parts)], path.name

@@ -1,0 +1,159 @@
+"""`plateseal demo`: the whole way, from a recorded clip to reads that the owner opens."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from agent.errors import DemoError, UsageError
+
+if TYPE_CHECKING:
+    from agent.app.metrics import Samples
+    from agent.bench.demo import DemoOutcome, OpenedRead
+    from agent.bench.truth import Score
+
+
+def demo(
+    *,
+    clip: Annotated[Path | None, typer.Option(metavar="FILE", help="A recording of a road.")] = None,
+    truth: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Its ground truth; CLIP.truth.json beside it if there.")
+    ] = None,
+    models: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of model files.")] = None,
+    workdir: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Work in this folder and leave everything there to look at.")
+    ] = None,
+    json_file: Annotated[
+        str | None, typer.Option("--json", metavar="FILE", help="Write the counts as JSON; - prints them.")
+    ] = None,
+) -> None:
+    """Play a clip through camera, spool, mutual TLS and receiver, erase against receipts, and open the reads.
+
+    Capture, upload and receiver run as processes of their own on loopback; every key and certificate is made for
+    this run and thrown away with it. Exits 0 only if every read went the whole way.
+
+    Example: plateseal demo --clip road.mp4 --models models
+    """
+    from agent.bench.demo import run_demo  # noqa: PLC0415
+    from agent.bench.truth import load_truth  # noqa: PLC0415
+
+    if clip is None:
+        raise UsageError("--clip FILE: a recording is needed")
+    if not clip.is_file():
+        raise UsageError(f"--clip {clip}: no such file")
+    truth_file = truth or _beside(clip)
+    known = None if truth_file is None else load_truth(truth_file)
+    with _folder(workdir) as folder, _progress() as watch:
+        outcome = run_demo(clip, workdir=folder, models=models, truth=known, watch=watch)
+    _write_json(outcome, json_file)
+    if json_file != "-":
+        _show(outcome, workdir)
+    if not outcome.report.agrees:
+        raise DemoError("the counts do not agree: not every read went the whole way, once, without a trace")
+
+
+def _beside(clip: Path) -> Path | None:
+    path = clip.with_suffix(".truth.json")
+    return path if path.is_file() else None
+
+
+@contextmanager
+def _folder(workdir: Path | None) -> Iterator[Path]:
+    if workdir is not None:
+        yield workdir
+        return
+    with tempfile.TemporaryDirectory(prefix="plateseal-demo-") as folder:
+        yield Path(folder)
+
+
+@contextmanager
+def _progress() -> Iterator[Callable[[Samples], None]]:
+    console = Console(stderr=True)
+    columns = (
+        TextColumn("frames"),
+        BarColumn(),
+        TextColumn("{task.completed:.0f}/{task.total:.0f}"),
+        TextColumn("{task.description}"),
+        TimeElapsedColumn(),
+    )
+    names = {"passages": "passages", "sealed": "sealed", "acknowledged": "acknowledged", "shredded": "erased"}
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task("starting", total=1)
+
+        def watch(samples: Samples) -> None:
+            counts = ", ".join(f"{samples.get(f'{name}_total', 0.0):.0f} {label}" for name, label in names.items())
+            frames = samples.get("frames_total", 0.0)
+            total = max(samples.get("frames_expected", 0.0), frames, 1.0)
+            progress.update(task, completed=frames, total=total, description=counts)
+
+        yield watch
+
+
+def _write_json(outcome: DemoOutcome, target: str | None) -> None:
+    if target is None:
+        return
+    text = json.dumps(outcome.report.as_json())
+    if target == "-":
+        typer.echo(text)
+        return
+    try:
+        Path(target).write_text(text + "\n")
+    except OSError as error:
+        raise UsageError(f"--json {target}: {error.strerror or error}") from None
+
+
+def _show(outcome: DemoOutcome, workdir: Path | None) -> None:
+    console = Console()
+    if outcome.opened:
+        console.print(_table(outcome.opened))
+    report = outcome.report
+    console.print(
+        f"{report.frames} frames, {report.passages} passages: {report.sealed} sealed, {report.acknowledged} "
+        f"acknowledged, {report.shredded} erased, {report.opened} opened by the owner; {report.pending} pending, "
+        f"{report.lost} lost, {report.duplicates} duplicates, {report.plaintext_hits} plaintext hits "
+        f"in {report.seconds:.1f} s",
+        highlight=False,
+        soft_wrap=True,
+    )
+    if outcome.score is not None:
+        console.print(_score_line(outcome.score), highlight=False, soft_wrap=True)
+    if workdir is not None:
+        console.print(f"everything is in {workdir}", highlight=False, soft_wrap=True)
+
+
+def _table(opened: list[OpenedRead]) -> Table:
+    table = Table(title="Reads opened with the owner's key")
+    for heading in ("seen at (UTC)", "plate"):
+        table.add_column(heading)
+    for heading in ("confidence", "votes", "direction", "crop", "envelope"):
+        table.add_column(heading, justify="right")
+    for item in sorted(opened, key=lambda item: item.read.captured_at):
+        read = item.read
+        sure = sum(read.confidences) / max(len(read.confidences), 1) / 1000
+        table.add_row(
+            f"{read.captured_at:%H:%M:%S.%f}"[:-3],
+            read.text,
+            f"{sure:.2f}",
+            f"{read.votes[0]} of {read.votes[1]}",
+            str(read.direction),
+            f"{len(read.crop) / 1000:.1f} kB",
+            item.envelope.envelope_id[:12],
+        )
+    return table
+
+
+def _score_line(score: Score) -> str:
+    share = score.exact / score.vehicles if score.vehicles else 0.0
+    return (
+        f"against the truth: {score.exact} of {score.vehicles} vehicles read exactly ({share:.1%}), "
+        f"{score.misread} misread, {score.missed} missed, {score.duplicates} duplicates, {score.spurious} spurious"
+    )

@@ -1,0 +1,113 @@
+"""`plateseal`: the commands, and the one place where an error becomes a line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import click
+import typer
+
+from agent import __version__
+from agent.cli import custody, demo, device, models, read, receiver
+from agent.errors import PlatesealError
+
+app = typer.Typer(
+    name="plateseal",
+    help="Reads plates at the edge, seals each read to its owner, and erases only on proof of delivery.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode="rich",
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.add_typer(models.app, name="models")
+app.add_typer(device.app, name="device")
+app.add_typer(receiver.app, name="receiver")
+app.add_typer(custody.app, name="custody")
+app.command("demo")(demo.demo)
+app.command("read")(read.read)
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", metavar="FILE", help="The unit's configuration (TOML).", show_default=False)
+]
+
+
+@app.callback()
+def _root(
+    *,
+    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+) -> None:
+    if version:
+        typer.echo(f"plateseal {__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def capture(config: ConfigOption) -> None:
+    """Read frames, read plates, and put sealed reads into the spool.
+
+    Example: plateseal capture --config /etc/plateseal/unit.toml
+    """
+    from agent.app.capture import run_capture  # noqa: PLC0415  loads the vision libraries, which `upload` never needs
+    from agent.config.load import load_config  # noqa: PLC0415
+
+    run_capture(load_config(config))
+
+
+@app.command()
+def upload(
+    config: ConfigOption,
+    *,
+    drain: Annotated[bool, typer.Option("--drain", help="End when nothing is left to send.")] = False,
+) -> None:
+    """Deliver sealed reads from the spool and erase them against receipts.
+
+    Example: plateseal upload --config /etc/plateseal/unit.toml --drain
+    """
+    from agent.app.upload import run_upload  # noqa: PLC0415
+    from agent.config.load import load_config  # noqa: PLC0415
+
+    run_upload(load_config(config), drain=drain)
+
+
+@app.command()
+def run(config: ConfigOption) -> None:
+    """Run capture and upload together, each as its own process; ends when a recording is through and delivered.
+
+    Example: plateseal run --config unit.toml
+    """
+    from agent.app.run import run_unit  # noqa: PLC0415
+
+    run_unit(config)
+
+
+def main() -> None:
+    """Run the command line; every error of ours becomes one line on standard error and its class's exit code."""
+    try:
+        status = app(standalone_mode=False)
+    except PlatesealError as error:
+        _complain(str(error))
+        sys.exit(error.exit_code)
+    except click.exceptions.Abort:
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(error.exit_code)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; nothing more to say
+        sys.exit(141)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def _complain(message: str) -> None:
+    for line in message.splitlines():
+        typer.echo(f"plateseal: {line}", err=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,281 @@
+"""`plateseal read`: vision only. Nothing is sealed, spooled or kept."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections import deque
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Final, Protocol, TextIO, TypeVar
+
+import typer
+
+from agent.errors import SourceError, UsageError
+
+if TYPE_CHECKING:
+    from agent.ports import FrameSource
+    from agent.records import Passage, PlateRead
+    from agent.vision import PlatePipeline
+
+MAX_TABLE_ROWS: Final = 1000
+"""Rows kept for the table; a camera would fill memory otherwise. `--jsonl` has no such bound: it keeps nothing."""
+MAX_ERRORS_SHOWN: Final = 20
+STDOUT: Final = "-"
+CAMERA_ID: Final = "read"
+_T = TypeVar("_T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One object of `--jsonl`: a plate in a picture, or a passage."""
+
+    source: str
+    best: PlateRead
+    text: str
+    confidences: tuple[float, ...]
+    region: str | None
+    votes: int
+    looks: int
+
+    @property
+    def confidence(self) -> float:
+        return sum(self.confidences) / len(self.confidences) if self.confidences else 0.0
+
+    def as_json(self) -> str:
+        """Return one line of JSON, keys in the documented order."""
+        return json.dumps(
+            {
+                "source": self.source,
+                "frame": self.best.sequence,
+                "captured_at": _iso(self.best.captured_at),
+                "text": self.text,
+                "confidence": round(self.confidence, 4),
+                "chars": [round(share, 4) for share in self.confidences],
+                "box": list(self.best.detection.xyxy),
+                "region": self.region,
+                "detector_confidence": round(self.best.detection.confidence, 4),
+                "votes": self.votes,
+                "looks": self.looks,
+            },
+            ensure_ascii=False,
+        )
+
+
+class _Output(Protocol):
+    def put(self, line: _Line) -> None: ...
+
+    def finish(self) -> None: ...
+
+
+def read(
+    sources: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="A picture, a folder of pictures, a video, rtsp://.., /dev/videoN or gst:PIPELINE; any number.",
+            show_default=False,
+        ),
+    ],
+    *,
+    models: Annotated[
+        Path | None,
+        typer.Option("--models", metavar="DIR", help="Folder of model files; its own manifest.toml is used if any."),
+    ] = None,
+    jsonl: Annotated[
+        str | None,
+        typer.Option("--jsonl", metavar="FILE|-", help="Write one JSON object a line to FILE, or to standard output."),
+    ] = None,
+) -> None:
+    """Read plates from pictures, recordings or a camera and show them. Nothing is sealed or kept.
+
+    A picture gives one line per plate found, a recording or camera one per vehicle.
+
+    Example: plateseal read clip.mp4 pictures/ --jsonl -
+    """
+    from agent.config.models import VisionConfig  # noqa: PLC0415  the vision libraries take a second to load
+    from agent.vision import build_vision  # noqa: PLC0415
+
+    errors: list[SourceError] = []
+    with _open_output(jsonl) as output:
+        try:
+            for source in sources:
+                # One pipeline per source: tracks of one recording must not go on in the next.
+                pipeline = build_vision(VisionConfig(models=models))
+                for line in _read_source(source, pipeline, errors):
+                    output.put(line)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        finally:
+            output.finish()
+    if errors:
+        raise _combined(errors)
+
+
+def _read_source(source: str, pipeline: PlatePipeline, errors: list[SourceError]) -> Iterator[_Line]:
+    from agent.capture import PICTURE_SUFFIXES, list_pictures  # noqa: PLC0415
+
+    path = Path(source)
+    try:
+        if path.is_dir():
+            yield from _read_pictures(list_pictures(path), pipeline, errors)
+        elif path.suffix.lower() in PICTURE_SUFFIXES and "://" not in source:
+            yield from _read_pictures([path], pipeline, errors)
+        else:
+            yield from _read_stream(source, pipeline)
+    except SourceError as error:
+        errors.append(error)
+
+
+def _read_pictures(paths: list[Path], pipeline: PlatePipeline, errors: list[SourceError]) -> Iterator[_Line]:
+    from agent.capture import read_picture  # noqa: PLC0415
+    from agent.records import Frame  # noqa: PLC0415
+
+    for path in _with_progress(paths, total=len(paths), what=str(paths[0].parent if len(paths) > 1 else paths[0])):
+        try:
+            image = read_picture(path)
+            taken_at = datetime.fromtimestamp(path.stat().st_mtime, UTC)
+        except SourceError as error:
+            errors.append(error)
+            continue
+        except (OSError, OverflowError, ValueError):
+            errors.append(SourceError(f"{path}: went away, or has no usable modification time"))
+            continue
+        frame = Frame(camera_id=CAMERA_ID, sequence=0, captured_at=taken_at, monotonic_s=0.0, image=image)
+        for look in pipeline.read_picture(frame):
+            yield _Line(str(path), look, look.plate.text, look.plate.confidences, look.plate.region, votes=1, looks=1)
+
+
+def _read_stream(source: str, pipeline: PlatePipeline) -> Iterator[_Line]:
+    opened = _open(source)
+    try:
+        for frame in _with_progress(opened.frames(), total=opened.frame_count, what=_public(source)):
+            yield from (_passage_line(source, passage) for passage in pipeline.process(frame))
+    except SourceError:
+        yield from (_passage_line(source, passage) for passage in pipeline.flush())
+        raise
+    finally:
+        opened.close()
+    yield from (_passage_line(source, passage) for passage in pipeline.flush())
+
+
+def _open(source: str) -> FrameSource:
+    from pydantic import ValidationError  # noqa: PLC0415
+
+    from agent.app.clock import SystemClock  # noqa: PLC0415
+    from agent.capture import open_source  # noqa: PLC0415
+    from agent.config.models import SourceConfig  # noqa: PLC0415
+
+    try:
+        config = SourceConfig(uri=source)
+    except ValidationError as error:
+        raise SourceError(f"a source must have 1 to 4096 characters, this one has {len(source)}") from error
+    return open_source(config, camera_id=CAMERA_ID, clock=SystemClock())
+
+
+def _passage_line(source: str, passage: Passage) -> _Line:
+    votes, looks = passage.votes
+    return _Line(_public(source), passage.best, passage.text, passage.confidences, passage.region, votes, looks)
+
+
+def _with_progress(items: Iterable[_T], *, total: int | None, what: str) -> Iterator[_T]:
+    """Show progress on standard error while it is a terminal; a pipe gets nothing."""
+    if not sys.stderr.isatty():
+        yield from items
+        return
+    from rich.console import Console  # noqa: PLC0415
+    from rich.markup import escape  # noqa: PLC0415
+    from rich.progress import track  # noqa: PLC0415
+
+    yield from track(items, escape(what), total, transient=True, console=Console(stderr=True))
+
+
+class _JsonLines:
+    """Writes each line when it comes, so that a program behind a pipe has it at once."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def put(self, line: _Line) -> None:
+        self._stream.write(line.as_json() + "\n")
+        self._stream.flush()
+
+    def finish(self) -> None:
+        self._stream.flush()
+
+
+class _Table:
+    """Shows a table at the end."""
+
+    def __init__(self) -> None:
+        self._lines: deque[_Line] = deque(maxlen=MAX_TABLE_ROWS)
+        self._count = 0
+
+    def put(self, line: _Line) -> None:
+        self._lines.append(line)
+        self._count += 1
+
+    def finish(self) -> None:
+        from rich.console import Console  # noqa: PLC0415
+        from rich.table import Table  # noqa: PLC0415
+        from rich.text import Text  # noqa: PLC0415
+
+        console = Console()
+        if not self._lines:
+            console.print("no plate found", highlight=False)
+            return
+        table = Table("source", "frame", "captured at (UTC)", "text", "region")
+        for heading in ("confidence", "votes"):
+            table.add_column(heading, justify="right")
+        for line in self._lines:
+            cells = (line.source, str(line.best.sequence), _iso(line.best.captured_at), line.text, line.region or "")
+            votes = f"{line.votes} of {line.looks}"
+            # Text, not markup: a file may be called [bold].
+            table.add_row(*(Text(cell) for cell in cells), Text(f"{line.confidence:.2f}"), Text(votes))
+        console.print(table)
+        hidden = self._count - len(self._lines)
+        earlier = f", {hidden} earlier ones are not shown; --jsonl has all" if hidden else ""
+        console.print(f"{self._count} plates{earlier}", highlight=False)
+
+
+@contextmanager
+def _open_output(jsonl: str | None) -> Iterator[_Output]:
+    if jsonl is None:
+        yield _Table()
+    elif jsonl == STDOUT:
+        yield _JsonLines(sys.stdout)
+    else:
+        with _open_private(Path(jsonl)) as stream:
+            yield _JsonLines(stream)
+
+
+def _open_private(path: Path) -> TextIO:
+    try:
+        # Plates in clear, because the user asked for them: for the user's eyes only.
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    except OSError as error:
+        raise UsageError(f"--jsonl {path}: cannot be written: {error.strerror}") from error
+    return os.fdopen(descriptor, "w", encoding="utf-8")
+
+
+def _public(source: str) -> str:
+    """Return the source as it may be shown: without a camera's user and password."""
+    scheme, mark, rest = source.partition("://")
+    return f"{scheme}{mark}{rest.rpartition('@')[2]}" if mark else source
+
+
+def _iso(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _combined(errors: list[SourceError]) -> SourceError:
+    if len(errors) == 1:
+        return errors[0]
+    shown = [str(error) for error in errors[:MAX_ERRORS_SHOWN]]
+    if len(errors) > MAX_ERRORS_SHOWN:
+        shown.append(f"and {len(errors) - MAX_ERRORS_SHOWN} more that could not be read")
+    return SourceError("\n".join(shown))

@@ -1,0 +1,179 @@
+"""Who may send: one file per device key, looked up for every request.
+
+Owns: `devices/<key id>.json` and what it says. A device is one name; it may hold several keys (one after a repair,
+two while keys rotate). Removing a file ends that key at once: no restart, no cache.
+
+Invariant: a file's content names the key that its file name names.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.x509.oid import NameOID
+
+from agent.envelope import cose
+from agent.errors import FormatError, ReceiverError
+from agent.receiver import strictjson
+from agent.seal.keyfiles import PUBLIC_MODE, replace_file
+
+DEVICE_VERSION: Final = 1
+MAX_CERTIFICATES: Final = 2
+"""A renewed device goes on with its old certificate until it has been given the new one."""
+
+_KEYS: Final = frozenset({"v", "name", "key_id", "public_key", "certificate_sha256", "enrolled_at"})
+_PUBLIC_KEY_BYTES: Final = 32
+_FINGERPRINT_CHARS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """One enrolled key of one device.
+
+    Attributes:
+        name: The device.
+        key_id: 32 bytes, id of the signing key.
+        signing_key: Its public half.
+        fingerprints: SHA-256 of the TLS certificates it may come with, lower-case hex, newest first; 1 or 2.
+        enrolled_at: Aware UTC time of the newest certificate.
+    """
+
+    name: str
+    key_id: bytes
+    signing_key: Ed25519PublicKey = field(repr=False)
+    fingerprints: tuple[str, ...]
+    enrolled_at: datetime
+
+
+class DeviceBook:
+    """The enrolled devices of one receiver. Holds no state but the folder's path; safe for threads."""
+
+    def __init__(self, directory: Path) -> None:
+        """Look into `directory`, the `devices` folder, from now on."""
+        self._directory = directory
+
+    def by_key_id(self, key_id: bytes) -> Device | None:
+        """Return the device that signs with this key, or None.
+
+        Raises:
+            ReceiverError: Its file is there but cannot be read or is damaged.
+        """
+        path = self._path(key_id)
+        try:
+            return _parse(strictjson.load_document(path, keys=_KEYS, what=path.name), key_id)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ReceiverError(f"{path}: {error.strerror}") from None
+        except FormatError as error:
+            raise ReceiverError(f"{path.parent}: {error}") from None
+
+    def by_certificate(self, certificate_der: bytes) -> Device | None:
+        """Return the device that this TLS certificate was issued to and still belongs to, or None.
+
+        Args:
+            certificate_der: As the TLS layer has verified it against the CA.
+
+        Raises:
+            ReceiverError: Its file is there but cannot be read or is damaged.
+        """
+        certificate = x509.load_der_x509_certificate(certificate_der)
+        key_id = key_id_of(certificate)
+        device = None if key_id is None else self.by_key_id(key_id)
+        if device is None or certificate.fingerprint(hashes.SHA256()).hex() not in device.fingerprints:
+            return None
+        return device
+
+    def named(self, name: str) -> list[Device]:
+        """Return all keys of one device, in no special order.
+
+        Raises:
+            ReceiverError: The folder or a file in it cannot be read or is damaged.
+        """
+        return [device for device in self.all() if device.name == name]
+
+    def all(self) -> list[Device]:
+        """Return every enrolled key.
+
+        Raises:
+            ReceiverError: The folder or a file in it cannot be read or is damaged.
+        """
+        try:
+            stems = sorted(path.stem for path in self._directory.iterdir() if path.suffix == ".json")
+        except OSError as error:
+            raise ReceiverError(f"{self._directory}: {error.strerror}") from None
+        found = [self.by_key_id(bytes.fromhex(stem)) for stem in stems if _is_key_id(stem)]
+        return [device for device in found if device is not None]
+
+    def save(self, device: Device) -> None:
+        """Write a device's file, durably, in the place of the one that may be there.
+
+        Raises:
+            KeyFileError: The disk refused.
+        """
+        value = {
+            "v": DEVICE_VERSION,
+            "name": device.name,
+            "key_id": device.key_id.hex(),
+            "public_key": base64.b64encode(device.signing_key.public_bytes_raw()).decode("ascii"),
+            "certificate_sha256": list(device.fingerprints),
+            "enrolled_at": device.enrolled_at.astimezone(UTC).isoformat(timespec="seconds"),
+        }
+        replace_file(self._path(device.key_id), json.dumps(value, indent=1).encode("ascii") + b"\n", PUBLIC_MODE)
+
+    def _path(self, key_id: bytes) -> Path:
+        return self._directory / f"{key_id.hex()}.json"
+
+
+def key_id_of(certificate: x509.Certificate) -> bytes | None:
+    """Return the signing key's id that a device certificate carries as its subject's serialNumber, or None."""
+    values = [name.value for name in certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)]
+    if len(values) != 1 or not isinstance(values[0], str) or not _is_key_id(values[0]):
+        return None
+    return bytes.fromhex(values[0])
+
+
+def _is_key_id(text: str) -> bool:
+    return len(text) == 2 * cose.KID_BYTES and all(char in "0123456789abcdef" for char in text)
+
+
+def _parse(value: dict[str, object], key_id: bytes) -> Device:
+    what = f"{key_id.hex()}.json"
+    strictjson.version_field(value, DEVICE_VERSION, what)
+    public_raw = strictjson.bytes_field(value, "public_key", _PUBLIC_KEY_BYTES, what)
+    signing_key = Ed25519PublicKey.from_public_bytes(public_raw)
+    if strictjson.text_field(value, "key_id", what) != key_id.hex() or cose.ed25519_kid(signing_key) != key_id:
+        raise FormatError(f"{what}: holds another key than its name says")
+    return Device(
+        name=strictjson.text_field(value, "name", what),
+        key_id=key_id,
+        signing_key=signing_key,
+        fingerprints=_fingerprints(value["certificate_sha256"], what),
+        enrolled_at=_moment(strictjson.text_field(value, "enrolled_at", what), what),
+    )
+
+
+def _fingerprints(value: object, what: str) -> tuple[str, ...]:
+    if not isinstance(value, list) or not 1 <= len(value) <= MAX_CERTIFICATES:
+        raise FormatError(f"{what}: 'certificate_sha256' must be a list of 1 to {MAX_CERTIFICATES} texts")
+    if not all(isinstance(part, str) and len(part) == _FINGERPRINT_CHARS for part in value):
+        raise FormatError(f"{what}: 'certificate_sha256' must hold texts of {_FINGERPRINT_CHARS} hex digits")
+    return tuple(value)
+
+
+def _moment(text: str, what: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise FormatError(f"{what}: 'enrolled_at' must be a time in ISO 8601") from None
+    if moment.tzinfo is None:
+        raise FormatError(f"{what}: 'enrolled_at' must have a time zone")
+    return moment.astimezone(UTC)

@@ -1,0 +1,71 @@
+"""Where a receiver keeps what: the one place that knows the names in its directory."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class ReceiverLayout:
+    """The files of one receiver.
+
+    Attributes:
+        directory: All of them are in it.
+    """
+
+    directory: Path
+
+    @property
+    def ca_key(self) -> Path:
+        """Private key of the bench CA. `serve` does not need it: it may be kept elsewhere."""
+        return self.directory / "ca.key"
+
+    @property
+    def ca(self) -> Path:
+        """Certificate of the CA that devices and receiver are checked against (PEM)."""
+        return self.directory / "ca.pem"
+
+    @property
+    def server_key(self) -> Path:
+        """Private key of the TLS server."""
+        return self.directory / "server.key"
+
+    @property
+    def server_certificate(self) -> Path:
+        """Certificate of the TLS server (PEM)."""
+        return self.directory / "server.pem"
+
+    @property
+    def receipt_key(self) -> Path:
+        """Private key that signs receipts."""
+        return self.directory / "receipt.key"
+
+    @property
+    def receipt_public(self) -> Path:
+        """Public half of the receipt key, which devices pin (PEM)."""
+        return self.directory / "receipt.pub"
+
+    @property
+    def store(self) -> Path:
+        """The SQLite store of envelopes."""
+        return self.directory / "envelopes.db"
+
+    @property
+    def devices(self) -> Path:
+        """One file per enrolled device key."""
+        return self.directory / "devices"
+
+    @property
+    def everything(self) -> tuple[Path, ...]:
+        """All of the above, in the order in which they are made."""
+        return (
+            self.ca_key,
+            self.ca,
+            self.server_key,
+            self.server_certificate,
+            self.receipt_key,
+            self.receipt_public,
+            self.devices,
+            self.store,
+        )

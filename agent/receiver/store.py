@@ -1,0 +1,340 @@
+"""The store of one machine: envelopes in SQLite, durable before anyone is told so.
+
+Owns: the table, the log index, and the rules that a chain must keep. Leaves to others: whether an envelope's signature
+holds (`intake`), and what gaps mean (a gap may fill later; naming those that stay is for whoever reads the store).
+
+Invariants: `store_batch` returns only after its transaction is committed and synced (WAL, synchronous=FULL). The same
+envelope gets the same row for ever. Two envelopes never stand at one place of a chain, and neighbours in the store are
+linked. After any failure of the database the connection is dropped: nothing is synced a second time on a
+descriptor that has failed once.
+
+Source: sqlite.org/wal.html, sqlite.org/pragma.html#pragma_synchronous; field notes on failed fsyncs.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from agent.envelope.plaintext import from_ms, to_ms
+from agent.envelope.receipt import Receipt
+from agent.envelope.sealed import Envelope
+from agent.errors import ReceiverError
+from agent.seal.keyfiles import sync_directory
+
+APPLICATION_ID: Final = 0x504C5345
+"""ASCII "PLSE", in the file's header: this is a store and not some other database."""
+SCHEMA_VERSION: Final = 1
+BUSY_TIMEOUT_S: Final = 5.0
+"""Readers never block the writer in WAL; only a second writer or a backup tool can."""
+PAGE_ROWS: Final = 16
+"""Rows read at a time: at most 16 MiB in memory, and no read transaction that outlives a page."""
+
+_Row = tuple[Any, ...]
+"""As SQLite gives it; STRICT tables and the checks of the schema hold its types."""
+
+_SCHEMA: Final = f"""
+BEGIN IMMEDIATE;
+CREATE TABLE envelopes (
+    log INTEGER PRIMARY KEY AUTOINCREMENT,
+    id BLOB NOT NULL UNIQUE CHECK (length(id) = 32),
+    device BLOB NOT NULL CHECK (length(device) = 32),
+    chain BLOB NOT NULL CHECK (length(chain) = 16),
+    seq INTEGER NOT NULL CHECK (seq >= 0),
+    prev BLOB NOT NULL CHECK (length(prev) = 32),
+    length INTEGER NOT NULL CHECK (length = length(body)),
+    stored_at_ms INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    UNIQUE (device, chain, seq)
+) STRICT;
+PRAGMA application_id = {APPLICATION_ID};
+PRAGMA user_version = {SCHEMA_VERSION};
+COMMIT;
+"""
+_ROW: Final = "SELECT log, id, device, chain, seq, length, stored_at_ms FROM envelopes"
+
+
+@dataclass(frozen=True, slots=True)
+class ChainConflict:
+    """An envelope that cannot be stored beside those that are.
+
+    Attributes:
+        reason: For a person; ids and numbers only.
+    """
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class DeviceCount:
+    """What the store holds of one device key.
+
+    Attributes:
+        device_kid: 32 bytes.
+        envelopes: How many.
+        chains: In how many chains.
+    """
+
+    device_kid: bytes
+    envelopes: int
+    chains: int
+
+
+class EnvelopeStore:
+    """An open store. One writer at a time; safe for threads."""
+
+    def __init__(self, path: Path, *, read_only: bool) -> None:
+        """Open an existing store. Prefer `open` and `open_read_only`.
+
+        Raises:
+            ReceiverError: Missing, unreadable, damaged, or not a store of this version.
+        """
+        self._path = path
+        self._read_only = read_only
+        self._lock = threading.Lock()
+        self._connection: sqlite3.Connection | None = self._connect()
+
+    @classmethod
+    def create(cls, path: Path) -> Self:
+        """Make an empty store where no file is.
+
+        Raises:
+            ReceiverError: A file is there, or the disk refused.
+        """
+        if path.exists():
+            raise ReceiverError(f"{path}: is there already and is not overwritten")
+        try:
+            with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+                path.chmod(0o600)
+                connection.execute("PRAGMA journal_mode = WAL")
+                connection.execute("PRAGMA synchronous = FULL")
+                connection.executescript(_SCHEMA)
+            sync_directory(path.parent)
+        except (sqlite3.Error, OSError) as error:
+            raise ReceiverError(f"{path}: the store cannot be made: {error}") from None
+        return cls.open(path)
+
+    @classmethod
+    def open(cls, path: Path) -> Self:
+        """Open a store to write.
+
+        Raises:
+            ReceiverError: Missing, unreadable, damaged, or not a store of this version.
+        """
+        return cls(path, read_only=False)
+
+    @classmethod
+    def open_read_only(cls, path: Path) -> Self:
+        """Open a store to read, while a receiver may be writing to it.
+
+        Raises:
+            ReceiverError: Missing, unreadable, damaged, or not a store of this version.
+        """
+        return cls(path, read_only=True)
+
+    def store_batch(self, envelopes: Sequence[Envelope], at: datetime) -> list[Receipt | ChainConflict]:
+        """Store envelopes in one transaction; on return, every receipt in the list is true for good.
+
+        Args:
+            envelopes: In the order they came; their signatures hold. One may be there already, or twice.
+            at: Aware time of storing, for those that are new.
+
+        Returns:
+            One outcome per envelope, in order: what to sign, from the stored row, or why it is not stored.
+
+        Raises:
+            ReceiverError: The database refused; none of the new ones is stored.
+        """
+        with self._lock:
+            try:
+                connection = self._connected()
+                connection.execute("BEGIN IMMEDIATE")
+                outcomes = [_store(connection, envelope, to_ms(at)) for envelope in envelopes]
+                connection.execute("COMMIT")
+            except sqlite3.Error as error:
+                self._drop()
+                raise ReceiverError(f"{self._path}: the store cannot write: {error}") from None
+        return outcomes
+
+    def envelopes(self) -> Iterator[bytes]:
+        """Yield every envelope's bytes in log order; those stored meanwhile come at the end.
+
+        Raises:
+            ReceiverError: The database cannot be read.
+        """
+        after = 0
+        while page := self._read(
+            "SELECT log, body FROM envelopes WHERE log > ? ORDER BY log LIMIT ?", (after, PAGE_ROWS)
+        ):
+            for log, body in page:
+                after = int(log)
+                yield bytes(body)
+
+    def count(self) -> int:
+        """Return how many envelopes are stored.
+
+        Raises:
+            ReceiverError: The database cannot be read.
+        """
+        return int(self._read("SELECT count(*) FROM envelopes", ())[0][0])
+
+    def counts_by_device(self) -> list[DeviceCount]:
+        """Return what is stored per device key, in order of key id.
+
+        Raises:
+            ReceiverError: The database cannot be read.
+        """
+        rows = self._read(
+            "SELECT device, count(*), count(DISTINCT chain) FROM envelopes GROUP BY device ORDER BY device", ()
+        )
+        return [DeviceCount(device_kid=bytes(kid), envelopes=int(n), chains=int(chains)) for kid, n, chains in rows]
+
+    def receipt_of(self, envelope_id: str) -> Receipt | None:
+        """Return what was stored under an id, or None.
+
+        Raises:
+            ReceiverError: The database cannot be read.
+        """
+        rows = self._read(f"{_ROW} WHERE id = ?", (bytes.fromhex(envelope_id),))
+        return _receipt(rows[0]) if rows else None
+
+    def close(self) -> None:
+        """Close the database. Idempotent."""
+        with self._lock:
+            self._drop()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def _read(self, query: str, parameters: tuple[object, ...]) -> list[_Row]:
+        with self._lock:
+            try:
+                rows: list[_Row] = self._connected().execute(query, parameters).fetchall()
+            except sqlite3.Error as error:
+                self._drop()
+                raise ReceiverError(f"{self._path}: the store cannot be read: {error}") from None
+        return rows
+
+    def _connected(self) -> sqlite3.Connection:
+        if self._connection is None:
+            self._connection = self._connect()
+        return self._connection
+
+    def _drop(self) -> None:
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.close()
+
+    def _connect(self) -> sqlite3.Connection:
+        if not self._path.is_file():
+            raise ReceiverError(f"{self._path}: there is no store; `plateseal receiver init` makes one")
+        mode = "ro" if self._read_only else "rw"
+        uri = f"{self._path.resolve().as_uri()}?mode={mode}"
+        connection: sqlite3.Connection | None = None
+        try:
+            connection = sqlite3.connect(
+                uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S, check_same_thread=False
+            )
+            self._prepare(connection)
+        except (sqlite3.Error, ReceiverError) as error:
+            if connection is not None:
+                connection.close()
+            raise ReceiverError(f"{self._path}: not a usable store: {error}") from None
+        return connection
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        application, version = (
+            connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
+        )
+        if application != APPLICATION_ID:
+            raise ReceiverError("some other database")
+        if version != SCHEMA_VERSION:
+            raise ReceiverError(f"schema version {version}, this plateseal reads {SCHEMA_VERSION}")
+        connection.execute("PRAGMA foreign_keys = ON")
+        if not self._read_only:
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = FULL")
+
+
+def _store(connection: sqlite3.Connection, envelope: Envelope, at_ms: int) -> Receipt | ChainConflict:
+    if (row := _row_of(connection, envelope)) is not None:
+        _mend(connection, envelope)
+        return _receipt(row)
+    if (conflict := _conflict(connection, envelope)) is not None:
+        return conflict
+    position = envelope.position
+    connection.execute(
+        "INSERT INTO envelopes (id, device, chain, seq, prev, length, stored_at_ms, body) VALUES (?,?,?,?,?,?,?,?)",
+        (
+            envelope.digest,
+            envelope.device_kid,
+            position.chain,
+            position.seq,
+            position.prev,
+            len(envelope.data),
+            at_ms,
+            envelope.data,
+        ),
+    )
+    row = _row_of(connection, envelope)
+    assert row is not None  # inserted in this transaction
+    return _receipt(row)
+
+
+def _mend(connection: sqlite3.Connection, envelope: Envelope) -> None:
+    """Replace a stored body that the disk has damaged by the one that came again: its receipt must stay true."""
+    (body,) = connection.execute("SELECT body FROM envelopes WHERE id = ?", (envelope.digest,)).fetchone()
+    if body != envelope.data:
+        connection.execute(
+            "UPDATE envelopes SET body = ?, length = ? WHERE id = ?",
+            (envelope.data, len(envelope.data), envelope.digest),
+        )
+
+
+def _conflict(connection: sqlite3.Connection, envelope: Envelope) -> ChainConflict | None:
+    """Compare an envelope that is not stored with its place and its neighbours."""
+    position = envelope.position
+    rows = connection.execute(
+        "SELECT seq, id, prev FROM envelopes WHERE device = ? AND chain = ? AND seq BETWEEN ? AND ?",
+        (envelope.device_kid, position.chain, position.seq - 1, position.seq + 1),
+    )
+    for seq, stored_id, stored_prev in rows.fetchall():
+        place = f"chain {position.chain.hex()[:8]} seq {position.seq}"
+        if seq == position.seq:
+            return ChainConflict(f"fork: {place} is taken by another envelope, {stored_id.hex()[:16]}")
+        if seq == position.seq - 1 and stored_id != position.prev:
+            return ChainConflict(f"broken chain: prev of {place} is not the stored envelope before it")
+        if seq == position.seq + 1 and stored_prev != envelope.digest:
+            return ChainConflict(f"broken chain: the stored envelope after {place} names another as its prev")
+    return None
+
+
+def _row_of(connection: sqlite3.Connection, envelope: Envelope) -> _Row | None:
+    row: _Row | None = connection.execute(f"{_ROW} WHERE id = ?", (envelope.digest,)).fetchone()
+    return row
+
+
+def _receipt(row: _Row) -> Receipt:
+    log, envelope_id, device, chain, seq, length, stored_at_ms = row
+    return Receipt(
+        envelope_id=envelope_id.hex(),
+        length=length,
+        device_kid=device,
+        chain=chain,
+        seq=seq,
+        stored_at=from_ms(stored_at_ms),
+        log_index=log,
+    )

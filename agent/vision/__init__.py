@@ -1,0 +1,11 @@
+"""From frames to passages: model manifest, detector, reader, tracker and vote.
+
+Owns: which models are trusted, and what counts as one vehicle passing. Leaves to others: frames (`agent.capture`) and
+everything after a passage. Runs offline: only `fetch` uses the network, when a person asks for it.
+"""
+
+from __future__ import annotations
+
+from agent.vision.pipeline import PlatePipeline, VisionStats, build_vision
+
+__all__ = ["PlatePipeline", "VisionStats", "build_vision"]

@@ -1,0 +1,116 @@
+"""A whole bench of real processes for end-to-end tests: receiver, capture and upload on loopback."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from agent.app.metrics import CAPTURE_FILE, UPLOAD_FILE, Samples, read_metrics
+from agent.app.run import start_daemon, stop_daemon
+from agent.bench.demo import OpenedRead, await_port, device_config, open_store, set_up_parts, start_receiver
+from agent.records import SpoolState
+
+WITHIN_S = 120.0
+"""Far more than any step takes; a hang fails the test instead of the whole run."""
+
+
+@dataclass
+class LiveBench:
+    """The parts of a demo, each of which a test may start, kill and start again.
+
+    Attributes:
+        root: As the demo's work folder.
+        processes: Running processes by name.
+        seen: Ids of all envelopes that were ever seen in the spool's pending folder: accepted reads.
+    """
+
+    root: Path
+    clip: Path
+    models: Path
+    port: int = 0
+    processes: dict[str, subprocess.Popen[bytes]] = field(default_factory=dict)
+    seen: set[str] = field(default_factory=set)
+
+    def set_up(self, *, pace: str = "fast") -> None:
+        """Make keys and certificates, start the receiver, and write the unit's configuration."""
+        set_up_parts(self.root)
+        self.start("receiver")
+        config = device_config(self.root / "receiver", port=self.port, clip=self.clip, models=self.models)
+        config = config.replace("[vision]", f'pace = "{pace}"\n[vision]')
+        self.config.write_text(config.replace("poll_s = 0.2", "poll_s = 0.05\nretry_most_s = 0.5"))
+
+    @property
+    def config(self) -> Path:
+        """The unit's configuration file."""
+        return self.root / "device" / "unit.toml"
+
+    @property
+    def spool(self) -> Path:
+        """The unit's spool."""
+        return self.root / "device" / "spool"
+
+    def start(self, name: str) -> None:
+        """Start a part; the receiver keeps its port across restarts."""
+        log_path = self.root / f"{name}.log"
+        with log_path.open("ab") as log:
+            if name == "receiver":
+                port_file = self.root / "port"
+                port_file.unlink(missing_ok=True)
+                process = start_receiver(self.root / "receiver", port_file, log=log, port=self.port)
+                self.processes[name] = process
+                self.port = await_port(port_file, process, log_path)
+            else:
+                self.processes[name] = start_daemon(name, self.config, log=log)
+
+    def kill(self, name: str) -> None:
+        """SIGKILL a running part in the middle of its work."""
+        self.look()
+        process = self.processes.pop(name)
+        assert process.poll() is None, f"{name} ended before it could be killed"
+        process.kill()
+        process.wait()
+
+    def stop(self) -> None:
+        """Stop everything in order."""
+        for name in ("capture", "upload", "receiver"):
+            if name in self.processes:
+                stop_daemon(self.processes.pop(name))
+
+    def look(self) -> None:
+        """Note which reads lie accepted in the spool."""
+        self.seen |= {path.name for path in (self.spool / SpoolState.PENDING).glob("*")}
+
+    def wait_until(self, done: Callable[[], bool]) -> None:
+        """Poll, noting accepted reads, until `done`; fail if a part dies or nothing comes of it."""
+        deadline_s = time.monotonic() + WITHIN_S
+        while not done():
+            self.look()
+            for name, process in self.processes.items():
+                assert process.poll() in (None, 0), f"{name}: {(self.root / f'{name}.log').read_text()[-2000:]}"
+            assert time.monotonic() < deadline_s, "nothing came of it in time"
+            time.sleep(0.01)
+
+    def capture_ended(self) -> bool:
+        """Whether the clip has been played."""
+        return self.processes["capture"].poll() == 0
+
+    def is_drained(self) -> bool:
+        """Whether nothing is on its way any more."""
+        folders = ("incoming", "pending", "shredding")
+        return not any(path.is_file() for name in folders for path in (self.spool / name).glob("*"))
+
+    def samples(self) -> Samples:
+        """Return the daemons' metrics."""
+        state = self.root / "device" / "state"
+        return {**read_metrics(state / CAPTURE_FILE), **read_metrics(state / UPLOAD_FILE)}
+
+    def quarantined(self) -> list[Path]:
+        """Return what was set aside."""
+        return list((self.spool / SpoolState.QUARANTINE).glob("*"))
+
+    def opened(self) -> list[OpenedRead]:
+        """Open everything at the receiver with the owner's keys."""
+        return open_store(self.root / "receiver", self.root / "owner")
