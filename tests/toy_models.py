@@ -26,7 +26,9 @@ import numpy.typing as npt
 from agent.records import Image
 
 with warnings.catch_warnings():
-    warnings.simplefilter("ignore")  # onnx and protobuf warn about each other when they load; tests turn that into errors
+    warnings.simplefilter(
+        "ignore"
+    )  # onnx and protobuf warn about each other when they load; tests turn that into errors
     import onnx
     from onnx import TensorProto, helper, numpy_helper
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
+from rich.box import SIMPLE
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -131,22 +132,22 @@ def _show(outcome: DemoOutcome, workdir: Path | None) -> None:
 
 
 def _table(opened: list[OpenedRead]) -> Table:
-    table = Table(title="Reads opened with the owner's key")
-    for heading in ("seen at (UTC)", "plate"):
-        table.add_column(heading)
-    for heading in ("confidence", "votes", "direction", "crop", "envelope"):
-        table.add_column(heading, justify="right")
+    table = Table(title="Reads opened with the owner's key", box=SIMPLE)
+    for heading in ("seen (UTC)", "plate", "direction", "envelope"):
+        table.add_column(heading, no_wrap=True)
+    for heading in ("sure", "votes", "crop"):
+        table.add_column(heading, no_wrap=True, justify="right")
     for item in sorted(opened, key=lambda item: item.read.captured_at):
         read = item.read
         sure = sum(read.confidences) / max(len(read.confidences), 1) / 1000
         table.add_row(
-            f"{read.captured_at:%H:%M:%S.%f}"[:-3],
+            f"{read.captured_at:%H:%M:%S.%f}"[:-5],
             read.text,
+            str(read.direction),
+            item.envelope.envelope_id[:12],
             f"{sure:.2f}",
             f"{read.votes[0]} of {read.votes[1]}",
-            str(read.direction),
             f"{len(read.crop) / 1000:.1f} kB",
-            item.envelope.envelope_id[:12],
         )
     return table
 

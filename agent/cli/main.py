@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
-import click
 import typer
 
 from agent import __version__
@@ -35,14 +33,20 @@ ConfigOption = Annotated[
 ]
 
 
+def _print_version(*, wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"plateseal {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
 def _root(
     *,
-    version: Annotated[bool, typer.Option("--version", help="Print the version and exit.", is_eager=True)] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", help="Print the version and exit.", callback=_print_version, is_eager=True)
+    ] = False,
 ) -> None:
-    if version:
-        typer.echo(f"plateseal {__version__}")
-        raise typer.Exit
+    """Hold the options that stand before a command."""
 
 
 @app.command()
@@ -87,21 +91,10 @@ def run(config: ConfigOption) -> None:
 def main() -> None:
     """Run the command line; every error of ours becomes one line on standard error and its class's exit code."""
     try:
-        status = app(standalone_mode=False)
+        app()
     except PlatesealError as error:
         _complain(str(error))
         sys.exit(error.exit_code)
-    except click.exceptions.Abort:
-        sys.exit(130)
-    except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # the reader left; nothing more to say
-        sys.exit(141)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    sys.exit(status if isinstance(status, int) else 0)
 
 
 def _complain(message: str) -> None:

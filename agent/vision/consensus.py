@@ -25,8 +25,8 @@ so the looks disagree more than they agree."""
 MAX_TEXTS: Final = 32
 """Different texts kept for one plate; the lightest goes first. A readable plate has a handful."""
 GROWTH_FOR_DIRECTION: Final = 1.15
-"""How much a plate must grow (or shrink) in view to count as approaching (or receding): three times the 5 % by which a
-detector's boxes jitter."""
+"""How much a plate must grow (or shrink) in view to count as approaching (or receding): a trend well above the few
+per cent by which boxes jitter from frame to frame."""
 MIN_LOOKS_FOR_DIRECTION: Final = 3
 """A trend through two boxes is their jitter."""
 

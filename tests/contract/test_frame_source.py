@@ -45,6 +45,7 @@ def _write_folder(folder: Path) -> Path:
 
 @pytest.fixture(params=["mp4", "avi", "folder", "fake"])
 def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
+    """What opens each implementation on the same twelve pictures."""
     if request.param == "fake":
         return lambda: ReplaySource(_images(), camera_id="cam-1", frame_rate=RATE, started_at=STARTED_AT)
     path = {
@@ -69,7 +70,7 @@ def test_frames_are_numbered_dated_and_read_only(opener: Opener) -> None:
         assert frame.camera_id == "cam-1"
         assert frame.wh == (64, 48)
         assert not frame.image.flags.writeable
-        assert abs(int(frame.image.mean()) - 10 * frame.sequence) <= 3
+        assert abs(frame.image.mean() - 10 * frame.sequence) < 5  # lossy codecs
     source.close()
 
 

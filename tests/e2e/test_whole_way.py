@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
-from itertools import groupby
+from itertools import groupby, pairwise
 from pathlib import Path
 
 import pytest
@@ -44,7 +44,7 @@ def assert_chains_are_whole(opened: list[OpenedRead]) -> None:
     for _, links in groupby(places, key=lambda place: place[0]):
         envelopes = [envelope for _, _, envelope in links]
         assert [envelope.position.seq for envelope in envelopes] == list(range(len(envelopes)))
-        for before, after in zip(envelopes, envelopes[1:], strict=False):
+        for before, after in pairwise(envelopes):
             assert after.position.prev == before.digest
 
 

@@ -95,7 +95,8 @@ def test_a_keyring_of_another_shape_is_refused() -> None:
     data = encode_keyring(make_keyring(early, late), OWNER)
     fields = cbor2.loads(cbor2.loads(data).value[2])
     reverse = {**fields, "keys": fields["keys"][::-1]}
-    for wrong in ({**fields, "v": 2}, {**fields, "keys": []}, reverse, {**fields, "serial": -1}, {"v": 1}, [], 1):
+    layouts: list[object] = [{**fields, "v": 2}, {**fields, "keys": []}, reverse, {**fields, "serial": -1}, {"v": 1}, 1]
+    for wrong in layouts:
         with pytest.raises(FormatError, match="^keyring"):
             parse_keyring(signed(wrong), OWNER.public_key())
     with pytest.raises(FormatError, match="more than 8 recipients"):

@@ -6,6 +6,7 @@ import pytest
 
 from agent.envelope import cbor, reply
 from agent.envelope.reply import Answer, Later, Refused, Stored
+from agent.envelope.sealed import MAX_ENVELOPE_BYTES
 from agent.errors import FormatError
 
 ANSWERS: list[Answer] = [Stored(b"r" * 300), Refused("fork"), Later(60), Stored(b"")]
@@ -31,7 +32,7 @@ def test_a_reply_gives_back_its_answers() -> None:
         cbor.encode([b"a"]),
         b"\x41",
         cbor.encode_sequence([b""] * 65),
-        cbor.encode(b"x" * (reply.MAX_ENVELOPE_BYTES + 1)),
+        cbor.encode(b"x" * (MAX_ENVELOPE_BYTES + 1)),
         b"x" * (reply.MAX_BATCH_BYTES + 1),
     ],
 )

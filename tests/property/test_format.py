@@ -1,0 +1,116 @@
+"""Generated records survive the round trip; generated damage does not."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agent.envelope import cbor, reply
+from agent.envelope.plaintext import ClockState, Direction, Plaintext, encode_plaintext, parse_plaintext
+from agent.envelope.reply import Later, Refused, Stored
+from agent.envelope.sealed import ChainPosition, parse_envelope
+from agent.errors import FormatError, PlatesealError
+from tests.fakes.envelopes import make_envelope
+from tests.fakes.receipts import RECEIVER
+
+names = st.text(max_size=64)
+px = st.integers(0, 16384)
+times = st.integers(0, 10**12).map(lambda ms: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms))
+
+
+@st.composite
+def plaintexts(draw: st.DrawFn) -> Plaintext:
+    """Generate any read that the format allows."""
+    text = draw(st.text(max_size=20))
+    return Plaintext(
+        camera=draw(names),
+        captured_at=draw(times),
+        clock=draw(st.sampled_from(ClockState)),
+        text=text,
+        confidences=tuple(draw(st.lists(st.integers(0, 1000), min_size=len(text), max_size=len(text)))),
+        votes=draw(st.tuples(st.integers(0, 100), st.integers(0, 100))),
+        region=draw(st.none() | names),
+        detector_confidence=draw(st.integers(0, 1000)),
+        box=draw(st.tuples(px, px, px, px)),
+        frame_sequence=draw(st.integers(0, 2**53 - 1)),
+        frame_wh=draw(st.tuples(px, px)),
+        first_seen=draw(times),
+        last_seen=draw(times),
+        direction=draw(st.sampled_from(Direction)),
+        crop=draw(st.binary(max_size=300)),
+        detector_digest=draw(st.binary(min_size=32, max_size=32)),
+        reader_digest=draw(st.binary(min_size=32, max_size=32)),
+        agent_version=draw(names),
+        site=draw(st.none() | names),
+        position=draw(
+            st.none() | st.tuples(st.integers(-90_000_000, 90_000_000), st.integers(-180_000_000, 180_000_000))
+        ),
+    )
+
+
+@given(plaintexts())
+def test_every_read_parses_back(read: Plaintext) -> None:
+    """parse(encode(x)) == x."""
+    assert parse_plaintext(encode_plaintext(read)) == read
+
+
+answers = st.one_of(
+    st.binary(max_size=500).map(Stored),
+    st.text(max_size=200).map(Refused),
+    st.integers(0, 86_400).map(Later),
+)
+
+
+@given(st.lists(answers, max_size=64))
+def test_every_reply_parses_back(sent: list[reply.Answer]) -> None:
+    """In order and unchanged."""
+    assert reply.parse_reply(reply.encode_reply(sent), expected=len(sent)) == sent
+
+
+@given(st.binary(min_size=16, max_size=16), st.integers(1, 2**53 - 1), st.binary(min_size=32, max_size=32))
+def test_every_place_in_a_chain_parses_back(chain: bytes, seq: int, prev: bytes) -> None:
+    """Any chain, sequence and previous digest."""
+    if prev == bytes(32):
+        return
+    position = ChainPosition(chain=chain, seq=seq, prev=prev)
+    assert parse_envelope(make_envelope(RECEIVER, position).data).position == position
+
+
+@given(st.binary(max_size=400))
+@settings(max_examples=1000)
+def test_random_bytes_raise_our_errors_only(data: bytes) -> None:
+    """Every parser of outside bytes."""
+    for parse in (parse_envelope, parse_plaintext, reply.parse_request):
+        try:
+            parse(data)
+        except PlatesealError:
+            continue
+
+
+cbor_values = st.recursive(
+    st.integers(-(2**63), 2**64 - 1) | st.binary(max_size=20) | st.text(max_size=20) | st.booleans() | st.none(),
+    lambda children: st.lists(children, max_size=4) | st.dictionaries(st.integers(-24, 23), children, max_size=4),
+    max_leaves=10,
+)
+
+
+@given(cbor_values)
+def test_every_value_has_one_encoding(value: object) -> None:
+    """decode(encode(x)) == x, and encoding that again gives the same bytes."""
+    data = cbor.encode(value)
+    decoded = cbor.decode(data, max_bytes=len(data), what="test")
+    assert decoded == value
+    assert cbor.encode(decoded) == data
+
+
+@given(cbor_values, st.binary(min_size=1, max_size=5))
+def test_nothing_may_follow_a_value(value: object, rest: bytes) -> None:
+    """Trailing bytes are refused whatever they are."""
+    data = cbor.encode(value) + rest
+    try:
+        cbor.decode(data, max_bytes=len(data), what="test")
+    except FormatError:
+        return
+    raise AssertionError("bytes after the value were accepted")

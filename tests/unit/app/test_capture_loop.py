@@ -1,0 +1,186 @@
+"""The capture loop: what is sealed, what a full or failing spool does, and how it ends."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agent.app.capture import CaptureLoop
+from agent.config.load import load_config
+from agent.custody.opener import open_envelope
+from agent.envelope.suites import ContentCipher
+from agent.errors import InferenceError, SourceError, SpoolError, SpoolFullError
+from agent.ports import Spool
+from agent.records import ClockState, Detection, Envelope, SpoolState
+from agent.seal.chain import Chain
+from agent.seal.keyring import KeyringBook
+from agent.seal.sealer import Sealer
+from agent.vision.pipeline import PlatePipeline
+from tests.fakes.reads import make_keyring, make_recipient
+from tests.fakes.source import ReplaySource
+from tests.fakes.spool import MemorySpool
+from tests.fakes.vision import CannedDetector, CannedReader, plate
+from tests.unit.config.test_load import GOOD
+
+RECIPIENT, PRIVATE = make_recipient()
+PICTURE = np.random.default_rng(1).integers(0, 255, (120, 200, 3)).astype(np.uint8)
+BOX = Detection(20, 20, 100, 50, 0.9)
+LOOKS, GAP = 5, 30
+"""Frames with and without a plate; at 10 frames/s the gap ends every track."""
+
+
+@dataclass
+class Rig:
+    """A loop with everything around it."""
+
+    loop: CaptureLoop
+    spool: Spool
+    chain: Chain
+    stop: threading.Event
+
+    def texts(self) -> list[str]:
+        """Return what the spooled reads say, oldest first."""
+        entries = self.spool.entries(SpoolState.PENDING)
+        envelopes = [self.spool.get(entry.envelope_id) for entry in entries]
+        return [open_envelope(envelope, {PRIVATE.kid: PRIVATE}).text for envelope in envelopes]
+
+
+def make_rig(
+    tmp_path: Path,
+    *,
+    vehicles: int = 2,
+    spool: Spool | None = None,
+    script: Sequence[Sequence[Detection] | InferenceError] | None = None,
+    fault: SourceError | None = None,
+) -> Rig:
+    """Wire a loop to fakes: `vehicles` plates pass one after the other."""
+    path = tmp_path / "unit.toml"
+    path.write_text(GOOD)
+    script = script if script is not None else ([[BOX]] * LOOKS + [[]] * GAP) * vehicles
+    source = ReplaySource([PICTURE] * len(script), frame_rate=10, fault=fault)
+    reader = CannedReader(lambda number, _: plate(f"PLATE{number // LOOKS}"))
+    spool = spool or MemorySpool(max_bytes=1 << 20)
+    chain, stop = Chain(), threading.Event()
+    loop = CaptureLoop(
+        load_config(path),
+        source=source,
+        pipeline=PlatePipeline(CannedDetector(script), reader),
+        sealer=Sealer(
+            signing_key=Ed25519PrivateKey.generate(),
+            book=KeyringBook(make_keyring(RECIPIENT)),
+            cipher=ContentCipher.AES_256_GCM,
+        ),
+        spool=spool,
+        chain=chain,
+        stop=stop,
+    )
+    return Rig(loop, spool, chain, stop)
+
+
+def test_every_passage_is_sealed_and_spooled_in_order(tmp_path: Path) -> None:
+    """Two vehicles, two reads, two links of the chain, and the counts say so."""
+    rig = make_rig(tmp_path)
+    rig.loop.run()
+    assert rig.texts() == ["PLATE0", "PLATE1"]
+    assert rig.chain.next.seq == 2
+    samples = rig.loop.samples()
+    assert (samples["passages"], samples["sealed"], samples["dropped"]) == (2, 2, 0)
+    assert samples["frames"] == samples["frames_expected"] == 2 * (LOOKS + GAP)
+
+
+def test_a_vehicle_still_in_view_at_the_end_is_kept(tmp_path: Path) -> None:
+    """A recording that ends, or a stop, finishes what is in view."""
+    rig = make_rig(tmp_path, script=[[BOX]] * LOOKS)
+    rig.loop.run()
+    assert rig.texts() == ["PLATE0"]
+
+
+def test_a_failing_source_keeps_what_was_seen(tmp_path: Path) -> None:
+    """The error comes through after the passage in view is sealed."""
+    rig = make_rig(tmp_path, script=[[BOX]] * LOOKS, fault=SourceError("the camera went"))
+    with pytest.raises(SourceError, match="the camera went"):
+        rig.loop.run()
+    assert rig.texts() == ["PLATE0"]
+
+
+def test_a_failing_model_keeps_what_was_seen(tmp_path: Path) -> None:
+    """The same for inference."""
+    rig = make_rig(tmp_path, script=[[BOX]] * LOOKS + [InferenceError("broken")])
+    with pytest.raises(InferenceError, match="broken"):
+        rig.loop.run()
+    assert rig.texts() == ["PLATE0"]
+
+
+def test_a_stop_ends_the_loop_at_the_next_frame(tmp_path: Path) -> None:
+    """SIGTERM: one frame at most."""
+    rig = make_rig(tmp_path)
+    rig.stop.set()
+    rig.loop.run()
+    assert rig.loop.samples()["frames"] == 1
+
+
+def test_a_full_spool_drops_counts_and_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The dropped reads are counted, logged once, and leave no hole in the chain."""
+    rig = make_rig(tmp_path, vehicles=3, spool=MemorySpool(max_bytes=0))
+    with caplog.at_level(logging.ERROR):
+        rig.loop.run()
+    assert (rig.loop.stats.sealed, rig.loop.stats.dropped) == (0, 3)
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert rig.chain.next.seq == 0
+    assert "PLATE" not in caplog.text
+
+
+class RoomLater(MemorySpool):
+    """Full for the first envelope, roomy afterwards."""
+
+    refused = False
+
+    def put(self, envelope: Envelope) -> None:
+        """As the port."""
+        if not self.refused:
+            self.refused = True
+            raise SpoolFullError("spool: no room")
+        super().put(envelope)
+
+
+def test_room_again_is_logged_once_and_the_chain_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Transitions, not attempts; the refused read leaves no hole."""
+    rig = make_rig(tmp_path, vehicles=3, spool=RoomLater(max_bytes=1 << 20))
+    with caplog.at_level(logging.INFO):
+        rig.loop.run()
+    assert rig.texts() == ["PLATE1", "PLATE2"]
+    assert rig.chain.next.seq == 2
+    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+
+
+class BrokenSpool(MemorySpool):
+    """A disk that refuses."""
+
+    def put(self, envelope: Envelope) -> None:
+        """As the port, failing."""
+        raise SpoolError("spool: Input/output error")
+
+
+def test_a_broken_disk_ends_the_loop(tmp_path: Path) -> None:
+    """Nothing is called accepted; the daemon ends with the error and its service starts it anew."""
+    rig = make_rig(tmp_path, spool=BrokenSpool(max_bytes=1 << 20))
+    with pytest.raises(SpoolError, match="Input/output error"):
+        rig.loop.run()
+    assert rig.loop.stats.sealed == 0
+
+
+def test_a_recording_is_marked_as_one(tmp_path: Path) -> None:
+    """The clock's state travels with every read."""
+    rig = make_rig(tmp_path, vehicles=1)
+    rig.loop.run()
+    (entry,) = rig.spool.entries(SpoolState.PENDING)
+    read = open_envelope(rig.spool.get(entry.envelope_id), {PRIVATE.kid: PRIVATE})
+    assert read.clock is ClockState.RECORDED
+    assert (read.detector_digest, read.reader_digest) == (b"\x01" * 32, b"\x02" * 32)
