@@ -57,9 +57,12 @@ def list_models(models: ModelsOption = None, *, as_json: JsonOption = False) -> 
     from rich.console import Console  # noqa: PLC0415
     from rich.table import Table  # noqa: PLC0415
 
-    table = Table("kind", "name", "here", "licence", "how to get it")
+    table = Table("kind")
+    table.add_column("name", no_wrap=True)
+    for heading in ("here", "licence", "how to get it"):
+        table.add_column(heading)
     for model in listed:
-        remedy = "plateseal models fetch" if model["fetchable"] else "not published"
+        remedy = "models fetch" if model["fetchable"] else "not published"
         table.add_row(model["kind"], model["name"], "yes" if model["present"] else "no", model["licence"], remedy)
     Console().print(table)
 

@@ -69,7 +69,7 @@ class _Line:
 class _Output(Protocol):
     def put(self, line: _Line) -> None: ...
 
-    def finish(self) -> None: ...
+    def finish(self, *, failed: bool) -> None: ...
 
 
 def read(
@@ -111,7 +111,7 @@ def read(
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
         finally:
-            output.finish()
+            output.finish(failed=bool(errors))
     if errors:
         raise _combined(errors)
 
@@ -204,7 +204,7 @@ class _JsonLines:
         self._stream.write(line.as_json() + "\n")
         self._stream.flush()
 
-    def finish(self) -> None:
+    def finish(self, *, failed: bool) -> None:
         self._stream.flush()
 
 
@@ -219,12 +219,14 @@ class _Table:
         self._lines.append(line)
         self._count += 1
 
-    def finish(self) -> None:
+    def finish(self, *, failed: bool) -> None:
         from rich.console import Console  # noqa: PLC0415
         from rich.table import Table  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
 
         console = Console()
+        if not self._lines and failed:
+            return  # the error says it
         if not self._lines:
             console.print("no plate found", highlight=False)
             return

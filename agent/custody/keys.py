@@ -10,7 +10,6 @@ DIR/private/KID.cose   one private key per epoch (COSE_Key, mode 0600): destroy 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -46,10 +45,6 @@ KEYRING: Final = "keyring.cose"
 PRIVATE: Final = "private"
 SUFFIX: Final = ".cose"
 MAX_EPOCH: Final = timedelta(days=366)
-
-_KTY, _KID, _ALG = 1, 2, 3
-_OKP_CRV, _OKP_X, _OKP_D = -1, -2, -4
-_AKP_PUB, _AKP_PRIV = -1, -2
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +178,7 @@ def _existing(directory: Path, owner_key: Ed25519PrivateKey) -> Keyring:
 def _make_key(
     directory: Path, suite: suites.RecipientSuite, recipient: str, span: tuple[datetime, datetime]
 ) -> RecipientKey:
-    raw = os.urandom(suites.PRIVATE_KEY_BYTES)
+    raw = suite.generate()
     public = suite.derive_public(raw)
     kid = suite.kid(public)
     write_private(directory / (kid.hex() + SUFFIX), _encode_private(suite, kid, public, raw))
@@ -193,25 +188,20 @@ def _make_key(
 
 
 def _encode_private(suite: suites.RecipientSuite, kid: bytes, public: bytes, raw: bytes) -> bytes:
-    """Encode a COSE_Key: OKP (RFC 9053, 7.2) for X25519, AKP (RFC 9964) with a seed for the hybrid."""
-    key: cbor.CborMap = {_KID: kid, _ALG: suite.alg}
-    if suite.key_type is suites.KeyType.X25519:
-        key |= {_KTY: cose.KTY_OKP, _OKP_CRV: cose.CRV_X25519, _OKP_X: public, _OKP_D: raw}
-    else:
-        key |= {_KTY: cose.KTY_AKP, _AKP_PUB: public, _AKP_PRIV: raw}
-    return cbor.encode(key)
+    """Encode a COSE_Key: OKP for X25519, EC2 for P-256, AKP with a seed for the hybrid."""
+    head: cbor.CborMap = {cose.KEY_KID: kid, cose.KEY_ALG: suite.alg, suite.private_label: raw}
+    return cbor.encode(head | suite.cose_key(public))
 
 
 def _load_private(path: Path) -> PrivateKey:
     data = read_private_file(path)
     try:
         key = cbor.as_map(cbor.decode(data, max_bytes=len(data), what="private key"), "private key")
-        suite = suites.suite_by_alg(key.get(_ALG), what="private key")
-        label = _OKP_D if suite.key_type is suites.KeyType.X25519 else _AKP_PRIV
-        raw = cbor.as_bytes(key.get(label), suites.PRIVATE_KEY_BYTES, "private key")
-    except FormatError as error:
+        suite = suites.suite_by_alg(key.get(cose.KEY_ALG), what="private key")
+        raw = cbor.as_bytes(key.get(suite.private_label), suites.PRIVATE_KEY_BYTES, "private key")
+        kid = suite.kid(suite.derive_public(raw))
+    except (FormatError, ValueError) as error:
         raise KeyFileError(f"{path}: {error}") from None
-    kid = suite.kid(suite.derive_public(raw))
     if kid.hex() != path.name.removesuffix(SUFFIX):
         raise KeyFileError(f"{path}: holds another key than its name says")
     return PrivateKey(suite=suite, kid=kid, raw=raw)

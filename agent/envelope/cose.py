@@ -29,8 +29,13 @@ ALG_EDDSA: Final = -8
 KID_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
 
+KEY_KTY: Final = 1
+KEY_KID: Final = 2
+KEY_ALG: Final = 3
 KTY_OKP: Final = 1
+KTY_EC2: Final = 2
 KTY_AKP: Final = 7
+CRV_P256: Final = 1
 CRV_X25519: Final = 4
 CRV_ED25519: Final = 6
 
@@ -59,17 +64,12 @@ class Sign1:
 
 def ed25519_kid(public_key: Ed25519PublicKey) -> bytes:
     """Return the 32-byte COSE Key Thumbprint (RFC 9679) of an Ed25519 key, which is its key id."""
-    return okp_kid(CRV_ED25519, public_key.public_bytes_raw())
+    return thumbprint({KEY_KTY: KTY_OKP, -1: CRV_ED25519, -2: public_key.public_bytes_raw()})
 
 
-def okp_kid(curve: int, x: bytes) -> bytes:
-    """Return the thumbprint of an OKP key: SHA-256 of the map of kty, crv and x."""
-    return cbor.sha256(cbor.encode({1: KTY_OKP, -1: curve, -2: x}))
-
-
-def akp_kid(alg: int | str, public: bytes) -> bytes:
-    """Return the thumbprint of an AKP key: SHA-256 of the map of kty, alg and pub."""
-    return cbor.sha256(cbor.encode({1: KTY_AKP, 3: alg, -1: public}))
+def thumbprint(identifying: cbor.CborMap) -> bytes:
+    """Return the COSE Key Thumbprint (RFC 9679): SHA-256 of the members of a COSE_Key that identify the key."""
+    return cbor.sha256(cbor.encode(identifying))
 
 
 def encode_protected(header: cbor.CborMap) -> bytes:

@@ -3,17 +3,20 @@
 Owns: algorithm numbers, key sizes, and the translation between raw key bytes and `cryptography` objects.
 Everything that names an algorithm looks here.
 
-Source: draft-ietf-cose-hpke-27 (HPKE-4-KE = 50), draft-ietf-hpke-pq (KEM 0x647a), RFC 9053 (3, 24), RFC 9180.
+Source: draft-ietf-cose-hpke-27 (HPKE-4-KE = 50, HPKE-7-KE = 53), draft-ietf-hpke-pq (KEM 0x647a), RFC 9053 (content
+algorithms 3 and 24; key types OKP and EC2), RFC 9964 (key type AKP), RFC 9180.
 """
 
 from __future__ import annotations
 
 import hashlib
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey, MLKEM768PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
@@ -25,18 +28,23 @@ from cryptography.hazmat.primitives.hpke import (
     MLKEM768X25519PublicKey,
     Suite,
 )
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from agent.envelope import cose
+from agent.envelope import cbor, cose
 from agent.errors import FormatError
 
-HpkePublicKey = X25519PublicKey | MLKEM768X25519PublicKey
-HpkePrivateKey = X25519PrivateKey | MLKEM768X25519PrivateKey
+HpkePublicKey = X25519PublicKey | MLKEM768X25519PublicKey | ec.EllipticCurvePublicKey
+HpkePrivateKey = X25519PrivateKey | MLKEM768X25519PrivateKey | ec.EllipticCurvePrivateKey
 
+ALG_HYBRID: Final = "HPKE-MLKEM768-X25519-KE"
+"""Until a number is registered for ML-KEM-768 with X25519 (HPKE KEM 0x647a)."""
 CONTENT_KEY_BYTES: Final = 32
 NONCE_BYTES: Final = 12
 TAG_BYTES: Final = 16
 PRIVATE_KEY_BYTES: Final = 32
-"""A raw X25519 private key, or the seed of the hybrid's two private keys (draft-ietf-hpke-pq)."""
+"""A raw X25519 private key, a P-256 scalar, or the seed of the hybrid's two private keys (draft-ietf-hpke-pq)."""
+P256_PUBLIC_BYTES: Final = 65
+"""An uncompressed point: 0x04, x, y (SEC 1, 2.3.3)."""
 
 MLKEM768_PUBLIC_BYTES: Final = 1184
 MLKEM768_SEED_BYTES: Final = 64
@@ -46,6 +54,7 @@ class KeyType(StrEnum):
     """The type of a recipient key, as written in keyrings and on the command line."""
 
     X25519 = "x25519"
+    P256 = "p256"
     HYBRID = "mlkem768-x25519"
 
 
@@ -67,8 +76,11 @@ class RecipientSuite:
         enc_bytes: Length of the encapsulated key.
         public_bytes: Length of the raw public key.
         load_public: Raw public key to key object; raises ValueError for bytes that are no key.
-        load_private: 32 raw private bytes to key object.
+        generate: Draw 32 raw private bytes.
+        load_private: 32 raw private bytes to key object; raises ValueError for bytes that are no key.
         derive_public: 32 raw private bytes to raw public key.
+        cose_key: Raw public key to the members of its COSE_Key that identify it.
+        private_label: Label of the private bytes in the COSE_Key.
     """
 
     key_type: KeyType
@@ -77,14 +89,15 @@ class RecipientSuite:
     enc_bytes: int
     public_bytes: int
     load_public: Callable[[bytes], HpkePublicKey]
+    generate: Callable[[], bytes]
     load_private: Callable[[bytes], HpkePrivateKey]
     derive_public: Callable[[bytes], bytes]
+    cose_key: Callable[[bytes], cbor.CborMap]
+    private_label: int
 
     def kid(self, public: bytes) -> bytes:
         """Return the key id of a raw public key: its COSE Key Thumbprint (RFC 9679)."""
-        if self.key_type is KeyType.X25519:
-            return cose.okp_kid(cose.CRV_X25519, public)
-        return cose.akp_kid(self.alg, public)
+        return cose.thumbprint(self.cose_key(public))
 
 
 def _hybrid_public(raw: bytes) -> MLKEM768X25519PublicKey:
@@ -115,6 +128,39 @@ def _x25519_derive(raw: bytes) -> bytes:
     return X25519PrivateKey.from_private_bytes(raw).public_key().public_bytes_raw()
 
 
+def _x25519_cose(public: bytes) -> cbor.CborMap:
+    return {cose.KEY_KTY: cose.KTY_OKP, -1: cose.CRV_X25519, -2: public}
+
+
+def _hybrid_cose(public: bytes) -> cbor.CborMap:
+    return {cose.KEY_KTY: cose.KTY_AKP, cose.KEY_ALG: ALG_HYBRID, -1: public}
+
+
+def _p256_cose(public: bytes) -> cbor.CborMap:
+    return {cose.KEY_KTY: cose.KTY_EC2, -1: cose.CRV_P256, -2: public[1:33], -3: public[33:]}
+
+
+def _p256_public(raw: bytes) -> ec.EllipticCurvePublicKey:
+    return ec.EllipticCurvePublicKey.from_encoded_point(ec.SECP256R1(), raw)
+
+
+def _p256_private(raw: bytes) -> ec.EllipticCurvePrivateKey:
+    return ec.derive_private_key(int.from_bytes(raw), ec.SECP256R1())
+
+
+def _p256_generate() -> bytes:
+    scalar = ec.generate_private_key(ec.SECP256R1()).private_numbers().private_value
+    return scalar.to_bytes(PRIVATE_KEY_BYTES)
+
+
+def _random_private() -> bytes:
+    return os.urandom(PRIVATE_KEY_BYTES)
+
+
+def _p256_derive(raw: bytes) -> bytes:
+    return _p256_private(raw).public_key().public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+
 SUITES: Final[dict[KeyType, RecipientSuite]] = {
     KeyType.X25519: RecipientSuite(
         key_type=KeyType.X25519,
@@ -123,18 +169,37 @@ SUITES: Final[dict[KeyType, RecipientSuite]] = {
         enc_bytes=32,
         public_bytes=32,
         load_public=X25519PublicKey.from_public_bytes,
+        generate=_random_private,
         load_private=X25519PrivateKey.from_private_bytes,
         derive_public=_x25519_derive,
+        cose_key=_x25519_cose,
+        private_label=-4,
+    ),
+    KeyType.P256: RecipientSuite(
+        key_type=KeyType.P256,
+        alg=53,
+        hpke=Suite(KEM.P256, KDF.HKDF_SHA256, AEAD.AES_256_GCM),
+        enc_bytes=P256_PUBLIC_BYTES,
+        public_bytes=P256_PUBLIC_BYTES,
+        load_public=_p256_public,
+        generate=_p256_generate,
+        load_private=_p256_private,
+        derive_public=_p256_derive,
+        cose_key=_p256_cose,
+        private_label=-4,
     ),
     KeyType.HYBRID: RecipientSuite(
         key_type=KeyType.HYBRID,
-        alg="HPKE-MLKEM768-X25519-KE",
+        alg=ALG_HYBRID,
         hpke=Suite(KEM.MLKEM768_X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305),
         enc_bytes=1120,
         public_bytes=MLKEM768_PUBLIC_BYTES + 32,
         load_public=_hybrid_public,
+        generate=_random_private,
         load_private=_hybrid_private,
         derive_public=_hybrid_derive,
+        cose_key=_hybrid_cose,
+        private_label=-2,
     ),
 }
 

@@ -25,8 +25,8 @@ from agent.vision.session import DEFAULT_THREADS
 from agent.vision.tracker import Tracker
 
 FAINT_SHARE: Final = 0.5
-"""Boxes down to this share of the detector's threshold go on with a plate that was seen before, as a blurred frame lowers
-its score. They begin no track, and their texts vote like any other. Chosen beforehand, between ByteTrack's sixth and 1."""
+"""Boxes down to this share of the detector's threshold go on with a plate that was seen before, as blur lowers a score.
+They begin no track, and their texts vote like any other. Chosen beforehand; ByteTrack goes down to a sixth."""
 MIN_PLATE_WH: Final = (16, 6)
 """Smallest box that is read, pixels. Seven characters on 16 pixels are two pixels each: nobody reads those."""
 REPORT_AFTER_S: Final = 10.0

@@ -24,7 +24,7 @@ MAX_FAINT_STEP_WIDTHS: Final = 0.5
 MAX_SIZE_RATIO: Final = 1.8
 """Most that a plate's size (root of its area) changes between two looks: approach, plus a detector's jitter."""
 VELOCITY_SMOOTHING: Final = 0.5
-"""Weight of the newest step in the expected velocity: a change of speed is followed in two frames, and a box's jitter is damped."""
+"""Weight of the newest step in the expected velocity: braking is followed in two frames, jitter is damped."""
 
 
 @dataclass(frozen=True, slots=True)

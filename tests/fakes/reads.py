@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
@@ -48,7 +47,8 @@ def make_recipient(
     epoch: timedelta = timedelta(days=1),
 ) -> tuple[RecipientKey, PrivateKey]:
     """Return a new recipient key and its private half."""
-    suite, raw = suites.SUITES[key_type], os.urandom(suites.PRIVATE_KEY_BYTES)
+    suite = suites.SUITES[key_type]
+    raw = suite.generate()
     public = suite.derive_public(raw)
     kid = suite.kid(public)
     key = RecipientKey(

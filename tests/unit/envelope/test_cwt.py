@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import cbor2
+import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
-from cwt import COSE, COSEAlgs, COSEKey
+from cwt import COSE, COSEKey
 
+from agent.custody.opener import PrivateKey
 from agent.envelope import suites
 from agent.envelope.plaintext import parse_plaintext
 from agent.envelope.receipt import Receipt, sign_receipt
@@ -30,25 +31,29 @@ def device_key(kid: bytes) -> COSEKey:
     return COSEKey.from_pem(pem, kid=kid)
 
 
-def recipient_key(private_raw: bytes, kid: bytes) -> COSEKey:
-    """Return an X25519 private key for HPKE-4-KE as cwt wants it."""
-    public = X25519PrivateKey.from_private_bytes(private_raw).public_key().public_bytes_raw()
+def recipient_key(private: PrivateKey) -> COSEKey:
+    """Return a private key as cwt wants it: our COSE_Key, and that it derives bits."""
+    suite = private.suite
+    key = suite.cose_key(suite.derive_public(private.raw))
     derive_bits = 8
-    return COSEKey.new({1: 1, 2: kid, 3: int(COSEAlgs.HPKE_4_KE), 4: [derive_bits], -1: 4, -2: public, -4: private_raw})
+    return COSEKey.new({**key, 2: private.kid, 3: suite.alg, 4: [derive_bits], suite.private_label: private.raw})
 
 
-def test_cwt_verifies_and_opens_an_x25519_envelope() -> None:
+@pytest.mark.parametrize("cipher", list(suites.ContentCipher))
+@pytest.mark.parametrize("key_type", [suites.KeyType.X25519, suites.KeyType.P256])
+def test_cwt_verifies_and_opens_an_envelope(key_type: suites.KeyType, cipher: suites.ContentCipher) -> None:
     """Signature, HPKE recipient and content all hold in another implementation, for both content ciphers."""
-    for cipher in suites.ContentCipher:
-        recipient, private = make_recipient(suites.KeyType.X25519)
-        sealer = Sealer(signing_key=KEY, book=KeyringBook(make_keyring(recipient)), cipher=cipher)
-        envelope = sealer.seal(SAMPLE, Chain().next)
-        outer_protected = cbor2.loads(envelope.data).value[0]
+    recipient, private = make_recipient(key_type)
+    sealer = Sealer(signing_key=KEY, book=KeyringBook(make_keyring(recipient)), cipher=cipher)
+    envelope = sealer.seal(SAMPLE, Chain().next)
+    outer_protected = cbor2.loads(envelope.data).value[0]
 
-        _, _, payload = verifier().decode_with_headers(envelope.data, device_key(envelope.device_kid))
-        plaintext = verifier().decode(payload, recipient_key(private.raw, private.kid), external_aad=outer_protected)
+    protected, _, payload = verifier().decode_with_headers(envelope.data, device_key(envelope.device_kid))
+    plaintext = verifier().decode(payload, recipient_key(private), external_aad=outer_protected)
 
-        assert parse_plaintext(plaintext) == SAMPLE
+    assert parse_plaintext(plaintext) == SAMPLE
+    assert protected["ps"]["seq"] == 0
+    assert protected["ps"]["chain"] == envelope.position.chain
 
 
 def test_cwt_verifies_a_receipt() -> None:
