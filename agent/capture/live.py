@@ -18,7 +18,6 @@ from agent.errors import SourceError, SourceLostError
 from agent.ports import Clock
 from agent.records import ClockState, Frame
 
-GSTREAMER_PREFIX: Final = "gst:"
 V4L2_PREFIX: Final = "/dev/video"
 RTSP_PREFIXES: Final = ("rtsp://", "rtsps://")
 OPEN_TIMEOUT_MS: Final = 10_000

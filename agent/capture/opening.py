@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Final
 
 from agent.capture.live import (
-    GSTREAMER_PREFIX,
     RTSP_PREFIXES,
     V4L2_PREFIX,
     gstreamer_camera,
@@ -16,7 +15,7 @@ from agent.capture.live import (
 )
 from agent.capture.pictures import PictureFolder
 from agent.capture.video import VideoFile
-from agent.config.models import SourceConfig
+from agent.config.models import GSTREAMER_PREFIX, SourceConfig
 from agent.errors import SourceError
 from agent.ports import Clock, FrameSource
 

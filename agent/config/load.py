@@ -8,7 +8,7 @@ from typing import Final
 
 from pydantic import BaseModel, ValidationError
 
-from agent.config.models import UnitConfig
+from agent.config.models import SourceConfig, UnitConfig, is_file_uri
 from agent.errors import ConfigError
 
 MAX_CONFIG_BYTES: Final = 1 << 20
@@ -56,6 +56,8 @@ def _absolute_paths(model: type[BaseModel], table: dict[str, object], base: Path
             resolved[key] = _absolute_paths(kind, value, base)
         elif kind in (Path, Path | None) and isinstance(value, str) and value:
             resolved[key] = base / value
+        elif model is SourceConfig and key == "uri" and isinstance(value, str) and is_file_uri(value):
+            resolved[key] = str(base / value)
         else:
             resolved[key] = value
     return resolved

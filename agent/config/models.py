@@ -21,10 +21,16 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=MAX_NA
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 MIN_SPOOL_BYTES: Final = 1 << 20
+GSTREAMER_PREFIX: Final = "gst:"
 
 
 class _Section(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+
+
+def is_file_uri(uri: str) -> bool:
+    """Whether a source is a path: neither `SCHEME://..` nor a GStreamer pipeline. An empty one is nothing."""
+    return bool(uri) and "://" not in uri and not uri.startswith(GSTREAMER_PREFIX)
 
 
 class SourceConfig(_Section):

@@ -10,7 +10,7 @@ algorithms 3 and 24; key types OKP and EC2), RFC 9964 (key type AKP), RFC 9180.
 from __future__ import annotations
 
 import hashlib
-import os
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import StrEnum
@@ -154,7 +154,7 @@ def _p256_generate() -> bytes:
 
 
 def _random_private() -> bytes:
-    return os.urandom(PRIVATE_KEY_BYTES)
+    return secrets.token_bytes(PRIVATE_KEY_BYTES)
 
 
 def _p256_derive(raw: bytes) -> bytes:

@@ -49,6 +49,7 @@ def test_a_good_file_is_read_with_paths_beside_it(tmp_path: Path) -> None:
     config = load_config(write(tmp_path, GOOD))
     assert config.camera_id == "bridge-north"
     assert config.seal.signing_key == tmp_path / "identity" / "signing.key"
+    assert config.source.uri == str(tmp_path / "clip.mp4")
     assert config.vision.models == Path("/opt/models")
     assert config.spool.directory == tmp_path / "spool"
     assert config.position == (52.5, 13.4)
@@ -90,6 +91,12 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as caught:
         load_config(write(tmp_path, text))
     assert len(str(caught.value).splitlines()) == 3
+
+
+@pytest.mark.parametrize("uri", ["rtsp://camera.example/stream", "/dev/video0", "gst:videotestsrc ! appsink"])
+def test_a_live_source_is_no_path_beside_the_file(tmp_path: Path, uri: str) -> None:
+    """URLs, devices and pipelines are taken as they stand."""
+    assert load_config(write(tmp_path, GOOD.replace("clip.mp4", uri))).source.uri == uri
 
 
 @pytest.mark.parametrize("text", ["", "camera_id =", "[" * 100_000, "a = 1\x00", "x" * (MAX_CONFIG_BYTES + 1)])
