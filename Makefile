@@ -13,7 +13,7 @@ WORKDIR ?=
 SHARED := ../shared
 DEMO := build/demo
 
-.PHONY: demo test check format clean
+.PHONY: demo test check bench torture format clean
 
 $(VENV): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -27,7 +27,7 @@ demo: MODELS := $(or $(MODELS),$(SHARED)/models)
 demo: $(VENV) $(DEMO)/vehicles.mp4
 else
 demo: CLIP := $(DEMO)/toys/clip.mp4
-demo: MODELS := $(DEMO)/toys
+demo: MODELS := $(or $(MODELS),$(DEMO)/toys)
 demo: $(VENV) $(DEMO)/toys/clip.mp4
 endif
 else
@@ -57,6 +57,15 @@ check: $(VENV)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 	$(BIN)/python tests/branch_coverage.py 90 envelope seal spool upload
+
+# How fast reads are sealed, and by how much they grow.
+bench: $(VENV)
+	$(BIN)/python -m agent.bench.sealing
+
+# The long campaigns; minutes to an hour.
+torture: $(VENV)
+	$(BIN)/python -m tests.torture.fuzz --count 200000
+	$(BIN)/python -m tests.torture.memory
 
 format: $(VENV)
 	$(BIN)/ruff format .

@@ -15,16 +15,21 @@ PlatesealError                     exit  retryable
 │   ├── EnvelopeVerificationError     7     no
 │   ├── ReceiptVerificationError      7     no
 │   ├── KeyringVerificationError      7     no
-│   └── OpenError                     7     no
+│   ├── OpenError                     7     no
+│   └── AuditVerificationError        7     no
 ├── KeyFileError                      8     no
+│   └── KeyringEndedError             8     no
 ├── SpoolError                        9     no
-│   └── SpoolFullError                9     yes
+│   ├── SpoolFullError                9     yes
+│   └── SpoolMissingError             9     no
 ├── TransportError                   10     yes
 │   ├── RejectedError                10     no
 │   └── BatchTooLargeError           10     no
 ├── ReceiverError                    11     no
 ├── DaemonError                      12     no
-└── DemoError                        13     no
+├── DemoError                        13     no
+├── SelfTestError                    14     no
+└── CustodyError                     15     no
 ```
 
 `exit_code` is the status of the process that dies of the error; 1 is left to Python itself, so a 1 means a
@@ -107,17 +112,28 @@ class ReceiptVerificationError(VerificationError):
 
 
 class KeyringVerificationError(VerificationError):
-    """A keyring is not signed by the pinned owner key. It was not used."""
+    """A keyring is not signed by the pinned owner key, or is older than one used before. It was not used."""
 
 
 class OpenError(VerificationError):
     """An envelope cannot be decrypted with the keys at hand."""
 
 
+class AuditVerificationError(VerificationError):
+    """The owner's audit log is altered, incomplete or another owner's. Nothing was added to it, shown or destroyed."""
+
+
 class KeyFileError(PlatesealError):
     """A key or certificate file is missing, unreadable, unsafe or of another kind."""
 
     exit_code = 8
+
+
+class KeyringEndedError(KeyFileError):
+    """No epoch of the keyring holds a read's capture time, and the unit is configured to stop then.
+
+    The read was not sealed. Every read accepted before it is kept.
+    """
 
 
 class SpoolError(PlatesealError):
@@ -130,6 +146,10 @@ class SpoolFullError(SpoolError):
     """The spool's byte limit leaves no room for this envelope. It was not accepted; the spool is unchanged."""
 
     retryable = True
+
+
+class SpoolMissingError(SpoolError):
+    """An envelope is not, or no longer, where it was looked for: delivered, set aside or expired meanwhile."""
 
 
 class TransportError(PlatesealError):
@@ -168,7 +188,19 @@ class DemoError(PlatesealError):
     exit_code = 13
 
 
+class SelfTestError(PlatesealError):
+    """A cryptographic primitive of this machine gives a wrong answer. The daemon did not start; nothing was touched."""
+
+    exit_code = 14
+
+
 class DaemonError(PlatesealError):
     """A daemon that this process started ended with an error of its own. What it had accepted is kept."""
 
     exit_code = 12
+
+
+class CustodyError(PlatesealError):
+    """The disk refused one of the owner's files. What is not yet in the audit log was not shown or destroyed."""
+
+    exit_code = 15

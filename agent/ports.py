@@ -127,6 +127,30 @@ class RecipientBook(Protocol):
         ...
 
 
+class SpoolIntake(Protocol):
+    """The spool as the capturing process uses it."""
+
+    def put(self, envelope: Envelope) -> None:
+        """As `Spool.put`."""
+        ...
+
+    def entries(self, state: SpoolState, *, limit: int | None = None) -> list[SpoolEntry]:
+        """As `Spool.entries`."""
+        ...
+
+    def get(self, envelope_id: str) -> Envelope:
+        """As `Spool.get`."""
+        ...
+
+    def expire(self, tombstone: Envelope) -> None:
+        """Erase the pending envelopes that an accepted tombstone names; those that are not there are fine.
+
+        Raises:
+            SpoolError: The tombstone is not pending itself, or the disk refused.
+        """
+        ...
+
+
 class Spool(Protocol):
     """Keeps envelopes until their receipt comes."""
 
@@ -151,7 +175,8 @@ class Spool(Protocol):
         """Read a pending envelope, whole and checked against its name.
 
         Raises:
-            SpoolError: It is not there, or the disk refused.
+            SpoolMissingError: It is not there.
+            SpoolError: The disk refused.
             FormatError: Its bytes are no envelope.
             EnvelopeVerificationError: Its bytes are not those that were put.
         """

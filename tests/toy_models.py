@@ -5,6 +5,7 @@ nothing but this repository. They know one thing: black letters of one OpenCV fo
 
 - `write_toy_models(dir)`: both models, the reader's YAML and a manifest.toml.
 - `render_clip(path, texts)`: a clip and its truth file in the format of tools/make_clip.py.
+- `python -m tests.toy_models DIR`: both, for `make demo` in a checkout with nothing else.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import functools
 import hashlib
 import itertools
 import json
+import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -419,3 +421,8 @@ def _serialise(graph: Any) -> bytes:
     model.ir_version = _IR_VERSION
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
+
+
+if __name__ == "__main__":
+    toys = write_toy_models(Path(sys.argv[1]))
+    render_clip(toys / "clip.mp4", random_texts(8))

@@ -11,7 +11,11 @@ from typing import IO, Final
 
 from agent.app.process import prepare_daemon
 from agent.config.load import load_config
+from agent.config.models import SpoolConfig
 from agent.errors import DaemonError
+from agent.records import SpoolState
+from agent.spool.files import LocalFiles
+from agent.spool.spool import FileSpool
 
 LOOK_EVERY_S: Final = 0.2
 STOP_WITHIN_S: Final = 30.0
@@ -27,18 +31,18 @@ def run_unit(config_path: Path) -> None:
         ConfigError: The configuration is wrong; nothing was started.
         DaemonError: One of the daemons failed; the other was stopped in order.
     """
-    load_config(config_path)  # complain once, before two processes do
+    config = load_config(config_path)  # complain once, before two processes do
     stop = prepare_daemon()
     upload = start_daemon("upload", config_path)
     capture = start_daemon("capture", config_path)
     try:
         _watch(capture, upload, stop)
+        if not stop.is_set():
+            _log.info("the recording is through; delivering what is left")
+            _drain(config.spool, upload, stop)
     finally:
         stop_daemon(capture)
         stop_daemon(upload)
-    if not stop.is_set():
-        _log.info("the recording is through; delivering what is left")
-        _finish(start_daemon("upload", config_path, "--drain"), stop)
 
 
 def start_daemon(name: str, config_path: Path, *options: str, log: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
@@ -60,19 +64,19 @@ def stop_daemon(process: subprocess.Popen[bytes]) -> None:
 
 def _watch(capture: subprocess.Popen[bytes], upload: subprocess.Popen[bytes], stop: threading.Event) -> None:
     while not stop.wait(LOOK_EVERY_S):
-        if upload.poll() is not None:
-            raise DaemonError(f"upload ended with status {upload.returncode}")
+        _require_running(upload)
         if capture.poll() is not None:
             if capture.returncode:
                 raise DaemonError(f"capture ended with status {capture.returncode}")
             return
 
 
-def _finish(drain: subprocess.Popen[bytes], stop: threading.Event) -> None:
-    try:
-        while drain.poll() is None and not stop.wait(LOOK_EVERY_S):
-            continue
-    finally:
-        stop_daemon(drain)
-    if drain.returncode and not stop.is_set():
-        raise DaemonError(f"upload ended with status {drain.returncode}")
+def _drain(config: SpoolConfig, upload: subprocess.Popen[bytes], stop: threading.Event) -> None:
+    spool = FileSpool(config.directory, max_bytes=config.max_bytes, files=LocalFiles())
+    while spool.entries(SpoolState.PENDING, limit=1) and not stop.wait(LOOK_EVERY_S):
+        _require_running(upload)
+
+
+def _require_running(upload: subprocess.Popen[bytes]) -> None:
+    if upload.poll() is not None:
+        raise DaemonError(f"upload ended with status {upload.returncode}")

@@ -8,13 +8,15 @@ from agent.app.clock import SystemClock
 from agent.app.metrics import UPLOAD_FILE, MetricsFile, Samples
 from agent.app.process import prepare_daemon
 from agent.app.state import make_state_dir
+from agent.app.tls_files import TlsFiles
 from agent.config.models import UnitConfig
 from agent.envelope.cose import ed25519_kid
 from agent.records import SpoolState
-from agent.seal.keyfiles import load_ed25519_public, read_private_file
+from agent.seal.keyfiles import load_ed25519_public
+from agent.seal.selftest import UPLOAD_CHECKS, run_self_test
 from agent.spool.files import LocalFiles
 from agent.spool.spool import FileSpool
-from agent.upload.tls import HttpsTransport, client_context
+from agent.upload.tls import HttpsTransport
 from agent.upload.worker import UploadStats, UploadWorker
 
 _log = logging.getLogger(__name__)
@@ -33,19 +35,20 @@ def run_upload(config: UnitConfig, *, drain: bool = False) -> None:
         PlatesealError: Anything that keeps the daemon from running, in one line.
     """
     stop = prepare_daemon()
+    run_self_test(UPLOAD_CHECKS)
     make_state_dir(config.state_dir)
     settings, clock = config.upload, SystemClock()
     receiver_key = load_ed25519_public(settings.receiver_key)
-    read_private_file(settings.key)  # refuses a key that others can read; OpenSSL would take it
-    context = client_context(ca=settings.ca, certificate=settings.certificate, key=settings.key)
+    tls_files = TlsFiles(settings, clock)
     spool = FileSpool(config.spool.directory, max_bytes=config.spool.max_bytes, files=LocalFiles())
     spool.recover_shreds()
     transport = HttpsTransport(
         settings.url,
-        context=context,
+        context=tls_files.context,
         clock=clock,
         connect_timeout_s=settings.connect_timeout_s,
         reply_timeout_s=settings.reply_timeout_s,
+        renewed=tls_files.renewed,
     )
     worker = UploadWorker(
         spool=spool,

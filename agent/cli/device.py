@@ -9,13 +9,14 @@ from typing import Annotated
 import typer
 
 from agent.seal.identity import ENROLMENT_NAME, TLS_CERTIFICATE_NAME, create_identity
+from agent.seal.rotation import ROTATION_NAME, RotationState, RotationStep, rotate_identity
 
-app = typer.Typer(no_args_is_help=True, help="Make a unit's keys and its request to be enrolled.")
+app = typer.Typer(no_args_is_help=True, help="Make a unit's keys, rotate them, and ask for them to be enrolled.")
 
 
 @app.callback()
 def device() -> None:
-    """Make a unit's keys and its request to be enrolled."""
+    """Make a unit's keys, rotate them, and ask for them to be enrolled."""
 
 
 @app.command("init")
@@ -46,3 +47,48 @@ def init(
     typer.echo(f"{identity.name}: key {identity.key_id.hex()[:16]}, in {identity.directory}")
     typer.echo(f"Next, at the receiver: plateseal receiver enrol RECEIVER_DIR {ENROLMENT_NAME}")
     typer.echo(f"and put the {TLS_CERTIFICATE_NAME} it writes beside the keys.")
+
+
+@app.command("rotate")
+def rotate(
+    directory: Annotated[Path, typer.Option("--dir", help="The unit's identity.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Give a unit a new signing key and TLS key, vouched for by the old one, while it runs.
+
+    The first run makes the keys and rotation.cose for the receiver; capture signs with the new key within seconds. Run
+    it again when the new certificate is in the folder: it ends the rotation. A run that was cut off is continued.
+
+    Example: plateseal device rotate --dir /var/lib/plateseal/identity
+    """
+    step = rotate_identity(directory)
+    if as_json:
+        typer.echo(json.dumps(_step_json(step)))
+        return
+    key = f"{step.name}: key {step.key_id.hex()[:16]}"
+    match step.state:
+        case RotationState.FINISHED:
+            typer.echo(f"{key} and its certificate are in use; the rotation is finished.")
+        case RotationState.BEGUN:
+            typer.echo(f"{key} is in use; reads wait on the unit until the receiver knows it.")
+            _print_next(step)
+        case RotationState.WAITING:
+            typer.echo(f"{key} is in use; the certificate for the new TLS key is not there yet.")
+            _print_next(step)
+
+
+def _print_next(step: RotationStep) -> None:
+    typer.echo(f"Next, at the receiver: plateseal receiver enrol RECEIVER_DIR {ROTATION_NAME}")
+    typer.echo(f"Put the {TLS_CERTIFICATE_NAME} it writes into {step.directory}, and run this again to finish.")
+
+
+def _step_json(step: RotationStep) -> dict[str, str | None]:
+    finished = step.state is RotationState.FINISHED
+    return {
+        "state": step.state,
+        "name": step.name,
+        "key_id": step.key_id.hex(),
+        "old_key_id": None if step.old_key_id is None else step.old_key_id.hex(),
+        "directory": str(step.directory),
+        "rotation": None if finished else str(step.statement),
+    }

@@ -101,12 +101,12 @@ def read(
     from agent.vision import build_vision  # noqa: PLC0415
 
     errors: list[SourceError] = []
+    vision = build_vision(VisionConfig(models=models))
     with _open_output(jsonl) as output:
         try:
             for source in sources:
-                # One pipeline per source: tracks of one recording must not go on in the next.
-                pipeline = build_vision(VisionConfig(models=models))
-                for line in _read_source(source, pipeline, errors):
+                # A fresh pipeline per source: tracks of one recording must not go on in the next.
+                for line in _read_source(source, vision.fresh(), errors):
                     output.put(line)
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
@@ -220,8 +220,9 @@ class _Table:
         self._count += 1
 
     def finish(self, *, failed: bool) -> None:
+        from rich.box import SIMPLE  # noqa: PLC0415
         from rich.console import Console  # noqa: PLC0415
-        from rich.table import Table  # noqa: PLC0415
+        from rich.table import Column, Table  # noqa: PLC0415
         from rich.text import Text  # noqa: PLC0415
 
         console = Console()
@@ -230,14 +231,18 @@ class _Table:
         if not self._lines:
             console.print("no plate found", highlight=False)
             return
-        table = Table("source", "frame", "captured at (UTC)", "text", "region")
-        for heading in ("confidence", "votes"):
-            table.add_column(heading, justify="right")
+        table = Table(Column("source", overflow="ellipsis", no_wrap=True), box=SIMPLE)
+        for heading in ("captured at (UTC)", "text"):
+            table.add_column(heading, no_wrap=True)
+        for heading in ("frame", "sure", "votes"):
+            table.add_column(heading, no_wrap=True, justify="right")
         for line in self._lines:
-            cells = (line.source, str(line.best.sequence), _iso(line.best.captured_at), line.text, line.region or "")
+            captured_at = f"{line.best.captured_at:%Y-%m-%d %H:%M:%S.%f}"[:-5]
             votes = f"{line.votes} of {line.looks}"
+            cells = (line.source.rstrip("/").rpartition("/")[2], captured_at, line.text)
+            numbers = (str(line.best.sequence), f"{line.confidence:.2f}", votes)
             # Text, not markup: a file may be called [bold].
-            table.add_row(*(Text(cell) for cell in cells), Text(f"{line.confidence:.2f}"), Text(votes))
+            table.add_row(*(Text(cell) for cell in (*cells, *numbers)))
         console.print(table)
         hidden = self._count - len(self._lines)
         earlier = f", {hidden} earlier ones are not shown; --jsonl has all" if hidden else ""

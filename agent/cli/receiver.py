@@ -9,8 +9,13 @@ from typing import Annotated
 
 import typer
 
-from agent.errors import ReceiverError
-from agent.receiver.pki import DEFAULT_HOSTS, enrol, init_receiver
+from agent.cli.durations import parse_duration
+from agent.errors import ReceiverError, VerificationError
+from agent.receiver.devices import DeviceBook
+from agent.receiver.layout import ReceiverLayout
+from agent.receiver.pki import DEFAULT_HOSTS, DEFAULT_OVERLAP, enrol, init_receiver
+from agent.receiver.store import EnvelopeStore
+from agent.receiver.verification import ChainReport, finding_lines, verify_store
 from agent.seal.identity import TLS_CERTIFICATE_NAME
 from agent.seal.keyfiles import PUBLIC_MODE, replace_file
 
@@ -58,7 +63,11 @@ def init(
 @app.command("enrol")
 def enrol_device(
     directory: Directory,
-    enrolment: Annotated[Path, typer.Argument(metavar="ENROLMENT", help="The unit's enrolment.json.")],
+    enrolment: Annotated[
+        Path,
+        typer.Argument(metavar="ENROLMENT", help="The unit's enrolment.json, or the rotation.cose of its next key."),
+    ],
+    *,
     out: Annotated[
         Path | None,
         typer.Option(
@@ -70,15 +79,21 @@ def enrol_device(
     another_key: Annotated[
         bool, typer.Option("--another-key", help="Allow a second key for a unit that has one.")
     ] = False,
+    overlap: Annotated[
+        str,
+        typer.Option(help="After a rotation: how long the old TLS certificate still connects; a number and m, h or d."),
+    ] = f"{DEFAULT_OVERLAP.days}d",
     as_json: AsJson = False,
 ) -> None:
     """Enrol a unit and issue its TLS certificate; for a unit that is enrolled, renew it.
 
-    To end a unit's right to send, remove its file from DIR/devices; it takes effect at once.
+    With a rotation.cose that the unit's enrolled key has signed, the new key follows the old one, and reads that the
+    old key signed are still taken. To end a unit's right to send, remove its file from DIR/devices; it takes effect at
+    once.
 
     Example: plateseal receiver enrol bench/receiver enrolment.json --out tls.pem
     """
-    issued = enrol(directory, enrolment, another_key=another_key)
+    issued = enrol(directory, enrolment, another_key=another_key, overlap=parse_duration(overlap, "--overlap"))
     certificate = out or enrolment.with_name(TLS_CERTIFICATE_NAME)
     replace_file(certificate, issued.pem, PUBLIC_MODE)
     if as_json:
@@ -90,6 +105,8 @@ def enrol_device(
                     "certificate": str(certificate),
                     "expires_at": issued.expires_at.isoformat(),
                     "other_keys": issued.other_keys,
+                    "replaces": None if issued.replaced is None else issued.replaced.hex(),
+                    "overlap_until": None if issued.overlap_until is None else issued.overlap_until.isoformat(),
                 }
             )
         )
@@ -98,7 +115,12 @@ def enrol_device(
         f"{issued.device}: key {issued.key_id.hex()[:16]} is enrolled, certificate until {issued.expires_at:%Y-%m-%d}"
     )
     typer.echo(f"Put {certificate} beside the unit's keys.")
-    if issued.other_keys:
+    if issued.replaced is not None:
+        typer.echo(
+            f"It follows key {issued.replaced.hex()[:16]}, whose certificates connect until "
+            f"{issued.overlap_until:%Y-%m-%d}; reads that it signed are still taken."
+        )
+    elif issued.other_keys:
         typer.echo(
             f"{issued.device} has {issued.other_keys} other key(s) still; to end one, remove its file from devices/."
         )
@@ -123,3 +145,56 @@ def serve(
     except ImportError as error:
         raise ReceiverError(f"{error.name} is missing, run: pip install 'plateseal[receiver]'") from None
     server.serve(directory, host=host, port=port, port_file=port_file)
+
+
+@app.command("verify")
+def verify(directory: Directory, as_json: AsJson = False) -> None:
+    """Check every stored envelope, and name what is missing, altered, forged, reordered or replayed.
+
+    Exits 0 only if every chain is continuous. Reads that a unit's own bounds forced out are listed as expired or
+    overflowed: the unit has signed for them. What follows a chain's last stored envelope is not known here.
+
+    Example: plateseal receiver verify bench/receiver --json
+    """
+    layout = ReceiverLayout(directory)
+    with EnvelopeStore.open_read_only(layout.store) as store:
+        reports = verify_store(store, DeviceBook(layout.devices))
+    if as_json:
+        typer.echo(json.dumps([_report_json(report) for report in reports]))
+    else:
+        _print_reports(reports)
+    broken = sum(not report.is_continuous for report in reports)
+    if broken:
+        raise VerificationError(f"{directory}: {broken} of {len(reports)} chains are not continuous")
+
+
+def _report_json(report: ChainReport) -> dict[str, object]:
+    return {
+        "device": report.device,
+        "key_id": report.device_kid.hex(),
+        "chain": report.chain.hex(),
+        "envelopes": report.envelopes,
+        "last_seq": report.last_seq,
+        "expired": report.expired,
+        "overflowed": report.overflowed,
+        "continuous": report.is_continuous,
+        "findings": [
+            {"kind": finding.kind, "from": finding.first_seq, "to": finding.last_seq, "detail": finding.detail}
+            for finding in report.findings
+        ],
+    }
+
+
+def _print_reports(reports: list[ChainReport]) -> None:
+    for report in reports:
+        state = "continuous" if report.is_continuous else "NOT CONTINUOUS"
+        losses = [(report.expired, "expired"), (report.overflowed, "overflowed")]
+        by_policy = "".join(f", {count} {what} by the unit's own bounds" for count, what in losses if count)
+        typer.echo(
+            f"{report.device} chain {report.chain.hex()[:8]}: {report.envelopes} envelopes, "
+            f"seq 0 to {report.last_seq}, {state}{by_policy}"
+        )
+        for line in finding_lines(report):
+            typer.echo(f"  {line}")
+    if not reports:
+        typer.echo("the store is empty")

@@ -78,14 +78,17 @@ class SealConfig(_Section):
     Attributes:
         keyring: The owner's signed keyring.
         owner_key: The owner's public signing key (PEM), which the keyring is checked against.
-        signing_key: This device's private signing key (PEM, mode 0600).
-        cipher: The AEAD for the read itself.
+        signing_key: This device's private signing key (PEM, mode 0600). Replacing it takes effect while running.
+        cipher: The AEAD for the read itself; `auto` measures at the start which one this machine does faster.
+        on_keyring_end: When no epoch of the keyring holds a read's capture time: `seal` goes on with the newest key
+            and raises an alarm, `stop` ends the daemon with an error; what was accepted stays in the spool.
     """
 
     keyring: Path
     owner_key: Path
     signing_key: Path
-    cipher: Annotated[ContentCipher, Field(strict=False)] = ContentCipher.AES_256_GCM
+    cipher: Literal["auto"] | Annotated[ContentCipher, Field(strict=False)] = "auto"
+    on_keyring_end: Literal["seal", "stop"] = "seal"
 
 
 class SpoolConfig(_Section):
@@ -94,10 +97,12 @@ class SpoolConfig(_Section):
     Attributes:
         directory: The spool; made if it is missing and its parent is there.
         max_bytes: Sealed reads may take this much; beyond it new ones are refused.
+        max_age_hours: Reads that wait for longer are erased, undelivered; they wait for ever if left out.
     """
 
     directory: Path
     max_bytes: int = Field(default=1 << 30, ge=MIN_SPOOL_BYTES)
+    max_age_hours: float | None = Field(default=None, ge=1.0, le=87_600.0)
 
 
 class UploadConfig(_Section):

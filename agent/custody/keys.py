@@ -1,11 +1,7 @@
-"""Making and loading the owner's keys.
+"""Making the owner's keys: one private key per recipient and epoch, and the signed keyring of their public halves.
 
-```
-DIR/owner.key          the owner's signing key (PEM, mode 0600): signs keyrings
-DIR/owner.pub          its public half, pinned on every device
-DIR/keyring.cose       recipient public keys and their epochs, signed: copied to every device
-DIR/private/KID.cose   one private key per epoch (COSE_Key, mode 0600): destroy the file, and the epoch is unreadable
-```
+Owns: which keys a request makes, and in what order things become durable: the entry in the audit log, every private
+key, and last the keyring that names them. Leaves to others: the form of key files (`owner`, `locked`).
 """
 
 from __future__ import annotations
@@ -16,35 +12,21 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
+from agent.custody.audit import Action, AuditLog, Mandate, Scope, account_name
+from agent.custody.layout import OwnerLayout
+from agent.custody.locked import DEFAULT_SCRYPT, KeyUse, ScryptParameters
 from agent.custody.opener import PrivateKey
-from agent.envelope import cbor, cose, suites
-from agent.envelope.keyring import (
-    MAX_KEYRING_BYTES,
-    MAX_KEYRING_KEYS,
-    Keyring,
-    RecipientKey,
-    encode_keyring,
-    parse_keyring,
-)
-from agent.errors import FormatError, KeyFileError, UsageError
-from agent.seal.keyfiles import (
-    PUBLIC_MODE,
-    load_ed25519_private,
-    read_private_file,
-    read_public_file,
-    replace_file,
-    write_private,
-    write_public,
-)
+from agent.custody.owner import Owner, create_owner, make_private_key, unlock_owner
+from agent.envelope import suites
+from agent.envelope.keyring import MAX_KEYRING_KEYS, Keyring, RecipientKey, encode_keyring
+from agent.errors import KeyFileError, UsageError
+from agent.seal.keyfiles import PUBLIC_MODE, replace_file
 
-OWNER_KEY: Final = "owner.key"
-OWNER_PUBLIC: Final = "owner.pub"
 KEYRING: Final = "keyring.cose"
-PRIVATE: Final = "private"
-SUFFIX: Final = ".cose"
+OWNER_PUBLIC: Final = "owner.pub"
 MAX_EPOCH: Final = timedelta(days=366)
+MIN_PASSPHRASE_BYTES: Final = 8
+"""Shortest passphrase for new keys: NIST SP 800-63B's least. A short one is a weak one all the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,54 +52,68 @@ def make_keys(
     start: datetime,
     epochs: int,
     epoch: timedelta,
+    passphrase: bytes | None,
+    mandate: Mandate | None = None,
+    scrypt: ScryptParameters = DEFAULT_SCRYPT,
 ) -> MadeKeys:
     """Make recipient keys for consecutive epochs and add them to the signed keyring.
 
     Every private key is durable before the keyring that names its public half is written.
 
     Args:
-        directory: Where the owner's keys are, or will be; its parent must exist.
+        directory: Where the owner's keys are, or will be.
         recipients: Names to make keys for, each with every epoch.
         key_type: Type of the new keys.
         start: Beginning of the first epoch, aware.
         epochs: How many.
         epoch: Length of each.
+        passphrase: Closes every private key file; None leaves them open, for a bench. One owner has one passphrase.
+        mandate: Who makes them, for the audit log; the account of this process if left out.
+        scrypt: The cost of one guess at the passphrase, for a new owner; later keys keep it.
 
     Raises:
-        UsageError: Nothing to make, too much, or epochs that overlap existing ones.
-        KeyFileError: The directory or a file in it cannot be used.
+        UsageError: Nothing to make, too much, a short passphrase, or epochs that overlap existing ones.
+        KeyFileError: The directory or a file in it cannot be used, or the passphrase is another.
+        AuditVerificationError: The audit log does not verify; no key was made.
     """
     _check_request(recipients, epochs, epoch)
-    owner_key, new_owner = _owner_key(directory)
-    before = _existing(directory, owner_key)
-    _check_count(len(before.keys) + epochs * len(recipients))
+    _check_count(epochs * len(recipients))
     spans = _spans(start, epochs, epoch)
+    owner, new_owner = _owner(directory, passphrase, scrypt)
+    before = owner.keyring()
+    _check_count(len(before.keys) + epochs * len(recipients))
     _check_overlap(before, recipients, spans[0][0], spans[-1][1])
-    added = tuple(
-        _make_key(directory / PRIVATE, suites.SUITES[key_type], name, span) for span in spans for name in recipients
-    )
+    made = [_make_key(suites.SUITES[key_type], name, span) for span in spans for name in recipients]
+    added = tuple(public for _, public in made)
     keys = tuple(sorted((*before.keys, *added), key=lambda key: key.valid_from))
     keyring = Keyring(serial=before.serial + 1, keys=keys)
-    replace_file(directory / KEYRING, encode_keyring(keyring, owner_key), PUBLIC_MODE)
+    AuditLog(owner).append(
+        Action.KEYS,
+        mandate or Mandate(who=account_name()),
+        count=len(made),
+        ids=[key.kid for key in added],
+        scope=Scope(serial=keyring.serial),
+    )
+    for private, _ in made:
+        owner.write_key(owner.layout.private_key(private.kid), private, use=KeyUse.EPOCH)
+    replace_file(owner.layout.keyring, encode_keyring(keyring, owner.signing_key), PUBLIC_MODE)
     return MadeKeys(keyring=keyring, added=added, new_owner=new_owner)
 
 
-def load_private_keys(directory: Path) -> dict[bytes, PrivateKey]:
+def load_private_keys(directory: Path, passphrase: bytes | None = None) -> dict[bytes, PrivateKey]:
     """Load every private key that has not been destroyed, by key id.
 
     Args:
         directory: The owner's directory.
+        passphrase: Theirs; None where they are under none.
 
     Raises:
-        KeyFileError: A key file cannot be read or is not one.
+        KeyFileError: A key file cannot be read or is not one, the passphrase is wrong, or no key is left.
     """
-    try:
-        paths = sorted((directory / PRIVATE).glob(f"*{SUFFIX}"))
-    except OSError as error:
-        raise KeyFileError(f"{directory / PRIVATE}: {error.strerror or error}") from None
-    if not paths:
-        raise KeyFileError(f"{directory / PRIVATE}: holds no private key (*{SUFFIX})")
-    return {key.kid: key for key in map(_load_private, paths)}
+    keys = unlock_owner(directory, passphrase).private_keys()
+    if not keys:
+        raise KeyFileError(f"{OwnerLayout(directory).private}: holds no private key (*.cose)")
+    return keys
 
 
 def _check_request(recipients: Sequence[str], epochs: int, epoch: timedelta) -> None:
@@ -150,58 +146,24 @@ def _check_count(total: int) -> None:
         raise UsageError(f"epochs: the keyring would hold {total} keys, at most {MAX_KEYRING_KEYS} are allowed")
 
 
-def _owner_key(directory: Path) -> tuple[Ed25519PrivateKey, bool]:
-    path = directory / OWNER_KEY
-    if path.exists():
-        return load_ed25519_private(path), False
-    try:
-        (directory / PRIVATE).mkdir(mode=0o700, parents=True, exist_ok=True)
-        directory.chmod(0o700)
-    except OSError as error:
-        raise KeyFileError(f"{directory}: cannot be made: {error.strerror or error}") from None
-    key = Ed25519PrivateKey.generate()
-    write_private(path, key)
-    write_public(directory / OWNER_PUBLIC, key.public_key())
-    return key, True
-
-
-def _existing(directory: Path, owner_key: Ed25519PrivateKey) -> Keyring:
-    path = directory / KEYRING
-    if not path.exists():
-        return Keyring(serial=0, keys=())
-    try:
-        return parse_keyring(read_public_file(path, max_bytes=MAX_KEYRING_BYTES), owner_key.public_key())
-    except FormatError as error:
-        raise KeyFileError(f"{path}: {error}") from None
+def _owner(directory: Path, passphrase: bytes | None, scrypt: ScryptParameters) -> tuple[Owner, bool]:
+    if OwnerLayout(directory).owner_key.exists():
+        return unlock_owner(directory, passphrase), False
+    if passphrase is not None and len(passphrase) < MIN_PASSPHRASE_BYTES:
+        raise UsageError(f"passphrase: shorter than {MIN_PASSPHRASE_BYTES} bytes")
+    return create_owner(directory, passphrase, scrypt=scrypt), True
 
 
 def _make_key(
-    directory: Path, suite: suites.RecipientSuite, recipient: str, span: tuple[datetime, datetime]
-) -> RecipientKey:
-    raw = suite.generate()
-    public = suite.derive_public(raw)
-    kid = suite.kid(public)
-    write_private(directory / (kid.hex() + SUFFIX), _encode_private(suite, kid, public, raw))
-    return RecipientKey(
-        suite=suite, public=public, kid=kid, recipient=recipient, valid_from=span[0], valid_until=span[1]
+    suite: suites.RecipientSuite, recipient: str, span: tuple[datetime, datetime]
+) -> tuple[PrivateKey, RecipientKey]:
+    private = make_private_key(suite)
+    public = RecipientKey(
+        suite=suite,
+        public=suite.derive_public(private.raw),
+        kid=private.kid,
+        recipient=recipient,
+        valid_from=span[0],
+        valid_until=span[1],
     )
-
-
-def _encode_private(suite: suites.RecipientSuite, kid: bytes, public: bytes, raw: bytes) -> bytes:
-    """Encode a COSE_Key: OKP for X25519, EC2 for P-256, AKP with a seed for the hybrid."""
-    head: cbor.CborMap = {cose.KEY_KID: kid, cose.KEY_ALG: suite.alg, suite.private_label: raw}
-    return cbor.encode(head | suite.cose_key(public))
-
-
-def _load_private(path: Path) -> PrivateKey:
-    data = read_private_file(path)
-    try:
-        key = cbor.as_map(cbor.decode(data, max_bytes=len(data), what="private key"), "private key")
-        suite = suites.suite_by_alg(key.get(cose.KEY_ALG), what="private key")
-        raw = cbor.as_bytes(key.get(suite.private_label), suites.PRIVATE_KEY_BYTES, "private key")
-        kid = suite.kid(suite.derive_public(raw))
-    except (FormatError, ValueError) as error:
-        raise KeyFileError(f"{path}: {error}") from None
-    if kid.hex() != path.name.removesuffix(SUFFIX):
-        raise KeyFileError(f"{path}: holds another key than its name says")
-    return PrivateKey(suite=suite, kid=kid, raw=raw)
+    return private, public

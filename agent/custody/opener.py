@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
 
 from agent.envelope import sealed, suites
 from agent.envelope.plaintext import Plaintext, parse_plaintext
-from agent.envelope.sealed import Envelope, RecipientSlot
+from agent.envelope.sealed import Envelope, RecipientSlot, SealedContent
 from agent.errors import OpenError
 
 
 @dataclass(frozen=True, slots=True)
 class PrivateKey:
-    """One epoch's private key.
+    """The private key of one epoch or one case.
 
     Attributes:
         suite: The row of the suite table for its type.
@@ -26,6 +26,23 @@ class PrivateKey:
     suite: suites.RecipientSuite
     kid: bytes
     raw: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class OpenedRead:
+    """One opened envelope.
+
+    Attributes:
+        envelope: What was opened.
+        read: What it says.
+        content_alg: COSE algorithm that sealed it, 3 or 24.
+        content_key: 32 bytes, this read's key and no other's.
+    """
+
+    envelope: Envelope
+    read: Plaintext = field(repr=False)
+    content_alg: int
+    content_key: bytes = field(repr=False)
 
 
 def open_envelope(envelope: Envelope, keys: Mapping[bytes, PrivateKey]) -> Plaintext:
@@ -39,22 +56,80 @@ def open_envelope(envelope: Envelope, keys: Mapping[bytes, PrivateKey]) -> Plain
         OpenError: No recipient's key is there, or the ciphertext is not what was sealed.
         FormatError: It opens, but not to a read.
     """
+    return open_read(envelope, keys).read
+
+
+def open_read(
+    envelope: Envelope, keys: Mapping[bytes, PrivateKey], *, held: Sequence[RecipientSlot] = ()
+) -> OpenedRead:
+    """Decrypt one envelope and keep its content key. Its signature is the caller's to check first.
+
+    Args:
+        envelope: A parsed envelope.
+        keys: Private keys of epochs and cases by key id.
+        held: Further recipients of its content key, from holds; tried after the envelope's own.
+
+    Raises:
+        OpenError: No recipient's key is there, or the ciphertext is not what was sealed.
+        FormatError: It opens, but not to a read.
+    """
     content, outer_protected = sealed.sealed_content(envelope)
+    return open_content(envelope, content, outer_protected, (*content.recipients, *held), keys)
+
+
+def open_content(
+    envelope: Envelope,
+    content: SealedContent,
+    outer_protected: bytes,
+    slots: Sequence[RecipientSlot],
+    keys: Mapping[bytes, PrivateKey],
+) -> OpenedRead:
+    """Decrypt an envelope that has been taken apart (`sealed_content`), as `open_read` does.
+
+    Args:
+        envelope: The envelope.
+        content: What is sealed in it.
+        outer_protected: Its protected header, which the content is bound to.
+        slots: Recipients to try: its own, and held ones.
+        keys: Private keys by key id.
+
+    Raises:
+        OpenError: No recipient's key is there, or the ciphertext is not what was sealed.
+        FormatError: It opens, but not to a read.
+    """
     what = f"envelope {envelope.envelope_id[:16]}"
-    for slot, key in _openable(content.recipients, keys):
+    for slot, key in _openable(slots, keys):
         content_key = _open_key(slot, key, content.alg, what)
         aad = sealed.content_aad(content.protected_bytes, outer_protected)
         try:
             plaintext = suites.content_aead(content.alg, content_key).decrypt(content.nonce, content.ciphertext, aad)
         except InvalidTag:
             raise OpenError(f"{what}: the content is not what was sealed") from None
-        return parse_plaintext(plaintext)
+        return OpenedRead(
+            envelope=envelope, read=parse_plaintext(plaintext), content_alg=content.alg, content_key=content_key
+        )
     wanted = ", ".join(slot.kid.hex()[:16] for slot in content.recipients)
     raise OpenError(f"{what}: sealed to {wanted}; none of these private keys is here")
 
 
+def seal_content_key(opened: OpenedRead, recipient: PrivateKey) -> RecipientSlot:
+    """Seal an opened read's content key to one more recipient, as the device did to the first ones."""
+    suite = recipient.suite
+    protected = sealed.encode_recipient_header(suite, recipient.kid)
+    info = sealed.recipient_info(opened.content_alg, protected)
+    public = suite.load_public(suite.derive_public(recipient.raw))
+    output = suite.hpke.encrypt(opened.content_key, public, info=info)
+    return RecipientSlot(
+        suite=suite,
+        kid=recipient.kid,
+        protected_bytes=protected,
+        ek=output[: suite.enc_bytes],
+        sealed_key=output[suite.enc_bytes :],
+    )
+
+
 def _openable(
-    slots: tuple[RecipientSlot, ...], keys: Mapping[bytes, PrivateKey]
+    slots: Sequence[RecipientSlot], keys: Mapping[bytes, PrivateKey]
 ) -> Iterator[tuple[RecipientSlot, PrivateKey]]:
     for slot in slots:
         key = keys.get(slot.kid)

@@ -5,6 +5,10 @@ Owns: the one way plateseal turns values into bytes and back. Leaves to others: 
 Invariant: `decode(encode(x)) == x`, and `decode` accepts only bytes that `encode` would have written. So two
 different byte strings never mean the same thing, and a digest of the bytes is a digest of the meaning.
 
+Only the types that our formats use are taken: maps, arrays, texts, byte strings, integers, true, false, null, and the
+tags of COSE messages. Everything else is refused before cbor2 sees it: a tag such as 36 (MIME) or 35 (pattern) would
+wake a parser that nobody asked for, on bytes that a stranger chose.
+
 The map keys of our records are integers between -24 and 23 and texts shorter than 24 bytes. For these the
 length-first order that cbor2 calls canonical and the bytewise order of RFC 8949 are the same order.
 """
@@ -13,8 +17,9 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterator
+from enum import StrEnum
 from io import BytesIO
-from typing import Final
+from typing import Final, TypeVar
 
 import cbor2
 
@@ -22,6 +27,15 @@ from agent.errors import FormatError
 
 CborMap = dict[object, object]
 
+_BYTES, _TEXT, _TAG, _SIMPLE = 2, 3, 6, 7
+_ONE_BYTE, _EIGHT_BYTES = 24, 27
+_FALSE_TRUE_NULL = (20, 21, 22)
+
+_Choice = TypeVar("_Choice", bound=StrEnum)
+
+MAX_CHOICE_CHARS: Final = 64
+TAGS: Final = frozenset({16, 18, 96})
+"""COSE_Encrypt0, COSE_Sign1, COSE_Encrypt (RFC 9052, table 1)."""
 MAX_SEQUENCE_ITEMS: Final = 64
 """Items in one CBOR sequence (RFC 8742): the largest batch of the upload protocol."""
 
@@ -44,6 +58,7 @@ def decode(data: bytes, *, max_bytes: int, what: str) -> object:
     """
     if len(data) > max_bytes:
         raise FormatError(f"{what}: {len(data)} bytes, at most {max_bytes} are allowed")
+    _refuse_other_types(data, what)
     value = _load(BytesIO(data), what)
     if _encode_again(value, what) != data:
         raise FormatError(f"{what}: not deterministic CBOR (RFC 8949, 4.2.1), or followed by other bytes")
@@ -63,6 +78,7 @@ def decode_sequence(data: bytes, *, max_bytes: int, what: str, max_items: int = 
     """
     if len(data) > max_bytes:
         raise FormatError(f"{what}: {len(data)} bytes, at most {max_bytes} are allowed")
+    _refuse_other_types(data, what)
     stream = BytesIO(data)
     count = 0
     while (start := stream.tell()) < len(data):
@@ -117,6 +133,14 @@ def as_uint(value: object, maximum: int, what: str) -> int:
     return value
 
 
+def as_choice(kind: type[_Choice], value: object, what: str) -> _Choice:
+    """Return the member of an enumeration of texts that `value` names, else raise `FormatError`."""
+    try:
+        return kind(as_text(value, MAX_CHOICE_CHARS, what))
+    except ValueError:
+        raise FormatError(f"{what} is none of {', '.join(kind)}") from None
+
+
 def exact_keys(
     value: CborMap, required: frozenset[object], what: str, *, optional: frozenset[object] = frozenset()
 ) -> None:
@@ -131,6 +155,27 @@ def exact_keys(
     for key in value:
         if key not in required and key not in optional:
             raise FormatError(f"{what}: unknown field {key!r}"[:200])
+
+
+def _refuse_other_types(data: bytes, what: str) -> None:
+    """Walk over the heads of all items (RFC 8949, section 3); nesting does not matter to what is allowed."""
+    at, end = 0, len(data)
+    while at < end:
+        major, info = data[at] >> 5, data[at] & 0x1F
+        at += 1
+        argument = info
+        if info >= _ONE_BYTE:
+            width = 1 << (info - _ONE_BYTE)
+            argument = int.from_bytes(data[at : at + width])
+            at += width
+        if info > _EIGHT_BYTES:
+            raise FormatError(f"{what}: not deterministic CBOR: an item of indefinite or reserved length")
+        if major in (_BYTES, _TEXT):
+            at += argument
+        elif major == _TAG and argument not in TAGS:
+            raise FormatError(f"{what}: CBOR tag {argument} is not used here")
+        elif major == _SIMPLE and info not in _FALSE_TRUE_NULL:
+            raise FormatError(f"{what}: a CBOR float or simple value that is not used here")
 
 
 def _load(stream: BytesIO, what: str) -> object:

@@ -5,6 +5,7 @@ Owns: the labels, the Sig_structure and the key thumbprint. One signature algori
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -61,6 +62,11 @@ class Sign1:
         """Key id that the signer claims; `parse_sign1` has checked that it is 32 bytes."""
         return cbor.as_bytes(self.protected[HEADER_KID], KID_BYTES, "key id")
 
+    @property
+    def content_type(self) -> object:
+        """One of the content types that `parse_sign1` was told to accept."""
+        return self.protected[HEADER_CONTENT_TYPE]
+
 
 def ed25519_kid(public_key: Ed25519PublicKey) -> bytes:
     """Return the 32-byte COSE Key Thumbprint (RFC 9679) of an Ed25519 key, which is its key id."""
@@ -83,12 +89,12 @@ def sign1(protected_bytes: bytes, payload: bytes, key: Ed25519PrivateKey) -> byt
     return cbor.encode(cbor2.CBORTag(TAG_SIGN1, [protected_bytes, {}, payload, signature]))
 
 
-def parse_sign1(data: bytes, *, content_type: str, max_bytes: int, what: str) -> Sign1:
+def parse_sign1(data: bytes, *, content_types: Sequence[str], max_bytes: int, what: str) -> Sign1:
     """Take a tagged COSE_Sign1 apart without checking its signature.
 
     Args:
         data: The whole message.
-        content_type: The only content type (header 3) that is accepted.
+        content_types: The content types (header 3) that are accepted.
         max_bytes: Longest message looked at.
         what: The record's name, for error messages.
 
@@ -105,8 +111,8 @@ def parse_sign1(data: bytes, *, content_type: str, max_bytes: int, what: str) ->
     protected = cbor.as_map(cbor.decode(protected_bytes, max_bytes=max_bytes, what=what), what)
     if protected.get(HEADER_ALG) != ALG_EDDSA:
         raise FormatError(f"{what}: signature algorithm {protected.get(HEADER_ALG)!r:.40}, only EdDSA (-8) is allowed")
-    if protected.get(HEADER_CONTENT_TYPE) != content_type:
-        raise FormatError(f"{what}: content type is not {content_type}")
+    if protected.get(HEADER_CONTENT_TYPE) not in content_types:
+        raise FormatError(f"{what}: content type is not {' or '.join(content_types)}")
     cbor.as_bytes(protected.get(HEADER_KID), KID_BYTES, f"{what}: key id")
     return Sign1(
         protected=protected,

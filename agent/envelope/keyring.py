@@ -13,8 +13,9 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from agent.envelope import cbor, cose, suites
-from agent.envelope.plaintext import MAX_NAME_CHARS, MAX_TIME_MS, from_ms, to_ms
+from agent.envelope.plaintext import MAX_NAME_CHARS
 from agent.envelope.sealed import MAX_RECIPIENTS, MAX_SEQ
+from agent.envelope.times import as_time, to_ms
 from agent.errors import FormatError, KeyringVerificationError
 
 CONTENT_TYPE: Final = "application/plateseal-keyring+cbor"
@@ -74,7 +75,8 @@ class Keyring:
         chosen: dict[str, RecipientKey] = {}
         for key in self.keys:  # by valid_from: a later match is a newer epoch
             best = chosen.get(key.recipient)
-            if best is None or key.valid_from <= moment:
+            began = key.valid_from <= moment
+            if best is None or key.is_valid_at(moment) or (began and not best.is_valid_at(moment)):
                 chosen[key.recipient] = key
         return tuple(chosen[name] for name in sorted(chosen))
 
@@ -109,7 +111,7 @@ def parse_keyring(data: bytes, owner_key: Ed25519PublicKey) -> Keyring:
         FormatError: Anything but the one layout of the format.
         KeyringVerificationError: Another owner's, or a wrong signature.
     """
-    message = cose.parse_sign1(data, content_type=CONTENT_TYPE, max_bytes=MAX_KEYRING_BYTES, what="keyring")
+    message = cose.parse_sign1(data, content_types=(CONTENT_TYPE,), max_bytes=MAX_KEYRING_BYTES, what="keyring")
     cbor.exact_keys(message.protected, _HEADER_KEYS, "keyring header")
     cose.verify_sign1(message, owner_key, what="keyring", error=KeyringVerificationError)
     value = cbor.as_map(cbor.decode(message.payload, max_bytes=MAX_KEYRING_BYTES, what="keyring"), "keyring")
@@ -139,8 +141,7 @@ def _parse_key(row: object) -> RecipientKey:
     kid = cbor.as_bytes(value["kid"], cose.KID_BYTES, "keyring: key id")
     if kid != suite.kid(public):
         raise FormatError(f"keyring: key id {kid.hex()[:16]} is not its key's thumbprint")
-    valid_from = cbor.as_uint(value["from"], MAX_TIME_MS, "keyring: from")
-    valid_until = cbor.as_uint(value["until"], MAX_TIME_MS, "keyring: until")
+    valid_from, valid_until = as_time(value["from"], "keyring: from"), as_time(value["until"], "keyring: until")
     if valid_from >= valid_until:
         raise FormatError(f"keyring: the epoch of key {kid.hex()[:16]} ends before it begins")
     return RecipientKey(
@@ -148,6 +149,6 @@ def _parse_key(row: object) -> RecipientKey:
         public=public,
         kid=kid,
         recipient=cbor.as_text(value["for"], MAX_NAME_CHARS, "keyring: recipient"),
-        valid_from=from_ms(valid_from),
-        valid_until=from_ms(valid_until),
+        valid_from=valid_from,
+        valid_until=valid_until,
     )

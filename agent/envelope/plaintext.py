@@ -7,12 +7,13 @@ millionths of a degree, times in milliseconds since 1970 UTC. So there is one en
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
-from typing import Final, TypeVar
+from typing import Final
 
 from agent.envelope import cbor
 from agent.envelope.sealed import DIGEST_BYTES, MAX_ENVELOPE_BYTES
+from agent.envelope.times import as_time, to_ms
 from agent.errors import FormatError
 
 PLAINTEXT_VERSION: Final = 1
@@ -21,11 +22,7 @@ MAX_TEXT_CHARS: Final = 20
 MAX_NAME_CHARS: Final = 64
 MAX_FRAME_PX: Final = 16384
 MAX_LOOKS: Final = 1_000_000
-MAX_TIME_MS: Final = 253_402_300_799_999
-"""9999-12-31, the last day that datetime can hold."""
 
-_Choice = TypeVar("_Choice", bound=StrEnum)
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _REQUIRED: Final = frozenset(
     {
         "v", "camera", "captured_at", "clock", "text", "confidences", "votes", "detector", "box", "frame",
@@ -145,7 +142,7 @@ def parse_plaintext(data: bytes) -> Plaintext:
     return Plaintext(
         camera=cbor.as_text(value["camera"], MAX_NAME_CHARS, "plaintext: camera"),
         captured_at=_time(value["captured_at"], "captured_at"),
-        clock=_choice(ClockState, value["clock"], "clock"),
+        clock=cbor.as_choice(ClockState, value["clock"], "plaintext: clock"),
         text=text,
         confidences=_uints(value["confidences"], len(text), 1000, "confidences"),
         votes=_pair(_uints(value["votes"], 2, MAX_LOOKS, "votes")),
@@ -156,7 +153,7 @@ def parse_plaintext(data: bytes) -> Plaintext:
         frame_wh=_pair(_uints(value["frame_wh"], 2, MAX_FRAME_PX, "frame_wh")),
         first_seen=_time(value["first_seen"], "first_seen"),
         last_seen=_time(value["last_seen"], "last_seen"),
-        direction=_choice(Direction, value["direction"], "direction"),
+        direction=cbor.as_choice(Direction, value["direction"], "plaintext: direction"),
         crop=cbor.as_bytes(value["crop"], None, "plaintext: crop"),
         detector_digest=cbor.as_bytes(models["detector"], DIGEST_BYTES, "plaintext: models"),
         reader_digest=cbor.as_bytes(models["reader"], DIGEST_BYTES, "plaintext: models"),
@@ -166,25 +163,8 @@ def parse_plaintext(data: bytes) -> Plaintext:
     )
 
 
-def to_ms(moment: datetime) -> int:
-    """Return whole milliseconds since 1970 UTC of an aware time, rounded down."""
-    return (moment - _EPOCH) // timedelta(milliseconds=1)
-
-
-def from_ms(milliseconds: int) -> datetime:
-    """Return the aware UTC time of milliseconds since 1970."""
-    return _EPOCH + timedelta(milliseconds=milliseconds)
-
-
 def _time(value: object, name: str) -> datetime:
-    return from_ms(cbor.as_uint(value, MAX_TIME_MS, f"plaintext: {name}"))
-
-
-def _choice(kind: type[_Choice], value: object, name: str) -> _Choice:
-    try:
-        return kind(cbor.as_text(value, MAX_NAME_CHARS, f"plaintext: {name}"))
-    except ValueError:
-        raise FormatError(f"plaintext: {name} is none of {', '.join(kind)}") from None
+    return as_time(value, f"plaintext: {name}")
 
 
 def _optional_text(value: cbor.CborMap, name: str) -> str | None:

@@ -14,8 +14,8 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from agent.envelope import cbor, cose
-from agent.envelope.plaintext import MAX_TIME_MS, from_ms, to_ms
 from agent.envelope.sealed import CHAIN_ID_BYTES, DIGEST_BYTES, MAX_ENVELOPE_BYTES, MAX_SEQ, Envelope
+from agent.envelope.times import as_time, to_ms
 from agent.errors import FormatError, ReceiptVerificationError
 
 CONTENT_TYPE: Final = "application/plateseal-receipt+cbor"
@@ -138,7 +138,7 @@ def verify_receipt(data: bytes, envelope: Envelope, receiver_keys: Mapping[bytes
 
 
 def _parse_outer(data: bytes) -> cose.Sign1:
-    message = cose.parse_sign1(data, content_type=CONTENT_TYPE, max_bytes=MAX_RECEIPT_BYTES, what="receipt")
+    message = cose.parse_sign1(data, content_types=(CONTENT_TYPE,), max_bytes=MAX_RECEIPT_BYTES, what="receipt")
     cbor.exact_keys(message.protected, _HEADER_KEYS, "receipt header")
     return message
 
@@ -154,6 +154,6 @@ def _parse_payload(payload: bytes) -> Receipt:
         device_kid=cbor.as_bytes(value["dev"], cose.KID_BYTES, "receipt: dev"),
         chain=cbor.as_bytes(value["chain"], CHAIN_ID_BYTES, "receipt: chain"),
         seq=cbor.as_uint(value["seq"], MAX_SEQ, "receipt: seq"),
-        stored_at=from_ms(cbor.as_uint(value["at"], MAX_TIME_MS, "receipt: at")),
+        stored_at=as_time(value["at"], "receipt: at"),
         log_index=cbor.as_uint(value["log"], MAX_SEQ, "receipt: log"),
     )

@@ -1,4 +1,4 @@
-"""The envelope: COSE_Sign1 by the device around COSE_Encrypt to the recipients. Parse, encode, verify.
+"""The envelope: COSE_Sign1 by the device around COSE_Encrypt to the recipients, or around a tombstone.
 
 Owns: the layout of an envelope and the two byte strings that bind its layers: the outer protected header, which
 is the inner ciphertext's external AAD, and the Recipient_structure, which is the HPKE info of each recipient.
@@ -19,6 +19,9 @@ import cbor2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from agent.envelope import cbor, cose, suites
+from agent.envelope.times import as_time, to_ms
+from agent.envelope.tombstone import CONTENT_TYPE as TOMBSTONE_TYPE
+from agent.envelope.tombstone import MAX_COUNT, MAX_GONE, TOMBSTONE_VERSION, Gone, LossReason, Tombstone
 from agent.errors import EnvelopeVerificationError, FormatError
 
 CONTENT_TYPE: Final = "application/plateseal+cbor"
@@ -36,6 +39,7 @@ MAX_SEQ: Final = (1 << 53) - 1
 
 _WHAT: Final = "envelope"
 _HEADER_KEYS: Final = frozenset({cose.HEADER_ALG, cose.HEADER_CONTENT_TYPE, cose.HEADER_KID, "ps"})
+_TOMBSTONE_KEYS: Final = frozenset({"v", "reason", "count", "from", "until", "gone"})
 _CHAIN_KEYS: Final = frozenset({"v", "chain", "seq", "prev"})
 
 
@@ -112,19 +116,21 @@ class SealedContent:
 
 @dataclass(frozen=True, slots=True)
 class Envelope:
-    """One sealed read: the bytes and what can be read of them without a private key.
+    """One link of a device's chain, a sealed read or a tombstone: the bytes and what they say without a private key.
 
     Attributes:
         data: The sealed bytes, whole.
         envelope_id: SHA-256 of `data` in lower-case hex: file name and idempotency key.
         device_kid: 32 bytes, id of the device signing key it claims.
         position: Its place in the device's chain.
+        tombstone: What it says, if it is a tombstone; None for a sealed read.
     """
 
     data: bytes = field(repr=False)
     envelope_id: str
     device_kid: bytes
     position: ChainPosition
+    tombstone: Tombstone | None = None
 
     @property
     def digest(self) -> bytes:
@@ -132,7 +138,7 @@ class Envelope:
         return bytes.fromhex(self.envelope_id)
 
 
-def encode_header(device_kid: bytes, position: ChainPosition) -> bytes:
+def encode_header(device_kid: bytes, position: ChainPosition, *, content_type: str = CONTENT_TYPE) -> bytes:
     """Encode the outer protected header: what is signed, and the external AAD of the content."""
     chain: cbor.CborMap = {
         "v": FORMAT_VERSION,
@@ -142,7 +148,7 @@ def encode_header(device_kid: bytes, position: ChainPosition) -> bytes:
     }
     if position.last is not None:
         chain["last"] = position.last
-    return cose.encode_protected({**cose.signed_header(CONTENT_TYPE, device_kid), "ps": chain})
+    return cose.encode_protected({**cose.signed_header(content_type, device_kid), "ps": chain})
 
 
 def encode_content_header(cipher: suites.ContentCipher) -> bytes:
@@ -180,11 +186,23 @@ def sign_envelope(
     Raises:
         FormatError: The envelope would be longer than `MAX_ENVELOPE_BYTES`.
     """
-    data = cose.sign1(outer_protected, encode_content(content), key)
-    if len(data) > MAX_ENVELOPE_BYTES:
-        raise FormatError(f"envelope: {len(data)} bytes, at most {MAX_ENVELOPE_BYTES} are allowed")
-    kid = cose.ed25519_kid(key.public_key())
-    return Envelope(data=data, envelope_id=cbor.sha256(data).hex(), device_kid=kid, position=position)
+    return _finished(cose.sign1(outer_protected, encode_content(content), key), key, position, None)
+
+
+def sign_tombstone(tombstone: Tombstone, key: Ed25519PrivateKey, position: ChainPosition) -> Envelope:
+    """Sign a tombstone for its place in the chain."""
+    header = encode_header(cose.ed25519_kid(key.public_key()), position, content_type=TOMBSTONE_TYPE)
+    payload = cbor.encode(
+        {
+            "v": TOMBSTONE_VERSION,
+            "reason": str(tombstone.reason),
+            "count": tombstone.count,
+            "from": to_ms(tombstone.first_at),
+            "until": to_ms(tombstone.last_at),
+            "gone": [[gone.chain, gone.seq, gone.digest] for gone in tombstone.gone],
+        }
+    )
+    return _finished(cose.sign1(header, payload, key), key, position, tombstone)
 
 
 def parse_envelope(data: bytes) -> Envelope:
@@ -194,12 +212,17 @@ def parse_envelope(data: bytes) -> Envelope:
         FormatError: Anything but the one layout of the format, an unknown version, suite or field included.
     """
     message = _parse_outer(data)
-    _parse_content(message.payload)
+    tombstone: Tombstone | None = None
+    if message.content_type == TOMBSTONE_TYPE:
+        tombstone = _parse_tombstone(message.payload)
+    else:
+        _parse_content(message.payload)
     return Envelope(
         data=data,
         envelope_id=cbor.sha256(data).hex(),
         device_kid=message.kid,
         position=_parse_position(message.protected["ps"]),
+        tombstone=tombstone,
     )
 
 
@@ -216,15 +239,59 @@ def verify_envelope(envelope: Envelope, device_key: Ed25519PublicKey) -> None:
 
 
 def sealed_content(envelope: Envelope) -> tuple[SealedContent, bytes]:
-    """Return an envelope's sealed content and the outer protected header it is bound to."""
+    """Return a read's sealed content and the outer protected header it is bound to.
+
+    Raises:
+        FormatError: A tombstone, which holds nothing sealed.
+    """
     message = _parse_outer(envelope.data)
     return _parse_content(message.payload), message.protected_bytes
 
 
 def _parse_outer(data: bytes) -> cose.Sign1:
-    message = cose.parse_sign1(data, content_type=CONTENT_TYPE, max_bytes=MAX_ENVELOPE_BYTES, what=_WHAT)
+    types = (CONTENT_TYPE, TOMBSTONE_TYPE)
+    message = cose.parse_sign1(data, content_types=types, max_bytes=MAX_ENVELOPE_BYTES, what=_WHAT)
     cbor.exact_keys(message.protected, _HEADER_KEYS, "envelope header")
     return message
+
+
+def _finished(data: bytes, key: Ed25519PrivateKey, position: ChainPosition, tombstone: Tombstone | None) -> Envelope:
+    if len(data) > MAX_ENVELOPE_BYTES:
+        raise FormatError(f"envelope: {len(data)} bytes, at most {MAX_ENVELOPE_BYTES} are allowed")
+    return Envelope(
+        data=data,
+        envelope_id=cbor.sha256(data).hex(),
+        device_kid=cose.ed25519_kid(key.public_key()),
+        position=position,
+        tombstone=tombstone,
+    )
+
+
+def _parse_tombstone(payload: bytes) -> Tombstone:
+    what = "tombstone"
+    value = cbor.as_map(cbor.decode(payload, max_bytes=MAX_ENVELOPE_BYTES, what=what), what)
+    if type(value.get("v")) is not int or value["v"] != TOMBSTONE_VERSION:
+        raise FormatError(f"{what}: version {value.get('v')!r:.20}, only {TOMBSTONE_VERSION} is allowed")
+    cbor.exact_keys(value, _TOMBSTONE_KEYS, what)
+    rows = cbor.as_list(value["gone"], None, f"{what}: gone")
+    if len(rows) > MAX_GONE:
+        raise FormatError(f"{what}: names {len(rows)} envelopes, at most {MAX_GONE} are allowed")
+    return Tombstone(
+        reason=cbor.as_choice(LossReason, value["reason"], f"{what}: reason"),
+        count=cbor.as_uint(value["count"], MAX_COUNT, f"{what}: count"),
+        first_at=as_time(value["from"], f"{what}: from"),
+        last_at=as_time(value["until"], f"{what}: until"),
+        gone=tuple(_parse_gone(row) for row in rows),
+    )
+
+
+def _parse_gone(row: object) -> Gone:
+    chain, seq, digest = cbor.as_list(row, 3, "tombstone: gone")
+    return Gone(
+        chain=cbor.as_bytes(chain, CHAIN_ID_BYTES, "tombstone: chain"),
+        seq=cbor.as_uint(seq, MAX_SEQ, "tombstone: seq"),
+        digest=cbor.as_bytes(digest, DIGEST_BYTES, "tombstone: digest"),
+    )
 
 
 def _parse_position(value: object) -> ChainPosition:

@@ -1,7 +1,15 @@
 """Who may send: one file per device key, looked up for every request.
 
 Owns: `devices/<key id>.json` and what it says. A device is one name; it may hold several keys (one after a repair,
-two while keys rotate). Removing a file ends that key at once: no restart, no cache.
+two after a rotation). Removing a file ends that key at once: no restart, no cache.
+
+After a rotation the old key's file says which key followed it and until when its TLS certificates may still connect
+(the overlap). Envelopes that the old key signed are taken for as long as its file is there, whenever they come: a read
+that was sealed before the rotation may lie in a spool behind a dead link for weeks, and refusing it would lose it.
+That is safe, because an envelope reaches the intake only over a connection of the same device, and after the overlap
+the old TLS key makes none: whoever has stolen both old keys can deliver nothing. The file is also what the old
+envelopes in the store are verified with. To end an old key at once, after a theft, remove its file: its envelopes are
+put off then.
 
 Invariant: a file's content names the key that its file name names.
 """
@@ -10,6 +18,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -30,8 +39,23 @@ MAX_CERTIFICATES: Final = 2
 """A renewed device goes on with its old certificate until it has been given the new one."""
 
 _KEYS: Final = frozenset({"v", "name", "key_id", "public_key", "certificate_sha256", "enrolled_at"})
+_ROTATED_KEYS: Final = frozenset({"rotated_to", "certificates_until"})
+"""In the file of a key that another one has followed; both or none."""
 _PUBLIC_KEY_BYTES: Final = 32
 _FINGERPRINT_CHARS: Final = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """What a rotation left in the old key's file.
+
+    Attributes:
+        to: 32 bytes, id of the key that followed.
+        certificates_until: Aware UTC time after which the old key's certificates no longer connect.
+    """
+
+    to: bytes
+    certificates_until: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +68,7 @@ class Device:
         signing_key: Its public half.
         fingerprints: SHA-256 of the TLS certificates it may come with, lower-case hex, newest first; 1 or 2.
         enrolled_at: Aware UTC time of the newest certificate.
+        rotated: What followed this key, if one has.
     """
 
     name: str
@@ -51,14 +76,16 @@ class Device:
     signing_key: Ed25519PublicKey = field(repr=False)
     fingerprints: tuple[str, ...]
     enrolled_at: datetime
+    rotated: Rotated | None = None
 
 
 class DeviceBook:
     """The enrolled devices of one receiver. Holds no state but the folder's path; safe for threads."""
 
-    def __init__(self, directory: Path) -> None:
-        """Look into `directory`, the `devices` folder, from now on."""
+    def __init__(self, directory: Path, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
+        """Look into `directory`, the `devices` folder, from now on; `now` is the aware time that ends an overlap."""
         self._directory = directory
+        self._now = now
 
     def by_key_id(self, key_id: bytes) -> Device | None:
         """Return the device that signs with this key, or None.
@@ -68,7 +95,7 @@ class DeviceBook:
         """
         path = self._path(key_id)
         try:
-            return _parse(strictjson.load_document(path, keys=_KEYS, what=path.name), key_id)
+            return _parse(strictjson.load_document(path, keys=_KEYS, optional=_ROTATED_KEYS, what=path.name), key_id)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -78,6 +105,8 @@ class DeviceBook:
 
     def by_certificate(self, certificate_der: bytes) -> Device | None:
         """Return the device that this TLS certificate was issued to and still belongs to, or None.
+
+        A certificate of a key that was rotated belongs to its device until the overlap is over.
 
         Args:
             certificate_der: As the TLS layer has verified it against the CA.
@@ -89,6 +118,8 @@ class DeviceBook:
         key_id = key_id_of(certificate)
         device = None if key_id is None else self.by_key_id(key_id)
         if device is None or certificate.fingerprint(hashes.SHA256()).hex() not in device.fingerprints:
+            return None
+        if device.rotated is not None and self._now() >= device.rotated.certificates_until:
             return None
         return device
 
@@ -119,14 +150,17 @@ class DeviceBook:
         Raises:
             KeyFileError: The disk refused.
         """
-        value = {
+        value: dict[str, object] = {
             "v": DEVICE_VERSION,
             "name": device.name,
             "key_id": device.key_id.hex(),
             "public_key": base64.b64encode(device.signing_key.public_bytes_raw()).decode("ascii"),
             "certificate_sha256": list(device.fingerprints),
-            "enrolled_at": device.enrolled_at.astimezone(UTC).isoformat(timespec="seconds"),
+            "enrolled_at": _text_of(device.enrolled_at),
         }
+        if device.rotated is not None:
+            value["rotated_to"] = device.rotated.to.hex()
+            value["certificates_until"] = _text_of(device.rotated.certificates_until)
         replace_file(self._path(device.key_id), json.dumps(value, indent=1).encode("ascii") + b"\n", PUBLIC_MODE)
 
     def _path(self, key_id: bytes) -> Path:
@@ -157,8 +191,21 @@ def _parse(value: dict[str, object], key_id: bytes) -> Device:
         key_id=key_id,
         signing_key=signing_key,
         fingerprints=_fingerprints(value["certificate_sha256"], what),
-        enrolled_at=_moment(strictjson.text_field(value, "enrolled_at", what), what),
+        enrolled_at=_moment(value, "enrolled_at", what),
+        rotated=_rotated(value, what),
     )
+
+
+def _rotated(value: dict[str, object], what: str) -> Rotated | None:
+    there = _ROTATED_KEYS & value.keys()
+    if not there:
+        return None
+    if there != _ROTATED_KEYS:
+        raise FormatError(f"{what}: 'rotated_to' and 'certificates_until' belong together")
+    to = strictjson.text_field(value, "rotated_to", what)
+    if not _is_key_id(to):
+        raise FormatError(f"{what}: 'rotated_to' must be a key id of {2 * cose.KID_BYTES} hex digits")
+    return Rotated(to=bytes.fromhex(to), certificates_until=_moment(value, "certificates_until", what))
 
 
 def _fingerprints(value: object, what: str) -> tuple[str, ...]:
@@ -169,11 +216,15 @@ def _fingerprints(value: object, what: str) -> tuple[str, ...]:
     return tuple(value)
 
 
-def _moment(text: str, what: str) -> datetime:
+def _moment(value: dict[str, object], key: str, what: str) -> datetime:
     try:
-        moment = datetime.fromisoformat(text)
+        moment = datetime.fromisoformat(strictjson.text_field(value, key, what))
     except ValueError:
-        raise FormatError(f"{what}: 'enrolled_at' must be a time in ISO 8601") from None
+        raise FormatError(f"{what}: {key!r} must be a time in ISO 8601") from None
     if moment.tzinfo is None:
-        raise FormatError(f"{what}: 'enrolled_at' must have a time zone")
+        raise FormatError(f"{what}: {key!r} must have a time zone")
     return moment.astimezone(UTC)
+
+
+def _text_of(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds")

@@ -1,8 +1,10 @@
-"""The enrolment request of a device, as the receiver checks it.
+"""The requests of a device, as the receiver checks them: to be enrolled, and to rotate its keys.
 
-Owns: what makes a request believable: the signing key's id is its thumbprint, the TLS key signed its own certificate
-request, and the signing key signed that request, so whoever made it holds both keys. Whether the device is one of
-the owner's is for the person who carries the file to say.
+Owns: what makes a request believable. An enrolment (JSON): the signing key's id is its thumbprint, the TLS key signed
+its own certificate request, and the signing key signed that request, so whoever made it holds both keys. Whether the
+device is one of the owner's is for the person who carries the file to say. A rotation (COSE_Sign1): the new key has
+proven itself and the TLS key signed its own certificate request; that the old key is enrolled and signed the statement
+is checked where the enrolled keys are known (`pki`).
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from agent.envelope import cose
+from agent.envelope.rotation import MAX_ROTATION_BYTES, Rotation, parse_rotation
 from agent.errors import FormatError, KeyFileError, UsageError, VerificationError
 from agent.receiver import strictjson
 from agent.seal.identity import ENROLMENT_VERSION, check_device_name
@@ -26,31 +29,35 @@ from agent.seal.identity import ENROLMENT_VERSION, check_device_name
 _WHAT: Final = "enrolment"
 _KEYS: Final = frozenset({"v", "device", "key_id", "public_key", "csr", "proof"})
 _PUBLIC_KEY_BYTES: Final = 32
+_SIGN1_HEAD: Final = bytes([0xC0 | cose.TAG_SIGN1])
+"""First byte of a tagged COSE_Sign1 (RFC 8949, 3.4), which no JSON document begins with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Enrolment:
-    """A request whose proofs hold. Made by `parse_enrolment` alone.
+    """A request whose proofs hold. Made by `parse_enrolment` and `parse_rotation_request` alone.
 
     Attributes:
         device: The name it asks for.
         key_id: 32 bytes, id of the signing key.
         signing_key: Public half of the key that signs envelopes.
         tls_key: Public half of the TLS client key.
+        rotation: The statement, if the key is to follow another; its signature by that key is yet to be checked.
     """
 
     device: str
     key_id: bytes
     signing_key: Ed25519PublicKey = field(repr=False)
     tls_key: EllipticCurvePublicKey = field(repr=False)
+    rotation: Rotation | None = field(default=None, repr=False)
 
 
 def load_enrolment(path: Path) -> Enrolment:
-    """Read an enrolment request and check every proof in it.
+    """Read a request, to enrol or to rotate, and check every proof in it.
 
     Raises:
         KeyFileError: The file cannot be read.
-        FormatError: Not an enrolment request; the message names the file.
+        FormatError: Neither request; the message names the file.
         VerificationError: A proof does not hold; the message names the file.
     """
     try:
@@ -59,7 +66,7 @@ def load_enrolment(path: Path) -> Enrolment:
     except OSError as error:
         raise KeyFileError(f"{path}: {error.strerror}") from None
     try:
-        return parse_enrolment(data)
+        return parse_rotation_request(data) if data.startswith(_SIGN1_HEAD) else parse_enrolment(data)
     except (FormatError, VerificationError) as error:
         raise type(error)(f"{path}: {error}") from None
 
@@ -87,6 +94,30 @@ def parse_enrolment(data: bytes) -> Enrolment:
     except InvalidSignature:
         raise VerificationError(f"{_WHAT}: 'proof' is not the signing key's signature of 'csr'") from None
     return Enrolment(device=device, key_id=key_id, signing_key=signing_key, tls_key=tls_key)
+
+
+def parse_rotation_request(data: bytes) -> Enrolment:
+    """Parse a rotation statement and check what can be checked without the old key.
+
+    Raises:
+        FormatError: Not a statement of version 1, longer than any, or other kinds of keys.
+        VerificationError: The new key's proof or the certificate request's signature does not hold.
+    """
+    if len(data) > MAX_ROTATION_BYTES:
+        raise FormatError(f"rotation: longer than {MAX_ROTATION_BYTES} bytes")
+    rotation = parse_rotation(data)
+    device = _device_name(rotation.device)
+    try:
+        request = x509.load_der_x509_csr(rotation.csr_der)
+    except ValueError:
+        raise FormatError("rotation: 'csr' is not a DER certificate request (PKCS#10)") from None
+    return Enrolment(
+        device=device,
+        key_id=rotation.new_key_id,
+        signing_key=rotation.new_key,
+        tls_key=_checked_tls_key(request, device),
+        rotation=rotation,
+    )
 
 
 def _device_name(name: str) -> str:

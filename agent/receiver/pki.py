@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
@@ -25,8 +25,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from agent.errors import KeyFileError, ReceiverError, UsageError
-from agent.receiver.devices import MAX_CERTIFICATES, Device, DeviceBook
+from agent.envelope.rotation import Rotation, verify_rotation
+from agent.errors import KeyFileError, ReceiverError, UsageError, VerificationError
+from agent.receiver.devices import MAX_CERTIFICATES, Device, DeviceBook, Rotated
 from agent.receiver.enrolment import Enrolment, load_enrolment
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.store import EnvelopeStore
@@ -41,6 +42,9 @@ SERVER_DAYS: Final = 824
 CLIENT_DAYS: Final = 365
 CLOCK_SLACK: Final = timedelta(days=1)
 """Certificates begin this much before they are made: a unit's clock may be behind."""
+DEFAULT_OVERLAP: Final = timedelta(days=7)
+"""Time to carry a rotated unit's new certificate to it, with a weekend in between."""
+MAX_OVERLAP: Final = timedelta(days=CLIENT_DAYS)
 
 _DIRECTORY_MODE: Final = 0o700
 _DNS_NAME: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*", re.IGNORECASE)
@@ -57,6 +61,8 @@ class IssuedCertificate:
         pem: The certificate (PEM).
         expires_at: Aware UTC time after which it is refused.
         other_keys: How many other keys the same device has.
+        replaced: 32 bytes, id of the key that this one follows, after a rotation.
+        overlap_until: Aware UTC time until which that key's certificates connect, after a rotation.
     """
 
     device: str
@@ -64,6 +70,8 @@ class IssuedCertificate:
     pem: bytes = field(repr=False)
     expires_at: datetime
     other_keys: int
+    replaced: bytes | None = None
+    overlap_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,31 +113,41 @@ def init_receiver(directory: Path, *, hosts: list[str] | None = None, now: datet
 
 
 def enrol(
-    directory: Path, enrolment: Path, *, another_key: bool = False, now: datetime | None = None
+    directory: Path,
+    enrolment: Path,
+    *,
+    another_key: bool = False,
+    overlap: timedelta = DEFAULT_OVERLAP,
+    now: datetime | None = None,
 ) -> IssuedCertificate:
-    """Enrol a device by its request, or renew its certificate.
+    """Enrol a device by its request, renew its certificate, or let a new key follow an enrolled one.
 
     The same key again gets a new certificate; the one before it goes on working, older ones stop. To end a key,
     remove its file from `devices/`.
 
     Args:
         directory: The receiver's.
-        enrolment: The device's `enrolment.json`.
-        another_key: Allow a further key for a name that has one.
+        enrolment: The device's `enrolment.json`, or the `rotation.cose` that its old key signed.
+        another_key: Allow a further key for a name that has one. A rotation needs no such word.
+        overlap: For how long the old key's TLS certificates still connect after a rotation.
         now: Aware time of issue; the clock's if left out.
 
     Raises:
         KeyFileError: A key, certificate or the request cannot be read; or the disk refused.
-        FormatError, VerificationError: The request is malformed, or a proof in it does not hold.
-        UsageError: The name belongs to another key and `another_key` is not set.
+        FormatError, VerificationError: The request is malformed, a proof in it does not hold, or the key that signed
+            a rotation is not enrolled or has been followed by another one.
+        UsageError: The name belongs to another key and `another_key` is not set; or an overlap out of range.
         ReceiverError: The folder of devices cannot be read.
     """
+    if not timedelta(0) <= overlap <= MAX_OVERLAP:
+        raise UsageError(f"--overlap: 0 to {MAX_OVERLAP.days} days are allowed")
     layout = ReceiverLayout(directory)
     issuer = _load_issuer(layout)
     request = load_enrolment(enrolment)
     book = DeviceBook(layout.devices)
     others = sum(device.key_id != request.key_id for device in book.named(request.device))
-    if others and not another_key:
+    old = None if request.rotation is None else _rotating_device(book, request.rotation)
+    if others and old is None and not another_key:
         raise UsageError(
             f"{enrolment}: device {request.device} is enrolled with another key; allow a second one with "
             "--another-key, or remove the old key's file from devices/ first"
@@ -137,13 +155,44 @@ def enrol(
     moment = now or datetime.now(UTC)
     certificate = _issue_client(issuer, request, moment)
     book.save(_enrolled(book.by_key_id(request.key_id), request, certificate, moment))
+    rotated = None
+    if old is not None:  # after the new key: a crash in between leaves both valid, and the same request finishes
+        rotated = old.rotated or Rotated(to=request.key_id, certificates_until=moment + overlap)
+        book.save(replace(old, rotated=rotated))
     return IssuedCertificate(
         device=request.device,
         key_id=request.key_id,
         pem=certificate.public_bytes(Encoding.PEM),
         expires_at=certificate.not_valid_after_utc,
         other_keys=others,
+        replaced=None if old is None else old.key_id,
+        overlap_until=None if rotated is None else rotated.certificates_until,
     )
+
+
+def _rotating_device(book: DeviceBook, rotation: Rotation) -> Device:
+    """Return the enrolled device whose key signed a rotation.
+
+    Raises:
+        VerificationError: The key is not enrolled, or not for this name; the signature does not hold; or a key of the
+            statement has been followed by another one, so the statement is an old or a second one.
+    """
+    what = f"rotation of {rotation.device}"
+    old = book.by_key_id(rotation.old_key_id)
+    if old is None:
+        raise VerificationError(f"{what}: signed by key {rotation.old_key_id.hex()[:16]}, which is not enrolled here")
+    if old.name != rotation.device:
+        raise VerificationError(f"{what}: signed by a key of {old.name}")
+    verify_rotation(rotation, old.signing_key)
+    if old.rotated is not None and old.rotated.to != rotation.new_key_id:
+        raise VerificationError(
+            f"{what}: key {old.key_id.hex()[:16]} has been followed by key {old.rotated.to.hex()[:16]} already; "
+            "if that was not this unit's doing, its old key is in other hands"
+        )
+    new = book.by_key_id(rotation.new_key_id)
+    if new is not None and (new.name != rotation.device or new.rotated is not None):
+        raise VerificationError(f"{what}: key {new.key_id.hex()[:16]} is enrolled and in use no more, or another's")
+    return old
 
 
 def _load_issuer(layout: ReceiverLayout) -> _Issuer:
@@ -173,6 +222,7 @@ def _enrolled(known: Device | None, request: Enrolment, certificate: x509.Certif
         signing_key=request.signing_key,
         fingerprints=(fingerprint, *before)[:MAX_CERTIFICATES],
         enrolled_at=moment,
+        rotated=known.rotated if known is not None else None,
     )
 
 

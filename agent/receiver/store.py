@@ -17,15 +17,15 @@ import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import closing, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
-from agent.envelope.plaintext import from_ms, to_ms
 from agent.envelope.receipt import Receipt
 from agent.envelope.sealed import Envelope
+from agent.envelope.times import from_ms, to_ms
 from agent.errors import ReceiverError
 from agent.seal.keyfiles import sync_directory
 
@@ -85,6 +85,25 @@ class DeviceCount:
     device_kid: bytes
     envelopes: int
     chains: int
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRow:
+    """One row as it stands in the database, for whoever checks it.
+
+    Attributes:
+        log: Index in the receiver's log.
+        id: 32 bytes, what the row calls the envelope.
+        device, chain, seq: Where the row puts it.
+        body: The envelope's bytes.
+    """
+
+    log: int
+    id: bytes
+    device: bytes
+    chain: bytes
+    seq: int
+    body: bytes = field(repr=False)
 
 
 class EnvelopeStore:
@@ -176,6 +195,23 @@ class EnvelopeStore:
             for log, body in page:
                 after = int(log)
                 yield bytes(body)
+
+    def rows(self) -> Iterator[StoredRow]:
+        """Yield every row by device, chain and sequence number, in pages.
+
+        Raises:
+            ReceiverError: The database cannot be read.
+        """
+        after: tuple[object, ...] = (b"", b"", -1, -1)
+        while page := self._read(
+            "SELECT log, id, device, chain, seq, body FROM envelopes WHERE (device, chain, seq, log) > (?, ?, ?, ?) "
+            "ORDER BY device, chain, seq, log LIMIT ?",
+            (*after, PAGE_ROWS),
+        ):
+            for row in page:
+                stored = StoredRow(*row)
+                after = (stored.device, stored.chain, stored.seq, stored.log)
+                yield stored
 
     def count(self) -> int:
         """Return how many envelopes are stored.

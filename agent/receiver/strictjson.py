@@ -14,8 +14,10 @@ MAX_DOCUMENT_BYTES: Final = 16 << 10
 """An enrolment has about 1 kB, a device file 500 bytes."""
 
 
-def load_document(path: Path, *, keys: frozenset[str], what: str) -> dict[str, object]:
-    """Read a JSON object that has exactly `keys`.
+def load_document(
+    path: Path, *, keys: frozenset[str], what: str, optional: frozenset[str] = frozenset()
+) -> dict[str, object]:
+    """Read a JSON object that has all of `keys`, and besides them only some of `optional`.
 
     Raises:
         FormatError: Too long, not one JSON object, or a missing, unknown or repeated key.
@@ -23,11 +25,13 @@ def load_document(path: Path, *, keys: frozenset[str], what: str) -> dict[str, o
     """
     with path.open("rb") as file:
         data = file.read(MAX_DOCUMENT_BYTES + 1)
-    return parse_document(data, keys=keys, what=what)
+    return parse_document(data, keys=keys, what=what, optional=optional)
 
 
-def parse_document(data: bytes, *, keys: frozenset[str], what: str) -> dict[str, object]:
-    """Parse a JSON object that has exactly `keys`.
+def parse_document(
+    data: bytes, *, keys: frozenset[str], what: str, optional: frozenset[str] = frozenset()
+) -> dict[str, object]:
+    """Parse a JSON object that has all of `keys`, and besides them only some of `optional`.
 
     Raises:
         FormatError: Too long, not one JSON object, or a missing, unknown or repeated key.
@@ -44,7 +48,7 @@ def parse_document(data: bytes, *, keys: frozenset[str], what: str) -> dict[str,
         raise FormatError(f"{what}: not a JSON object")
     for key in sorted(keys - value.keys()):
         raise FormatError(f"{what}: {key!r} is missing")
-    for key in sorted(value.keys() - keys):
+    for key in sorted(value.keys() - keys - optional):
         raise FormatError(f"{what}: unknown field {key[:40]!r}")
     return value
 

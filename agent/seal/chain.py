@@ -12,7 +12,7 @@ from agent.envelope.sealed import CHAIN_ID_BYTES, ZERO_DIGEST, ChainPosition, En
 
 
 class Chain:
-    """One run of the capture daemon."""
+    """One run of the capture daemon with one signing key; `restart` begins the next one."""
 
     def __init__(self, *, last: bytes | None = None) -> None:
         """Begin a chain with a fresh random id.
@@ -26,6 +26,14 @@ class Chain:
     def next(self) -> ChainPosition:
         """The position that the next envelope takes."""
         return self._next
+
+    def restart(self) -> None:
+        """Begin a new chain after this one, which names the last envelope of this one.
+
+        For a new signing key: a chain is signed by one key from end to end.
+        """
+        last = self._next.prev if self._next.seq else self._next.last
+        self._next = ChainPosition(chain=os.urandom(CHAIN_ID_BYTES), seq=0, prev=ZERO_DIGEST, last=last)
 
     def advance(self, accepted: Envelope) -> None:
         """Move on: `accepted` is durable.

@@ -42,6 +42,8 @@ TLS_CERTIFICATE_NAME: Final = "tls.pem"
 """Where the certificate that the owner issues belongs; the identity is made without it."""
 ENROLMENT_NAME: Final = "enrolment.json"
 ENROLMENT_VERSION: Final = 1
+NEXT_SUFFIX: Final = ".next"
+"""Of a key that is to follow the one without it (`agent.seal.rotation`); upload knows it too."""
 
 _FILES: Final = (SIGNING_KEY_NAME, TLS_KEY_NAME, TLS_REQUEST_NAME, ENROLMENT_NAME)
 _DIRECTORY_MODE: Final = 0o700
@@ -97,12 +99,12 @@ def create_identity(directory: Path, *, name: str) -> Identity:
     _claim_directory(directory)
     signing_key = Ed25519PrivateKey.generate()
     tls_key = ec.generate_private_key(ec.SECP256R1())
-    request = _certificate_request(tls_key, name)
+    request = certificate_request(tls_key, name)
     key_id = cose.ed25519_kid(signing_key.public_key())
     keyfiles.write_private(directory / SIGNING_KEY_NAME, signing_key)
     keyfiles.write_private(directory / TLS_KEY_NAME, tls_key)
     keyfiles.write_public(directory / TLS_REQUEST_NAME, request.public_bytes(Encoding.PEM))
-    keyfiles.write_public(directory / ENROLMENT_NAME, _enrolment(name, signing_key, request))
+    keyfiles.write_public(directory / ENROLMENT_NAME, encode_enrolment(name, signing_key, request))
     return Identity(name=name, key_id=key_id, directory=directory)
 
 
@@ -121,12 +123,13 @@ def _claim_directory(directory: Path) -> None:
         )
 
 
-def _certificate_request(tls_key: ec.EllipticCurvePrivateKey, name: str) -> x509.CertificateSigningRequest:
+def certificate_request(tls_key: ec.EllipticCurvePrivateKey, name: str) -> x509.CertificateSigningRequest:
+    """Return the request for a certificate of a device's TLS key, signed by it."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name)])
     return x509.CertificateSigningRequestBuilder().subject_name(subject).sign(tls_key, hashes.SHA256())
 
 
-def _enrolment(name: str, signing_key: Ed25519PrivateKey, request: x509.CertificateSigningRequest) -> bytes:
+def encode_enrolment(name: str, signing_key: Ed25519PrivateKey, request: x509.CertificateSigningRequest) -> bytes:
     """Return the request to be enrolled; its proof signs the other key's request, which ties the two keys."""
     public_key = signing_key.public_key()
     value = {

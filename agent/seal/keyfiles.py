@@ -4,7 +4,9 @@ Owns: how a key lies on disk (PEM: PKCS#8 for private keys, SubjectPublicKeyInfo
 private key must have, and the way a new file becomes durable. Leaves to others: which keys there are.
 
 Invariants: a private key is taken only from a regular file that its group and others cannot touch, looked at through
-the descriptor it is read from. A file that is there is never overwritten. No message carries key material.
+the descriptor it is read from. A systemd credential is the one exception: its group may read it, because systemd lets
+the service's user in by the group or by an access list (which shows as the group's bits), and keeps its folder closed
+to everyone else. A file that is there is never overwritten. No message carries key material.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_public_key,
 )
 
+from agent.config.credentials import credentials_directory
 from agent.errors import KeyFileError
 
 MAX_KEY_FILE_BYTES: Final = 64 << 10
@@ -35,6 +38,8 @@ PRIVATE_MODE: Final = 0o600
 PUBLIC_MODE: Final = 0o644
 _TOO_OPEN: Final = 0o077
 """Permission bits that give a file to its group or to others."""
+_CREDENTIAL_TOO_OPEN: Final = 0o037
+"""The same for a systemd credential, which its group may read (mode 0440)."""
 
 PrivateKey = Ed25519PrivateKey | EllipticCurvePrivateKey
 PublicKey = Ed25519PublicKey | EllipticCurvePublicKey
@@ -81,12 +86,13 @@ def load_ed25519_public(path: Path) -> Ed25519PublicKey:
 
 
 def read_private_file(path: Path) -> bytes:
-    """Read a file that only its owner may touch.
+    """Read a file that only its owner may touch, or a credential that systemd has given this service.
 
     Raises:
         KeyFileError: Missing, unreadable, too long, not a regular file, a link, or open to group or others.
     """
-    return _read(path, os.O_NOFOLLOW, private=True)
+    forbidden = _CREDENTIAL_TOO_OPEN if _is_credential(path) else _TOO_OPEN
+    return _read(path, os.O_NOFOLLOW, forbidden_mode=forbidden)
 
 
 def read_public_file(path: Path, *, max_bytes: int = MAX_KEY_FILE_BYTES) -> bytes:
@@ -95,7 +101,7 @@ def read_public_file(path: Path, *, max_bytes: int = MAX_KEY_FILE_BYTES) -> byte
     Raises:
         KeyFileError: Missing, unreadable, too long, or not a regular file.
     """
-    return _read(path, 0, private=False, max_bytes=max_bytes)
+    return _read(path, 0, forbidden_mode=0, max_bytes=max_bytes)
 
 
 def private_pem(key: PrivateKey) -> bytes:
@@ -186,7 +192,13 @@ def sync_directory(directory: Path) -> None:
         os.close(descriptor)
 
 
-def _read(path: Path, flags: int, *, private: bool, max_bytes: int = MAX_KEY_FILE_BYTES) -> bytes:
+def _is_credential(path: Path) -> bool:
+    """Whether a file lies directly in the folder of this service's credentials."""
+    directory = credentials_directory()
+    return directory is not None and path.parent == directory
+
+
+def _read(path: Path, flags: int, *, forbidden_mode: int, max_bytes: int = MAX_KEY_FILE_BYTES) -> bytes:
     try:
         # O_NONBLOCK: a FIFO under this name must not hold the caller for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)
@@ -195,32 +207,32 @@ def _read(path: Path, flags: int, *, private: bool, max_bytes: int = MAX_KEY_FIL
             raise KeyFileError(f"{path}: is a link; a private key must be a regular file") from None
         raise KeyFileError(f"{path}: {error.strerror}") from None
     try:
-        _check_stat(path, os.fstat(descriptor), private=private)
-        data = _read_within_limit(descriptor)
+        _check_stat(path, os.fstat(descriptor), forbidden_mode)
+        data = _read_within_limit(descriptor, max_bytes)
     except OSError as error:
         raise KeyFileError(f"{path}: {error.strerror}") from None
     finally:
         os.close(descriptor)
-    if len(data) > MAX_KEY_FILE_BYTES:
-        raise KeyFileError(f"{path}: longer than {MAX_KEY_FILE_BYTES} bytes, which no key or certificate is")
+    if len(data) > max_bytes:
+        raise KeyFileError(f"{path}: longer than {max_bytes} bytes, which no such file is")
     return data
 
 
-def _read_within_limit(descriptor: int) -> bytes:
+def _read_within_limit(descriptor: int, max_bytes: int) -> bytes:
     """Read to the end, or one byte past the limit."""
     data = bytearray()
-    while len(data) <= MAX_KEY_FILE_BYTES:
-        part = os.read(descriptor, MAX_KEY_FILE_BYTES + 1 - len(data))
+    while len(data) <= max_bytes:
+        part = os.read(descriptor, max_bytes + 1 - len(data))
         if not part:
             break
         data += part
     return bytes(data)
 
 
-def _check_stat(path: Path, status: os.stat_result, *, private: bool) -> None:
+def _check_stat(path: Path, status: os.stat_result, forbidden_mode: int) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise KeyFileError(f"{path}: is not a regular file")
-    if private and status.st_mode & _TOO_OPEN:
+    if status.st_mode & forbidden_mode:
         mode = stat.S_IMODE(status.st_mode)
         raise KeyFileError(f"{path}: mode {mode:04o} lets others at a private key, run: chmod 600 {path}")
 

@@ -6,6 +6,7 @@ Invariant: a content key and nonce are drawn for one read and never used again o
 from __future__ import annotations
 
 import os
+from functools import lru_cache
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -13,11 +14,12 @@ from agent.envelope import cose, sealed, suites
 from agent.envelope.keyring import RecipientKey
 from agent.envelope.plaintext import Plaintext, encode_plaintext
 from agent.envelope.sealed import ChainPosition, Envelope, RecipientSlot, SealedContent
+from agent.envelope.tombstone import Tombstone
 from agent.ports import RecipientBook
 
 
 class Sealer:
-    """Seals reads with one device key to the recipients of one book."""
+    """Seals reads with the device's key to the recipients of one book."""
 
     def __init__(self, *, signing_key: Ed25519PrivateKey, book: RecipientBook, cipher: suites.ContentCipher) -> None:
         """Seal as the owner of `signing_key`, to `book`'s recipients, with the content AEAD `cipher`."""
@@ -31,16 +33,26 @@ class Sealer:
         """Key id of the device's signing key, 32 bytes."""
         return self._kid
 
+    def use_key(self, signing_key: Ed25519PrivateKey) -> None:
+        """Sign with another key from now on. The caller begins a new chain with it (`Chain.restart`)."""
+        self._signing_key = signing_key
+        self._kid = cose.ed25519_kid(signing_key.public_key())
+
     def seal(self, read: Plaintext, position: ChainPosition) -> Envelope:
         """Seal one read for its place in the chain.
 
         Raises:
             FormatError: The read is too large for an envelope.
+            KeyringEndedError: The book has no epoch for the read and is told to stop then.
         """
         outer = sealed.encode_header(self._kid, position)
         recipients = self._book.recipients_at(read.captured_at)
         content = seal_content(encode_plaintext(read), recipients, cipher=self._cipher, outer_protected=outer)
         return sealed.sign_envelope(outer, content, self._signing_key, position)
+
+    def sign(self, tombstone: Tombstone, position: ChainPosition) -> Envelope:
+        """Sign a tombstone for its place in the chain."""
+        return sealed.sign_tombstone(tombstone, self._signing_key, position)
 
 
 def seal_content(
@@ -67,11 +79,17 @@ def seal_content(
     )
 
 
+@lru_cache(maxsize=2 * sealed.MAX_RECIPIENTS)
+def _load_public(key_type: suites.KeyType, public: bytes) -> suites.HpkePublicKey:
+    """Load a public key once for all reads of its epoch: for the hybrid that takes as long as sealing does."""
+    return suites.SUITES[key_type].load_public(public)
+
+
 def _seal_key(content_key: bytes, recipient: RecipientKey, content_alg: int) -> RecipientSlot:
     suite = recipient.suite
     protected = sealed.encode_recipient_header(suite, recipient.kid)
     info = sealed.recipient_info(content_alg, protected)
-    output = suite.hpke.encrypt(content_key, suite.load_public(recipient.public), info=info)
+    output = suite.hpke.encrypt(content_key, _load_public(suite.key_type, recipient.public), info=info)
     return RecipientSlot(
         suite=suite,
         kid=recipient.kid,

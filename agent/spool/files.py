@@ -9,12 +9,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
-from agent.errors import SpoolError, SpoolFullError
+from agent.errors import SpoolError, SpoolFullError, SpoolMissingError
 
 FILE_MODE: Final = 0o600
 OVERWRITE_CHUNK_BYTES: Final = 1 << 16
 
-_NO_ROOM: Final = frozenset({errno.ENOSPC, errno.EDQUOT})
+_KINDS: Final = {
+    errno.ENOSPC: SpoolFullError,
+    errno.EDQUOT: SpoolFullError,
+    errno.ENOENT: SpoolMissingError,
+}
 
 
 class LocalFiles:
@@ -94,5 +98,5 @@ def _translated(step: str, path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        kind = SpoolFullError if error.errno in _NO_ROOM else SpoolError
+        kind = _KINDS.get(error.errno or 0, SpoolError)
         raise kind(f"spool: cannot {step} {path}: {error.strerror or error}") from error

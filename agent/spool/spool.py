@@ -11,6 +11,7 @@ DIRECTORY/quarantine/  set aside for a person, each with ID.reason
 |---|---|---|
 | put | create incoming/ID (synced), rename to pending/ID, sync pending | not accepted, or pending whole |
 | shred | rename to shredding/ID, sync pending, overwrite, unlink, sync shredding | pending, or for `recover_shreds` |
+| expire | as shred, for the envelopes that a pending tombstone names | pending, or for `recover_shreds` |
 | quarantine | create ID.reason (synced), rename to quarantine/ID, sync both | pending, or set aside |
 
 Two processes share a spool: capture puts and owns incoming; upload shreds and owns shredding. No step of one can
@@ -24,13 +25,14 @@ from __future__ import annotations
 import heapq
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
 from agent.envelope.sealed import MAX_ENVELOPE_BYTES, Envelope, parse_envelope
-from agent.errors import EnvelopeVerificationError, SpoolError, SpoolFullError
+from agent.errors import EnvelopeVerificationError, SpoolError, SpoolFullError, SpoolMissingError
 from agent.ports import Files
 from agent.records import SpoolEntry, SpoolState, VerifiedReceipt
 
@@ -39,6 +41,8 @@ SHREDDING: Final = "shredding"
 DIRECTORY_MODE: Final = 0o700
 REASON_SUFFIX: Final = ".reason"
 MAX_REASON_BYTES: Final = 1024
+TOMBSTONE_ROOM_BYTES: Final = 1 << 20
+"""Tombstones may go this much over the limit: a full spool must still be able to say what it forced out."""
 
 _ID: Final = re.compile(r"[0-9a-f]{64}")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -73,7 +77,7 @@ class FileSpool:
         """
         target = self._path(SpoolState.PENDING, envelope.envelope_id)
         if not target.exists():
-            self._require_room(len(envelope.data))
+            self._require_room(envelope)
             incoming = self._root / INCOMING / envelope.envelope_id
             try:
                 self._files.create(incoming, envelope.data)
@@ -99,7 +103,8 @@ class FileSpool:
         """Read a pending envelope, whole and checked against its name.
 
         Raises:
-            SpoolError: It is not there, or the disk refused.
+            SpoolMissingError: It is not there.
+            SpoolError: The disk refused.
             FormatError: Its bytes are no envelope.
             EnvelopeVerificationError: Its bytes are not those that were put.
         """
@@ -107,6 +112,8 @@ class FileSpool:
         try:
             with path.open("rb") as stream:
                 data = stream.read(MAX_ENVELOPE_BYTES + 1)
+        except FileNotFoundError as error:
+            raise SpoolMissingError(f"spool: {path} is not there") from error
         except OSError as error:
             raise SpoolError(f"spool: cannot read {path}: {error.strerror or error}") from error
         envelope = parse_envelope(data)
@@ -120,16 +127,17 @@ class FileSpool:
         Raises:
             SpoolError: The disk refused; envelopes may still be there. Call it again, or `recover_shreds` later.
         """
-        doomed: list[Path] = []
-        for receipt in receipts:
-            source = self._path(SpoolState.PENDING, receipt.envelope_id)
-            if source.exists():
-                target = self._root / SHREDDING / receipt.envelope_id
-                self._files.rename(source, target)
-                doomed.append(target)
-        if doomed:
-            self._files.sync_dir(self._root / SpoolState.PENDING)
-            self._erase(doomed)
+        self._take_away(receipt.envelope_id for receipt in receipts)
+
+    def expire(self, tombstone: Envelope) -> None:
+        """Erase the pending envelopes that an accepted tombstone names; those that are not there are fine.
+
+        Raises:
+            SpoolError: The tombstone is not pending itself, or the disk refused.
+        """
+        if tombstone.tombstone is None or not self._path(SpoolState.PENDING, tombstone.envelope_id).exists():
+            raise SpoolError(f"spool: {tombstone.envelope_id[:16]} is no pending tombstone; nothing is erased on it")
+        self._take_away(gone.digest.hex() for gone in tombstone.tombstone.gone)
 
     def quarantine(self, envelope_id: str, *, reason: str) -> None:
         """Set a pending envelope aside, with a reason for a person. It is kept.
@@ -170,9 +178,23 @@ class FileSpool:
             self._erase(left)
         return len(left)
 
+    def _take_away(self, envelope_ids: Iterable[str]) -> None:
+        doomed: list[Path] = []
+        for envelope_id in envelope_ids:
+            target = self._root / SHREDDING / envelope_id
+            try:
+                self._files.rename(self._path(SpoolState.PENDING, envelope_id), target)
+            except SpoolMissingError:
+                continue  # taken away before, by this process or the other
+            doomed.append(target)
+        if doomed:
+            self._files.sync_dir(self._root / SpoolState.PENDING)
+            self._erase(doomed)
+
     def _erase(self, doomed: list[Path]) -> None:
         for path in doomed:
-            self._files.overwrite(path)
+            with suppress(SpoolMissingError):  # the other process has finished it
+                self._files.overwrite(path)
             self._files.unlink(path)
         self._files.sync_dir(self._root / SHREDDING)
 
@@ -189,10 +211,12 @@ class FileSpool:
         for parent in {path.parent for path in missing}:
             self._files.sync_dir(parent)
 
-    def _require_room(self, size_bytes: int) -> None:
-        if self._used_bytes + size_bytes > self._max_bytes:
+    def _require_room(self, envelope: Envelope) -> None:
+        size_bytes = len(envelope.data)
+        limit = self._max_bytes + (TOMBSTONE_ROOM_BYTES if envelope.tombstone is not None else 0)
+        if self._used_bytes + size_bytes > limit:
             self._used_bytes = self._measure()  # the uploading process may have erased some
-        if self._used_bytes + size_bytes > self._max_bytes:
+        if self._used_bytes + size_bytes > limit:
             raise SpoolFullError(
                 f"spool: {self._root} holds {self._used_bytes} of at most {self._max_bytes} bytes; "
                 f"no room for {size_bytes} more"

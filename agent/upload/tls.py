@@ -7,7 +7,7 @@ Owns: the one `ssl.SSLContext`, the request, and the translation of every HTTP a
 from __future__ import annotations
 
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -60,6 +60,7 @@ class HttpsTransport:
         clock: Clock,
         connect_timeout_s: float,
         reply_timeout_s: float,
+        renewed: Callable[[], ssl.SSLContext | None] = lambda: None,
     ) -> None:
         """Prepare the connection; nothing is sent yet.
 
@@ -69,18 +70,14 @@ class HttpsTransport:
             clock: For the deadline of a whole reply.
             connect_timeout_s: For the TCP and TLS handshakes.
             reply_timeout_s: For one batch, from the first byte sent to the last byte received.
+            renewed: Asked before each batch; a context it returns is used from then on, over a new connection.
         """
         self._url = url + reply.ENVELOPES_PATH
         self._clock = clock
+        self._connect_timeout_s = connect_timeout_s
         self._reply_timeout_s = reply_timeout_s
-        self._client = httpx.Client(
-            verify=context,
-            trust_env=False,
-            follow_redirects=False,
-            timeout=httpx.Timeout(reply_timeout_s, connect=connect_timeout_s),
-            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
-            headers={"Content-Type": reply.MEDIA_TYPE, "Accept": reply.MEDIA_TYPE, "Accept-Encoding": "identity"},
-        )
+        self._renewed = renewed
+        self._client = self._new_client(context)
 
     def send(self, envelopes: Sequence[bytes]) -> list[reply.Answer]:
         """Send one batch and return one answer per envelope, in order.
@@ -90,6 +87,10 @@ class HttpsTransport:
             RejectedError: 401, 403 and other answers that only a person can change.
             TransportError: Everything else that is not an agreed answer.
         """
+        context = self._renewed()
+        if context is not None:
+            self._client.close()
+            self._client = self._new_client(context)
         deadline_s = self._clock.monotonic_s() + self._reply_timeout_s
         try:
             with self._client.stream("POST", self._url, content=reply.encode_request(envelopes)) as response:
@@ -105,6 +106,16 @@ class HttpsTransport:
     def close(self) -> None:
         """Drop the connection. Idempotent."""
         self._client.close()
+
+    def _new_client(self, context: ssl.SSLContext) -> httpx.Client:
+        return httpx.Client(
+            verify=context,
+            trust_env=False,
+            follow_redirects=False,
+            timeout=httpx.Timeout(self._reply_timeout_s, connect=self._connect_timeout_s),
+            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
+            headers={"Content-Type": reply.MEDIA_TYPE, "Accept": reply.MEDIA_TYPE, "Accept-Encoding": "identity"},
+        )
 
     def _read_body(self, response: httpx.Response, deadline_s: float) -> bytes:
         body = bytearray()

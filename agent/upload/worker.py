@@ -27,6 +27,7 @@ from agent.errors import (
     FormatError,
     ReceiptVerificationError,
     RejectedError,
+    SpoolMissingError,
     TransportError,
 )
 from agent.ports import Clock, Spool, Transport
@@ -200,15 +201,17 @@ class UploadWorker:
     def _load(self, envelope_id: str) -> Envelope | None:
         try:
             return self._spool.get(envelope_id)
+        except SpoolMissingError:
+            return None  # expired since it was listed
         except (FormatError, EnvelopeVerificationError) as error:
             self.stats.corrupt += 1
-            _log.error("envelope %s is corrupt on disk, set aside: %s", envelope_id[:16], error)
-            self._spool.quarantine(envelope_id, reason=f"corrupt on disk: {error}")
+            self._set_aside(envelope_id, f"corrupt on disk: {error}")
             return None
 
     def _shrink(self, batch: list[Envelope], error: BatchTooLargeError) -> None:
         if len(batch) == 1:
-            self._set_aside(batch[0], f"the receiver refuses its size of {len(batch[0].data)} bytes: {error}")
+            self.stats.refused += 1
+            self._set_aside(batch[0].envelope_id, f"the receiver refuses {len(batch[0].data)} bytes: {error}")
             return
         self._batch_limit = len(batch) // 2
         self._queue.extendleft(envelope.envelope_id for envelope in reversed(batch))
@@ -225,7 +228,8 @@ class UploadWorker:
                         self.stats.bad_receipts += 1
                         doubt = error
                 case Refused(reason):
-                    self._set_aside(envelope, f"refused by the receiver: {reason}")
+                    self.stats.refused += 1
+                    self._set_aside(envelope.envelope_id, f"refused by the receiver: {reason}")
                 case Later(wait_s):
                     self._put_off[envelope.envelope_id] = self._clock.monotonic_s() + wait_s
         self.stats.acknowledged += len(proven)
@@ -234,10 +238,10 @@ class UploadWorker:
         if doubt is not None:
             raise TransportError(f"a receipt proves nothing, its envelope stays: {doubt}")
 
-    def _set_aside(self, envelope: Envelope, reason: str) -> None:
-        self.stats.refused += 1
-        _log.error("envelope %s set aside: %s", envelope.envelope_id[:16], reason)
-        self._spool.quarantine(envelope.envelope_id, reason=reason)
+    def _set_aside(self, envelope_id: str, reason: str) -> None:
+        _log.error("envelope %s set aside: %s", envelope_id[:16], reason)
+        with suppress(SpoolMissingError):  # expired meanwhile
+            self._spool.quarantine(envelope_id, reason=reason)
 
 
 __all__ = ["UploadStats", "UploadWorker", "wait_as_told"]

@@ -101,6 +101,16 @@ class PlatePipeline:
         self._counts: Counter[str] = Counter()
         self._rejected: Counter[str] = Counter({str(reason): 0 for reason in Rejection})
 
+    def fresh(self) -> PlatePipeline:
+        """Return a pipeline with the same models and settings that has seen nothing yet."""
+        return PlatePipeline(
+            self._detector,
+            self._reader,
+            detector_confidence=self._detector_confidence,
+            reader_confidence=self._reader_confidence,
+            min_votes=self._min_votes,
+        )
+
     @property
     def detector_digest(self) -> bytes:
         """SHA-256 of the detector's model file, 32 bytes."""

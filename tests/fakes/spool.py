@@ -5,8 +5,9 @@ from __future__ import annotations
 from datetime import UTC, datetime, timedelta
 
 from agent.envelope.sealed import parse_envelope
-from agent.errors import EnvelopeVerificationError, SpoolError, SpoolFullError
+from agent.errors import EnvelopeVerificationError, SpoolError, SpoolFullError, SpoolMissingError
 from agent.records import Envelope, SpoolEntry, SpoolState, VerifiedReceipt
+from agent.spool.spool import TOMBSTONE_ROOM_BYTES
 
 _START = datetime(2027, 3, 1, tzinfo=UTC)
 
@@ -27,7 +28,8 @@ class MemorySpool:
         if envelope.envelope_id in pending:
             return
         used = sum(len(data) for held in self._held.values() for _, data in held.values())
-        if used + len(envelope.data) > self._max_bytes:
+        limit = self._max_bytes + (TOMBSTONE_ROOM_BYTES if envelope.tombstone is not None else 0)
+        if used + len(envelope.data) > limit:
             raise SpoolFullError(f"spool: no room for {len(envelope.data)} more")
         self._puts += 1
         pending[envelope.envelope_id] = (_START + timedelta(seconds=self._puts), envelope.data)
@@ -40,7 +42,7 @@ class MemorySpool:
     def get(self, envelope_id: str) -> Envelope:
         """As the port."""
         if envelope_id not in self._held[SpoolState.PENDING]:
-            raise SpoolError(f"spool: {envelope_id[:16]} is not pending")
+            raise SpoolMissingError(f"spool: {envelope_id[:16]} is not pending")
         envelope = parse_envelope(self._held[SpoolState.PENDING][envelope_id][1])
         if envelope.envelope_id != envelope_id:
             raise EnvelopeVerificationError(f"spool: {envelope_id[:16]} is not what its name says")
@@ -51,10 +53,17 @@ class MemorySpool:
         for receipt in receipts:
             self._held[SpoolState.PENDING].pop(receipt.envelope_id, None)
 
+    def expire(self, tombstone: Envelope) -> None:
+        """As the port."""
+        if tombstone.tombstone is None or tombstone.envelope_id not in self._held[SpoolState.PENDING]:
+            raise SpoolError(f"spool: {tombstone.envelope_id[:16]} is no pending tombstone")
+        for gone in tombstone.tombstone.gone:
+            self._held[SpoolState.PENDING].pop(gone.digest.hex(), None)
+
     def quarantine(self, envelope_id: str, *, reason: str) -> None:
         """As the port."""
         if envelope_id not in self._held[SpoolState.PENDING]:
-            raise SpoolError(f"spool: {envelope_id[:16]} is not pending")
+            raise SpoolMissingError(f"spool: {envelope_id[:16]} is not pending")
         self._held[SpoolState.QUARANTINE][envelope_id] = self._held[SpoolState.PENDING].pop(envelope_id)
         self.reasons[envelope_id] = reason
 

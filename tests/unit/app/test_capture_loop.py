@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -13,17 +14,20 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.app.capture import CaptureLoop
+from agent.app.recorder import Recorder
 from agent.config.load import load_config
 from agent.custody.opener import open_envelope
+from agent.envelope.sealed import MAX_ENVELOPE_BYTES
 from agent.envelope.suites import ContentCipher
+from agent.envelope.tombstone import LossReason, Tombstone
 from agent.errors import InferenceError, SourceError, SpoolError, SpoolFullError
-from agent.ports import Spool
 from agent.records import ClockState, Detection, Envelope, SpoolState
 from agent.seal.chain import Chain
 from agent.seal.keyring import KeyringBook
 from agent.seal.sealer import Sealer
 from agent.vision.pipeline import PlatePipeline
-from tests.fakes.reads import make_keyring, make_recipient
+from tests.fakes.clock import FakeClock
+from tests.fakes.reads import make_keyring, make_plaintext, make_recipient
 from tests.fakes.source import ReplaySource
 from tests.fakes.spool import MemorySpool
 from tests.fakes.vision import CannedDetector, CannedReader, plate
@@ -41,24 +45,34 @@ class Rig:
     """A loop with everything around it."""
 
     loop: CaptureLoop
-    spool: Spool
+    recorder: Recorder
+    spool: MemorySpool
     chain: Chain
+    clock: FakeClock
     stop: threading.Event
 
     def texts(self) -> list[str]:
         """Return what the spooled reads say, oldest first."""
         entries = self.spool.entries(SpoolState.PENDING)
         envelopes = [self.spool.get(entry.envelope_id) for entry in entries]
-        return [open_envelope(envelope, {PRIVATE.kid: PRIVATE}).text for envelope in envelopes]
+        reads = [envelope for envelope in envelopes if envelope.tombstone is None]
+        return [open_envelope(envelope, {PRIVATE.kid: PRIVATE}).text for envelope in reads]
+
+    def tombstones(self) -> list[Tombstone]:
+        """Return the spooled tombstones, oldest first."""
+        entries = self.spool.entries(SpoolState.PENDING)
+        found = [self.spool.get(entry.envelope_id).tombstone for entry in entries]
+        return [tombstone for tombstone in found if tombstone is not None]
 
 
 def make_rig(
     tmp_path: Path,
     *,
     vehicles: int = 2,
-    spool: Spool | None = None,
+    spool: MemorySpool | None = None,
     script: Sequence[Sequence[Detection] | InferenceError] | None = None,
     fault: SourceError | None = None,
+    max_age: timedelta | None = None,
 ) -> Rig:
     """Wire a loop to fakes: `vehicles` plates pass one after the other."""
     path = tmp_path / "unit.toml"
@@ -67,11 +81,8 @@ def make_rig(
     source = ReplaySource([PICTURE] * len(script), frame_rate=10, fault=fault)
     reader = CannedReader(lambda number, _: plate(f"PLATE{number // LOOKS}"))
     spool = spool or MemorySpool(max_bytes=1 << 20)
-    chain, stop = Chain(), threading.Event()
-    loop = CaptureLoop(
-        load_config(path),
-        source=source,
-        pipeline=PlatePipeline(CannedDetector(script), reader),
+    chain, clock, stop = Chain(), FakeClock(), threading.Event()
+    recorder = Recorder(
         sealer=Sealer(
             signing_key=Ed25519PrivateKey.generate(),
             book=KeyringBook(make_keyring(RECIPIENT)),
@@ -79,9 +90,17 @@ def make_rig(
         ),
         spool=spool,
         chain=chain,
+        clock=clock,
+        max_age=max_age,
+    )
+    loop = CaptureLoop(
+        load_config(path),
+        source=source,
+        pipeline=PlatePipeline(CannedDetector(script), reader),
+        recorder=recorder,
         stop=stop,
     )
-    return Rig(loop, spool, chain, stop)
+    return Rig(loop, recorder, spool, chain, clock, stop)
 
 
 def test_every_passage_is_sealed_and_spooled_in_order(tmp_path: Path) -> None:
@@ -127,13 +146,17 @@ def test_a_stop_ends_the_loop_at_the_next_frame(tmp_path: Path) -> None:
 
 
 def test_a_full_spool_drops_counts_and_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The dropped reads are counted, logged once, and leave no hole in the chain."""
+    """The dropped reads are counted, logged once, and stand in the chain as one tombstone."""
     rig = make_rig(tmp_path, vehicles=3, spool=MemorySpool(max_bytes=0))
     with caplog.at_level(logging.ERROR):
         rig.loop.run()
-    assert (rig.loop.stats.sealed, rig.loop.stats.dropped) == (0, 3)
+    assert (rig.recorder.stats.sealed, rig.recorder.stats.dropped) == (0, 3)
     assert [record.levelname for record in caplog.records] == ["ERROR"]
-    assert rig.chain.next.seq == 0
+    assert rig.texts() == []
+    (tombstone,) = rig.tombstones()
+    assert (tombstone.reason, tombstone.count, tombstone.gone) == (LossReason.OVERFLOW, 3, ())
+    assert tombstone.first_at < tombstone.last_at
+    assert rig.chain.next.seq == 1
     assert "PLATE" not in caplog.text
 
 
@@ -151,13 +174,47 @@ class RoomLater(MemorySpool):
 
 
 def test_room_again_is_logged_once_and_the_chain_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Transitions, not attempts; the refused read leaves no hole."""
+    """Transitions, not attempts; the refused read leaves a tombstone behind the next one, and no hole."""
     rig = make_rig(tmp_path, vehicles=3, spool=RoomLater(max_bytes=1 << 20))
     with caplog.at_level(logging.INFO):
         rig.loop.run()
     assert rig.texts() == ["PLATE1", "PLATE2"]
-    assert rig.chain.next.seq == 2
-    assert [record.levelname for record in caplog.records] == ["ERROR", "INFO"]
+    assert [tombstone.count for tombstone in rig.tombstones()] == [1]
+    assert rig.chain.next.seq == 3
+    assert [record.levelname for record in caplog.records] == ["ERROR", "WARNING"]
+
+
+def test_reads_that_wait_too_long_are_erased_and_named(tmp_path: Path) -> None:
+    """The tombstone is in the spool before they go, and says which places of the chain are empty."""
+    rig = make_rig(tmp_path, max_age=timedelta(hours=1))
+    rig.loop.run()
+    waiting = [entry.envelope_id for entry in rig.spool.entries(SpoolState.PENDING)]
+    rig.clock.current = rig.spool.entries(SpoolState.PENDING)[0].spooled_at + timedelta(hours=1, seconds=0.5)
+    rig.clock.elapsed_s += 61
+    rig.recorder.expire()
+    assert rig.texts() == ["PLATE1"]
+    (tombstone,) = rig.tombstones()
+    assert (tombstone.reason, tombstone.count) == (LossReason.EXPIRED, 1)
+    assert [gone.digest.hex() for gone in tombstone.gone] == waiting[:1]
+    assert [gone.seq for gone in tombstone.gone] == [0]
+    assert rig.recorder.stats.expired == 1
+    assert rig.loop.samples()["expired"] == 1
+
+
+def test_nothing_expires_by_a_clock_that_is_not_trusted(tmp_path: Path) -> None:
+    """A unit that boots in 2042 erases nothing until its clock is synchronised; tombstones never expire."""
+    rig = make_rig(tmp_path, max_age=timedelta(hours=1))
+    rig.loop.run()
+    rig.clock.clock_state = ClockState.UNSYNCHRONIZED
+    rig.clock.advance(10 * 365 * 86_400)
+    rig.recorder.expire()
+    assert rig.texts() == ["PLATE0", "PLATE1"]
+    rig.clock.clock_state = ClockState.SYNCHRONIZED
+    for _ in range(2):
+        rig.clock.advance(61)
+        rig.recorder.expire()
+    assert rig.texts() == []
+    assert [tombstone.count for tombstone in rig.tombstones()] == [2]
 
 
 class BrokenSpool(MemorySpool):
@@ -173,7 +230,18 @@ def test_a_broken_disk_ends_the_loop(tmp_path: Path) -> None:
     rig = make_rig(tmp_path, spool=BrokenSpool(max_bytes=1 << 20))
     with pytest.raises(SpoolError, match="Input/output error"):
         rig.loop.run()
-    assert rig.loop.stats.sealed == 0
+    assert rig.recorder.stats.sealed == 0
+
+
+def test_a_crop_too_large_for_an_envelope_is_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The text is sealed all the same, and the daemon goes on."""
+    rig = make_rig(tmp_path)
+    rig.recorder.keep(make_plaintext(crop=bytes(MAX_ENVELOPE_BYTES)))
+    (entry,) = rig.spool.entries(SpoolState.PENDING)
+    read = open_envelope(rig.spool.get(entry.envelope_id), {PRIVATE.kid: PRIVATE})
+    assert (read.text, read.crop) == ("AB123CD", b"")
+    assert "left out" in caplog.text
+    assert "AB123CD" not in caplog.text
 
 
 def test_a_recording_is_marked_as_one(tmp_path: Path) -> None:

@@ -90,17 +90,20 @@ def test_version_and_help() -> None:
 def test_custody_keys_says_what_to_copy_and_what_to_keep(tmp_path: Path) -> None:
     """For people, and as JSON for programs."""
     owner = tmp_path / "owner"
-    done = plateseal("custody", "keys", "--dir", owner, "--from", "2027-01-01", "--epochs", "3", "--type", "x25519")
+    done = plateseal(
+        "custody", "keys", "--dir", owner, "--from", "2027-01-01", "--epochs", "3", "--type", "x25519",
+        "--no-passphrase",
+    )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "3 x25519 keys, 2027-01-01 00:00 to 2027-01-04 00:00 UTC" in done.stdout
     assert stat.S_IMODE((owner / "owner.key").stat().st_mode) == 0o600
     again = plateseal(
         "custody", "keys", "--dir", owner, "--from", "2027-01-04", "--epochs", "2", "--recipient", "agency",
-        "--recipient", "auditor", "--json",
+        "--recipient", "auditor", "--no-passphrase", "--json",
     )  # fmt: skip
     answer = json.loads(again.stdout)
     assert (answer["serial"], len(answer["added"]), answer["until"]) == (2, 4, "2027-01-06T00:00:00+00:00")
-    overlapping = plateseal("custody", "keys", "--dir", owner, "--from", "2027-01-02")
+    overlapping = plateseal("custody", "keys", "--dir", owner, "--from", "2027-01-02", "--no-passphrase")
     assert overlapping.returncode == 2
     assert "begin later with --from" in overlapping.stderr
 

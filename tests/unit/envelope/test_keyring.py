@@ -52,6 +52,15 @@ def test_outside_all_epochs_a_read_is_still_sealed() -> None:
     assert keyring.keys_at(MIDNIGHT - 30 * DAY) == (monday,)
 
 
+def test_a_key_that_has_ended_gives_way_to_one_that_holds() -> None:
+    """Also where a short epoch lies inside a long one and began later."""
+    month, _ = make_recipient(valid_from=MIDNIGHT, epoch=30 * DAY)
+    day, _ = make_recipient(valid_from=MIDNIGHT + DAY, epoch=DAY)
+    keyring = make_keyring(month, day)
+    assert keyring.keys_at(MIDNIGHT + DAY) == (day,)
+    assert keyring.keys_at(MIDNIGHT + 3 * DAY) == (month,)
+
+
 def test_every_recipient_gets_one_key() -> None:
     """Agency and auditor have epochs of their own."""
     agency, _ = make_recipient(recipient="agency")

@@ -8,7 +8,8 @@ import cbor2
 import pytest
 
 from agent.envelope import cbor
-from agent.envelope.plaintext import encode_plaintext, from_ms, parse_plaintext, to_ms
+from agent.envelope.plaintext import encode_plaintext, parse_plaintext
+from agent.envelope.times import from_ms, to_ms
 from agent.errors import FormatError
 from tests.fakes.reads import NOON, SAMPLE, make_plaintext
 

@@ -69,7 +69,7 @@ def test_a_receipt_by_another_key_proves_nothing() -> None:
     with pytest.raises(ReceiptVerificationError, match="unknown receiver key"):
         verify_receipt(sign_receipt(receipt_for(), other), ENVELOPE, PINNED)
     payload = cose.parse_sign1(
-        sign_receipt(receipt_for(), other), content_type=CONTENT_TYPE, max_bytes=1024, what="receipt"
+        sign_receipt(receipt_for(), other), content_types=(CONTENT_TYPE,), max_bytes=1024, what="receipt"
     ).payload
     claimed = cose.encode_protected(cose.signed_header(CONTENT_TYPE, next(iter(PINNED))))
     with pytest.raises(ReceiptVerificationError, match="signature .* is wrong"):
@@ -108,7 +108,7 @@ def test_an_envelope_is_no_receipt() -> None:
 def test_a_signed_receipt_of_another_layout_is_refused(key: str, value: object) -> None:
     """Unknown version, field or type; a missing field."""
     message = cose.parse_sign1(
-        sign_receipt(receipt_for(), RECEIVER), content_type=CONTENT_TYPE, max_bytes=1024, what="receipt"
+        sign_receipt(receipt_for(), RECEIVER), content_types=(CONTENT_TYPE,), max_bytes=1024, what="receipt"
     )
     fields = cbor2.loads(message.payload)
     if value is None:

@@ -138,7 +138,8 @@ def test_batch_is_answered_in_order(door: Door) -> None:
         (encode_request([b"a"])[:-1], b"request: not CBOR"),
         (encode_request([b"x"] * (MAX_BATCH_ENVELOPES + 1)), b"request: more than 64 items"),
         (encode_request([bytes(MAX_ENVELOPE_BYTES + 1)]), b"request: an envelope of 1048577 bytes"),
-        (b"\x5f\x41a\xff", b"request: item 0 is not deterministic"),
+        (b"\x5f\x41a\xff", b"request: not deterministic CBOR"),
+        (b"\x58\x01a", b"request: item 0 is not deterministic"),
     ],
 )
 def test_body_that_is_no_sequence_gets_400_and_one_line(door: Door, body: bytes, expected: bytes) -> None:

@@ -1,0 +1,250 @@
+"""What the custody commands share: the passphrase, the receiver's store, times, and showing text and progress."""
+
+from __future__ import annotations
+
+import getpass
+import re
+import sys
+import time
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import typer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from agent.cli.durations import parse_duration
+from agent.custody.owner import Owner, is_under_passphrase, unlock_owner
+from agent.custody.passphrase import MAX_PASSPHRASE_BYTES, read_passphrase_file
+from agent.envelope.receipt import Receipt, sign_receipt
+from agent.errors import KeyFileError, UsageError
+from agent.receiver.devices import DeviceBook
+from agent.receiver.layout import ReceiverLayout
+from agent.receiver.store import EnvelopeStore
+from agent.seal.keyfiles import load_ed25519_private, load_ed25519_public
+
+PROGRESS_AFTER_S: Final = 2.0
+PROGRESS_EVERY_S: Final = 0.5
+_DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_AGE: Final = re.compile(r"[0-9]+[mhd]")
+
+
+def unlock(directory: Path, passphrase_file: Path | None) -> Owner:
+    """Unlock an owner's directory with the passphrase from a file or a terminal, if it is under one.
+
+    Raises:
+        UsageError: A passphrase is needed, and there is neither a file nor a terminal.
+        KeyFileError: The directory or the file cannot be used, or the passphrase is wrong.
+    """
+    needed = is_under_passphrase(directory)
+    if passphrase_file is not None:
+        return unlock_owner(directory, read_passphrase_file(passphrase_file))
+    return unlock_owner(directory, ask_passphrase(twice=False) if needed else None)
+
+
+def making_passphrase(directory: Path, passphrase_file: Path | None, *, none: bool) -> bytes | None:
+    """Return the passphrase to make keys under; None where the user asked for none.
+
+    Raises:
+        UsageError: None is at hand, contradictory options, or the two that were typed differ.
+        KeyFileError: The directory or the file cannot be used.
+    """
+    if none and passphrase_file is not None:
+        raise UsageError("--no-passphrase: contradicts --passphrase-file")
+    is_there = (directory / "owner.key").exists()
+    if none:
+        return None
+    if is_there and not is_under_passphrase(directory):
+        raise UsageError(f"{directory}: its keys are under no passphrase; say --no-passphrase to add more like them")
+    return ask_passphrase(twice=not is_there) if passphrase_file is None else read_passphrase_file(passphrase_file)
+
+
+def ask_passphrase(*, twice: bool) -> bytes:
+    """Ask for a passphrase on the terminal, unseen; twice where it cannot be checked otherwise.
+
+    Raises:
+        UsageError: No terminal, nothing typed, too long, or two that differ.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError("a passphrase is needed: give --passphrase-file FILE, or run this on a terminal")
+    first = _typed("Passphrase: ")
+    if twice and _typed("The same again: ") != first:
+        raise UsageError("passphrase: the two that were typed differ")
+    return first
+
+
+def _typed(prompt: str) -> bytes:
+    try:
+        text = getpass.getpass(prompt)
+    except EOFError:
+        raise UsageError("passphrase: nothing was typed") from None
+    passphrase = unicodedata.normalize("NFC", text).encode()  # one form, whatever keyboard wrote it
+    if not 1 <= len(passphrase) <= MAX_PASSPHRASE_BYTES:
+        raise UsageError(f"passphrase: from 1 to {MAX_PASSPHRASE_BYTES} bytes are allowed")
+    return passphrase
+
+
+class StoredReceiver:
+    """`ReceiverView` of a receiver's folder: its store, its devices, and its receipt key where that can be read."""
+
+    def __init__(self, layout: ReceiverLayout, store: EnvelopeStore, progress: Progress) -> None:
+        """Look at an open store; tell `progress` how far it has been read."""
+        self._devices = DeviceBook(layout.devices)
+        self._store = store
+        self._progress = progress
+        self._keys: dict[bytes, Ed25519PublicKey | None] = {}
+        self._receipt_key = _receipt_key(layout)
+
+    def envelopes(self) -> Iterator[bytes]:
+        """Yield every stored envelope's bytes in the order of the receiver's log."""
+        total = self._store.count()
+        for number, data in enumerate(self._store.envelopes()):
+            self._progress.show(number, total)
+            yield data
+        self._progress.clear()
+
+    def count(self) -> int:
+        """Return how many envelopes are stored."""
+        return self._store.count()
+
+    def device_key(self, key_id: bytes) -> Ed25519PublicKey | None:
+        """Return the public signing key of an enrolled device, or None."""
+        if key_id not in self._keys:
+            device = self._devices.by_key_id(key_id)
+            self._keys[key_id] = None if device is None else device.signing_key
+        return self._keys[key_id]
+
+    def receipt_of(self, envelope_id: str) -> Receipt | None:
+        """Return what was stored under an id, or None."""
+        return self._store.receipt_of(envelope_id)
+
+    def sign_receipt(self, receipt: Receipt) -> bytes | None:
+        """Return the signed receipt, or None where the receiver's receipt key is not at hand."""
+        return None if self._receipt_key is None else sign_receipt(receipt, self._receipt_key)
+
+    @property
+    def receipt_public(self) -> Ed25519PublicKey | None:
+        """Public half of the receipt key, where the key is at hand."""
+        return None if self._receipt_key is None else self._receipt_key.public_key()
+
+
+class Progress:
+    """A line on a terminal's standard error, for work that takes longer than `PROGRESS_AFTER_S`."""
+
+    def __init__(self, what: str) -> None:
+        """Show `what` is being done."""
+        self._what = what
+        self._is_on = sys.stderr.isatty()
+        self._next_s = time.monotonic() + PROGRESS_AFTER_S
+        self._is_shown = False
+
+    def show(self, done: int, total: int) -> None:
+        """Show how far the work is, now and then."""
+        if not self._is_on or time.monotonic() < self._next_s:
+            return
+        self._next_s = time.monotonic() + PROGRESS_EVERY_S
+        self._is_shown = True
+        sys.stderr.write(f"\r\x1b[K{self._what}: {done:,} of {total:,}")
+        sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Take the line away, before something else is written."""
+        if self._is_shown:
+            sys.stderr.write("\r\x1b[K")
+            sys.stderr.flush()
+            self._is_shown = False
+
+
+@contextmanager
+def open_receiver(path: Path, progress: Progress) -> Iterator[StoredReceiver]:
+    """Open a receiver's folder, or the store in it, to read.
+
+    Raises:
+        UsageError: It is neither.
+        ReceiverError: The store cannot be read.
+    """
+    layout = ReceiverLayout(path if path.is_dir() else path.parent)
+    store_path = layout.store if path.is_dir() else path
+    if not path.exists():
+        raise UsageError(f"--store {path}: is not there; a receiver's folder, or the envelopes.db in it, is needed")
+    if not layout.devices.is_dir():
+        raise UsageError(f"--store {path}: no folder {layout.devices.name} beside the store; signatures need its keys")
+    with EnvelopeStore.open_read_only(store_path) as store:
+        try:
+            yield StoredReceiver(layout, store, progress)
+        finally:
+            progress.clear()
+
+
+def _receipt_key(layout: ReceiverLayout) -> Ed25519PrivateKey | None:
+    """Load the receipt key where it is at hand and is the one that devices pin."""
+    try:
+        key = load_ed25519_private(layout.receipt_key)
+        public = load_ed25519_public(layout.receipt_public)
+    except KeyFileError:
+        return None
+    return key if key.public_key().public_bytes_raw() == public.public_bytes_raw() else None
+
+
+def parse_day(text: str, option: str) -> datetime:
+    """Return the beginning of a day, UTC.
+
+    Raises:
+        UsageError: Not YYYY-MM-DD.
+    """
+    try:
+        return datetime.strptime(text, "%Y-%m-%d").replace(tzinfo=UTC)
+    except ValueError:
+        raise UsageError(f"{option} {text}: not a day as YYYY-MM-DD") from None
+
+
+def parse_moment(text: str, option: str, *, end_of_day: bool = False) -> datetime:
+    """Return a time as ISO 8601 says it, UTC unless it names a zone; for a day its beginning, or its end.
+
+    Raises:
+        UsageError: Neither a day nor a time.
+    """
+    if _DAY.fullmatch(text):
+        try:
+            return parse_day(text, option) + (timedelta(days=1) if end_of_day else timedelta())
+        except OverflowError:
+            raise UsageError(f"{option} {text}: after the last day there is") from None
+    try:
+        moment = datetime.fromisoformat(text)
+        return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
+    except (ValueError, OverflowError):
+        raise UsageError(f"{option} {text}: neither a day as 2027-03-01 nor a time as 2027-03-01T08:30 (UTC)") from None
+
+
+def parse_before(text: str) -> datetime:
+    """Return the moment that an age or a day names: `30d` is thirty days ago.
+
+    Raises:
+        UsageError: Neither.
+    """
+    if _AGE.fullmatch(text):
+        return datetime.now(UTC) - parse_duration(text, "--before")  # at most 274 years
+    try:
+        return parse_moment(text, "--before")
+    except UsageError:
+        raise UsageError(f"--before {text}: neither an age as 30d nor a day as 2027-03-01") from None
+
+
+def shown(text: str) -> str:
+    """Return text as a terminal may have it: whatever would steer the terminal becomes a question mark."""
+    return "".join(char if char.isprintable() else "?" for char in text)
+
+
+def confirm(question: str) -> None:
+    """Ask on the terminal; anything but yes ends the command.
+
+    Raises:
+        UsageError: There is no terminal to ask on.
+    """
+    if not sys.stdin.isatty():
+        raise UsageError("nothing was done: say --yes, or run this on a terminal and confirm")
+    if not typer.confirm(question, err=True):
+        raise UsageError("nothing was done")

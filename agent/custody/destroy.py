@@ -1,0 +1,196 @@
+"""Destroying the private keys of old epochs, after saying what becomes unreadable.
+
+Owns: which keys a destruction takes, what hangs on them, and erasing their files. The keyring keeps the public halves,
+so that an envelope's key can still be named.
+
+What it cannot do: erase copies and backups, which are the owner's business; reach the old cells of flash memory, which
+a controller keeps when a file is overwritten. The files are under a passphrase for that reason too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from agent.custody.audit import Action, AuditLog, Mandate, Scope
+from agent.custody.cases import held_reads
+from agent.custody.layout import OwnerLayout
+from agent.custody.owner import Owner, private_files
+from agent.custody.search import ReceiverView
+from agent.envelope.keyring import Keyring, RecipientKey
+from agent.envelope.sealed import Envelope, parse_envelope, sealed_content
+from agent.errors import CustodyError, FormatError, UsageError
+from agent.seal.keyfiles import sync_directory
+
+OVERWRITE_BYTES: Final = 1 << 16
+
+
+@dataclass(frozen=True, slots=True)
+class Destruction:
+    """What a destruction would take. Nothing is touched by making one.
+
+    Attributes:
+        before: Aware UTC time; epochs that ended by then are taken.
+        keys: The keys whose private files would be erased, in order of their epochs.
+        newest: Those of them that no newer key of the same recipient follows: units still seal to them.
+        left: Private keys that stay.
+        not_in_keyring: Of these, how many the keyring does not name.
+        held: Reads held for cases, which stay readable.
+    """
+
+    before: datetime
+    keys: tuple[RecipientKey, ...]
+    newest: tuple[RecipientKey, ...]
+    left: int
+    not_in_keyring: int
+    held: int
+
+
+@dataclass(frozen=True, slots=True)
+class Consequence:
+    """What a destruction does to the reads of one store.
+
+    Attributes:
+        unreadable: Reads that open now and would not any more.
+        held: Reads that lose their epoch's key and stay readable for a case.
+        readable: Reads that open now and go on to.
+        unreadable_already: Reads whose keys are gone, or never were here.
+    """
+
+    unreadable: int
+    held: int
+    readable: int
+    unreadable_already: int
+
+
+def plan_destruction(layout: OwnerLayout, keyring: Keyring, before: datetime) -> Destruction:
+    """Return what destroying all epochs that ended before a moment would take.
+
+    An epoch ends when nothing is sealed to its key any more: where the next epoch of its recipient begins later than
+    it ends, that is the next one's beginning.
+
+    Args:
+        layout: The owner's files.
+        keyring: The owner's keyring.
+        before: Aware UTC.
+
+    Raises:
+        KeyFileError: The folder of private keys cannot be read.
+    """
+    there = {kid for kid, _ in private_files(layout)}
+    known = [key for key in keyring.keys if key.kid in there]
+    doomed = [key for key in known if max(key.valid_until, _next_start(key, keyring) or key.valid_until) <= before]
+    return Destruction(
+        before=before,
+        keys=tuple(doomed),
+        newest=tuple(key for key in doomed if _next_start(key, keyring) is None),
+        left=len(there) - len(doomed),
+        not_in_keyring=len(there) - len(known),
+        held=sum(len(ids) for ids in held_reads(layout).values()),
+    )
+
+
+def weigh(plan: Destruction, layout: OwnerLayout, receiver: ReceiverView) -> Consequence:
+    """Count what a destruction does to the reads in a store. Opens none of them.
+
+    Raises:
+        ReceiverError: The store cannot be read.
+        KeyFileError: A folder of the owner cannot be read.
+    """
+    there = {kid for kid, _ in private_files(layout)}
+    after = there - {key.kid for key in plan.keys}
+    held: frozenset[str] = frozenset().union(*held_reads(layout).values())
+    unreadable = kept = readable = already = 0
+    for data in receiver.envelopes():
+        recipients = _recipients(data)
+        if recipients is None:
+            continue
+        envelope, kids = recipients
+        if kids & after:
+            readable += 1
+        elif envelope.envelope_id in held:
+            kept += 1
+        elif kids & there:
+            unreadable += 1
+        else:
+            already += 1
+    return Consequence(unreadable=unreadable, held=kept, readable=readable, unreadable_already=already)
+
+
+def destroy(owner: Owner, plan: Destruction, mandate: Mandate) -> int:
+    """Erase the private keys of a plan, after entering it in the audit log.
+
+    Args:
+        owner: Whose keys.
+        plan: From `plan_destruction`.
+        mandate: Who destroys and why; a reason is needed, a case is not.
+
+    Returns:
+        How many were erased.
+
+    Raises:
+        UsageError: No reason, or nothing to destroy.
+        AuditVerificationError: The audit log does not verify; nothing was destroyed.
+        CustodyError: The disk refused; keys before the one it names are gone. Running it again goes on.
+    """
+    if not mandate.reason.strip():
+        raise UsageError("--reason: needed; it goes into the audit log")
+    if not plan.keys:
+        raise UsageError(f"--before: no epoch ended by {plan.before:%Y-%m-%d %H:%M} UTC whose key is still here")
+    kids = [key.kid for key in plan.keys]
+    AuditLog(owner).append(Action.DESTROY, mandate, count=len(kids), ids=kids, scope=Scope(before=plan.before))
+    erase_files([owner.layout.private_key(kid) for kid in kids])
+    return len(kids)
+
+
+def erase_files(paths: Sequence[Path]) -> None:
+    """Overwrite files with zeros, sync them, unlink them, and sync their folders. One that is gone is fine.
+
+    Raises:
+        CustodyError: The disk refused; the files before the one it names are gone.
+    """
+    for path in paths:
+        try:
+            _overwrite(path)
+            path.unlink()
+            sync_directory(path.parent)
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise CustodyError(f"{path}: cannot be erased: {error.strerror or error}") from None
+
+
+def _overwrite(path: Path) -> None:
+    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    try:
+        left = os.fstat(descriptor).st_size
+        while left > 0:
+            left -= os.write(descriptor, bytes(min(left, OVERWRITE_BYTES)))
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _next_start(key: RecipientKey, keyring: Keyring) -> datetime | None:
+    starts = [
+        other.valid_from
+        for other in keyring.keys
+        if other.recipient == key.recipient and other.valid_from > key.valid_from
+    ]
+    return min(starts, default=None)
+
+
+def _recipients(data: bytes) -> tuple[Envelope, set[bytes]] | None:
+    """Return a sealed read with the ids of the keys it is sealed to; None for anything else."""
+    try:
+        envelope = parse_envelope(data)
+    except FormatError:
+        return None
+    if envelope.tombstone is not None:
+        return None
+    content, _ = sealed_content(envelope)
+    return envelope, {slot.kid for slot in content.recipients}

@@ -1,0 +1,283 @@
+"""The owner's key files: unlocking the directory, and reading and writing the keys in it.
+
+Owns: which key lies in which file and in which form. A directory is under one passphrase or, for a bench, under none;
+a mix is refused. Leaves to others: when keys are made (`keys`, `cases`) and destroyed (`destroy`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from agent.custody.layout import SUFFIX, OwnerLayout
+from agent.custody.locked import DEFAULT_SCRYPT, KeyLock, KeyUse, ScryptParameters, is_locked, parse_locked
+from agent.custody.opener import PrivateKey
+from agent.envelope import cbor, cose, suites
+from agent.envelope.keyring import MAX_KEYRING_BYTES, Keyring, parse_keyring
+from agent.errors import FormatError, KeyFileError, KeyringVerificationError
+from agent.seal.keyfiles import (
+    load_ed25519_public,
+    read_private_file,
+    read_public_file,
+    sync_directory,
+    write_private,
+    write_public,
+)
+
+DIRECTORY_MODE: Final = 0o700
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """An owner's directory, unlocked.
+
+    Attributes:
+        layout: Its files.
+        signing_key: The owner's signing key.
+        lock: Opens and closes its key files; None where they are under no passphrase.
+    """
+
+    layout: OwnerLayout
+    signing_key: Ed25519PrivateKey = field(repr=False)
+    lock: KeyLock | None = field(repr=False)
+
+    def write_key(self, path: Path, key: PrivateKey, *, use: KeyUse) -> None:
+        """Write a recipient private key to a new file, durably.
+
+        Raises:
+            KeyFileError: The file is there already, or the disk refused.
+        """
+        write_private(path, _closed(_encode_recipient_key(key), use=use, kid=key.kid, lock=self.lock))
+
+    def load_key(self, path: Path, *, use: KeyUse, kid: bytes | None = None) -> PrivateKey:
+        """Load a recipient private key.
+
+        Args:
+            path: Its file.
+            use: What it must be for.
+            kid: Which one it must be; None where the file alone says it.
+
+        Raises:
+            KeyFileError: Missing, unsafe, of another passphrase, damaged, or another key.
+        """
+        encoded = _opened(read_private_file(path), path, use=use, kid=kid, lock=self.lock)
+        try:
+            key = _parse_recipient_key(encoded)
+        except (FormatError, ValueError) as error:
+            raise KeyFileError(f"{path}: {error}") from None
+        if kid is not None and key.kid != kid:
+            raise KeyFileError(f"{path}: holds another key than its name says")
+        return key
+
+    def private_keys(self) -> dict[bytes, PrivateKey]:
+        """Load every epoch's private key that has not been destroyed, by key id; none may be left.
+
+        Raises:
+            KeyFileError: A key file cannot be read or is not one.
+        """
+        keys = (self.load_key(path, use=KeyUse.EPOCH, kid=kid) for kid, path in private_files(self.layout))
+        return {key.kid: key for key in keys}
+
+    def keyring(self) -> Keyring:
+        """Load the keyring; an empty one of serial 0 if none has been made.
+
+        Raises:
+            KeyFileError: It cannot be read, or is no keyring.
+            KeyringVerificationError: Another owner's, or a wrong signature.
+        """
+        return load_keyring(self.layout, self.signing_key.public_key())
+
+
+def load_keyring(layout: OwnerLayout, public_key: Ed25519PublicKey) -> Keyring:
+    """Load the keyring in an owner's directory; an empty one of serial 0 if none has been made.
+
+    Raises:
+        KeyFileError: It cannot be read, or is no keyring.
+        KeyringVerificationError: Another owner's, or a wrong signature.
+    """
+    path = layout.keyring
+    if not path.exists():
+        return Keyring(serial=0, keys=())
+    try:
+        return parse_keyring(read_public_file(path, max_bytes=MAX_KEYRING_BYTES), public_key)
+    except FormatError as error:
+        raise KeyFileError(f"{path}: {error}") from None
+    except KeyringVerificationError as error:
+        raise KeyringVerificationError(f"{path}: {error}") from None
+
+
+def private_files(layout: OwnerLayout) -> list[tuple[bytes, Path]]:
+    """Return key id and file of every epoch's private key that is there, in order of name. Opens none.
+
+    Raises:
+        KeyFileError: The folder cannot be read, or a file's name is no key id.
+    """
+    try:
+        paths = sorted(path for path in layout.private.iterdir() if path.suffix == SUFFIX)
+    except OSError as error:
+        raise KeyFileError(f"{layout.private}: {error.strerror or error}") from None
+    try:
+        return [(cbor.as_bytes(bytes.fromhex(path.stem), cose.KID_BYTES, path.name), path) for path in paths]
+    except (ValueError, FormatError):
+        raise KeyFileError(f"{layout.private}: holds a file whose name is no key id") from None
+
+
+def is_under_passphrase(directory: Path) -> bool:
+    """Whether an owner's key files are under a passphrase.
+
+    Raises:
+        KeyFileError: There is no owner key, or it cannot be read.
+    """
+    path = OwnerLayout(directory).owner_key
+    if not path.exists():
+        raise KeyFileError(f"{directory}: holds no owner.key; `plateseal custody keys` makes one")
+    return is_locked(read_private_file(path))
+
+
+def unlock_owner(directory: Path, passphrase: bytes | None) -> Owner:
+    """Unlock an owner's directory.
+
+    Args:
+        directory: Where the owner's keys are.
+        passphrase: Theirs; None where they are under none.
+
+    Raises:
+        KeyFileError: No owner key, a wrong passphrase, one too many or too few, or damaged files. Nothing was changed.
+            (A missing `owner.pub` is written again.)
+    """
+    layout = OwnerLayout(directory)
+    path = layout.owner_key
+    if is_under_passphrase(directory) != (passphrase is not None):
+        raise KeyFileError(
+            f"{path}: is under a passphrase, and none was given"
+            if passphrase is None
+            else f"{path}: is under no passphrase, and one was given"
+        )
+    data = read_private_file(path)
+    lock = None if passphrase is None else _lock_of(data, path, passphrase)
+    encoded = _opened(data, path, use=KeyUse.OWNER, kid=None, lock=lock)
+    try:
+        signing_key = _parse_owner_key(encoded)
+    except (FormatError, ValueError) as error:
+        raise KeyFileError(f"{path}: {error}") from None
+    if not layout.owner_public.exists():  # a making that was cut off between the two
+        write_public(layout.owner_public, signing_key.public_key())
+    public = load_ed25519_public(layout.owner_public)
+    if public.public_bytes_raw() != signing_key.public_key().public_bytes_raw():
+        raise KeyFileError(f"{layout.owner_public}: is not the public half of {path.name}")
+    return Owner(layout=layout, signing_key=signing_key, lock=lock)
+
+
+def create_owner(directory: Path, passphrase: bytes | None, *, scrypt: ScryptParameters = DEFAULT_SCRYPT) -> Owner:
+    """Make an owner's directory with a new signing key.
+
+    Args:
+        directory: Made with its parents if it is missing.
+        passphrase: Closes all key files of this owner; None leaves them open, for a bench.
+        scrypt: The cost of one guess at it.
+
+    Raises:
+        KeyFileError: The directory cannot be made, or holds an owner key.
+    """
+    layout = OwnerLayout(directory)
+    make_folder(layout.private, parents=True)
+    try:
+        directory.chmod(DIRECTORY_MODE)
+    except OSError as error:
+        raise KeyFileError(f"{directory}: cannot be made: {error.strerror or error}") from None
+    lock = None if passphrase is None else KeyLock(passphrase, scrypt=scrypt)
+    key = Ed25519PrivateKey.generate()
+    kid = cose.ed25519_kid(key.public_key())
+    write_private(layout.owner_key, _closed(_encode_owner_key(key), use=KeyUse.OWNER, kid=kid, lock=lock))
+    write_public(layout.owner_public, key.public_key())
+    return Owner(layout=layout, signing_key=key, lock=lock)
+
+
+def make_folder(path: Path, *, parents: bool = False) -> None:
+    """Make a folder of mode 0700 if it is missing, durably.
+
+    Raises:
+        KeyFileError: It cannot be made.
+    """
+    try:
+        if parents and not path.parent.exists():
+            make_folder(path.parent, parents=True)
+        path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
+        sync_directory(path.parent)
+    except OSError as error:
+        raise KeyFileError(f"{path}: cannot be made: {error.strerror or error}") from None
+
+
+def make_private_key(suite: suites.RecipientSuite) -> PrivateKey:
+    """Draw a new private key."""
+    raw = suite.generate()
+    return PrivateKey(suite=suite, kid=suite.kid(suite.derive_public(raw)), raw=raw)
+
+
+def _lock_of(data: bytes, path: Path, passphrase: bytes) -> KeyLock:
+    """Return a lock with the salt and cost of the owner key's file, which all later files share."""
+    try:
+        locked = parse_locked(data)
+    except FormatError as error:
+        raise KeyFileError(f"{path}: {error}") from None
+    return KeyLock(passphrase, salt=locked.salt, scrypt=locked.scrypt)
+
+
+def _closed(cose_key: bytes, *, use: KeyUse, kid: bytes, lock: KeyLock | None) -> bytes:
+    return cose_key if lock is None else lock.close(cose_key, use=use, kid=kid)
+
+
+def _opened(data: bytes, path: Path, *, use: KeyUse, kid: bytes | None, lock: KeyLock | None) -> bytes:
+    if is_locked(data) != (lock is not None):
+        state = "is under a passphrase" if lock is None else "is under no passphrase"
+        raise KeyFileError(f"{path}: {state}, unlike owner.key")
+    if lock is None:
+        return data
+    try:
+        locked = parse_locked(data)
+    except FormatError as error:
+        raise KeyFileError(f"{path}: {error}") from None
+    return lock.open(locked, use=use, kid=kid, what=str(path))
+
+
+def _encode_recipient_key(key: PrivateKey) -> bytes:
+    """Encode a COSE_Key: OKP for X25519, EC2 for P-256, AKP with a seed for the hybrid."""
+    suite = key.suite
+    head: cbor.CborMap = {cose.KEY_KID: key.kid, cose.KEY_ALG: suite.alg, suite.private_label: key.raw}
+    return cbor.encode(head | suite.cose_key(suite.derive_public(key.raw)))
+
+
+def _parse_recipient_key(data: bytes) -> PrivateKey:
+    value = cbor.as_map(cbor.decode(data, max_bytes=len(data), what="private key"), "private key")
+    suite = suites.suite_by_alg(value.get(cose.KEY_ALG), what="private key")
+    raw = cbor.as_bytes(value.get(suite.private_label), suites.PRIVATE_KEY_BYTES, "private key")
+    return PrivateKey(suite=suite, kid=suite.kid(suite.derive_public(raw)), raw=raw)
+
+
+def _encode_owner_key(key: Ed25519PrivateKey) -> bytes:
+    """Encode a COSE_Key: OKP with crv Ed25519, x and d."""
+    public = key.public_key()
+    return cbor.encode(
+        {
+            cose.KEY_KTY: cose.KTY_OKP,
+            cose.KEY_KID: cose.ed25519_kid(public),
+            cose.KEY_ALG: cose.ALG_EDDSA,
+            -1: cose.CRV_ED25519,
+            -2: public.public_bytes_raw(),
+            -4: key.private_bytes_raw(),
+        }
+    )
+
+
+def _parse_owner_key(data: bytes) -> Ed25519PrivateKey:
+    what = "owner key"
+    value = cbor.as_map(cbor.decode(data, max_bytes=len(data), what=what), what)
+    if value.get(cose.KEY_ALG) != cose.ALG_EDDSA or value.get(-1) != cose.CRV_ED25519:
+        raise FormatError(f"{what}: not an Ed25519 key")
+    key = Ed25519PrivateKey.from_private_bytes(cbor.as_bytes(value.get(-4), suites.PRIVATE_KEY_BYTES, what))
+    if value.get(-2) != key.public_key().public_bytes_raw():
+        raise FormatError(f"{what}: its public half is another key's")
+    return key

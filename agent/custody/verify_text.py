@@ -1,0 +1,205 @@
+"""The text of VERIFY.md: how to check an exported read with other people's tools.
+
+Its commands and its Python are followed by a test, word for word, with openssl, `cbor2`, `cwt` and `cryptography`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from typing import Final
+
+from agent.envelope.sealed import Envelope
+
+_HEAD: Final = """\
+# How to check this read
+
+This folder holds one read of a number plate, and all it takes to check it without the program that made it. The steps
+need `sha256sum` and `openssl`, and from step 4 on Python 3 with three libraries by other people:
+
+```
+pip install cbor2 cwt cryptography
+```
+
+Do the steps in this folder, in this order. Steps 4 to 7 are one Python session.
+
+**What must come from elsewhere.** The files here cannot vouch for the key that signed them. Ask the agency for the
+record of the camera's enrolment and compare its key with step 3. A copy of this folder that was made up as a whole
+would pass every other step.
+
+What is in it:
+
+| file | what |
+|---|---|
+| `envelope.cose` | the read as the camera sealed and signed it (COSE_Sign1 around COSE_Encrypt, RFC 9052) |
+| `read.json`, `crop.jpg` | what the agency says it contains |
+| `content.key` | the key of this one read; it opens nothing else |
+| `device.pub` | public key of the camera |
+| `previous.cose`, `next.cose` | its neighbours in the camera's chain, still sealed; only their digests matter here |
+| `receipt.cose`, `receipt.pub` | what the receiver signs for having stored it, and the key to check that |
+"""
+
+_MISSING: Final = "\nNot in this folder:\n\n{lines}\n"
+
+_FILES: Final = """
+## Step 1: the files are those of the export
+
+```
+sha256sum --check --strict SHA256SUMS
+```
+
+Every line must end in `OK`.
+
+## Step 2: the envelope's id
+
+```
+openssl dgst -sha256 envelope.cose
+```
+
+The digest is the envelope's id. It must be the `envelope` of `read.json`, and the one in the agency's audit log:
+
+`{envelope_id}`
+
+## Step 3: the camera's key
+
+```
+openssl pkey -pubin -in device.pub -noout -text
+```
+
+It must be an ED25519 key, and the key that the agency enrolled for this camera.
+"""
+
+_SIGNATURE: Final = """
+## Step 4: the camera signed the envelope
+
+```python
+import hashlib, json, pathlib
+from datetime import datetime, timedelta, timezone
+import cbor2
+from cwt import COSE, COSEKey
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
+
+def read(name):
+    return pathlib.Path(name).read_bytes()
+
+def check_signature(name, pem_name):
+    message = cbor2.loads(read(name))
+    assert message.tag == 18                              # COSE_Sign1
+    header = cbor2.loads(message.value[0])
+    raw = load_pem_public_key(read(pem_name)).public_bytes_raw()
+    thumbprint = hashlib.sha256(cbor2.dumps({1: 1, -1: 6, -2: raw}, canonical=True)).digest()
+    assert header[4] == thumbprint                        # the key id is the key's thumbprint (RFC 9679)
+    key = COSEKey.from_pem(read(pem_name), kid=thumbprint)
+    return header, COSE.new().decode(read(name), key)     # raises if the signature is wrong
+
+header, payload = check_signature("envelope.cose", "device.pub")
+told = json.loads(read("read.json"))
+assert header[3] == "application/plateseal+cbor"
+assert header["ps"]["chain"].hex() == told["chain"] and header["ps"]["seq"] == told["seq"]
+assert header[4].hex() == told["device_key"]
+print("the camera signed the envelope, number", header["ps"]["seq"], "of its chain")
+```
+
+The same without a COSE library: this writes what was signed, and the signature, and openssl checks it.
+
+```python
+signed = cbor2.loads(read("envelope.cose")).value
+pathlib.Path("signed.bin").write_bytes(cbor2.dumps(["Signature1", signed[0], b"", signed[2]], canonical=True))
+pathlib.Path("signature.bin").write_bytes(signed[3])
+```
+
+```
+openssl pkeyutl -verify -pubin -inkey device.pub -rawin -in signed.bin -sigfile signature.bin
+```
+
+## Step 5: the envelope contains this read
+
+```python
+protected, unprotected, ciphertext, recipients = cbor2.loads(payload).value
+algorithm = {3: AESGCM, 24: ChaCha20Poly1305}[cbor2.loads(protected)[1]]
+bound_to = cbor2.loads(read("envelope.cose")).value[0]    # the ciphertext opens in this envelope only
+context = cbor2.dumps(["Encrypt", protected, bound_to], canonical=True)
+key = bytes.fromhex(read("content.key").decode().strip())
+plaintext = cbor2.loads(algorithm(key).decrypt(unprotected[5], ciphertext, context))
+assert plaintext["text"] == told["text"] and plaintext["camera"] == told["camera"]
+captured_at = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=plaintext["captured_at"])
+assert captured_at == datetime.fromisoformat(told["captured_at"].replace("Z", "+00:00"))
+if plaintext["crop"]:
+    assert plaintext["crop"] == read("crop.jpg")
+print("the camera read", plaintext["text"], "at", told["captured_at"])
+```
+"""
+
+_CHAIN: Final = """
+## Step 6: its place in the camera's chain
+
+Each message names the SHA-256 of the one before it. So between two neighbours nothing was put in or taken out later.
+
+```python
+mine = hashlib.sha256(read("envelope.cose")).digest()
+"""
+
+_PREVIOUS: Final = """\
+before, _ = check_signature("previous.cose", "device.pub")
+link = header["ps"]["prev"] if header["ps"]["seq"] else header["ps"]["last"]
+assert hashlib.sha256(read("previous.cose")).digest() == link
+print("the message before it is linked")
+"""
+
+_NEXT: Final = """\
+after, _ = check_signature("next.cose", "device.pub")
+assert after["ps"]["prev"] == mine and after["ps"]["seq"] == header["ps"]["seq"] + 1
+print("the message after it is linked")
+"""
+
+_RECEIPT: Final = """
+## Step 7: the receiver stored it
+
+```python
+_, stored = check_signature("receipt.cose", "receipt.pub")
+receipt = cbor2.loads(stored)
+assert receipt["id"] == mine and receipt["len"] == len(read("envelope.cose"))
+assert receipt["chain"] == header["ps"]["chain"] and receipt["seq"] == header["ps"]["seq"]
+print("the receiver stored it, entry", receipt["log"], "of its log, at", receipt["at"], "ms since 1970")
+```
+
+The receipt was signed again for this folder, from the receiver's log: it says what that log says.
+"""
+
+_LIMITS: Final = """
+## What these steps do not show
+
+- That the camera read the plate rightly. `read.json` has its confidence in every character, and how many looks agreed;
+  `crop.jpg` is the picture. Look at it.
+- That the camera's clock was right. `clock` in `read.json` says what the time rests on.
+- That nobody had the camera's signing key. It is made on the camera and stays there.
+"""
+
+
+def verify_text(envelope: Envelope, *, files: Collection[str], missing: Sequence[str]) -> str:
+    """Return VERIFY.md for an export.
+
+    Args:
+        envelope: The exported envelope.
+        files: Names of the files that are there.
+        missing: What is not, one line each.
+    """
+    chain = "".join(
+        (
+            _CHAIN,
+            _PREVIOUS if "previous.cose" in files else "",
+            _NEXT if "next.cose" in files else "",
+            "```\n",
+        )
+    )
+    return "".join(
+        (
+            _HEAD,
+            _MISSING.format(lines="\n".join(f"- {line}" for line in missing)) if missing else "",
+            _FILES.format(envelope_id=envelope.envelope_id),
+            _SIGNATURE,
+            chain,
+            _RECEIPT if "receipt.cose" in files else "",
+            _LIMITS,
+        )
+    )

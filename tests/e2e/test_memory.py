@@ -1,0 +1,22 @@
+"""What is left of finished reads in a sealing process: a best effort that is measured, not only claimed."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.torture import memory
+
+pytestmark = pytest.mark.e2e
+
+
+def test_freed_reads_leave_no_content_key_and_no_crop() -> None:
+    """With freed memory overwritten: neither is found, and a control is."""
+    if os.geteuid() != 0 and Path("/proc/sys/kernel/yama/ptrace_scope").exists():
+        pytest.skip("this user may not read another process's memory (Yama)")
+    remains = memory.search("freed memory overwritten", reads=20)
+    assert remains.found["control"] == remains.of["control"] == 1
+    assert (remains.found["key"], remains.of["key"]) == (0, 20)
+    assert (remains.found["crop"], remains.of["crop"]) == (0, 20)

@@ -1,0 +1,67 @@
+"""An owner and a receiver's folder with reads of two days in it, as the custody commands find them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from agent.custody.owner import Owner
+from agent.envelope import cose
+from agent.envelope.sealed import Envelope, sign_tombstone
+from agent.envelope.suites import KeyType
+from agent.envelope.tombstone import LossReason, Tombstone
+from agent.receiver.devices import Device, DeviceBook
+from agent.receiver.layout import ReceiverLayout
+from agent.receiver.pki import init_receiver
+from agent.receiver.store import EnvelopeStore
+from tests.fakes.owner import DAY, PASSPHRASE, Camera, make_owner
+from tests.fakes.reads import NOON
+
+READS = (("AB1123", NOON), ("XY2", NOON), ("AB3123C", NOON + DAY), ("XY4", NOON + DAY))
+
+
+@dataclass(frozen=True)
+class CustodyBench:
+    """Folders, and what is in the store.
+
+    Attributes:
+        owner: The owner's folder is `owner.layout.directory`; its passphrase is in `passphrase_file`.
+        receiver: The receiver's folder.
+        envelopes: The reads of `READS`, in the store in this order, and a tombstone after them.
+    """
+
+    owner: Owner
+    receiver: Path
+    passphrase_file: Path
+    envelopes: list[Envelope]
+
+    @property
+    def directory(self) -> Path:
+        """The owner's folder."""
+        return self.owner.layout.directory
+
+
+def make_custody_bench(root: Path) -> CustodyBench:
+    """Make everything in `root`, by the products' own code."""
+    owner = make_owner(root / "owner", key_type=KeyType.HYBRID)
+    camera = Camera(owner)
+    envelopes = [camera.seal(text, at) for text, at in READS]
+    note = Tombstone(reason=LossReason.OVERFLOW, count=1, first_at=NOON, last_at=NOON)
+    envelopes.append(sign_tombstone(note, camera.key, camera.next_position))
+    layout: ReceiverLayout = init_receiver(root / "receiver")
+    public = camera.key.public_key()
+    DeviceBook(layout.devices).save(
+        Device(
+            name="cam-1",
+            key_id=cose.ed25519_kid(public),
+            signing_key=public,
+            fingerprints=("ab" * 32,),
+            enrolled_at=NOON,
+        )
+    )
+    with EnvelopeStore.open(layout.store) as store:
+        store.store_batch(envelopes, NOON + 2 * DAY)
+    passphrase_file = root / "passphrase"
+    passphrase_file.write_bytes(PASSPHRASE + b"\n")
+    passphrase_file.chmod(0o600)
+    return CustodyBench(owner=owner, receiver=root / "receiver", passphrase_file=passphrase_file, envelopes=envelopes)

@@ -1,0 +1,125 @@
+"""An owner's directory and a receiver's store, small and quick, for tests of the custody tools."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from agent.custody.audit import Mandate
+from agent.custody.keys import MadeKeys, make_keys
+from agent.custody.locked import ScryptParameters
+from agent.custody.owner import Owner, unlock_owner
+from agent.envelope import cose
+from agent.envelope.plaintext import Plaintext
+from agent.envelope.receipt import Receipt, sign_receipt
+from agent.envelope.sealed import ChainPosition, Envelope, parse_envelope
+from agent.envelope.suites import ContentCipher, KeyType
+from agent.seal.chain import Chain
+from agent.seal.keyring import KeyringBook
+from agent.seal.sealer import Sealer
+from tests.fakes.reads import NOON, make_plaintext
+
+PASSPHRASE = b"correct horse battery staple"
+QUICK = ScryptParameters(n=16)
+"""A cost that no owner should have: tests derive keys hundreds of times."""
+MIDNIGHT = NOON - timedelta(hours=12)
+DAY = timedelta(days=1)
+MANDATE = Mandate(who="erika", case="2027-0815", reason="hit and run")
+RECEIPT_KEY = Ed25519PrivateKey.generate()
+
+
+def make_owner_keys(directory: Path, **changes: object) -> MadeKeys:
+    """Make two days of X25519 keys for the agency under `PASSPHRASE`, or something else."""
+    arguments = {
+        "recipients": ["agency"],
+        "key_type": KeyType.X25519,
+        "start": MIDNIGHT,
+        "epochs": 2,
+        "epoch": DAY,
+        "passphrase": PASSPHRASE,
+        "scrypt": QUICK,
+        **changes,
+    }
+    return make_keys(directory, **arguments)  # type: ignore[arg-type]
+
+
+def make_owner(directory: Path, **changes: object) -> Owner:
+    """Make an owner with two days of keys, unlocked."""
+    make_owner_keys(directory, **changes)
+    passphrase = changes.get("passphrase", PASSPHRASE)
+    assert passphrase is None or isinstance(passphrase, bytes)
+    return unlock_owner(directory, passphrase)
+
+
+class Camera:
+    """A device that seals reads to an owner, in one chain."""
+
+    def __init__(self, owner: Owner) -> None:
+        """Seal to the owner's keyring."""
+        self.key = Ed25519PrivateKey.generate()
+        self._sealer = Sealer(signing_key=self.key, book=KeyringBook(owner.keyring()), cipher=ContentCipher.AES_256_GCM)
+        self._chain = Chain()
+
+    @property
+    def next_position(self) -> ChainPosition:
+        """The position that the next envelope takes."""
+        return self._chain.next
+
+    def seal(self, text: str, captured_at: datetime = NOON, **changes: object) -> Envelope:
+        """Seal one read as the next of the chain."""
+        read = make_plaintext(text, captured_at=captured_at, **changes)
+        return self.seal_read(read)
+
+    def seal_read(self, read: Plaintext) -> Envelope:
+        """Seal one read as the next of the chain."""
+        envelope = self._sealer.seal(read, self._chain.next)
+        self._chain.advance(envelope)
+        return envelope
+
+
+class MemoryReceiver:
+    """`ReceiverView` of a list of envelopes."""
+
+    def __init__(self, *cameras: Camera, stored: list[bytes], signs_receipts: bool = True) -> None:
+        """Have `cameras` enrolled and `stored` in the log."""
+        self.devices = {cose.ed25519_kid(camera.key.public_key()): camera.key.public_key() for camera in cameras}
+        self.stored = stored
+        self.reads = 0
+        self._signs_receipts = signs_receipts
+
+    def envelopes(self) -> Iterator[bytes]:
+        """As the protocol."""
+        for data in self.stored:
+            self.reads += 1
+            yield data
+
+    def count(self) -> int:
+        """As the protocol."""
+        return len(self.stored)
+
+    def device_key(self, key_id: bytes) -> Ed25519PublicKey | None:
+        """As the protocol."""
+        return self.devices.get(key_id)
+
+    def receipt_of(self, envelope_id: str) -> Receipt | None:
+        """As the protocol."""
+        for index, data in enumerate(self.stored):
+            envelope = parse_envelope(data)
+            if envelope.envelope_id == envelope_id:
+                return Receipt(
+                    envelope_id=envelope_id,
+                    length=len(data),
+                    device_kid=envelope.device_kid,
+                    chain=envelope.position.chain,
+                    seq=envelope.position.seq,
+                    stored_at=NOON,
+                    log_index=index + 1,
+                )
+        return None
+
+    def sign_receipt(self, receipt: Receipt) -> bytes | None:
+        """As the protocol."""
+        return sign_receipt(receipt, RECEIPT_KEY) if self._signs_receipts else None
