@@ -223,14 +223,17 @@ def parse_before(text: str) -> datetime:
     """Return the moment that an age or a day names: `30d` is thirty days ago.
 
     Raises:
-        UsageError: Neither.
+        UsageError: Neither, or a time to come.
     """
     if _AGE.fullmatch(text):
         return datetime.now(UTC) - parse_duration(text, "--before")  # at most 274 years
     try:
-        return parse_moment(text, "--before")
+        moment = parse_moment(text, "--before")
     except UsageError:
         raise UsageError(f"--before {text}: neither an age as 30d nor a day as 2027-03-01") from None
+    if moment > datetime.now(UTC):
+        raise UsageError(f"--before {text}: is still to come; units seal to those keys until then")
+    return moment
 
 
 def shown(text: str) -> str:

@@ -16,8 +16,8 @@ from agent.custody.layout import SUFFIX, OwnerLayout
 from agent.custody.locked import KeyUse
 from agent.custody.opener import OpenedRead, PrivateKey, seal_content_key
 from agent.custody.owner import Owner, make_folder, make_private_key
-from agent.envelope import cbor, cose, suites
-from agent.envelope.sealed import RecipientSlot
+from agent.envelope import cbor, suites
+from agent.envelope.sealed import RecipientSlot, parse_recipient, recipient_value
 from agent.errors import FormatError, KeyFileError
 from agent.seal.keyfiles import PRIVATE_MODE, read_private_file, replace_file
 
@@ -90,7 +90,7 @@ def held_reads(layout: OwnerLayout) -> dict[str, frozenset[str]]:
 
 def encode_held(slot: RecipientSlot) -> bytes:
     """Encode the COSE_recipient of a held read."""
-    return cbor.encode([slot.protected_bytes, {cose.HEADER_EK: slot.ek}, slot.sealed_key])
+    return cbor.encode(recipient_value(slot))
 
 
 def parse_held(data: bytes) -> RecipientSlot:
@@ -100,18 +100,4 @@ def parse_held(data: bytes) -> RecipientSlot:
         FormatError: Anything but the one layout.
     """
     what = "held read"
-    value = cbor.decode(data, max_bytes=MAX_HELD_BYTES, what=what)
-    protected_raw, unprotected_raw, sealed_key = cbor.as_list(value, 3, what)
-    protected_bytes = cbor.as_bytes(protected_raw, None, what)
-    protected = cbor.as_map(cbor.decode(protected_bytes, max_bytes=MAX_HELD_BYTES, what=what), what)
-    cbor.exact_keys(protected, frozenset({cose.HEADER_ALG, cose.HEADER_KID}), what)
-    suite = suites.suite_by_alg(protected[cose.HEADER_ALG], what=what)
-    unprotected = cbor.as_map(unprotected_raw, what)
-    cbor.exact_keys(unprotected, frozenset({cose.HEADER_EK}), what)
-    return RecipientSlot(
-        suite=suite,
-        kid=cbor.as_bytes(protected[cose.HEADER_KID], cose.KID_BYTES, f"{what}: key id"),
-        protected_bytes=protected_bytes,
-        ek=cbor.as_bytes(unprotected[cose.HEADER_EK], suite.enc_bytes, f"{what}: encapsulated key"),
-        sealed_key=cbor.as_bytes(sealed_key, suites.CONTENT_KEY_BYTES + suites.TAG_BYTES, f"{what}: sealed key"),
-    )
+    return parse_recipient(cbor.decode(data, max_bytes=MAX_HELD_BYTES, what=what), what=what)

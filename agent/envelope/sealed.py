@@ -173,7 +173,7 @@ def content_aad(content_protected: bytes, outer_protected: bytes) -> bytes:
 
 def encode_content(content: SealedContent) -> bytes:
     """Encode the COSE_Encrypt."""
-    recipients = [[slot.protected_bytes, {cose.HEADER_EK: slot.ek}, slot.sealed_key] for slot in content.recipients]
+    recipients = [recipient_value(slot) for slot in content.recipients]
     body = [content.protected_bytes, {cose.HEADER_IV: content.nonce}, content.ciphertext, recipients]
     return cbor.encode(cbor2.CBORTag(cose.TAG_ENCRYPT, body))
 
@@ -331,12 +331,21 @@ def _parse_content(payload: bytes) -> SealedContent:
         protected_bytes=protected_bytes,
         nonce=cbor.as_bytes(unprotected[cose.HEADER_IV], suites.NONCE_BYTES, f"{what}: nonce"),
         ciphertext=_at_least(cbor.as_bytes(ciphertext, None, what), suites.TAG_BYTES, f"{what}: ciphertext"),
-        recipients=tuple(_parse_recipient(slot) for slot in slots),
+        recipients=tuple(parse_recipient(slot) for slot in slots),
     )
 
 
-def _parse_recipient(value: object) -> RecipientSlot:
-    what = "envelope recipient"
+def recipient_value(slot: RecipientSlot) -> list[object]:
+    """Return a COSE_recipient as it is encoded."""
+    return [slot.protected_bytes, {cose.HEADER_EK: slot.ek}, slot.sealed_key]
+
+
+def parse_recipient(value: object, *, what: str = "envelope recipient") -> RecipientSlot:
+    """Parse a decoded COSE_recipient.
+
+    Raises:
+        FormatError: Anything but the one layout.
+    """
     protected_raw, unprotected_raw, sealed_key = cbor.as_list(value, 3, what)
     protected_bytes = cbor.as_bytes(protected_raw, None, what)
     protected = cbor.as_map(cbor.decode(protected_bytes, max_bytes=MAX_ENVELOPE_BYTES, what=what), what)

@@ -20,7 +20,7 @@ from tests.fakes.source import ReplaySource
 
 COUNT = 12
 RATE = 10.0
-STARTED_AT = datetime(2027, 3, 1, 12, tzinfo=UTC)
+STARTED_AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 Opener = Callable[[], FrameSource]
 
 

@@ -82,7 +82,7 @@ def test_from_opening_to_destruction_with_a_trace(bench: CustodyBench) -> None:
     held = plateseal("hold", *common, *CASE, "--plate", "AB1123")
     assert held.returncode == 0, held.stderr
     raw_keys = [key.raw for key in bench.owner.private_keys().values()]
-    destroyed = plateseal("destroy", *common, "--before", "2027-03-10", "--reason", "retention", "--yes", "--as", "max")
+    destroyed = plateseal("destroy", *common, "--before", "2026-03-10", "--reason", "retention", "--yes", "--as", "max")
     assert destroyed.returncode == 0, destroyed.stderr
     assert "3 reads become unreadable, 1 stay readable as held" in destroyed.stdout
     left = [path for path in bench.directory.rglob("*") if path.is_file()]
@@ -121,7 +121,7 @@ def test_a_passphrase_typed_on_a_terminal_makes_and_opens_keys(bench: CustodyBen
 def test_destruction_is_confirmed_on_a_terminal(bench: CustodyBench) -> None:
     """No leaves the keys, yes destroys them; what it would do is shown before."""
     arguments: list[str | Path] = [
-        "destroy", "--dir", bench.directory, "--store", bench.receiver, "--before", "2027-03-02", "--reason", "x",
+        "destroy", "--dir", bench.directory, "--store", bench.receiver, "--before", "2026-03-02", "--reason", "x",
         "--passphrase-file", bench.passphrase_file,
     ]  # fmt: skip
     code, shown = on_terminal(arguments, [("Destroy these keys for good?", "n")])

@@ -10,7 +10,7 @@ from agent.records import ClockState
 class FakeClock:
     """Stands still until advanced; `sleep` advances it."""
 
-    def __init__(self, now: datetime = datetime(2027, 3, 1, 12, tzinfo=UTC)) -> None:
+    def __init__(self, now: datetime = datetime(2026, 3, 1, 12, tzinfo=UTC)) -> None:
         """Start at `now`, synchronised."""
         self.current = now
         self.elapsed_s = 0.0

@@ -10,7 +10,7 @@ from agent.envelope import suites
 from agent.envelope.keyring import Keyring, RecipientKey
 from agent.envelope.plaintext import ClockState, Direction, Plaintext
 
-NOON = datetime(2027, 3, 1, 12, tzinfo=UTC)
+NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 SAMPLE = Plaintext(
     camera="cam-1",

@@ -23,7 +23,7 @@ def honest_receipt(envelope: Envelope, *, key: Ed25519PrivateKey = RECEIVER, log
         device_kid=envelope.device_kid,
         chain=position.chain,
         seq=position.seq,
-        stored_at=datetime(2027, 3, 1, tzinfo=UTC),
+        stored_at=datetime(2026, 3, 1, tzinfo=UTC),
         log_index=log_index,
     )
     return sign_receipt(receipt, key)

@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from agent.errors import SourceError
 from agent.records import ClockState, Frame, Image
 
-STARTED_AT = datetime(2027, 3, 1, 12, tzinfo=UTC)
+STARTED_AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
 
 class ReplaySource:

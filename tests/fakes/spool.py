@@ -9,7 +9,7 @@ from agent.errors import EnvelopeVerificationError, SpoolError, SpoolFullError, 
 from agent.records import Envelope, SpoolEntry, SpoolState, VerifiedReceipt
 from agent.spool.spool import TOMBSTONE_ROOM_BYTES
 
-_START = datetime(2027, 3, 1, tzinfo=UTC)
+_START = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 class MemorySpool:

@@ -42,8 +42,8 @@ def make() -> bytes:
         public=public,
         kid=suite.kid(public),
         recipient="agency",
-        valid_from=datetime(2027, 3, 1, tzinfo=UTC),
-        valid_until=datetime(2027, 3, 2, tzinfo=UTC),
+        valid_from=datetime(2026, 3, 1, tzinfo=UTC),
+        valid_until=datetime(2026, 3, 2, tzinfo=UTC),
     )
     sealer = Sealer(
         signing_key=DEVICE,

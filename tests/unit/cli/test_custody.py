@@ -73,21 +73,21 @@ def test_open_prints_a_table_and_what_was_not_opened(bench: CustodyBench, run: R
 
 def test_open_as_json_gives_one_object_a_line(bench: CustodyBench, run: Run) -> None:
     """Nothing but reads on standard output; the count on standard error."""
-    done = run(*with_store(bench, "open", *CASE, "--from", "2027-03-02", "--to", "2027-03-02", "--json"))
+    done = run(*with_store(bench, "open", *CASE, "--from", "2026-03-02", "--to", "2026-03-02", "--json"))
     reads = [json.loads(line) for line in done.out.splitlines()]
     assert [read["text"] for read in reads] == ["AB3123C", "XY4"]
-    assert reads[0]["captured_at"] == "2027-03-02T12:00:00.000Z"
+    assert reads[0]["captured_at"] == "2026-03-02T12:00:00.000Z"
     assert "2 reads fit, of 5" in done.err
 
 
 @pytest.mark.parametrize(
     ("window", "expected"),
     [
-        (["--from", "2027-03-01T12:00"], 4),
-        (["--from", "2027-03-01T13:00+01:00"], 4),
-        (["--from", "2027-03-01T12:00:00.001Z"], 2),
-        (["--to", "2027-03-01"], 2),
-        (["--to", "2027-03-01T12:00"], 0),
+        (["--from", "2026-03-01T12:00"], 4),
+        (["--from", "2026-03-01T13:00+01:00"], 4),
+        (["--from", "2026-03-01T12:00:00.001Z"], 2),
+        (["--to", "2026-03-01"], 2),
+        (["--to", "2026-03-01T12:00"], 0),
         (["--camera", "cam-1"], 4),
         (["--camera", "cam-9"], 0),
     ],
@@ -128,7 +128,7 @@ def test_hold_destroy_and_open_again(bench: CustodyBench, run: Run) -> None:
     assert held["new_case"] is True
     again = run(*with_store(bench, "hold", *CASE, "--id", bench.envelopes[0].envelope_id))
     assert "1 reads are held for case 2027-0815\n" in again.out
-    done = run(*with_store(bench, "destroy", "--before", "2027-03-02", "--reason", "retention", "--yes"))
+    done = run(*with_store(bench, "destroy", "--before", "2026-03-02", "--reason", "retention", "--yes"))
     assert done.code == 0, done.err
     assert "1 keys to destroy, 1 stay" in done.out
     assert "1 reads become unreadable, 1 stay readable as held, 2 stay readable, 0 are unreadable" in done.out
@@ -141,7 +141,7 @@ def test_hold_destroy_and_open_again(bench: CustodyBench, run: Run) -> None:
 
 def test_destroy_answers_as_json(bench: CustodyBench, run: Run) -> None:
     """The keys, and what became of the store's reads; the newest key is destroyed when asked."""
-    done = run(*with_store(bench, "destroy", "--before", "2027-03-03T00:00", "--reason", "x", "--yes", "--json"))
+    done = run(*with_store(bench, "destroy", "--before", "2026-03-03T00:00", "--reason", "x", "--yes", "--json"))
     answer = json.loads(done.out)
     assert (answer["destroyed"], len(answer["keys"]), answer["left"]) == (2, 2, 0)
     assert answer["store"] == {"unreadable": 4, "held": 0, "readable": 0, "unreadable_already": 0}
@@ -150,7 +150,7 @@ def test_destroy_answers_as_json(bench: CustodyBench, run: Run) -> None:
 def test_destroy_warns_of_a_recipients_newest_key(bench: CustodyBench, run: Run) -> None:
     """Units go on sealing to it; without --yes and a terminal nothing is destroyed."""
     done = run(
-        "destroy", "--dir", bench.directory, "--before", "2027-03-03", "--reason", "x",
+        "destroy", "--dir", bench.directory, "--before", "2026-03-03", "--reason", "x",
         "--passphrase-file", bench.passphrase_file,
     )  # fmt: skip
     assert done.code == 2
@@ -172,7 +172,7 @@ def test_destroy_with_nothing_to_destroy_is_no_mistake(bench: CustodyBench, run:
 
 def test_destroy_asks_on_a_terminal(bench: CustodyBench, run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     """No keeps the keys, yes destroys them."""
-    arguments = with_store(bench, "destroy", "--before", "2027-03-02", "--reason", "retention")
+    arguments = with_store(bench, "destroy", "--before", "2026-03-02", "--reason", "retention")
     monkeypatch.setattr(sys.stdin, "isatty", lambda: True)
     monkeypatch.setattr("typer.confirm", lambda *_, **__: False)
     refused = run(*arguments)
@@ -265,13 +265,14 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
     "no time": (["open", "--store", "STORE", *CASE, "--from", "yesterday"], 2, "--from yesterday"),
     "no such day": (["open", "--store", "STORE", *CASE, "--to", "2027-02-30"], 2, "--to 2027-02-30"),
     "last day": (["open", "--store", "STORE", *CASE, "--to", "9999-12-31"], 2, "--to 9999-12-31"),
-    "window backwards": (["open", "--store", "STORE", *CASE, "--from", "2027-03-02", "--to", "2027-03-01"], 2, "--to"),
+    "window backwards": (["open", "--store", "STORE", *CASE, "--from", "2026-03-02", "--to", "2026-03-01"], 2, "--to"),
     "no store": (["open", "--store", "missing", *CASE], 2, "--store missing"),
     "store without devices": (["open", "--store", ".", *CASE], 2, "no folder devices"),
     "hold without a filter": (["hold", "--store", "STORE", *CASE], 2, "say which reads"),
     "hold of no id": (["hold", "--store", "STORE", *CASE, "--id", "ab"], 2, "64 hex digits"),
     "hold of an odd id": (["hold", "--store", "STORE", *CASE, "--id", "g" * 64], 2, "64 hex digits"),
     "destroy without a reason": (["destroy", "--before", "30d", "--reason", " "], 2, "--reason"),
+    "destroy of keys in use": (["destroy", "--before", "2999-01-01", "--reason", "x"], 2, "still to come"),
     "destroy before nothing": (["destroy", "--before", "soon", "--reason", "x"], 2, "--before soon"),
     "destroy of too long ago": (["destroy", "--before", "999999d", "--reason", "x"], 2, "--before 999999d"),
     "head that is none": (["audit", "--expect-head", "xyz"], 2, "--expect-head"),

@@ -17,7 +17,7 @@ position = [52.5, 13.4]
 state_dir = "state"
 [source]
 uri = "clip.mp4"
-started_at = 2027-03-01T12:00:00Z
+started_at = 2026-03-01T12:00:00Z
 [vision]
 models = "/opt/models"
 [seal]
@@ -71,7 +71,7 @@ def test_a_good_file_is_read_with_paths_beside_it(tmp_path: Path) -> None:
         (("https://receiver.example:8443", "http://receiver.example"), "upload.url"),
         (("https://receiver.example:8443", "https://user:pw@receiver.example"), "upload.url"),
         (('"ChaCha20/Poly1305"', '"ROT13"'), "seal.cipher"),
-        (("2027-03-01T12:00:00Z", "2027-03-01T12:00:00"), "source.started_at"),
+        (("2026-03-01T12:00:00Z", "2026-03-01T12:00:00"), "source.started_at"),
         (('uri = "clip.mp4"', 'uri = ""'), "source.uri"),
         (("[spool]", "[sp00l]"), "sp00l"),
         (('ca = "ca.pem"', "ca = 7"), "upload.ca"),

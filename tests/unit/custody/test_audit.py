@@ -20,7 +20,7 @@ from agent.errors import AuditVerificationError, CustodyError, UsageError
 from tests.fakes.owner import MANDATE, make_owner
 
 IDS = [bytes([index]) * 32 for index in range(3)]
-WINDOW = Scope(by=("plate", "from"), start=datetime(2027, 3, 1, tzinfo=UTC))
+WINDOW = Scope(by=("plate", "from"), start=datetime(2026, 3, 1, tzinfo=UTC))
 Edit = Callable[[list[bytes]], list[bytes]]
 
 
@@ -37,7 +37,7 @@ def fresh_log(owner: Owner) -> None:
     log = AuditLog(owner)
     log.append(Action.KEYS, Mandate(who="erika"), count=1, scope=Scope(serial=1))
     log.append(
-        Action.SEARCH, MANDATE, count=9, scope=Scope(by=("plate", "from"), start=datetime(2027, 3, 1, tzinfo=UTC))
+        Action.SEARCH, MANDATE, count=9, scope=Scope(by=("plate", "from"), start=datetime(2026, 3, 1, tzinfo=UTC))
     )
     log.append(Action.OPEN, MANDATE, count=3, ids=IDS)
     log.append(Action.HOLD, MANDATE, count=1, ids=IDS[:1])

@@ -77,7 +77,7 @@ def test_the_folder_holds_everything_for_its_user_only(owner: Owner, receiver: M
     assert (out / "previous.cose").read_bytes() == receiver.stored[0]
     assert (out / "next.cose").read_bytes() == receiver.stored[3]
     told = json.loads((out / "read.json").read_text())
-    assert (told["text"], told["camera"], told["captured_at"]) == ("AB1", "cam-1", "2027-03-01T12:00:00.000Z")
+    assert (told["text"], told["camera"], told["captured_at"]) == ("AB1", "cam-1", "2026-03-01T12:00:00.000Z")
     assert told["envelope"] == hashlib.sha256(receiver.stored[2]).hexdigest()
     assert stat.S_IMODE(out.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in out.iterdir()} == {0o600}

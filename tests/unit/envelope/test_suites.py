@@ -1,26 +1,11 @@
-"""The suite table against other people's vectors."""
+"""The suite table; `test_hpke_vectors` holds it against other people's vectors."""
 
 from __future__ import annotations
-
-import json
-from pathlib import Path
 
 import pytest
 
 from agent.envelope import suites
 from agent.errors import FormatError
-
-VECTORS = Path(__file__).parents[4] / "shared" / "data" / "vectors" / "hpke-xwing.json"
-
-
-@pytest.mark.skipif(not VECTORS.is_file(), reason="../shared/data/vectors/hpke-xwing.json is not there")
-def test_the_hybrid_seed_expands_to_the_published_public_key() -> None:
-    """draft-ietf-hpke-pq, KEM 0x647a: our key derivation gives their public keys."""
-    suite = suites.SUITES[suites.KeyType.HYBRID]
-    vectors = json.loads(VECTORS.read_text())["vectors"]
-    assert len(vectors) == 2
-    for vector in vectors:
-        assert suite.derive_public(bytes.fromhex(vector["skRm"])).hex() == vector["pkRm"]
 
 
 @pytest.mark.parametrize("key_type", list(suites.KeyType))

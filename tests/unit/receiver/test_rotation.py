@@ -30,7 +30,7 @@ from agent.seal.rotation import rotate_identity
 from tests.fakes.envelopes import make_chain
 from tests.fakes.pki import Bench, add_device, make_bench
 
-NOW = datetime(2027, 3, 1, tzinfo=UTC)
+NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
 
 @pytest.fixture
@@ -260,10 +260,10 @@ def test_an_old_enrolment_does_not_undo_a_rotation(bench: Bench) -> None:
     ("change", "expected"),
     [
         ({"rotated_to": "00" * 32}, "belong together"),
-        ({"certificates_until": "2027-03-01T00:00:00+00:00"}, "belong together"),
-        ({"rotated_to": "xx", "certificates_until": "2027-03-01T00:00:00+00:00"}, "must be a key id"),
+        ({"certificates_until": "2026-03-01T00:00:00+00:00"}, "belong together"),
+        ({"rotated_to": "xx", "certificates_until": "2026-03-01T00:00:00+00:00"}, "must be a key id"),
         ({"rotated_to": "00" * 32, "certificates_until": "soon"}, "ISO 8601"),
-        ({"rotated_to": "00" * 32, "certificates_until": "2027-03-01T00:00:00"}, "time zone"),
+        ({"rotated_to": "00" * 32, "certificates_until": "2026-03-01T00:00:00"}, "time zone"),
         ({"rotated_to": 7, "certificates_until": 7}, "must be a text"),
     ],
 )

@@ -23,7 +23,7 @@ from tests.fakes.envelopes import make_chain, make_envelope, next_position
 from tests.fakes.pki import Bench, make_bench
 from tests.fakes.reads import NOON
 
-AT = datetime(2027, 3, 1, tzinfo=UTC)
+AT = datetime(2026, 3, 1, tzinfo=UTC)
 Tamper = Callable[[sqlite3.Connection, list[Envelope]], object]
 
 

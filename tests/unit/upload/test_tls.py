@@ -94,8 +94,8 @@ def test_every_other_status_is_an_error_of_its_class(status: int, kind: type[Tra
         ("0", 0.0),
         ("7", 7.0),
         ("999999999999999999", 3600.0),
-        ("Mon, 01 Mar 2027 12:01:00 GMT", 60.0),
-        ("Mon, 01 Mar 2027 11:00:00 GMT", 0.0),
+        ("Sun, 01 Mar 2026 12:01:00 GMT", 60.0),
+        ("Sun, 01 Mar 2026 11:00:00 GMT", 0.0),
         ("Mon, 01 Mar 2037 11:00:00 GMT", 3600.0),
         ("soon", None),
         ("-5", None),
@@ -105,7 +105,7 @@ def test_every_other_status_is_an_error_of_its_class(status: int, kind: type[Tra
 )
 def test_retry_after_is_read_within_limits(value: str, seconds: float | None) -> None:
     """Seconds and dates; nonsense is no wait, a mistyped one is at most an hour."""
-    clock = FakeClock(datetime(2027, 3, 1, 12, tzinfo=UTC))
+    clock = FakeClock(datetime(2026, 3, 1, 12, tzinfo=UTC))
     transport = answering(503, headers={})
     transport._clock = clock
     response = httpx.Response(503, headers=[(b"Retry-After", value.encode())])
