@@ -7,10 +7,13 @@ from datetime import UTC, datetime, timedelta
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.envelope import cbor, reply
+from agent.envelope import cbor, reply, suites
+from agent.envelope.keyring import Keyring, RecipientKey, encode_keyring, parse_keyring
 from agent.envelope.plaintext import ClockState, Direction, Plaintext, encode_plaintext, parse_plaintext
+from agent.envelope.receipt import Receipt, parse_receipt, sign_receipt
 from agent.envelope.reply import Later, Refused, Stored
-from agent.envelope.sealed import ChainPosition, parse_envelope
+from agent.envelope.sealed import ChainPosition, parse_envelope, sign_tombstone
+from agent.envelope.tombstone import Gone, LossReason, Tombstone
 from agent.errors import FormatError, PlatesealError
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.receipts import RECEIVER
@@ -76,6 +79,72 @@ def test_every_place_in_a_chain_parses_back(chain: bytes, seq: int, prev: bytes)
         return
     position = ChainPosition(chain=chain, seq=seq, prev=prev)
     assert parse_envelope(make_envelope(RECEIVER, position).data).position == position
+
+
+receipts = st.builds(
+    Receipt,
+    envelope_id=st.binary(min_size=32, max_size=32).map(bytes.hex),
+    length=st.integers(0, 1 << 20),
+    device_kid=st.binary(min_size=32, max_size=32),
+    chain=st.binary(min_size=16, max_size=16),
+    seq=st.integers(0, 2**53 - 1),
+    stored_at=times,
+    log_index=st.integers(0, 2**53 - 1),
+)
+
+
+@given(receipts)
+def test_every_receipt_parses_back(receipt: Receipt) -> None:
+    """parse(sign(x)) == x."""
+    assert parse_receipt(sign_receipt(receipt, RECEIVER)) == receipt
+
+
+gones = st.builds(
+    Gone,
+    chain=st.binary(min_size=16, max_size=16),
+    seq=st.integers(0, 2**53 - 1),
+    digest=st.binary(min_size=32, max_size=32),
+)
+
+
+@given(st.lists(gones, max_size=20), st.integers(1, 2**53 - 1), times, times)
+def test_every_tombstone_parses_back(gone: list[Gone], count: int, first_at: datetime, last_at: datetime) -> None:
+    """With and without named envelopes."""
+    reason = LossReason.EXPIRED if gone else LossReason.OVERFLOW
+    tombstone = Tombstone(reason, len(gone) or count, first_at, last_at, tuple(gone))
+    position = ChainPosition(chain=bytes(16), seq=1, prev=b"\x01" * 32)
+    assert parse_envelope(sign_tombstone(tombstone, RECEIVER, position).data).tombstone == tombstone
+
+
+@st.composite
+def keyrings(draw: st.DrawFn) -> Keyring:
+    """Generate keyrings of a few recipients and epochs, of every key type."""
+    keys = []
+    for _ in range(draw(st.integers(1, 4))):
+        suite = suites.SUITES[draw(st.sampled_from(suites.KeyType))]
+        public = suite.derive_public(draw(st.binary(min_size=32, max_size=32).filter(lambda raw: 0 < raw[0] < 255)))
+        begin = draw(times)
+        keys.append(
+            RecipientKey(
+                suite=suite,
+                public=public,
+                kid=suite.kid(public),
+                recipient=draw(st.text(min_size=1, max_size=64)),
+                valid_from=begin,
+                valid_until=begin + timedelta(milliseconds=draw(st.integers(1, 10**10))),
+            )
+        )
+    ordered = tuple(sorted(keys, key=lambda key: key.valid_from))
+    return Keyring(serial=draw(st.integers(0, 2**53 - 1)), keys=ordered)
+
+
+@given(keyrings())
+def test_every_keyring_parses_back(keyring: Keyring) -> None:
+    """parse(sign(x)) == x, and for any moment it gives one key per recipient."""
+    assert parse_keyring(encode_keyring(keyring, RECEIVER), RECEIVER.public_key()) == keyring
+    chosen = keyring.keys_at(datetime(2000, 1, 1, tzinfo=UTC))
+    assert {key.recipient for key in chosen} == {key.recipient for key in keyring.keys}
+    assert len(chosen) == len({key.recipient for key in chosen})
 
 
 @given(st.binary(max_size=400))
