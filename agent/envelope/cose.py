@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 import cbor2
@@ -70,7 +71,12 @@ class Sign1:
 
 def ed25519_kid(public_key: Ed25519PublicKey) -> bytes:
     """Return the 32-byte COSE Key Thumbprint (RFC 9679) of an Ed25519 key, which is its key id."""
-    return thumbprint({KEY_KTY: KTY_OKP, -1: CRV_ED25519, -2: public_key.public_bytes_raw()})
+    return _ed25519_kid(public_key.public_bytes_raw())
+
+
+@lru_cache(maxsize=64)
+def _ed25519_kid(raw: bytes) -> bytes:
+    return thumbprint({KEY_KTY: KTY_OKP, -1: CRV_ED25519, -2: raw})
 
 
 def thumbprint(identifying: cbor.CborMap) -> bytes:

@@ -13,6 +13,7 @@ Source: RFC 9052 sections 4.2, 5.1 and 5.3; draft-ietf-cose-hpke-27 (Recipient_s
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Final
 
 import cbor2
@@ -151,16 +152,19 @@ def encode_header(device_kid: bytes, position: ChainPosition, *, content_type: s
     return cose.encode_protected({**cose.signed_header(content_type, device_kid), "ps": chain})
 
 
+@lru_cache(maxsize=len(suites.CONTENT_ALGS))
 def encode_content_header(cipher: suites.ContentCipher) -> bytes:
     """Encode the protected header of the COSE_Encrypt."""
     return cose.encode_protected({cose.HEADER_ALG: suites.CONTENT_ALGS[cipher]})
 
 
+@lru_cache(maxsize=2 * MAX_RECIPIENTS)
 def encode_recipient_header(suite: suites.RecipientSuite, kid: bytes) -> bytes:
     """Encode the protected header of one COSE_recipient."""
     return cose.encode_protected({cose.HEADER_ALG: suite.alg, cose.HEADER_KID: kid})
 
 
+@lru_cache(maxsize=2 * MAX_RECIPIENTS)
 def recipient_info(content_alg: int, protected_bytes: bytes) -> bytes:
     """Return the HPKE info of a recipient: its Recipient_structure, with empty extra info."""
     return cbor.encode(["HPKE Recipient", content_alg, protected_bytes, b""])
