@@ -1,0 +1,335 @@
+"""Renders licence plates: deterministic for a seed, no pictures of real plates.
+
+Owns how a plate looks straight on and clean; `camera` spoils it, `detector_data` and
+`reader_data` place it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TypeVar
+
+import cv2
+import numpy as np
+import numpy.typing as npt
+
+from .fonts import ALPHABET, GLYPH_MARGIN, Face, font_files, load_face, text_mask
+from .formats import EU_BLUE, HEADERS, LAYOUTS, RGB, SLOGANS, Layout
+
+ByteArray = npt.NDArray[np.uint8]
+Rng = np.random.Generator
+T = TypeVar("T")
+
+LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+PLATE_HEIGHT_PX = {1: 60, 2: 92}  # by lines of text: a line's characters are about 40 px high
+US_HEIGHT_PX = 84  # room for the header
+MAX_CHARACTERS = 10  # slots of the reader
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Plate:
+    """A clean plate with what surrounds it.
+
+    Attributes:
+        image: uint8 (h, w, 3) RGB.
+        box: The plate itself in the image, (x1, y1, x2, y2), pixels.
+        text: What it says, of `ALPHABET`.
+        kind: Name of its layout.
+        centres: Centre of every character of `text` in the image, (x, y), pixels.
+    """
+
+    image: ByteArray
+    box: tuple[int, int, int, int]
+    text: str
+    kind: str
+    centres: tuple[tuple[float, float], ...] = ()
+
+
+def pick(rng: Rng, options: Sequence[T]) -> T:
+    """One of the options, evenly."""
+    return options[int(rng.integers(len(options)))]
+
+
+def fill_pattern(pattern: str, layout: Layout, rng: Rng) -> str:
+    """A pattern with its places filled; marks that are drawn but not read stay in."""
+    sets = {"A": LETTERS, "9": ALPHABET[:10], "X": ALPHABET, "L": "ABCDEFGHJKLMNPRSTUVWXYZ"}
+    drawn = []
+    for part in re.split(r"(\{\d\})", pattern):
+        if part.startswith("{"):
+            drawn.append(pick(rng, layout.codes[int(part[1])]))
+        else:
+            drawn.extend(pick(rng, sets[p]) if p in sets else p for p in part)
+    return "".join(drawn)
+
+
+def readable(drawn: str) -> str:
+    """What a reader should say for a drawn line."""
+    return "".join(c for c in drawn if c in ALPHABET)
+
+
+def jitter(colour: RGB, rng: Rng, spread: float = 10.0) -> RGB:
+    """A colour moved a little."""
+    moved = np.clip(np.asarray(colour, np.float32) + rng.normal(0, spread, 3), 0, 255)
+    return (int(moved[0]), int(moved[1]), int(moved[2]))
+
+
+def blend(canvas: ByteArray, mask: ByteArray, xy: tuple[int, int], colour: RGB) -> None:
+    """Paint a colour through a mask, in place; what falls outside the canvas is dropped.
+
+    Args:
+        canvas: uint8 (h, w, 3) RGB.
+        mask: uint8 (rows, columns), 255 = all of the colour.
+        xy: Where the mask's top left corner goes, pixels.
+        colour: RGB.
+    """
+    x, y = xy
+    x1, y1 = max(x, 0), max(y, 0)
+    x2, y2 = min(x + mask.shape[1], canvas.shape[1]), min(y + mask.shape[0], canvas.shape[0])
+    if x2 <= x1 or y2 <= y1:
+        return
+    alpha = mask[y1 - y : y2 - y, x1 - x : x2 - x, None].astype(np.uint16)
+    part = canvas[y1:y2, x1:x2].astype(np.uint16)
+    ink = np.asarray(colour, np.uint16)
+    canvas[y1:y2, x1:x2] = ((part * (255 - alpha) + ink * alpha) // 255).astype(np.uint8)
+
+
+def glyph(face: Face, character: str, size: tuple[float, int], weight: int) -> ByteArray:
+    """A character stretched to a cell.
+
+    Args:
+        face: Its font.
+        character: One of `ALPHABET`.
+        size: Width of a digit and height of an H, pixels.
+        weight: Steps to thicken (> 0) or thin (< 0) the strokes.
+    """
+    mask = face.masks[character]
+    if weight:
+        kernel = np.ones((abs(weight) + 1, abs(weight) + 1), np.uint8)
+        change = cv2.dilate if weight > 0 else cv2.erode
+        mask = np.asarray(change(mask, kernel), np.uint8)
+    width = max(round(size[0] * min(mask.shape[1] / face.width_px, 1.35)), 3)
+    height = round(size[1] * (1 + 2 * GLYPH_MARGIN))
+    return np.asarray(cv2.resize(mask, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def draw_seal(canvas: ByteArray, centre: tuple[int, int], size: int, rng: Rng) -> None:
+    """A round or square sticker between the characters."""
+    radius = max(size // 5, 3)
+    colour = jitter(pick(rng, [(90, 120, 180), (150, 150, 150), (190, 60, 50), (70, 150, 80)]), rng)
+    y = centre[1] + int(rng.integers(-size // 6, size // 6 + 1))
+    if rng.random() < 0.5:
+        cv2.circle(canvas, (centre[0], y), radius, colour, -1, cv2.LINE_AA)
+        cv2.circle(canvas, (centre[0], y), radius // 2, jitter((220, 220, 220), rng), -1)
+    else:
+        y1 = centre[1] - size // 2
+        cv2.rectangle(canvas, (centre[0] - radius, y1), (centre[0] + radius, y1 + size), colour, -1)
+
+
+def line_cells(drawn: str, widths: list[float], gap: float, space: float) -> list[float]:
+    """Left edges of the cells of a line that starts at 0, and its end as the last entry."""
+    edges, x = [], 0.0
+    for character, width in zip(drawn, widths, strict=True):
+        edges.append(x)
+        x += space if character == " " else width + gap
+    return [*edges, x - gap]
+
+
+def draw_line(
+    canvas: ByteArray, drawn: str, area: tuple[int, int, int, int], rng: Rng, *, ink: RGB, face: Face
+) -> list[tuple[float, float]]:
+    """Draw one line of a plate into an area, stretched to fill it as dies do; its centres."""
+    x1, y1, x2, y2 = area
+    height = y2 - y1
+    aspect = float(rng.uniform(0.45, 0.72))
+    weight = int(pick(rng, [0, 0, 0, 1, 2, -1]))
+    unit = height * aspect
+    gap, space = unit * float(rng.uniform(0.1, 0.32)), unit * float(rng.uniform(0.3, 0.9))
+    widths = []
+    for c in drawn:
+        ratio = min(face.masks[c].shape[1] / face.width_px, 1.35) if c in ALPHABET else 0.5
+        widths.append(unit * (ratio if c != "-" else 0.45) if c != "." else unit * 0.22)
+    edges = line_cells(drawn, widths, gap, space)
+    squeeze = min((x2 - x1) / max(edges[-1], 1.0), float(rng.uniform(1.0, 1.3)))
+    slack = (x2 - x1) - edges[-1] * squeeze
+    start = x1 + slack * float(np.clip(rng.normal(0.5, 0.12), 0, 1))
+    margin = round(height * GLYPH_MARGIN)
+    centres: list[tuple[float, float]] = []
+    for c, edge, width in zip(drawn, edges, widths, strict=False):
+        x = start + edge * squeeze
+        if c in ALPHABET:
+            centres.append((x + width * squeeze / 2, (y1 + y2) / 2))
+            blend(
+                canvas,
+                glyph(face, c, (unit * squeeze, height), weight),
+                (round(x), y1 - margin),
+                ink,
+            )
+        elif c == "o":
+            draw_seal(canvas, (round(x + width * squeeze / 2), y1 + height // 2), height, rng)
+        elif c in "-.":
+            half = max(round(height * 0.06), 1)
+            y = y1 + height // 2 if c == "-" or rng.random() < 0.5 else y2 - half
+            cv2.rectangle(canvas, (round(x), y - half), (round(x + width * squeeze), y + half), ink, -1)
+    return centres
+
+
+def draw_band(canvas: ByteArray, x1: int, x2: int, rng: Rng, *, country: bool) -> None:
+    """The blue band with its ring of stars and the country's letters, columns x1 to x2."""
+    height, width = canvas.shape[0], x2 - x1
+    canvas[:, x1:x2] = jitter(EU_BLUE, rng, 16)
+    cx, cy, radius = (x1 + x2) // 2, int(height * 0.33), max(int(width * 0.33), 2)
+    if country or rng.random() < 0.4:
+        for angle in np.linspace(0, 2 * np.pi, 12, endpoint=False):
+            point = (int(cx + radius * np.cos(angle)), int(cy + radius * np.sin(angle)))
+            cv2.circle(canvas, point, max(width // 18, 1), (230, 200, 40), -1, cv2.LINE_AA)
+    letters = "".join(pick(rng, list(LETTERS)) for _ in range(int(rng.integers(1, 4))))
+    if country:
+        mask = text_mask(letters, pick(rng, font_files("plate")), max(int(height * 0.24), 8))
+        scale = min(1.0, (width - 2) / mask.shape[1])
+        mask = np.asarray(cv2.resize(mask, None, fx=scale, fy=1.0), np.uint8)
+        xy = (cx - mask.shape[1] // 2, int(height * 0.66))
+        blend(canvas, mask, xy, (235, 235, 235))
+
+
+def draw_scenery(canvas: ByteArray, rng: Rng) -> None:
+    """What US plates have behind the text: a gradient, hills, stripes or a sun."""
+    height, width = canvas.shape[:2]
+    tint = rng.uniform(60, 250, 3).astype(np.float32)
+    ramp = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
+    ramp = ramp if rng.random() < 0.5 else ramp[::-1]
+    ramp = ramp ** float(rng.uniform(0.6, 4.0)) * float(rng.uniform(0.2, 0.9))
+    canvas[:] = (canvas * (1 - ramp) + tint * ramp).astype(np.uint8)
+    layer = canvas.copy()
+    for _ in range(int(rng.integers(0, 4))):
+        colour = tuple(int(v) for v in rng.integers(30, 250, 3))
+        shape = int(rng.integers(4))
+        if shape == 0:
+            xs = np.linspace(0, width, 9).astype(int)
+            ys = (height * rng.uniform(0.3, 1.0, 9)).astype(int)
+            hills = np.array([*zip(xs, ys, strict=True), (width, height), (0, height)], np.int32)
+            cv2.fillPoly(layer, [hills], colour, cv2.LINE_AA)
+        elif shape == 1:
+            centre = (int(rng.uniform(0, width)), int(rng.uniform(0, height)))
+            cv2.circle(layer, centre, int(rng.uniform(5, height * 0.45)), colour, -1, cv2.LINE_AA)
+        elif shape == 2:
+            y = int(rng.uniform(0, height))
+            cv2.rectangle(layer, (0, y), (width, y + int(rng.uniform(3, 20))), colour, -1)
+        else:
+            x = int(rng.uniform(0, width))
+            cv2.rectangle(layer, (x, 0), (x + int(rng.uniform(4, 40)), height), colour, -1)
+    share = float(rng.uniform(0.1, 0.7))
+    cv2.addWeighted(layer, share, canvas, 1 - share, 0, dst=canvas)
+
+
+def draw_words(canvas: ByteArray, words: str, rng: Rng, *, y: int, size: int, colour: RGB) -> None:
+    """A centred line of small words whose top is at row y."""
+    mask = text_mask(words, pick(rng, font_files("text")), size)
+    limit = canvas.shape[1] * 0.86
+    if mask.shape[1] > limit:
+        mask = np.asarray(cv2.resize(mask, (int(limit), mask.shape[0])), np.uint8)
+    x = (canvas.shape[1] - mask.shape[1]) // 2 + int(rng.normal(0, canvas.shape[1] * 0.04))
+    blend(canvas, mask, (x, y), colour)
+
+
+def draw_edge(canvas: ByteArray, ink: RGB, rng: Rng) -> None:
+    """The embossed rim and the screws."""
+    height, width = canvas.shape[:2]
+    if rng.random() < 0.6:
+        inset = int(rng.integers(1, 4))
+        colour = ink if rng.random() < 0.6 else jitter((170, 170, 170), rng)
+        corner = (width - 1 - inset, height - 1 - inset)
+        cv2.rectangle(canvas, (inset, inset), corner, colour, int(rng.integers(1, 3)))
+    for _ in range(int(rng.integers(0, 5)) if rng.random() < 0.35 else 0):
+        x = int(width * pick(rng, [0.2, 0.25, 0.75, 0.8, 0.06, 0.94]))
+        y = int(height * pick(rng, [0.08, 0.5, 0.92]))
+        cv2.circle(canvas, (x, y), int(rng.integers(2, 4)), jitter((90, 90, 90), rng, 50), -1)
+
+
+def surround(canvas: ByteArray, rng: Rng) -> tuple[ByteArray, tuple[int, int, int, int]]:
+    """Put a holder around a plate, sometimes with a dealer's name; returns it and the plate's box."""
+    height, width = canvas.shape[:2]
+    if rng.random() < 0.45:
+        return canvas, (0, 0, width, height)
+    top, side = int(rng.integers(1, 9)), int(rng.integers(1, 9))
+    bottom = int(rng.integers(10, 20)) if rng.random() < 0.4 else int(rng.integers(1, 9))
+    colour = jitter(pick(rng, [(25, 25, 28), (25, 25, 28), (190, 190, 195), (90, 92, 95)]), rng)
+    holder = np.full((height + top + bottom, width + 2 * side, 3), colour, np.uint8)
+    if bottom >= 10:
+        words = "".join(pick(rng, list(LETTERS + " ")) for _ in range(int(rng.integers(6, 20))))
+        ink = (225, 225, 225) if sum(colour) < 300 else (30, 30, 30)
+        draw_words(holder, words, rng, y=top + height + 1, size=bottom - 3, colour=ink)
+    holder[top : top + height, side : side + width] = canvas
+    return holder, (side, top, side + width, top + height)
+
+
+def draw_background(layout: Layout, size: tuple[int, int], rng: Rng) -> tuple[ByteArray, RGB]:
+    """The empty plate of a layout, (width, height) pixels, and the ink for it."""
+    width, height = size
+    background, ink = pick(rng, layout.colours)
+    canvas = np.full((height, width, 3), jitter(background, rng), np.uint8)
+    if layout.scenery and rng.random() < 0.75:
+        draw_scenery(canvas, rng)
+        contrast = float(canvas[height // 3 : -height // 3].mean()) - float(np.mean(ink))
+        if abs(contrast) < 70:
+            ink = (18, 22, 40) if contrast > -20 and canvas.mean() > 110 else (242, 242, 236)
+    return canvas, jitter(ink, rng)
+
+
+def text_area(layout: Layout, canvas: ByteArray, rng: Rng) -> tuple[int, int, int, int]:
+    """Draw the bands and words of a layout; what they leave free, as (x1, y1, x2, y2)."""
+    height, width = canvas.shape[:2]
+    pad = float(rng.uniform(0.1, 0.2))
+    x1, y1, x2, y2 = width * 0.03, height * pad, width * 0.97, height * (1 - pad)
+    band = round(height * float(rng.uniform(0.32, 0.44)) * min(layout.aspect / 3, 1.0))
+    if layout.band in {"eu", "both"} and rng.random() < 0.88:
+        draw_band(canvas, 0, band, rng, country=rng.random() < 0.9)
+        x1 = band + width * 0.015
+    if layout.band == "both" and rng.random() < 0.7:
+        draw_band(canvas, width - band, width, rng, country=False)
+        x2 = width - band - width * 0.015
+    if layout.band == "mercosur":
+        bar = int(height * 0.24)
+        canvas[:bar] = jitter(EU_BLUE, rng, 16)
+        country = pick(rng, ["BRASIL", "ARGENTINA", "URUGUAY"])
+        draw_words(canvas, country, rng, y=3, size=bar - 5, colour=(240, 240, 240))
+        y1, y2 = height * 0.32, height * 0.93
+    if layout.header:
+        colour = jitter(pick(rng, [(20, 40, 120), (170, 30, 40), (30, 30, 30), (20, 100, 60)]), rng)
+        words = pick(rng, HEADERS).replace("_", " ")
+        draw_words(canvas, words, rng, y=4, size=int(height * rng.uniform(0.15, 0.24)), colour=colour)
+        y1, y2 = height * 0.3, height * float(rng.uniform(0.78, 0.92))
+        if rng.random() < 0.6 and layout.scenery:
+            slogan = pick(rng, SLOGANS)
+            draw_words(canvas, slogan, rng, y=int(height * 0.85), size=int(height * 0.13), colour=colour)
+            y2 = height * 0.8
+    return round(x1), round(y1), round(x2), round(y2)
+
+
+def render_plate(rng: Rng) -> Plate:
+    """A random plate of a random layout.
+
+    Args:
+        rng: The only source of chance: the same state gives the same plate.
+    """
+    weights = np.array([layout.weight for layout in LAYOUTS])
+    layout = LAYOUTS[int(rng.choice(len(LAYOUTS), p=weights / weights.sum()))]
+    drawn = fill_pattern(pick(rng, layout.patterns), layout, rng)
+    lines = drawn.split("|")
+    height = US_HEIGHT_PX if layout.header else PLATE_HEIGHT_PX[len(lines)]
+    width = round(height * layout.aspect * float(rng.uniform(0.92, 1.08)))
+    canvas, ink = draw_background(layout, (width, height), rng)
+    x1, y1, x2, y2 = text_area(layout, canvas, rng)
+    draw_edge(canvas, ink, rng)
+    face = load_face(pick(rng, font_files("plate")))
+    step = (y2 - y1) / len(lines)
+    centres: list[tuple[float, float]] = []
+    for index, line in enumerate(lines):
+        top = round(y1 + index * step)
+        inner = 0.08 * step * (len(lines) - 1)
+        area = (x1, round(top + inner), x2, round(top + step - inner))
+        centres += draw_line(canvas, line, area, rng, ink=ink, face=face)
+    image, box = surround(canvas, rng)
+    moved = tuple((x + box[0], y + box[1]) for x, y in centres[:MAX_CHARACTERS])
+    return Plate(image, box, readable(drawn)[:MAX_CHARACTERS], layout.name, moved)
