@@ -27,15 +27,15 @@ from agent.app.run import start_daemon, stop_daemon
 from agent.bench.plaintext_scan import count_hits, count_hits_in, plaintext_pattern
 from agent.bench.truth import Score, ScoredPassage, Truth, score
 from agent.custody.keys import KEYRING, OWNER_PUBLIC, load_private_keys, make_keys
-from agent.custody.opener import open_envelope
-from agent.envelope.sealed import Envelope, parse_envelope, verify_envelope
+from agent.custody.opener import OpenedRead, open_read
+from agent.envelope.sealed import parse_envelope, verify_envelope
 from agent.envelope.suites import KeyType
 from agent.errors import DemoError
 from agent.receiver.devices import DeviceBook
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.pki import enrol, init_receiver
 from agent.receiver.store import EnvelopeStore
-from agent.records import Plaintext, SpoolState
+from agent.records import SpoolState
 from agent.seal.identity import create_identity
 from agent.seal.keyfiles import write_public
 
@@ -86,14 +86,6 @@ class DemoReport:
     def as_json(self) -> dict[str, int | float]:
         """Return the report under its JSON keys."""
         return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class OpenedRead:
-    """One read as the owner sees it: its place in the chain, and what it says."""
-
-    envelope: Envelope
-    read: Plaintext = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,7 +259,7 @@ def open_store(receiver: Path, owner: Path) -> list[OpenedRead]:
             verify_envelope(envelope, device.signing_key)
             if envelope.tombstone is not None:
                 continue  # counts and times; nothing in it to open
-            opened.append(OpenedRead(envelope=envelope, read=open_envelope(envelope, keys)))
+            opened.append(open_read(envelope, keys))
     return opened
 
 

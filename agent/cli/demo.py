@@ -19,8 +19,9 @@ from agent.errors import DemoError, UsageError
 
 if TYPE_CHECKING:
     from agent.app.metrics import Samples
-    from agent.bench.demo import DemoOutcome, OpenedRead
+    from agent.bench.demo import DemoOutcome
     from agent.bench.truth import Score
+    from agent.custody.opener import OpenedRead
 
 
 def demo(

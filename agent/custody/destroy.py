@@ -14,7 +14,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
 
 from agent.custody.audit import Action, AuditLog, Mandate, Scope
 from agent.custody.cases import held_reads
@@ -24,9 +23,7 @@ from agent.custody.search import ReceiverView
 from agent.envelope.keyring import Keyring, RecipientKey
 from agent.envelope.sealed import Envelope, parse_envelope, sealed_content
 from agent.errors import CustodyError, FormatError, UsageError
-from agent.seal.keyfiles import sync_directory
-
-OVERWRITE_BYTES: Final = 1 << 16
+from agent.seal.keyfiles import overwrite, sync_directory
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +164,7 @@ def erase_files(paths: Sequence[Path]) -> None:
 def _overwrite(path: Path) -> None:
     descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     try:
-        left = os.fstat(descriptor).st_size
-        while left > 0:
-            left -= os.write(descriptor, bytes(min(left, OVERWRITE_BYTES)))
-        os.fsync(descriptor)
+        overwrite(descriptor)
     finally:
         os.close(descriptor)
 

@@ -34,6 +34,8 @@ from agent.errors import KeyFileError
 
 MAX_KEY_FILE_BYTES: Final = 64 << 10
 """Longest key or certificate file looked at. A PEM Ed25519 key has 119 bytes, an RSA-4096 key 3.3 kB."""
+OVERWRITE_BYTES: Final = 1 << 16
+"""Zeros written at a time."""
 PRIVATE_MODE: Final = 0o600
 PUBLIC_MODE: Final = 0o644
 _TOO_OPEN: Final = 0o077
@@ -160,6 +162,18 @@ def write_new_file(path: Path, data: bytes, mode: int) -> None:
     except OSError as error:
         path.unlink(missing_ok=True)
         raise KeyFileError(f"{path}: cannot be written: {error.strerror}") from None
+
+
+def overwrite(descriptor: int) -> None:
+    """Write zeros over all of a file and sync it. On flash the old cells may keep their charge (docs/THREAT-MODEL.md).
+
+    Raises:
+        OSError: The disk refused.
+    """
+    at, end = 0, os.fstat(descriptor).st_size
+    while at < end:
+        at += os.pwrite(descriptor, bytes(min(end - at, OVERWRITE_BYTES)), at)
+    os.fsync(descriptor)
 
 
 def replace_file(path: Path, data: bytes, mode: int) -> None:

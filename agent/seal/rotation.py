@@ -231,7 +231,7 @@ def _replace_secret(path: Path, target: Path) -> None:
         try:
             path.replace(target)
             keyfiles.sync_directory(target.parent)
-            _overwrite(descriptor)
+            keyfiles.overwrite(descriptor)
         finally:
             os.close(descriptor)
     except OSError as error:
@@ -247,18 +247,12 @@ def _erase(path: Path) -> None:
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be erased: {error.strerror}") from None
     try:
-        _overwrite(descriptor)
+        keyfiles.overwrite(descriptor)
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be erased: {error.strerror}") from None
     finally:
         os.close(descriptor)
     _remove(path)
-
-
-def _overwrite(descriptor: int) -> None:
-    """Write zeros over a file. On flash the old cells may keep their charge (docs/THREAT-MODEL.md)."""
-    os.pwrite(descriptor, bytes(os.fstat(descriptor).st_size), 0)
-    os.fsync(descriptor)
 
 
 def _remove(path: Path) -> None:

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from agent.bench.demo import OpenedRead
 from agent.bench.truth import ScoredPassage, load_truth, score
 from agent.custody.keys import KEYRING, make_keys
+from agent.custody.opener import OpenedRead
 from agent.envelope.sealed import sealed_content
 from agent.envelope.suites import KeyType
 from agent.receiver.pki import enrol

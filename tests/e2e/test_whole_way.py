@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.bench.demo import OpenedRead
 from agent.bench.truth import ScoredPassage, load_truth, score
+from agent.custody.opener import OpenedRead
 from tests.fakes.bench import LiveBench
 from tests.toy_models import random_texts, render_clip, write_toy_models
 

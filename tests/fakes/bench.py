@@ -10,7 +10,8 @@ from pathlib import Path
 
 from agent.app.metrics import CAPTURE_FILE, UPLOAD_FILE, Samples, read_metrics
 from agent.app.run import start_daemon, stop_daemon
-from agent.bench.demo import OpenedRead, await_port, device_config, open_store, set_up_parts, start_receiver
+from agent.bench.demo import await_port, device_config, open_store, set_up_parts, start_receiver
+from agent.custody.opener import OpenedRead
 from agent.records import SpoolState
 
 WITHIN_S = 120.0
