@@ -5,43 +5,22 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # What `make demo` plays: your own clip and models, as in `make demo CLIP=road.mp4 MODELS=models`. Left out, it
-# takes labelled photographs and models beside the checkout where they are, else a rendered clip and toy models.
+# plays the rendered clip that comes with plateseal, with the built-in models.
 CLIP ?=
 TRUTH ?=
 MODELS ?=
 WORKDIR ?=
-SHARED := ../shared
-DEMO := build/demo
 
-.PHONY: demo test check bench torture format clean
+.PHONY: demo test check bench train train-check torture soak format clean
 
 $(VENV): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[bench,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	touch $(VENV)
 
-ifeq ($(CLIP),)
-ifneq ($(wildcard $(SHARED)/tools/make_clip.py),)
-demo: CLIP := $(DEMO)/vehicles.mp4
-demo: MODELS := $(or $(MODELS),$(SHARED)/models)
-demo: $(VENV) $(DEMO)/vehicles.mp4
-else
-demo: CLIP := $(DEMO)/toys/clip.mp4
-demo: MODELS := $(or $(MODELS),$(DEMO)/toys)
-demo: $(VENV) $(DEMO)/toys/clip.mp4
-endif
-else
 demo: $(VENV)
-endif
-	$(BIN)/plateseal demo --clip $(CLIP) $(if $(TRUTH),--truth $(TRUTH)) $(if $(MODELS),--models $(MODELS)) \
-		$(if $(WORKDIR),--workdir $(WORKDIR))
-
-$(DEMO)/vehicles.mp4: | $(VENV)
-	mkdir -p $(DEMO)
-	$(BIN)/python $(SHARED)/tools/make_clip.py $(SHARED)/data/openalpr-eu $@ --limit 12
-
-$(DEMO)/toys/clip.mp4: tests/toy_models.py | $(VENV)
-	$(BIN)/python -m tests.toy_models $(DEMO)/toys
+	$(BIN)/plateseal demo $(if $(CLIP),--clip $(CLIP)) $(if $(TRUTH),--truth $(TRUTH)) \
+		$(if $(MODELS),--models $(MODELS)) $(if $(WORKDIR),--workdir $(WORKDIR))
 
 test: $(VENV)
 	$(BIN)/coverage erase
@@ -62,15 +41,40 @@ check: $(VENV)
 bench: $(VENV)
 	$(BIN)/python -m agent.bench.sealing
 
-# The long campaigns; minutes to an hour.
+# The built-in models, from nothing to files and cards, in an environment of its own; hours on two cores, and it says how
+# many. Stop it and start it again as you like: what is done lies in RUNS, which `make clean` leaves alone.
+DATA ?= ../shared/data
+PUBLIC ?= ../shared/models/cct_xs_v1_global.onnx
+RUNS ?= runs
+TRAIN ?=
+TRAIN_VENV ?= .venv-train
+
+train: $(TRAIN_VENV)
+	$(TRAIN_VENV)/bin/python -m models.training.train --data $(DATA) --public-reader $(PUBLIC) --runs $(RUNS) $(TRAIN)
+
+# What needs PyTorch: networks, loaders, checkpoints, export.
+train-check: $(TRAIN_VENV)
+	$(TRAIN_VENV)/bin/python -m pytest -q models/training/check_networks.py
+
+$(TRAIN_VENV): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(TRAIN_VENV)
+	$(TRAIN_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train]' pytest
+	touch $(TRAIN_VENV)
+
+# The long campaigns, about two hours; some of them by name: make torture ROWS="kills proxy". One that was cut off goes
+# on with TORTURE=--resume.
+ROWS ?=
+TORTURE ?=
 torture: $(VENV)
-	$(BIN)/python -m tests.torture.fuzz --count 200000
-	$(BIN)/python -m tests.torture.memory
+	$(BIN)/python -m tests.torture $(ROWS) $(TORTURE)
+
+soak: $(VENV)
+	$(BIN)/python -m tests.torture soak
 
 format: $(VENV)
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(TRAIN_VENV) build dist *.egg-info .coverage .coverage.* .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -5,7 +5,6 @@ nothing but this repository. They know one thing: black letters of one OpenCV fo
 
 - `write_toy_models(dir)`: both models, the reader's YAML and a manifest.toml.
 - `render_clip(path, texts)`: a clip and its truth file in the format of tools/make_clip.py.
-- `python -m tests.toy_models DIR`: both, for `make demo` in a checkout with nothing else.
 """
 
 from __future__ import annotations
@@ -14,7 +13,6 @@ import functools
 import hashlib
 import itertools
 import json
-import sys
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -45,6 +43,8 @@ SIDE_PX = 384
 PLATE_WH = (128, 64)
 YELLOW_BGR = (0, 210, 250)
 ROAD_BGR = (96, 92, 90)
+WIDE_WH = (384, 224)
+"""Input of a wide toy detector, for frames of `VIEW_WH`."""
 VIEW_WH = (640, 360)
 
 _OPSET = 17
@@ -109,14 +109,19 @@ sha256 = "{hashlib.sha256(config).hexdigest()}"
 
 
 @functools.cache
-def toy_detector() -> bytes:
-    """Return an ONNX model that finds the one yellow rectangle of a picture: rows [0, x1, y1, x2, y2, 0, 0.9]."""
+def toy_detector(input_wh: tuple[int, int] = (SIDE_PX, SIDE_PX)) -> bytes:
+    """Return an ONNX model that finds the one yellow rectangle of a picture: rows [0, x1, y1, x2, y2, 0, 0.9].
+
+    Args:
+        input_wh: Width and height that it takes, pixels.
+    """
     constants = [
         _constant("limits", np.array([0.55, 0.45, 0.35], np.float32).reshape(1, 3, 1, 1)),
         _constant("signs", np.array([1, 1, -1], np.float32).reshape(1, 3, 1, 1)),
         _constant("zero", np.zeros((), np.float32)),
         _constant("solid", np.array(0.85, np.float32)),
-        _constant("places", np.arange(SIDE_PX, dtype=np.float32)),
+        _constant("x_places", np.arange(input_wh[0], dtype=np.float32)),
+        _constant("y_places", np.arange(input_wh[1], dtype=np.float32)),
         _constant("far", np.array(1e6, np.float32)),
         _constant("near", np.array(-1e6, np.float32)),
         _constant("one", np.ones((), np.float32)),
@@ -141,8 +146,8 @@ def toy_detector() -> bytes:
         nodes += [
             helper.make_node("ReduceMax", ["solid_mask"], [f"{name}_max"], axes=axes, keepdims=0),
             helper.make_node("Greater", [f"{name}_max", "zero"], [f"{name}_any"]),
-            helper.make_node("Where", [f"{name}_any", "places", "far"], [f"{name}_low"]),
-            helper.make_node("Where", [f"{name}_any", "places", "near"], [f"{name}_high"]),
+            helper.make_node("Where", [f"{name}_any", f"{name}_places", "far"], [f"{name}_low"]),
+            helper.make_node("Where", [f"{name}_any", f"{name}_places", "near"], [f"{name}_high"]),
             helper.make_node("ReduceMin", [f"{name}_low"], [f"{name}_first"], axes=[0], keepdims=1),
             helper.make_node("ReduceMax", [f"{name}_high"], [f"{name}_last"], axes=[0], keepdims=1),
             # The 3x3 neighbourhood took a pixel off each side.
@@ -161,7 +166,7 @@ def toy_detector() -> bytes:
     graph = helper.make_graph(
         nodes,
         "toy_detector",
-        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, SIDE_PX, SIDE_PX])],
+        [helper.make_tensor_value_info("images", TensorProto.FLOAT, [1, 3, input_wh[1], input_wh[0]])],
         [helper.make_tensor_value_info("output0", TensorProto.FLOAT, ["n", 7])],
         constants,
     )
@@ -421,8 +426,3 @@ def _serialise(graph: Any) -> bytes:
     model.ir_version = _IR_VERSION
     onnx.checker.check_model(model)
     return bytes(model.SerializeToString())
-
-
-if __name__ == "__main__":
-    toys = write_toy_models(Path(sys.argv[1]))
-    render_clip(toys / "clip.mp4", random_texts(8))

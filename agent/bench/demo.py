@@ -40,6 +40,8 @@ from agent.seal.identity import create_identity
 from agent.seal.keyfiles import write_public
 
 CAMERA: Final = "demo"
+DEMO_CLIP: Final = Path(__file__).resolve().parent / "clips" / "demo.mp4"
+"""What is played unless a clip is named; `clips/README.md` says how it was made."""
 LOOK_EVERY_S: Final = 0.2
 START_WITHIN_S: Final = 60.0
 """A process of the demo that has not started by then will not; a cold Python start on a Pi takes a few seconds."""

@@ -26,11 +26,16 @@ if TYPE_CHECKING:
 
 def demo(
     *,
-    clip: Annotated[Path | None, typer.Option(metavar="FILE", help="A recording of a road.")] = None,
+    clip: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A recording of a road; the rendered one that comes along if left out."),
+    ] = None,
     truth: Annotated[
         Path | None, typer.Option(metavar="FILE", help="Its ground truth; CLIP.truth.json beside it if there.")
     ] = None,
-    models: Annotated[Path | None, typer.Option(metavar="DIR", help="Folder of model files.")] = None,
+    models: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Folder of model files; the built-in models if left out.")
+    ] = None,
     workdir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Work in this folder and leave everything there to look at.")
     ] = None,
@@ -43,13 +48,12 @@ def demo(
     Capture, upload and receiver run as processes of their own on loopback; every key and certificate is made for
     this run and thrown away with it. Exits 0 only if every read went the whole way.
 
-    Example: plateseal demo --clip road.mp4 --models models
+    Example: plateseal demo --clip road.mp4
     """
-    from agent.bench.demo import run_demo  # noqa: PLC0415
+    from agent.bench.demo import DEMO_CLIP, run_demo  # noqa: PLC0415
     from agent.bench.truth import load_truth  # noqa: PLC0415
 
-    if clip is None:
-        raise UsageError("--clip FILE: a recording is needed")
+    clip = clip or DEMO_CLIP
     if not clip.is_file():
         raise UsageError(f"--clip {clip}: no such file")
     truth_file = truth or _beside(clip)
@@ -147,7 +151,7 @@ def _table(opened: list[OpenedRead]) -> Table:
             str(read.direction),
             item.envelope.envelope_id[:12],
             f"{sure:.2f}",
-            f"{read.votes[0]} of {read.votes[1]}",
+            f"{read.votes[0]}/{read.votes[1]}",
             f"{len(read.crop) / 1000:.1f} kB",
         )
     return table

@@ -30,6 +30,7 @@ class _Listed(TypedDict):
     file: str
     sha256: str
     present: bool
+    built_in: bool
     fetchable: bool
     licence: str
     origin: str
@@ -62,7 +63,7 @@ def list_models(models: ModelsOption = None, *, as_json: JsonOption = False) -> 
     for heading in ("here", "licence", "how to get it"):
         table.add_column(heading)
     for model in listed:
-        remedy = "models fetch" if model["fetchable"] else "not published"
+        remedy = "built in" if model["built_in"] else "models fetch" if model["fetchable"] else "not published"
         table.add_row(model["kind"], model["name"], "yes" if model["present"] else "no", model["licence"], remedy)
     Console().print(table)
 
@@ -187,6 +188,7 @@ def _describe(library: ModelLibrary, entry: AnyEntry) -> _Listed:
         file=entry.file,
         sha256=entry.sha256,
         present=library.is_present(entry),
+        built_in=entry.built_in,
         fetchable=is_fetchable(entry),
         licence=entry.licence,
         origin=entry.origin,

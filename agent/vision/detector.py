@@ -1,16 +1,21 @@
-"""`Detector` on any model of the open-image-models end-to-end contract, through that library's own class.
+"""`Detector` on any model of the open-image-models end-to-end contract, through that library's own code.
 
 Owns: the contract's checks at load and at every run. The library logs and swallows a failed inference; here it raises.
+Square models run in the library's class, wide and tall ones, which that class refuses, in the same steps without it.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+import onnxruntime as ort
 from open_image_models.detection.core.yolo_v9.inference import YoloV9Detector
+from open_image_models.detection.core.yolo_v9.postprocess import convert_to_detection_result
+from open_image_models.detection.core.yolo_v9.preprocess import preprocess
 
 from agent.errors import InferenceError, ModelMismatchError
 from agent.records import Detection, Image
@@ -19,6 +24,8 @@ from agent.vision.session import CPU_PROVIDERS, DEFAULT_THREADS, as_path, hush, 
 
 ROW_FIELDS: Final = 7
 """[batch, x1, y1, x2, y2, class, score]."""
+CLASS_LABEL: Final = "License Plate"
+"""What the library calls the one class."""
 
 hush("open_image_models.detection.core.yolo_v9.inference")
 
@@ -39,7 +46,7 @@ class OnnxDetector:
 
         Args:
             model: Bytes that were checked against the manifest.
-            input_wh: Width and height that it must take, pixels, equal.
+            input_wh: Width and height that it must take, pixels.
             confidence: Boxes below are ignored, 0..1.
             threads: Threads inside one inference.
             providers: onnxruntime's execution providers, best first.
@@ -49,8 +56,8 @@ class OnnxDetector:
         """
         self._name = model.name
         self._digest = model.digest
-        self._side_px = input_wh[0]
-        self._library = _load(model, confidence, threads, providers)
+        self._input_wh = input_wh
+        self._library = _load(model, input_wh, confidence, threads, providers)
         _check_contract(self._library.model, model.name, input_wh)
         self._session = _WatchedSession(self._library.model)
         self._library.model = self._session
@@ -74,7 +81,8 @@ class OnnxDetector:
             InferenceError: The model failed or left its contract.
         """
         height, width = image.shape[:2]
-        if round(min(height, width) * self._side_px / max(height, width)) < 1:
+        scale = min(self._input_wh[0] / width, self._input_wh[1] / height)
+        if round(min(height, width) * scale) < 1:
             return []  # so thin that nothing is left of it at the model's size
         self._session.failure = None
         found = self._library.predict(image)
@@ -84,11 +92,40 @@ class OnnxDetector:
         return sorted((box for box in boxes if box is not None), key=lambda box: -box.confidence)
 
     def _probe(self) -> None:
-        grey = np.full((self._side_px, self._side_px, 3), 114, np.uint8)
+        width, height = self._input_wh
+        grey = np.full((height, width, 3), 114, np.uint8)
         try:
             self.detect(grey)
         except InferenceError as error:
             raise ModelMismatchError(f"{error} (on an empty picture, at load)") from error
+
+
+class _OblongYolo:
+    """`YoloV9Detector` for an input that is not square: the library's own letterbox and decoding around one run.
+
+    Attributes:
+        model: The onnxruntime session.
+    """
+
+    def __init__(
+        self, path: Path, *, input_wh: tuple[int, int], confidence: float, providers: Sequence[str], options: object
+    ) -> None:
+        self.model: Any = ort.InferenceSession(str(path), sess_options=options, providers=list(providers))
+        self._input_hw = input_wh[::-1]
+        self._confidence = confidence
+        self._input = self.model.get_inputs()[0].name
+        self._output = self.model.get_outputs()[0].name
+
+    def predict(self, image: Image) -> list[Any]:
+        """Return the library's detections; none after a failure, as there."""
+        pixels, ratio, padding = preprocess(image, self._input_hw)
+        try:
+            rows = self.model.run([self._output], {self._input: pixels})[0]
+        except InferenceError:
+            return []  # the watched session keeps it
+        labels = {0: CLASS_LABEL}
+        found: list[Any] = convert_to_detection_result(np.asarray(rows), labels, ratio, padding, self._confidence)
+        return found
 
 
 class _WatchedSession:
@@ -106,14 +143,14 @@ class _WatchedSession:
         """Run and check the rows.
 
         Raises:
-            InferenceError: For the library to swallow; `failure` keeps it.
+            InferenceError: For the caller to swallow; `failure` keeps it.
         """
         try:
             outputs: list[Any] = self._session.run(names, feeds)
         except Exception as error:
             # onnxruntime's exceptions share no base class of their own.
             self.failure = f"inference failed: {_first_line(error)}"
-            raise
+            raise InferenceError(self.failure) from error
         self.failure = _row_fault(np.asarray(outputs[0]))
         if self.failure is not None:
             raise InferenceError(self.failure)
@@ -130,15 +167,20 @@ def _row_fault(rows: np.ndarray[Any, np.dtype[Any]]) -> str | None:
     return None
 
 
-def _load(model: CheckedModel, confidence: float, threads: int, providers: Sequence[str]) -> Any:  # noqa: ANN401
+def _load(
+    model: CheckedModel, input_wh: tuple[int, int], confidence: float, threads: int, providers: Sequence[str]
+) -> Any:  # noqa: ANN401
+    options = session_options(threads)
     with as_path(model.onnx) as path:
         try:
+            if input_wh[0] != input_wh[1]:
+                return _OblongYolo(path, input_wh=input_wh, confidence=confidence, providers=providers, options=options)
             return YoloV9Detector(
                 path,
-                class_labels=("License Plate",),
+                class_labels=(CLASS_LABEL,),
                 conf_thresh=confidence,
                 providers=list(providers),
-                sess_options=session_options(threads),
+                sess_options=options,
             )
         except Exception as error:
             # Whatever the library and onnxruntime raise on a foreign file, it means one thing here.

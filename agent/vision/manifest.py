@@ -66,12 +66,14 @@ class ModelEntry(ModelFile):
         input_wh: Width and height that the model takes, pixels.
         licence: SPDX name.
         origin: Who made it from what: a URL or a sentence.
+        built_in: Whether its files come with plateseal, beside the manifest.
     """
 
     name: Name
     input_wh: InputWh
     licence: Note
     origin: Note
+    built_in: bool = False
 
     @property
     def files(self) -> tuple[ModelFile, ...]:
@@ -89,12 +91,6 @@ class DetectorEntry(ModelEntry):
 
     colour: Literal["rgb"]
     confidence: Share
-
-    @model_validator(mode="after")
-    def _square(self) -> DetectorEntry:
-        if self.input_wh[0] != self.input_wh[1]:
-            raise ValueError("input_wh must be square")
-        return self
 
 
 class ReaderEntry(ModelEntry):
@@ -344,6 +340,8 @@ def is_fetchable(entry: AnyEntry) -> bool:
 def _how(entry: AnyEntry) -> str:
     if is_fetchable(entry):
         return f"get it with `plateseal models fetch {entry.name}` or name its folder with --models DIR"
+    if entry.built_in:
+        return "it comes with plateseal; install plateseal again, or name its folder with --models DIR"
     return "it is not published; name its folder with --models DIR"
 
 

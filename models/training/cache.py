@@ -1,99 +1,148 @@
-"""Rendered plates and signs kept on disk as one flat array, so that training draws them for free.
+"""Rendered plates and signs kept on disk, so that training draws them for free.
 
-Owns the files `<name>.pixels.npy` and `<name>.index.json`; made once for a seed, reused when they
-are whole.
+Owns the files `<kind>-<count>-<seed>.pixels` (bytes, one rendering after the other) and `.index.jsonl`
+(one line a rendering, written after its pixels). A build that was stopped goes on where it was.
 """
 
 from __future__ import annotations
 
 import json
 import multiprocessing
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
+from .plan import Renderings
 from .progress import say
 from .render import ByteArray, Plate, render_plate
 from .signs import render_sign
 
-CHUNK = 250  # renderings a task; small enough for the progress line
+CHUNK = 250  # renderings a task; small enough for the progress line and for what a stop loses
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PlateCache:
-    """Read-only store of renderings; signs have no text and a box of the whole."""
+    """Read-only store of renderings; signs have no text and a box of the whole.
+
+    Attributes:
+        pixels: uint8 (bytes,), all renderings one after the other.
+        index: One record a rendering, see `_record`.
+    """
 
     pixels: ByteArray
-    index: list[list[object]]
+    index: list[dict[str, object]]
 
     def __len__(self) -> int:
         return len(self.index)
 
     def plate(self, position: int) -> Plate:
         """The rendering at a position."""
-        offset, height, width, box, text, kind, centres = self.index[position]
-        assert isinstance(offset, int)
-        assert isinstance(height, int)
-        assert isinstance(width, int)
-        assert isinstance(box, list)
-        assert isinstance(text, str)
-        assert isinstance(kind, str)
-        assert isinstance(centres, list)
-        image = self.pixels[offset : offset + height * width * 3].reshape(height, width, 3)
-        return Plate(image, (box[0], box[1], box[2], box[3]), text, kind, tuple((x, y) for x, y in centres))
+        return _plate(self.index[position], self.pixels)
 
 
-def _render_chunk(task: tuple[str, int, int, int]) -> list[Plate]:
-    """Render `count` things of a kind with a seed of their own each."""
-    kind, seed, first, count = task
-    drawn = []
-    for number in range(first, first + count):
-        rng = np.random.default_rng((seed, number))
-        if kind == "plates":
-            drawn.append(render_plate(rng))
-        else:
-            image = render_sign(rng)
-            drawn.append(Plate(image, (0, 0, image.shape[1], image.shape[0]), "", "sign"))
-    return drawn
+def render_one(what: Renderings, number: int) -> Plate:
+    """Rendering `number` of a cache: it has a seed of its own."""
+    rng = np.random.default_rng((what.seed, number))
+    if what.kind == "plates":
+        return render_plate(rng)
+    image = render_sign(rng)
+    return Plate(image, (0, 0, image.shape[1], image.shape[0]), "", "sign")
 
 
-def build_cache(folder: Path, kind: str, *, count: int, seed: int, workers: int = 2) -> PlateCache:
-    """Render `count` plates or signs unless they are there already.
+def build_cache(folder: Path, what: Renderings, *, workers: int) -> PlateCache:
+    """Render what is not there yet.
 
     Args:
         folder: Where the files lie; made if missing.
-        kind: `plates` or `signs`.
-        count: How many.
-        seed: The same seed gives the same pixels.
-        workers: Processes.
+        what: What to render.
+        workers: Processes; 0 renders in this one.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    index_path = folder / f"{kind}-{count}-{seed}.index.json"
-    pixel_path = folder / f"{kind}-{count}-{seed}.pixels.npy"
-    if not index_path.exists():
-        _write_cache((index_path, pixel_path), kind, count=count, seed=seed, workers=workers)
-    return PlateCache(np.load(pixel_path, mmap_mode="r"), json.loads(index_path.read_text()))
+    stem = f"{what.kind}-{what.count}-{what.seed}"
+    index_path, pixel_path = folder / f"{stem}.index.jsonl", folder / f"{stem}.pixels"
+    index = _whole_records(index_path)
+    if len(index) < what.count:
+        _append(index, (index_path, pixel_path), what, workers=workers)
+    return PlateCache(np.memmap(pixel_path, np.uint8, "r"), index)
 
 
-def _write_cache(paths: tuple[Path, Path], kind: str, *, count: int, seed: int, workers: int) -> None:
-    """Render in processes; the index is written last and by rename, so it vouches for the pixels."""
+def _record(plate: Plate, offset: int) -> dict[str, object]:
+    """What the index says of a rendering whose pixels start at `offset`."""
+    centres = [[round(x, 1), round(y, 1)] for x, y in plate.centres]
+    return {
+        "offset": offset,
+        "shape": plate.image.shape,
+        "box": plate.box,
+        "text": plate.text,
+        "kind": plate.kind,
+        "centres": centres,
+    }
+
+
+def _plate(record: dict[str, object], pixels: ByteArray) -> Plate:
+    """The rendering of an index record."""
+    offset, shape, box, centres = record["offset"], record["shape"], record["box"], record["centres"]
+    assert isinstance(offset, int)
+    assert isinstance(shape, list)
+    assert isinstance(box, list)
+    assert isinstance(centres, list)
+    image = pixels[offset : offset + shape[0] * shape[1] * shape[2]].reshape(shape)
+    where = tuple((float(x), float(y)) for x, y in centres)
+    return Plate(image, (box[0], box[1], box[2], box[3]), str(record["text"]), str(record["kind"]), where)
+
+
+def _whole_records(path: Path) -> list[dict[str, object]]:
+    """The records of an index; a last line that a stop cut short is left out."""
+    if not path.exists():
+        return []
+    *whole, _cut = path.read_text().split("\n")
+    return [json.loads(line) for line in whole]
+
+
+def _end(index: list[dict[str, object]]) -> int:
+    """Where the pixels of the next rendering start."""
+    if not index:
+        return 0
+    offset, shape = index[-1]["offset"], index[-1]["shape"]
+    assert isinstance(offset, int)
+    assert isinstance(shape, list)
+    return offset + int(np.prod(shape))
+
+
+def _append(index: list[dict[str, object]], paths: tuple[Path, Path], what: Renderings, *, workers: int) -> None:
+    """Render from where the index ends; pixels first, so that an index line vouches for its own."""
     index_path, pixel_path = paths
-    tasks = [(kind, seed, first, min(CHUNK, count - first)) for first in range(0, count, CHUNK)]
-    index: list[list[object]] = []
-    pieces, offset = [], 0
-    with multiprocessing.get_context("spawn").Pool(workers) as pool:
-        for done, chunk in enumerate(pool.imap(_render_chunk, tasks), start=1):
+    index_path.write_text("".join(f"{json.dumps(record)}\n" for record in index))
+    pixel_path.touch()
+    with pixel_path.open("r+b") as pixels, index_path.open("a") as lines:
+        pixels.truncate(_end(index))
+        pixels.seek(0, 2)
+        for chunk in _render(what, len(index), workers):
+            records = []
             for plate in chunk:
-                height, width = plate.image.shape[:2]
-                centres = [[round(x, 1), round(y, 1)] for x, y in plate.centres]
-                row = [offset, height, width, list(plate.box), plate.text, plate.kind, centres]
-                index.append(row)
-                pieces.append(plate.image.ravel())
-                offset += height * width * 3
-            if done % 10 == 0:
-                say(f"rendering {kind}: {min(done * CHUNK, count)} of {count}")
-    np.save(pixel_path, np.concatenate(pieces))
-    partial = index_path.with_suffix(".partial")
-    partial.write_text(json.dumps(index))
-    partial.replace(index_path)
+                record = json.dumps(_record(plate, pixels.tell()))
+                pixels.write(plate.image.tobytes())
+                records.append(record)
+            pixels.flush()
+            lines.writelines(f"{record}\n" for record in records)
+            lines.flush()
+            index += [json.loads(record) for record in records]
+            say(f"rendering {what.kind}: {len(index)} of {what.count}")
+
+
+def _render(what: Renderings, first: int, workers: int) -> Iterator[list[Plate]]:
+    """Chunks of renderings in order."""
+    tasks = [(what, start, min(CHUNK, what.count - start)) for start in range(first, what.count, CHUNK)]
+    if workers == 0:
+        yield from map(_render_chunk, tasks)
+        return
+    with multiprocessing.get_context("spawn").Pool(workers) as pool:
+        yield from pool.imap(_render_chunk, tasks)
+
+
+def _render_chunk(task: tuple[Renderings, int, int]) -> list[Plate]:
+    """One task of a process."""
+    what, first, count = task
+    return [render_one(what, number) for number in range(first, first + count)]

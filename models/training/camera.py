@@ -151,3 +151,20 @@ def low_resolution(image: ByteArray, rng: Rng, *, smallest: float) -> ByteArray:
     size = (max(int(width * scale), 4), max(int(height * scale), 4))
     small = cv2.resize(image, size, interpolation=down)
     return np.asarray(cv2.resize(small, (width, height), interpolation=cv2.INTER_LINEAR), np.uint8)
+
+
+def stroke_weight(image: ByteArray, rng: Rng) -> ByteArray:
+    """Strokes a step thicker or thinner, as dies, paint and exposure make them."""
+    kernel = np.ones((int(rng.integers(2, 4)), int(rng.integers(2, 4))), np.uint8)
+    change = cv2.dilate if rng.random() < 0.5 else cv2.erode
+    return np.asarray(change(image, kernel), np.uint8)
+
+
+def bend(image: ByteArray, rng: Rng) -> ByteArray:
+    """A bent plate: every part is moved a little, smoothly, by about one per cent of the sides."""
+    height, width = image.shape[:2]
+    waves = rng.normal(0, 1, (2, 3, 5)).astype(np.float32) * float(rng.uniform(0.004, 0.013))
+    dx, dy = (np.asarray(cv2.resize(wave, (width, height), interpolation=cv2.INTER_CUBIC)) for wave in waves)
+    xs, ys = np.meshgrid(np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32))
+    moved = cv2.remap(image, xs + dx * width, ys + dy * height, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(moved, np.uint8)

@@ -66,8 +66,8 @@ class PlateDetector(nn.Module):
         a, b, c, d, e = WIDTHS
         self.stem = nn.Sequential(Conv(3, a, 3, 2), Conv(a, b, 3, 2), Block(b))
         self.stage8 = nn.Sequential(Conv(b, c, 3, 2), Block(c), Block(c))
-        self.stage16 = nn.Sequential(Conv(c, d, 3, 2), Block(d), Block(d))
-        self.stage32 = nn.Sequential(Conv(d, e, 3, 2), Block(e), Block(e))
+        self.stage16 = nn.Sequential(Conv(c, d, 3, 2), Block(d), Block(d), Block(d))
+        self.stage32 = nn.Sequential(Conv(d, e, 3, 2), Block(e), Block(e), Block(e))
         self.side8, self.side16, self.side32 = Conv(c, NECK, 1), Conv(d, NECK, 1), Conv(e, NECK, 1)
         self.heads = nn.ModuleList([Head(), Head()])
 
@@ -142,7 +142,8 @@ def assign(logits: Tensor, boxes: Tensor, targets: Tensor, cells: tuple[Tensor, 
     metric, iou = metric * chosen, iou * chosen
     owner = metric.argmax(1)
     top_metric, top_iou = metric.amax(-1, keepdim=True), iou.amax(-1, keepdim=True)
-    quality = (metric / top_metric.clamp(min=1e-12) * top_iou.clamp(min=0.1)).amax(1)
+    # The root, because a plate a few cells wide is never met exactly and must still score well.
+    quality = (metric / top_metric.clamp(min=1e-12) * top_iou.clamp(min=0.1).sqrt()).amax(1)
     return quality, owner
 
 

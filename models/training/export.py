@@ -24,29 +24,18 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 from onnxruntime.quantization.shape_inference import quant_pre_process
+from open_image_models.detection.core.yolo_v9.preprocess import preprocess
 from torch import Tensor, nn
 
+from .contract import DEFAULT_THRESHOLD, HEIGHT, LOWEST_SCORE, READER_CONFIG, SLOTS, WIDTH
 from .detector import PlateDetector
-from .export_names import DEFAULT_THRESHOLD
 from .folders import TRAIN_FOLDERS, ByteArray, FloatArray, load_folder
-from .measure import letterbox
-from .reader import ALPHABET, HEIGHT, SLOTS, WIDTH, PlateReader
+from .reader import PlateReader
 
 OPSET = 17  # NonMaxSuppression and QuantizeLinear as the oldest supported onnxruntime knows them
-LOWEST_SCORE = 0.05  # weaker boxes do not leave the graph
 NMS_IOU = 0.45
 MOST_BOXES = 100
 SMALLEST_HALVED = 512  # numbers; smaller tensors (biases, scales) stay float32
-
-READER_CONFIG = f"""max_plate_slots: {SLOTS}
-alphabet: "{ALPHABET}"
-pad_char: "_"
-img_height: {HEIGHT}
-img_width: {WIDTH}
-keep_aspect_ratio: false
-interpolation: linear
-image_color_mode: rgb
-"""
 
 
 class _Reader(nn.Module):
@@ -177,7 +166,7 @@ def detector_samples(data: Path, *, width: int, height: int, count: int) -> Iter
     """Letterboxed training pictures, float32 (1, 3, height, width) RGB 0..1."""
     for folder in TRAIN_FOLDERS:
         for picture in load_folder(data / folder)[:: max(1, 600 // count)][: count // 2]:
-            yield letterbox(picture.load_bgr(), (width, height))[0]
+            yield np.ascontiguousarray(preprocess(picture.load_bgr(), (height, width))[0])
 
 
 def reader_samples(data: Path, *, count: int) -> Iterator[ByteArray]:
@@ -192,7 +181,7 @@ def reader_samples(data: Path, *, count: int) -> Iterator[ByteArray]:
 
 
 def quantise(source: Path, out: Path, samples: Iterator[FloatArray | ByteArray]) -> None:
-    """Static int8 of the convolutions, a scale per channel, activations by percentile of the samples.
+    """Static int8 of the convolutions, a scale per channel, activations between the extremes of the samples.
 
     The detector's last convolutions stay float32: their outputs pass an exponential.
     """

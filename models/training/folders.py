@@ -19,7 +19,8 @@ FloatArray = npt.NDArray[np.float32]
 
 DEFAULT_DATA = Path("../shared/data")
 TRAIN_FOLDERS = ("rpi-dayride/train", "openimages-plates/train")
-VALID_FOLDERS = ("rpi-dayride/valid", "openimages-plates/valid")
+VALID_FOLDERS = ("rpi-dayride/valid", "openimages-plates/valid")  # thresholds and int8 are decided on these
+TEST_FOLDERS = ("openimages-plates/test", "openalpr-eu")  # looked at last, by the cards; nothing is chosen on them
 BACKGROUND_CLIP = "clips/car-park.mp4"
 
 
@@ -57,8 +58,11 @@ def load_folder(folder: Path) -> list[Picture]:
     Raises:
         FileNotFoundError: The folder has no `labels.jsonl`.
     """
+    labels = folder / "labels.jsonl"
+    if not labels.is_file():
+        raise FileNotFoundError(f"{labels}: no such file; it lists a folder's pictures, one JSON object a line")
     pictures = []
-    for line in (folder / "labels.jsonl").read_text().splitlines():
+    for line in labels.read_text().splitlines():
         row = json.loads(line)
         plates = [p if isinstance(p, dict) else {"box": p} for p in row["plates"]]
         boxes = tuple((float(a), float(b), float(c), float(d)) for a, b, c, d in (p["box"] for p in plates))

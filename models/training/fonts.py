@@ -95,6 +95,22 @@ def _find(name: str, installed: tuple[Path, ...]) -> Path | None:
     return None
 
 
+def _installed() -> tuple[Path, ...]:
+    """Every font file of this machine, in a fixed order."""
+    return tuple(sorted(p for p in FONT_ROOT.rglob("*") if p.suffix in {".ttf", ".otf"}))
+
+
+def missing_packages() -> tuple[str, ...]:
+    """Packages of which a listed file is not installed."""
+    installed = _installed()
+    return tuple(p.package for p in PACKAGES if not all(_find(name, installed) for name in p.plate + p.text))
+
+
+def how_to_install(packages: tuple[str, ...]) -> str:
+    """The command that gets packages."""
+    return f"apt-get install {' '.join(packages)}"
+
+
 @functools.cache
 def font_files(kind: str) -> tuple[Path, ...]:
     """Installed font files of a kind, in the order of `PACKAGES`.
@@ -106,12 +122,12 @@ def font_files(kind: str) -> tuple[Path, ...]:
         FileNotFoundError: Fewer than half of the listed files are installed; the message names the
             packages.
     """
-    installed = tuple(sorted(p for p in FONT_ROOT.rglob("*") if p.suffix in {".ttf", ".otf"}))
+    installed = _installed()
     names = [n for p in PACKAGES for n in (p.plate if kind == "plate" else p.plate + p.text)]
     found = [path for name in names if (path := _find(name, installed))]
     if len(found) * 2 < len(names):
-        packages = " ".join(p.package for p in PACKAGES)
-        raise FileNotFoundError(f"fonts are missing; install these Debian packages: {packages}")
+        how = how_to_install(missing_packages())
+        raise FileNotFoundError(f"fonts are missing in {FONT_ROOT}; on Debian: {how}")
     return tuple(found)
 
 
@@ -158,7 +174,7 @@ def text_mask(text: str, path: Path, size_px: int) -> ByteArray:
     """A line of running text as a mask.
 
     Returns:
-        uint8 (h, w), 255 = ink, cropped to the ink's box; 1x1 when nothing is drawn.
+        uint8 (h, w), 255 = ink, cropped to about the ink's box; 1x1 when nothing is drawn.
     """
     font = sized_font(path, size_px)
     x1, y1, x2, y2 = (int(v) for v in font.getbbox(text))

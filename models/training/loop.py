@@ -7,44 +7,35 @@ from __future__ import annotations
 
 import copy
 import math
+import platform
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
+from .plan import Plan
 from .progress import say
 
 CHECKPOINT_EVERY_S = 90.0
 LONGEST_STEP_S = 20.0  # more is a paused process, and a pause is no training
+WARM_STEPS, TIMED_STEPS = 4, 12  # of an estimate; the first steps also start the loader and choose kernels
 
-
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How long and how fast to train.
-
-    Attributes:
-        steps: Batches in all.
-        batch: Pictures a batch.
-        rate: Highest learning rate, reached after `warm` steps, then a cosine down to 2 %.
-        warm: Steps of linear warm-up.
-        average: Decay of the moving average of the weights.
-        minutes: Wall-clock limit from the first step of this run, 0 for none; the cosine ends with it.
-    """
-
-    steps: int
-    batch: int
-    rate: float
-    warm: int = 150
-    average: float = 0.998
-    minutes: float = 0.0
+LossOf = Callable[[nn.Module, list[Tensor]], Tensor]
 
 
 def pick_device() -> torch.device:
     """A GPU if there is one."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def describe_machine() -> str:
+    """The class of this machine, for people to compare theirs with."""
+    if pick_device().type == "cuda":
+        return f"one {torch.cuda.get_device_name()}"
+    threads = torch.get_num_threads()
+    return f"{threads} {'thread' if threads == 1 else 'threads'} of a {platform.machine()} processor"
 
 
 class Trainer:
@@ -83,6 +74,7 @@ class Trainer:
             "optimiser": self._optimiser.state_dict(),
             "step": self.step,
             "spent_s": self.spent_s,
+            "machine": describe_machine(),
         }
         partial = self._path.with_suffix(".partial")
         torch.save(state, partial)
@@ -93,12 +85,26 @@ class Trainer:
         by_time = self.spent_s / (self.plan.minutes * 60) if self.plan.minutes else 0.0
         return min(max(self.step / self.plan.steps, by_time), 1.0)
 
+    @property
+    def is_done(self) -> bool:
+        """Whether the plan is done."""
+        return self.progress() >= 1.0
+
+    def seconds_a_step(self, batches: Iterator[list[Tensor]], loss_of: LossOf) -> float:
+        """Time a few steps. They move the weights, so do it on a trainer that is thrown away."""
+        start = 0.0
+        for number in range(WARM_STEPS + TIMED_STEPS):
+            if number == WARM_STEPS:
+                start = time.monotonic()
+            self._advance([t.to(self.device, non_blocking=True) for t in next(batches)], loss_of)
+        return (time.monotonic() - start) / TIMED_STEPS
+
     def _rate(self) -> float:
         """The learning rate now."""
         cosine = 0.02 + 0.98 * (1 + math.cos(math.pi * self.progress())) / 2
         return self.plan.rate * cosine * min((self.step + 1) / self.plan.warm, 1.0)
 
-    def run(self, batches: Iterator[list[Tensor]], loss_of: Callable[[nn.Module, list[Tensor]], Tensor]) -> None:
+    def run(self, batches: Iterator[list[Tensor]], loss_of: LossOf) -> None:
         """Train until the plan is done, saving and reporting on the way.
 
         Args:
@@ -107,7 +113,7 @@ class Trainer:
         """
         saved = reported = last = time.monotonic()
         total, count = 0.0, 0
-        while self.progress() < 1.0:
+        while not self.is_done:
             batch = [t.to(self.device, non_blocking=True) for t in next(batches)]
             total, count = total + self._advance(batch, loss_of), count + 1
             now = time.monotonic()
@@ -120,7 +126,7 @@ class Trainer:
                 saved = now
         self.save()
 
-    def _advance(self, batch: list[Tensor], loss_of: Callable[[nn.Module, list[Tensor]], Tensor]) -> float:
+    def _advance(self, batch: list[Tensor], loss_of: LossOf) -> float:
         """One step; the loss."""
         self.model.train()
         for group in self._optimiser.param_groups:

@@ -1,10 +1,12 @@
-"""Runs ONNX detectors and readers and compares them with labels. Needs no PyTorch.
+"""Runs detectors and readers over labelled pictures and counts what they get right. Needs no PyTorch.
 
-Owns letterboxing, matching and counting; `evaluate` prints what is counted here.
+The models run in the classes of `agent.vision`, so what is counted is what users get. Owns matching
+and counting; `evaluate` prints it.
 """
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -13,84 +15,99 @@ from pathlib import Path
 import cv2
 import numpy as np
 import onnxruntime
+from fast_plate_ocr.inference.config import PlateConfig
+
+from agent.errors import ModelMissingError
+from agent.vision.detector import OnnxDetector
+from agent.vision.manifest import CheckedModel, ReaderEntry
+from agent.vision.reader import OnnxReader
+from agent.vision.session import CPU_PROVIDERS, session_options
 
 from .folders import ByteArray, FloatArray, Picture
 
 MATCH_IOU = 0.5
-PAD = 114
-ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_"
 NIGHT_MEDIAN = 40  # grey level; darker pictures count as night, see `is_night`
+ROUNDS, WARM_ROUNDS = 60, 5  # of the latency measurement
 
 
 def open_session(model: Path) -> onnxruntime.InferenceSession:
-    """A session on one core, as the figures are given for."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
+    """A session on one core, as the agent's."""
+    if not model.is_file():
+        raise ModelMissingError(f"{model}: no such model")
+    return onnxruntime.InferenceSession(str(model), session_options(1), providers=list(CPU_PROVIDERS))
 
 
-def letterbox(image: ByteArray, size_wh: tuple[int, int]) -> tuple[FloatArray, float, tuple[float, float]]:
-    """Fit a picture into an input, as open-image-models does.
+def _checked(model: Path, config: bytes) -> CheckedModel:
+    """A model file as the agent loads it, without a manifest's digest."""
+    onnx = model.read_bytes()
+    return CheckedModel(name=model.stem, onnx=onnx, config=config, digest=hashlib.sha256(onnx).digest())
 
-    Args:
-        image: uint8 (h, w, 3) BGR.
-        size_wh: Width and height of the input, pixels.
 
-    Returns:
-        float32 (1, 3, height, width) RGB 0..1, input pixels per picture pixel, and the margins
-        left and above in input pixels.
+def open_detector(model: Path) -> OnnxDetector:
+    """The agent's detector on an ONNX file, on one core, with every box that leaves the graph.
+
+    Raises:
+        ModelError: The file is missing or is no detector of the end-to-end contract.
     """
-    width, height = size_wh
-    scale = min(height / image.shape[0], width / image.shape[1])
-    inner = (round(image.shape[1] * scale), round(image.shape[0] * scale))
-    dx, dy = (width - inner[0]) / 2, (height - inner[1]) / 2
-    canvas = np.full((height, width, 3), PAD, np.uint8)
-    left, top = round(dx - 0.1), round(dy - 0.1)
-    canvas[top : top + inner[1], left : left + inner[0]] = cv2.resize(image, inner)
-    tensor = canvas[..., ::-1].transpose(2, 0, 1)[None].astype(np.float32) / 255
-    return np.ascontiguousarray(tensor), scale, (dx, dy)
+    shape = open_session(model).get_inputs()[0].shape
+    return OnnxDetector(_checked(model, b""), input_wh=(int(shape[3]), int(shape[2])), confidence=0.0)
 
 
-class OnnxDetector:
-    """A detector in the end-to-end contract, on one core."""
+def config_file(reader: Path) -> Path:
+    """The YAML beside a reader's ONNX file; int8 shares the float32 file's.
 
-    def __init__(self, model: Path) -> None:
-        self._session = open_session(model)
-        shape = self._session.get_inputs()[0].shape
-        self._name, self.size_wh = (
-            self._session.get_inputs()[0].name,
-            (int(shape[3]), int(shape[2])),
-        )
-
-    def find(self, image: ByteArray) -> FloatArray:
-        """Boxes of a picture, uint8 (h, w, 3) BGR: float32 (n, 5) x1, y1, x2, y2, score, best first."""
-        tensor, scale, margins = letterbox(image, self.size_wh)
-        rows = np.asarray(self._session.run(None, {self._name: tensor})[0])
-        boxes = (rows[:, 1:5] - np.array([*margins, *margins], np.float32)) / scale
-        found = np.column_stack([boxes, rows[:, 6]]).astype(np.float32)
-        return found[np.argsort(-found[:, 4], kind="stable")]
+    Raises:
+        ModelMissingError: There is none.
+    """
+    stem = reader.stem
+    names = (f"{stem}.yaml", f"{stem.removesuffix('-int8')}.yaml", f"{stem}_plate_config.yaml")
+    for name in names:
+        if reader.with_name(name).is_file():
+            return reader.with_name(name)
+    raise ModelMissingError(f"{reader}: no configuration beside it; it may be called {' or '.join(names)}")
 
 
-class OnnxReader:
-    """A reader in fast-plate-ocr's contract, on one core."""
+def open_reader(model: Path) -> OnnxReader:
+    """The agent's reader on an ONNX file, on one core.
 
-    def __init__(self, model: Path) -> None:
-        self._session = open_session(model)
-        self._name = self._session.get_inputs()[0].name
+    Raises:
+        ModelError: A file is missing, or is no reader of fast-plate-ocr's contract.
+    """
+    if not model.is_file():
+        raise ModelMissingError(f"{model}: no such model")
+    beside = config_file(model)
+    config, digest = PlateConfig.from_yaml(beside), "0" * 64
+    entry = ReaderEntry.model_validate(
+        {
+            "name": model.stem.lower(),
+            "file": model.name,
+            "sha256": digest,
+            "input_wh": (config.img_width, config.img_height),
+            "colour": config.image_color_mode,
+            "alphabet": config.alphabet,
+            "slots": config.max_plate_slots,
+            "licence": "unknown",
+            "origin": "a file",
+            "config": {"file": beside.name, "sha256": digest},
+        }
+    )
+    return OnnxReader(_checked(model, beside.read_bytes()), entry)
 
-    def read(self, image: ByteArray, box: Sequence[float]) -> str:
-        """The text in a box (x1, y1, x2, y2, pixels) of a picture, uint8 (h, w, 3) BGR."""
-        height, width = image.shape[:2]
-        x1, y1 = max(int(box[0]), 0), max(int(box[1]), 0)
-        x2, y2 = min(int(box[2]), width), min(int(box[3]), height)
-        if x2 <= x1 or y2 <= y1:
-            return ""
-        crop = cv2.cvtColor(image[y1:y2, x1:x2], cv2.COLOR_BGR2RGB)
-        batch = cv2.resize(crop, (128, 64), interpolation=cv2.INTER_LINEAR)[None]
-        raw = np.asarray(self._session.run(None, {self._name: batch})[0])
-        slots = raw.reshape(-1, len(ALPHABET)).argmax(-1)
-        return "".join(ALPHABET[i] for i in slots).rstrip("_")
+
+def find_boxes(detector: OnnxDetector, image: ByteArray) -> FloatArray:
+    """Boxes of a picture, uint8 (h, w, 3) BGR: float32 (n, 5) x1, y1, x2, y2, score, best first."""
+    rows = [(box.x1, box.y1, box.x2, box.y2, box.confidence) for box in detector.detect(image)]
+    return np.array(rows, np.float32).reshape(-1, 5)
+
+
+def read_box(reader: OnnxReader, image: ByteArray, box: Sequence[float]) -> str:
+    """The text in a box (x1, y1, x2, y2, pixels) of a picture, uint8 (h, w, 3) BGR; cut as the pipeline cuts."""
+    height, width = image.shape[:2]
+    x1, y1 = max(int(box[0]), 0), max(int(box[1]), 0)
+    x2, y2 = min(int(box[2]), width), min(int(box[3]), height)
+    if x2 <= x1 or y2 <= y1:
+        return ""
+    return reader.read([np.ascontiguousarray(image[y1:y2, x1:x2])])[0].text
 
 
 def is_night(image: ByteArray) -> bool:
@@ -158,14 +175,14 @@ def observe(
     seen = []
     for picture in pictures:
         image = picture.load_bgr()
-        found = detector.find(image)
+        found = find_boxes(detector, image)
         reads, true_reads = [], []
         sure = found[found[:, 4] >= threshold]
         for box, text in zip(picture.boxes, picture.texts, strict=True):
             overlap = iou(box, sure)
             hit = bool(text) and reader is not None and len(sure) and overlap.max() >= MATCH_IOU
-            reads.append(reader.read(image, sure[int(overlap.argmax())]) if reader and hit else "")
-            true_reads.append(reader.read(image, box) if reader and text else "")
+            reads.append(read_box(reader, image, sure[int(overlap.argmax())]) if reader and hit else "")
+            true_reads.append(read_box(reader, image, box) if reader and text else "")
         seen.append(Observation(picture, found, is_night(image), reads, true_reads))
     return seen
 
@@ -214,10 +231,11 @@ def tally(
     return total
 
 
-def time_models(models: list[Path], *, rounds: int = 60) -> dict[str, float]:
-    """Milliseconds of one run on one core: the tenth percentile, which other load disturbs least.
+def time_models(models: list[Path], *, rounds: int = ROUNDS) -> dict[str, float]:
+    """Milliseconds of processor time of one run on one core: the tenth percentile, which other load disturbs least.
 
-    The models take turns, so that load hits all alike; the ratios are what to compare.
+    The models take turns, so that load hits all alike; the ratios are what to compare. Wall-clock time would flatter
+    small models on a busy machine: a short run more often ends before another process gets the core.
     """
     sessions = [(m, open_session(m)) for m in models]
     feeds = []
@@ -227,10 +245,10 @@ def time_models(models: list[Path], *, rounds: int = 60) -> dict[str, float]:
         array = np.random.default_rng(0).integers(0, 255, shape).astype(np.uint8)
         feeds.append({entry.name: array if "uint8" in entry.type else array.astype(np.float32) / 255})
     times: list[list[float]] = [[] for _ in sessions]
-    for turn in range(rounds + 5):
+    for turn in range(rounds + WARM_ROUNDS):
         for index, (_, session) in enumerate(sessions):
-            start = time.perf_counter()
+            start = time.process_time()
             session.run(None, feeds[index])
-            if turn >= 5:
-                times[index].append((time.perf_counter() - start) * 1000)
+            if turn >= WARM_ROUNDS:
+                times[index].append((time.process_time() - start) * 1000)
     return {m.name: round(float(np.percentile(t, 10)), 3) for (m, _), t in zip(sessions, times, strict=True)}

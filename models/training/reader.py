@@ -10,13 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from .contract import ALPHABET, GRID, SLOTS
 from .detector import Conv
 
-ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ_"
-PAD_INDEX = 36
-SLOTS = 10
-HEIGHT, WIDTH = 64, 128  # as the public readers, so that their users need change nothing
-GRID = (8, 32)  # rows and columns the slots choose from
 FEATURES = 96
 
 
@@ -87,9 +83,3 @@ class PlateReader(nn.Module):
         """Logits of single cells' features, (..., FEATURES) to (..., 37)."""
         logits: Tensor = self.classify(functional.relu(cells))
         return logits
-
-
-def encode_text(text: str) -> list[int]:
-    """Slot labels of a text, padded."""
-    labels = [ALPHABET.index(c) for c in text[:SLOTS]]
-    return labels + [PAD_INDEX] * (SLOTS - len(labels))

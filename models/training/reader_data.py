@@ -1,4 +1,4 @@
-"""Training crops for the reader: rendered plates and real ones whose text a public model is sure of.
+"""Training crops for the reader: rendered plates and real ones whose text a public model is sure of. Needs no PyTorch.
 
 Crops are cut as a detector's box cuts them: upright, loose by a few per cent, with the plate turned
 inside. Pictures are uint8 (h, w, 3) RGB.
@@ -6,71 +6,26 @@ inside. Pictures are uint8 (h, w, 3) RGB.
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
 import cv2
 import numpy as np
-import onnxruntime
-import torch
-from torch.utils.data import IterableDataset, get_worker_info
+import numpy.typing as npt
 
 from . import camera
 from .cache import PlateCache
-from .folders import TRAIN_FOLDERS, ByteArray, load_folder
-from .reader import ALPHABET, GRID, HEIGHT, SLOTS, WIDTH, encode_text
-from .render import Rng
+from .contract import GRID, HEIGHT, SLOTS, WIDTH
+from .folders import TRAIN_FOLDERS, ByteArray, FloatArray, load_folder
+from .pseudo import RealCrop
+from .render import Plate, Rng
 
-SURE = 0.85  # least confidence of the least certain character for a pseudo-label
-SMALLEST_CROP_PX = 36  # narrower real crops are not worth a label
-LOOSE = 0.25  # share of its size kept around a real plate, to move the crop in
-
-
-def read_public(session: onnxruntime.InferenceSession, crops: list[ByteArray]) -> list[tuple[str, float]]:
-    """What the public reader says of crops, and its least certain character.
-
-    Args:
-        session: A fast-plate-ocr model, uint8 (n, 64, 128, 3) RGB in.
-        crops: uint8 (h, w, 3) RGB.
-    """
-    batch = np.stack([cv2.resize(c, (WIDTH, HEIGHT), interpolation=cv2.INTER_LINEAR) for c in crops])
-    raw = np.asarray(session.run(None, {session.get_inputs()[0].name: batch})[0])
-    scores = raw.reshape(len(crops), -1, len(ALPHABET))
-    texts = ["".join(ALPHABET[i] for i in row).rstrip("_") for row in scores.argmax(-1)]
-    least = [float(row.max(-1)[: max(len(t), 1)].min()) for row, t in zip(scores, texts, strict=True)]
-    return list(zip(texts, least, strict=True))
+REAL_SHARE = 0.2  # of the crops, where there are real ones
+SURROUNDINGS = 1_500  # pieces of real pictures that stand around rendered plates
 
 
-def label_real_crops(data: Path, reader: Path, out: Path) -> list[tuple[ByteArray, tuple[int, int, int, int], str]]:
-    """Real plates of the training folders with pseudo-labels; kept in `out` once made.
-
-    Returns:
-        Picture around the plate, the plate's box in it, and the text.
-    """
-    session = onnxruntime.InferenceSession(str(reader), providers=["CPUExecutionProvider"])
-    crops: list[tuple[ByteArray, tuple[int, int, int, int], str]] = []
-    asked = 0
-    for folder in TRAIN_FOLDERS:
-        for picture in load_folder(data / folder):
-            image = np.ascontiguousarray(picture.load_bgr()[..., ::-1])
-            for box in picture.boxes:
-                x1, y1, x2, y2 = (int(v) for v in box)
-                if x2 - x1 < SMALLEST_CROP_PX or y2 - y1 < 10:
-                    continue
-                asked += 1
-                text, least = read_public(session, [image[y1:y2, x1:x2]])[0]
-                if least >= SURE and 4 <= len(text) <= SLOTS and "_" not in text:
-                    mx, my = int((x2 - x1) * LOOSE), int((y2 - y1) * LOOSE)
-                    left, top = max(x1 - mx, 0), max(y1 - my, 0)
-                    around = image[top : y2 + my, left : x2 + mx].copy()
-                    crops.append((around, (x1 - left, y1 - top, x2 - left, y2 - top), text))
-    out.write_text(json.dumps({"asked": asked, "kept": len(crops)}))
-    return crops
-
-
-def crop_corners(aspect: float, rng: Rng) -> np.ndarray:
+def crop_corners(aspect: float, rng: Rng) -> FloatArray:
     """Where a plate's corners lie in a crop of WIDTH x HEIGHT: turned, seen aslant, cut loosely.
 
     Returns:
@@ -83,13 +38,16 @@ def crop_corners(aspect: float, rng: Rng) -> np.ndarray:
     box = (box * (1 + rng.normal(0, 0.025, (4, 2)))) @ turn.T
     low, high = box.min(0), box.max(0)
     unit = (box - low) / (high - low)
-    loose = np.abs(rng.normal(0, 0.05, 4)) - rng.uniform(0, 0.03)
+    if rng.random() < 0.35:  # a detector's box is sometimes far too wide
+        loose = rng.uniform(-0.02, 0.24, 4)
+    else:
+        loose = np.abs(rng.normal(0, 0.06, 4)) - rng.uniform(0, 0.04)
     span = np.array([1 + loose[0] + loose[1], 1 + loose[2] + loose[3]])
     placed = (unit + np.array([loose[0], loose[2]])) / span
     return np.asarray(placed * np.array([WIDTH, HEIGHT]), np.float32)
 
 
-def centre_cells(centres: tuple[tuple[float, float], ...], matrix: np.ndarray) -> list[int]:
+def centre_cells(centres: tuple[tuple[float, float], ...], matrix: npt.NDArray[np.float64]) -> list[int]:
     """Cells of the reader's grid in which the characters lie, -1 for empty slots.
 
     Args:
@@ -112,6 +70,8 @@ def spoil_crop(image: ByteArray, rng: Rng, *, real: bool) -> ByteArray:
         (0.12, camera.shadow),
         (0.0 if real else 0.12, camera.dirt),
         (0.0 if real else 0.08, camera.partial_cover),
+        (0.0 if real else 0.25, camera.stroke_weight),
+        (0.3, camera.bend),
         (0.08, camera.pink_cast),
         (0.2, camera.monochrome),
         (0.08, camera.glare),
@@ -129,55 +89,91 @@ def spoil_crop(image: ByteArray, rng: Rng, *, real: bool) -> ByteArray:
     return image
 
 
-class CropStream(IterableDataset[tuple[torch.Tensor, torch.Tensor]]):
-    """Endless crops; crop k is the same for the same seed, however many workers."""
+def load_surroundings(data: Path, rng: Rng) -> list[ByteArray]:
+    """Pieces of the training pictures without a plate in them, uint8 (64, 128, 3) RGB."""
+    pictures = [p for folder in TRAIN_FOLDERS for p in load_folder(data / folder)]
+    pieces: list[ByteArray] = []
+    for number in rng.permutation(len(pictures)):
+        picture = pictures[number]
+        image = np.ascontiguousarray(picture.load_bgr()[..., ::-1])
+        for _ in range(-(-SURROUNDINGS // len(pictures))):
+            width = int(rng.integers(48, min(image.shape[1] // 2, 300)))
+            x, y = int(rng.integers(image.shape[1] - width)), int(rng.integers(image.shape[0] - width // 2))
+            if all(x + width < b[0] or x > b[2] or y + width // 2 < b[1] or y > b[3] for b in picture.boxes):
+                part = cv2.resize(image[y : y + width // 2, x : x + width], (WIDTH, HEIGHT))
+                pieces.append(np.asarray(part, np.uint8))
+    return pieces
+
+
+def cut(
+    image: ByteArray, box: tuple[int, int, int, int], target: FloatArray, rng: Rng, around: ByteArray | None = None
+) -> tuple[ByteArray, npt.NDArray[np.float64]]:
+    """The crop in which a plate's box lies at `target`, and the perspective from the picture to it.
+
+    Args:
+        image: uint8 (h, w, 3) RGB.
+        box: The plate in it, (x1, y1, x2, y2), pixels.
+        target: float32 (4, 2), from `crop_corners`.
+        rng: Picks what lies beyond the picture, where `around` does not say.
+        around: uint8 (64, 128, 3) RGB, what lies beyond the picture.
+    """
+    x1, y1, x2, y2 = box
+    source = np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]], np.float32)
+    matrix = np.asarray(cv2.getPerspectiveTransform(source, target), np.float64)
+    mode = cv2.BORDER_REPLICATE if around is None and rng.random() < 0.5 else cv2.BORDER_CONSTANT
+    fill = tuple(int(v) for v in rng.integers(0, 230, 3))
+    warped = np.asarray(
+        cv2.warpPerspective(image, matrix, (WIDTH, HEIGHT), borderMode=mode, borderValue=fill), np.uint8
+    )
+    if around is not None:
+        inside = cv2.warpPerspective(
+            np.ones(image.shape[:2], np.uint8), matrix, (WIDTH, HEIGHT), flags=cv2.INTER_NEAREST
+        )
+        warped = np.where(inside[..., None] > 0, warped, around)
+    return warped, matrix
+
+
+def rendered_crop(plate: Plate, rng: Rng, around: ByteArray | None = None) -> tuple[ByteArray, list[int]]:
+    """A rendered plate as a camera sees it, uint8 (64, 128, 3) RGB, and the cells of its characters."""
+    x1, y1, x2, y2 = plate.box
+    aspect = (x2 - x1) / (y2 - y1) * float(rng.uniform(0.75, 1.05))
+    crop, matrix = cut(plate.image, plate.box, crop_corners(aspect, rng), rng, around)
+    return spoil_crop(crop, rng, real=False), centre_cells(plate.centres, matrix)
+
+
+def real_crop(real: RealCrop, rng: Rng) -> ByteArray:
+    """A real plate, cut a little differently each time, uint8 (64, 128, 3) RGB."""
+    loose = rng.uniform(-0.03, 0.14, 4) if rng.random() < 0.4 else rng.normal(0, 0.015, 4)
+    x1, y1, x2, y2 = loose[0], loose[1], 1 - loose[2], 1 - loose[3]
+    corners = rng.normal(0, 0.02, (4, 2)) + np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]])
+    target = np.asarray(corners * np.array([WIDTH, HEIGHT]), np.float32)
+    crop, _ = cut(real.image, real.box, target, rng)
+    return spoil_crop(crop, rng, real=True)
+
+
+class CropComposer:
+    """Makes one training crop after another from rendered and real plates."""
 
     def __init__(
-        self,
-        plates: PlateCache,
-        real: list[tuple[ByteArray, tuple[int, int, int, int], str]],
-        *,
-        seed: int,
-        first: int,
-        real_share: float = 0.2,
+        self, caches: Sequence[PlateCache], real: list[RealCrop], surroundings: Sequence[ByteArray] = ()
     ) -> None:
-        self._plates, self._real, self._seed, self._first = plates, real, seed, first
-        self._real_share = real_share if real else 0.0
+        self._caches, self._real, self._surroundings = caches, real, surroundings
+        self._ends = np.cumsum([len(cache) for cache in caches])
+        self._real_share = REAL_SHARE if real else 0.0
 
     def compose(self, rng: Rng) -> tuple[ByteArray, str, list[int]]:
-        """One crop, uint8 (64, 128, 3) RGB, its text, and the cells of its characters if known."""
-        centres: tuple[tuple[float, float], ...] = ()
-        is_real = bool(rng.random() < self._real_share)
-        if is_real:
-            image, box, text = self._real[int(rng.integers(len(self._real)))]
-        else:
-            plate = self._plates.plate(int(rng.integers(len(self._plates))))
-            image, box, text = plate.image, plate.box, plate.text
-            centres = plate.centres
-        x1, y1, x2, y2 = box
-        aspect = (x2 - x1) / (y2 - y1) * float(rng.uniform(0.75, 1.05))
-        target = crop_corners(aspect, rng)
-        if is_real:
-            target = (rng.normal(0, 0.02, (4, 2)) + np.array([[0, 0], [1, 0], [1, 1], [0, 1]])).astype(np.float32)
-            target *= np.array([WIDTH, HEIGHT], np.float32)
-        source = np.array([[x1, y1], [x2, y1], [x2, y2], [x1, y2]], np.float32)
-        matrix = cv2.getPerspectiveTransform(source, target)
-        mode = cv2.BORDER_REPLICATE if rng.random() < 0.5 else cv2.BORDER_CONSTANT
-        fill = tuple(int(v) for v in rng.integers(0, 230, 3))
-        warped = cv2.warpPerspective(image, matrix, (WIDTH, HEIGHT), borderMode=mode, borderValue=fill)
-        crop = spoil_crop(np.asarray(warped, np.uint8), rng, real=is_real)
-        return crop, text, centre_cells(centres, matrix)
+        """One crop, uint8 (64, 128, 3) RGB, its text, and the cells of its characters, -1 where unknown."""
+        if rng.random() < self._real_share:
+            real = self._real[int(rng.integers(len(self._real)))]
+            return real_crop(real, rng), real.text, [-1] * SLOTS
+        plate = self._draw(int(rng.integers(self._ends[-1])))
+        around = None
+        if self._surroundings and rng.random() < 0.5:
+            around = self._surroundings[int(rng.integers(len(self._surroundings)))]
+        crop, cells = rendered_crop(plate, rng, around)
+        return crop, plate.text, cells
 
-    def __iter__(self) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-        """Yield uint8 (3, 64, 128) RGB and int64 (2 * SLOTS,): labels, then cells."""
-        cv2.setNumThreads(0)
-        info = get_worker_info()
-        start, step = (info.id, info.num_workers) if info else (0, 1)
-        number = self._first + start
-        while True:
-            image, text, cells = self.compose(np.random.default_rng((self._seed, number)))
-            yield (
-                torch.from_numpy(image.transpose(2, 0, 1).copy()),
-                torch.tensor(encode_text(text) + cells),
-            )
-            number += step
+    def _draw(self, number: int) -> Plate:
+        """The plate of a number, over all caches."""
+        which = int(np.searchsorted(self._ends, number, side="right"))
+        return self._caches[which].plate(number - int(self._ends[which] - len(self._caches[which])))

@@ -26,6 +26,17 @@ LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
 PLATE_HEIGHT_PX = {1: 60, 2: 92}  # by lines of text: a line's characters are about 40 px high
 US_HEIGHT_PX = 84  # room for the header
 MAX_CHARACTERS = 10  # slots of the reader
+STICKERS: tuple[RGB, ...] = (
+    (90, 120, 180),
+    (150, 150, 150),
+    (190, 60, 50),
+    (70, 150, 80),
+    (215, 215, 210),
+    (225, 160, 50),
+    (200, 190, 60),
+    (60, 60, 65),
+)
+BANDS: tuple[RGB, ...] = ((190, 30, 40), (240, 240, 240), (20, 110, 60), (230, 190, 40), (20, 60, 150), (30, 30, 35))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -115,16 +126,34 @@ def glyph(face: Face, character: str, size: tuple[float, int], weight: int) -> B
 
 
 def draw_seal(canvas: ByteArray, centre: tuple[int, int], size: int, rng: Rng) -> None:
-    """A round or square sticker between the characters."""
-    radius = max(size // 5, 3)
-    colour = jitter(pick(rng, [(90, 120, 180), (150, 150, 150), (190, 60, 50), (70, 150, 80)]), rng)
-    y = centre[1] + int(rng.integers(-size // 6, size // 6 + 1))
-    if rng.random() < 0.5:
-        cv2.circle(canvas, (centre[0], y), radius, colour, -1, cv2.LINE_AA)
-        cv2.circle(canvas, (centre[0], y), radius // 2, jitter((220, 220, 220), rng), -1)
+    """What stands between the characters: one round sticker, two of them one above the other, or a square one."""
+    x, y = centre
+    shape = int(rng.integers(3))
+    if shape == 0:
+        draw_sticker(canvas, (x, y + int(rng.integers(-size // 6, size // 6 + 1))), max(size // 5, 3), rng)
+    elif shape == 1:
+        radius = max(int(size * rng.uniform(0.17, 0.25)), 3)
+        apart = int(size * rng.uniform(0.24, 0.3))
+        draw_sticker(canvas, (x, y - apart), radius, rng)
+        draw_sticker(canvas, (x, y + apart), max(int(radius * rng.uniform(0.8, 1.2)), 3), rng)
     else:
-        y1 = centre[1] - size // 2
-        cv2.rectangle(canvas, (centre[0] - radius, y1), (centre[0] + radius, y1 + size), colour, -1)
+        half = max(int(size * rng.uniform(0.12, 0.28)), 3)
+        top, bottom = y - int(size * rng.uniform(0.25, 0.5)), y + int(size * rng.uniform(0.25, 0.5))
+        cv2.rectangle(canvas, (x - half, top), (x + half, bottom), jitter(pick(rng, STICKERS), rng), -1)
+        if rng.random() < 0.5:
+            draw_sticker(canvas, (x, y), max(half - 2, 2), rng)
+
+
+def draw_sticker(canvas: ByteArray, centre: tuple[int, int], radius: int, rng: Rng) -> None:
+    """A round sticker with a rim or a small crest, too small to read."""
+    cv2.circle(canvas, centre, radius, jitter(pick(rng, STICKERS), rng, 25), -1, cv2.LINE_AA)
+    if rng.random() < 0.4:
+        cv2.circle(canvas, centre, radius, jitter((70, 70, 70), rng, 30), 1, cv2.LINE_AA)
+    for _ in range(int(rng.integers(0, 4))):
+        spot = (centre[0] + int(rng.normal(0, radius * 0.3)), centre[1] + int(rng.normal(0, radius * 0.3)))
+        cv2.circle(
+            canvas, spot, max(int(radius * rng.uniform(0.15, 0.55)), 1), jitter(pick(rng, STICKERS), rng, 40), -1
+        )
 
 
 def line_cells(drawn: str, widths: list[float], gap: float, space: float) -> list[float]:
@@ -176,21 +205,47 @@ def draw_line(
 
 
 def draw_band(canvas: ByteArray, x1: int, x2: int, rng: Rng, *, country: bool) -> None:
-    """The blue band with its ring of stars and the country's letters, columns x1 to x2."""
+    """The band with its ring of stars, or a flag, and the country's letters, columns x1 to x2.
+
+    Its letters are not read. They vary more than real ones, so that no band is ever taken for a character.
+    """
     height, width = canvas.shape[0], x2 - x1
-    canvas[:, x1:x2] = jitter(EU_BLUE, rng, 16)
-    cx, cy, radius = (x1 + x2) // 2, int(height * 0.33), max(int(width * 0.33), 2)
+    colour = EU_BLUE if rng.random() < 0.85 else pick(rng, BANDS)
+    canvas[:, x1:x2] = jitter(colour, rng, 20)
+    upside = rng.random() < 0.12
+    emblem_y = int(height * (rng.uniform(0.62, 0.78) if upside else rng.uniform(0.22, 0.4)))
     if country or rng.random() < 0.4:
-        for angle in np.linspace(0, 2 * np.pi, 12, endpoint=False):
-            point = (int(cx + radius * np.cos(angle)), int(cy + radius * np.sin(angle)))
-            cv2.circle(canvas, point, max(width // 18, 1), (230, 200, 40), -1, cv2.LINE_AA)
+        draw_emblem(canvas, ((x1 + x2) // 2, emblem_y), width, rng)
+    if not country:
+        return
     letters = "".join(pick(rng, list(LETTERS)) for _ in range(int(rng.integers(1, 4))))
-    if country:
-        mask = text_mask(letters, pick(rng, font_files("plate")), max(int(height * 0.24), 8))
-        scale = min(1.0, (width - 2) / mask.shape[1])
-        mask = np.asarray(cv2.resize(mask, None, fx=scale, fy=1.0), np.uint8)
-        xy = (cx - mask.shape[1] // 2, int(height * 0.66))
-        blend(canvas, mask, xy, (235, 235, 235))
+    size = max(int(height * rng.uniform(0.16, 0.42)), 8)
+    mask = text_mask(letters, pick(rng, font_files("plate")), size)
+    widest = width * float(rng.uniform(0.55, 0.98))
+    scale = min(float(rng.uniform(0.8, 1.2)), widest / mask.shape[1])
+    mask = np.asarray(cv2.resize(mask, None, fx=scale, fy=1.0), np.uint8)
+    y = int(height * rng.uniform(0.06, 0.2)) if upside else int(height * rng.uniform(0.5, 0.72))
+    ink = jitter(pick(rng, [(235, 235, 235), (235, 235, 235), (235, 235, 235), (235, 205, 60), (30, 30, 60)]), rng)
+    blend(canvas, mask, ((x1 + x2 - mask.shape[1]) // 2, min(y, height - mask.shape[0] - 1)), ink)
+
+
+def draw_emblem(canvas: ByteArray, centre: tuple[int, int], width: int, rng: Rng) -> None:
+    """Twelve stars in a ring; or three stripes; or a crest."""
+    x, y = centre
+    kind = rng.random()
+    if kind < 0.8:
+        ink = jitter(pick(rng, [(230, 200, 40), (230, 200, 40), (225, 225, 215)]), rng, 15)
+        radius, dot = max(width * float(rng.uniform(0.24, 0.42)), 2.0), max(int(width * rng.uniform(0.03, 0.09)), 1)
+        for angle in np.linspace(0, 2 * np.pi, 12, endpoint=False):
+            point = (int(x + radius * np.cos(angle)), int(y + radius * np.sin(angle)))
+            cv2.circle(canvas, point, dot, ink, -1, cv2.LINE_AA)
+    elif kind < 0.92:
+        half, step = max(int(width * 0.36), 2), max(int(width * rng.uniform(0.12, 0.24)), 1)
+        for row in range(3):
+            top = y + (row - 1) * step - step // 2
+            cv2.rectangle(canvas, (x - half, top), (x + half, top + step - 1), jitter(pick(rng, BANDS), rng, 30), -1)
+    else:
+        draw_sticker(canvas, centre, max(int(width * 0.35), 2), rng)
 
 
 def draw_scenery(canvas: ByteArray, rng: Rng) -> None:

@@ -1,38 +1,23 @@
-"""Trains the reader: `python -m models.training.train_reader`."""
+"""Trains the reader; see `train`."""
 
 from __future__ import annotations
 
-import argparse
-from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader
 
 from .cache import build_cache
-from .folders import DEFAULT_DATA
-from .loop import Plan, Trainer
+from .contract import ALPHABET, SLOTS
+from .loop import Trainer
+from .plan import DETECTOR_PLATES, READER_PLATES, Plan
 from .progress import say
-from .reader import ALPHABET, SLOTS, PlateReader
-from .reader_data import CropStream, label_real_crops
-
-SEED = 23
-PLATES, PLATE_SEED = 12_000, 3
-PLAN = Plan(steps=30_000, batch=48, rate=1.5e-3)
-PUBLIC_READER = Path("../shared/models/cct_xs_v1_global.onnx")
-
-
-def make_batches(
-    data: Path, runs: Path, public: Path, plan: Plan, *, first: int, workers: int
-) -> Iterator[list[Tensor]]:
-    """Endless batches: uint8 (batch, 3, 64, 128), int64 (batch, 2 * SLOTS)."""
-    plates = build_cache(runs / "cache", "plates", count=PLATES, seed=PLATE_SEED)
-    real = label_real_crops(data, public, runs / "reader-labels.json") if public.exists() else []
-    say(f"{len(real)} real crops with a label")
-    stream = CropStream(plates, real, seed=SEED, first=first)
-    return iter(DataLoader(stream, batch_size=plan.batch, num_workers=workers, prefetch_factor=3))
+from .pseudo import label_real_crops
+from .reader import PlateReader
+from .reader_data import CropComposer, load_surroundings
+from .streams import CropStream, batches
 
 
 def reader_loss(model: PlateReader, said: tuple[Tensor, Tensor, Tensor], target: Tensor) -> Tensor:
@@ -57,44 +42,30 @@ def reader_loss(model: PlateReader, said: tuple[Tensor, Tensor, Tensor], target:
     return loss
 
 
-def train_reader(data: Path, runs: Path, public: Path, plan: Plan, *, workers: int = 1) -> nn.Module:
-    """Train or go on training; the averaged model.
+def batch_loss(model: nn.Module, batch: list[Tensor]) -> Tensor:
+    """The loss of a batch, on the device that it lies on."""
+    assert isinstance(model, PlateReader)
+    pictures = batch[0].to(memory_format=torch.channels_last).float().div_(255)
+    with torch.autocast(pictures.device.type, torch.bfloat16):
+        return reader_loss(model, model.forward_guided(pictures), batch[1])
+
+
+def train_reader(data: Path, runs: Path, public: Path, plan: Plan, *, workers: int) -> None:
+    """Train, or go on training from the checkpoint.
 
     Args:
         data: Folder of the labelled folders.
         runs: Where caches and checkpoints lie.
         public: The public reader that labels real crops; without it only rendered plates are used.
         plan: How long.
-        workers: Processes that compose crops.
+        workers: Processes that render, and then compose crops.
     """
     trainer = Trainer(PlateReader(), plan, runs / "reader")
-
-    def loss_of(model: nn.Module, batch: list[Tensor]) -> Tensor:
-        pictures = batch[0].to(memory_format=torch.channels_last).float().div_(255)
-        with torch.autocast(trainer.device.type, torch.bfloat16):
-            assert isinstance(model, PlateReader)
-            logits, where, cells = model.forward_guided(pictures)
-            return reader_loss(model, (logits, where, cells), batch[1])
-
-    first = trainer.step * plan.batch
-    trainer.run(make_batches(data, runs, public, plan, first=first, workers=workers), loss_of)
-    return trainer.averaged
-
-
-def main() -> None:
-    """Command line."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--data", type=Path, default=DEFAULT_DATA)
-    parser.add_argument("--runs", type=Path, default=Path("runs"))
-    parser.add_argument("--public-reader", type=Path, default=PUBLIC_READER)
-    parser.add_argument("--steps", type=int, default=PLAN.steps)
-    parser.add_argument("--minutes", type=float, default=0.0)
-    parser.add_argument("--threads", type=int, default=1)
-    args = parser.parse_args()
-    torch.set_num_threads(args.threads)
-    plan = Plan(args.steps, PLAN.batch, PLAN.rate, minutes=args.minutes)
-    train_reader(args.data, args.runs, args.public_reader, plan)
-
-
-if __name__ == "__main__":
-    main()
+    if trainer.is_done:
+        return
+    caches = [build_cache(runs / "cache", what, workers=workers) for what in (READER_PLATES, DETECTOR_PLATES)]
+    real = label_real_crops(data, public, runs / "reader-labels.json") if public.is_file() else []
+    say(f"{len(real)} real crops with a label" if real else f"{public} is not here: rendered plates only")
+    composer = CropComposer(caches, real, load_surroundings(data, np.random.default_rng(plan.seed)))
+    stream = CropStream(composer, seed=plan.seed, first=trainer.step * plan.batch)
+    trainer.run(batches(stream, plan, workers=workers), batch_loss)

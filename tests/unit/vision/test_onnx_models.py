@@ -14,7 +14,15 @@ from agent.errors import InferenceError, ModelMismatchError
 from agent.vision.detector import OnnxDetector
 from agent.vision.manifest import CheckedModel, ReaderEntry, open_library
 from agent.vision.reader import MAX_BATCH, OnnxReader
-from tests.toy_models import render_frame, render_plate, toy_detector, toy_reader, toy_reader_config, write_toy_models
+from tests.toy_models import (
+    WIDE_WH,
+    render_frame,
+    render_plate,
+    toy_detector,
+    toy_reader,
+    toy_reader_config,
+    write_toy_models,
+)
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")  # onnx and protobuf warn about each other when they load
@@ -100,18 +108,35 @@ def test_boxes_below_the_threshold_are_left_out() -> None:
     assert len(_detector(_constant_detector(rows), confidence=0.7).detect(np.zeros((SIDE, SIDE, 3), np.uint8))) == 1
 
 
+@pytest.mark.parametrize("input_wh", [(384, 384), WIDE_WH])
 @pytest.mark.parametrize("wh", [(1, 1), (1, 16384), (16384, 1), (3, 2000), (640, 360)])
-def test_frames_of_every_shape_are_taken(wh: tuple[int, int]) -> None:
+def test_frames_of_every_shape_are_taken(wh: tuple[int, int], input_wh: tuple[int, int]) -> None:
     """A frame too thin to have a plate has none; nothing crashes."""
-    found = OnnxDetector(_checked(toy_detector()), input_wh=(384, 384), confidence=0.5).detect(
+    found = OnnxDetector(_checked(toy_detector(input_wh)), input_wh=input_wh, confidence=0.5).detect(
         np.full((wh[1], wh[0], 3), 90, np.uint8)
     )
     assert found == []
 
 
-def test_a_failed_inference_surfaces() -> None:
+@pytest.mark.parametrize(
+    ("onnx", "message"),
+    [
+        (toy_detector(), r"the contract is .* 224, 384\]"),
+        (toy_detector(WIDE_WH[::-1]), r"the contract is .* 224, 384\]"),
+        (b"hello", "cannot be loaded"),
+    ],
+    ids=["square", "tall", "no ONNX"],
+)
+def test_a_wide_detector_outside_the_contract_is_refused_at_load(onnx: bytes, message: str) -> None:
+    """A file of another shape than the manifest names, or none."""
+    with pytest.raises(ModelMismatchError, match=message):
+        OnnxDetector(_checked(onnx), input_wh=WIDE_WH, confidence=0.5)
+
+
+@pytest.mark.parametrize("input_wh", [(384, 384), WIDE_WH])
+def test_a_failed_inference_surfaces(input_wh: tuple[int, int]) -> None:
     """The library logs and answers "no plate"; a dead detector must not look like an empty road."""
-    detector = OnnxDetector(_checked(toy_detector()), input_wh=(384, 384), confidence=0.5)
+    detector = OnnxDetector(_checked(toy_detector(input_wh)), input_wh=input_wh, confidence=0.5)
 
     class Broken:
         def run(self, *_: Any) -> list[Any]:

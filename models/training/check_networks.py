@@ -1,0 +1,209 @@
+"""Tests of what needs PyTorch; `make train-check` runs them in the training environment.
+
+Not part of `make test`, whose environment has no PyTorch: there they could only be skipped.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+from torch import nn
+from torch.utils.data import DataLoader
+
+from models.training import loop
+from models.training.cache import build_cache
+from models.training.choose import exactness, rendered_readings
+from models.training.contract import ALPHABET, DEFAULT_THRESHOLD, HEIGHT, SLOTS, WIDTH
+from models.training.detector import PlateDetector, all_centres, assign, pair_iou
+from models.training.detector_data import Composer, Scene
+from models.training.estimate import minutes_left
+from models.training.export import export_detector, export_reader, halve_weights, quantise
+from models.training.loop import Trainer
+from models.training.measure import find_boxes, open_detector, open_reader
+from models.training.onnx_cost import multiply_adds
+from models.training.plan import DETECTOR, READER, Plan, Renderings
+from models.training.reader import PlateReader
+from models.training.reader_data import CropComposer
+from models.training.streams import CropStream, DetectorStream, batches
+from models.training.train_detector import loss_on
+from models.training.train_reader import batch_loss
+
+# PyTorch's exporter and loader warn about themselves; the suite's settings turn warnings into errors.
+pytestmark = pytest.mark.filterwarnings("default")
+
+torch.set_num_threads(1)  # small batches: more threads only wait for each other
+
+SHORT = Plan(steps=6, batch=4, rate=1e-3, seed=1, warm=2)
+
+
+@pytest.fixture(scope="session")
+def crops(tmp_path_factory: pytest.TempPathFactory) -> CropComposer:
+    """Crops of a few rendered plates."""
+    return CropComposer([build_cache(tmp_path_factory.mktemp("c"), Renderings("plates", 20, 1), workers=0)], [])
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory: pytest.TempPathFactory) -> Composer:
+    """Pictures of a grey scene with rendered plates and signs."""
+    folder = tmp_path_factory.mktemp("p")
+    scene = Scene(np.full((400, 640, 3), 110, np.uint8), np.zeros((0, 4), np.float32), (0.4, 0.8), False, False)
+    caches = [build_cache(folder, Renderings(kind, 20, 1), workers=0) for kind in ("plates", "signs")]
+    return Composer([[scene]], *caches)
+
+
+def trained(model: nn.Module, plan: Plan, folder: Path) -> Path:
+    """The checkpoint of a model that was not trained at all."""
+    Trainer(model, plan, folder).save()
+    return folder / "checkpoint.pt"
+
+
+def test_a_stream_is_the_same_however_many_workers(crops: CropComposer) -> None:
+    """The first eight crops with no worker are those with two, in any order; `first` skips."""
+
+    def sums(workers: int, first: int, count: int) -> list[int]:
+        stream = CropStream(crops, seed=5, first=first)
+        loader = DataLoader(stream, batch_size=1, num_workers=workers)
+        return sorted(int(image.sum()) for image, _ in islice(loader, count))
+
+    assert sums(0, 0, 8) == sums(2, 0, 8)
+    assert sums(0, 4, 4) != sums(0, 0, 4)
+    assert sorted(sums(0, 0, 4) + sums(0, 4, 4)) == sums(0, 0, 8)
+
+
+def test_samples_have_their_shapes(crops: CropComposer, pictures: Composer) -> None:
+    """What the losses expect."""
+    image, target = next(iter(DetectorStream(pictures, size=192, seed=1, first=0)))
+    assert (image.shape, image.dtype) == ((3, 192, 192), torch.uint8)
+    assert (target.shape[1], target.dtype) == (5, torch.float32)
+    image, labels = next(iter(CropStream(crops, seed=1, first=0)))
+    assert image.shape == (3, HEIGHT, WIDTH)
+    assert labels.shape == (2 * SLOTS,)
+
+
+def test_both_models_learn_something(crops: CropComposer, pictures: Composer, tmp_path: Path) -> None:
+    """After some steps on the same pictures the loss is lower than at first."""
+    plan = Plan(steps=12, batch=4, rate=1e-3, seed=1, warm=2)
+    detector = Trainer(PlateDetector(), plan, tmp_path / "detector")
+    reader = Trainer(PlateReader(), plan, tmp_path / "reader")
+    streams = DetectorStream(pictures, size=192, seed=1, first=0), CropStream(crops, seed=1, first=0)
+    for trainer, stream, loss_of in (
+        (detector, streams[0], loss_on(detector.device)),
+        (reader, streams[1], batch_loss),
+    ):
+        batch = [t.to(trainer.device) for t in next(batches(stream, plan, workers=1))]
+        first = float(loss_of(trainer.model, batch).detach())
+        trainer.run(iter(lambda batch=batch: batch, None), loss_of)
+        assert float(loss_of(trainer.model, batch).detach()) < first
+
+
+def test_training_goes_on_from_its_checkpoint(crops: CropComposer, tmp_path: Path) -> None:
+    """Stopped and started again, the step goes on; a plan that is done is done."""
+    half = Plan(steps=3, batch=4, rate=1e-3, seed=1, warm=2)
+    Trainer(PlateReader(), half, tmp_path).run(batches(CropStream(crops, seed=1, first=0), half, workers=1), batch_loss)
+    again = Trainer(PlateReader(), SHORT, tmp_path)
+    assert again.step == 3
+    assert not again.is_done
+    assert minutes_left(again, 60.0) == pytest.approx(3)
+    again.run(batches(CropStream(crops, seed=1, first=12), SHORT, workers=1), batch_loss)
+    assert Trainer(PlateReader(), SHORT, tmp_path).is_done
+    assert minutes_left(Trainer(PlateReader(), SHORT, tmp_path), 60.0) == 0
+
+
+def test_an_estimate_leaves_no_checkpoint(crops: CropComposer, tmp_path: Path) -> None:
+    """Timing a few steps writes nothing."""
+    trainer = Trainer(PlateReader(), SHORT, tmp_path)
+    assert trainer.seconds_a_step(batches(CropStream(crops, seed=1, first=0), SHORT, workers=1), batch_loss) > 0
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_overlap_is_that_of_measuring() -> None:
+    """A third for half moved; the generalised one of far boxes is negative."""
+    a, b, far = (torch.tensor(box) for box in ([0.0, 0, 10, 10], [5.0, 0, 15, 10], [90.0, 90, 99, 99]))
+    assert float(pair_iou(a, b)) == pytest.approx(1 / 3)
+    assert float(pair_iou(a, a, generalised=True)) == pytest.approx(1)
+    assert float(pair_iou(a, far, generalised=True)) < 0
+
+
+def test_cells_of_a_plate_are_near_it() -> None:
+    """A perfect prediction claims cells around the centre, and none elsewhere."""
+    centres, strides = all_centres(64, "cpu")
+    plate = torch.tensor([20.0, 28, 44, 36])
+    logits, boxes = torch.zeros(1, len(centres)), plate.expand(1, len(centres), 4)
+    quality, owner = assign(logits, boxes, torch.cat([torch.ones(1), plate])[None, None], (centres, strides))
+    claimed = quality[0] > 0
+    assert 0 < int(claimed.sum()) <= 8
+    assert (owner[0][claimed] == 0).all()
+    assert ((centres[claimed] - torch.tensor([32.0, 32])).abs() <= 14).all()
+
+
+@pytest.mark.parametrize("size", [(384, 384), (384, 224)], ids=str)
+def test_an_exported_detector_is_the_network(size: tuple[int, int], tmp_path: Path) -> None:
+    """The agent's class loads it; its best box is the network's, with the threshold moved onto the default."""
+    torch.manual_seed(3)
+    model = PlateDetector()
+    for head in model.heads:
+        nn.init.normal_(head.out.weight, std=0.05)
+        head.out.bias.data[0] = -1.0
+    checkpoint = trained(model, SHORT, tmp_path)
+    out = tmp_path / "detector.onnx"
+    export_detector(checkpoint, out, width=size[0], height=size[1], threshold=0.7)
+    picture = np.random.default_rng(0).integers(0, 255, (size[1], size[0], 3), dtype=np.uint8)
+    tensor = torch.from_numpy(np.ascontiguousarray(picture[..., ::-1])).permute(2, 0, 1)[None].float() / 255
+    with torch.no_grad():
+        logits, boxes = model.cpu().eval()(tensor)
+    best = int(logits[0].argmax())
+    rows = onnxruntime.InferenceSession(str(out)).run(None, {"images": tensor.numpy()})[0]
+    top = rows[rows[:, 6].argmax()]
+    shift = np.log(DEFAULT_THRESHOLD / (1 - DEFAULT_THRESHOLD)) - np.log(0.7 / 0.3)
+    assert top[6] == pytest.approx(float(torch.sigmoid(logits[0, best] + shift)), abs=1e-3)
+    assert top[1:5] == pytest.approx(boxes[0, best].numpy(), abs=0.1)
+    found = find_boxes(open_detector(out), picture)
+    assert len(found) > 0
+    assert found[0, 4] == pytest.approx(top[6], abs=1e-3)
+
+
+def test_an_exported_reader_is_the_network(crops: CropComposer, tmp_path: Path) -> None:
+    """The same texts from the ONNX file in the agent's class as from PyTorch."""
+    model = PlateReader()
+    out = tmp_path / "plate-reader.onnx"
+    export_reader(trained(model, READER, tmp_path), out)
+    readings = rendered_readings(Renderings("plates", 12, 7))
+    rgb = np.stack([reading.crop[..., ::-1] for reading in readings])
+    with torch.no_grad():
+        logits = model.cpu().eval()(torch.from_numpy(rgb.copy()).permute(0, 3, 1, 2).float() / 255)
+    scores = onnxruntime.InferenceSession(str(out)).run(None, {"input": rgb})[0]
+    assert scores.reshape(-1, SLOTS, len(ALPHABET)) == pytest.approx(logits.softmax(-1).numpy(), abs=1e-4)
+    assert exactness(open_reader(out), readings)["all"]["plates"] == 12
+
+
+def test_smaller_files_say_nearly_the_same(crops: CropComposer, tmp_path: Path) -> None:
+    """float16 weights and int8 change scores a little, the file a lot, and the counted operations not at all."""
+    out, small = tmp_path / "plate-reader.onnx", tmp_path / "plate-reader-int8.onnx"
+    export_reader(trained(PlateReader(), READER, tmp_path), out)
+    samples = np.stack([crops.compose(np.random.default_rng(n))[0] for n in range(8)])
+    whole = onnxruntime.InferenceSession(str(out)).run(None, {"input": samples})[0]
+    size, cost = out.stat().st_size, multiply_adds(out)
+    quantise(out, small, iter(samples[:, None]))
+    halve_weights(out)
+    assert out.stat().st_size < 0.6 * size
+    assert small.stat().st_size < 0.8 * size
+    assert multiply_adds(out) == multiply_adds(small) == cost
+    for path, near in ((out, 0.01), (small, 0.1)):
+        assert onnxruntime.InferenceSession(str(path)).run(None, {"input": samples})[0] == pytest.approx(
+            whole, abs=near
+        )
+
+
+def test_the_plan_has_a_limit_in_minutes(tmp_path: Path) -> None:
+    """Half of the minutes is half of the way, however few steps were done."""
+    trainer = Trainer(PlateDetector(), Plan(steps=100, batch=4, rate=1e-3, seed=1, minutes=2), tmp_path)
+    trainer.spent_s = 60
+    assert trainer.progress() == pytest.approx(0.5)
+    assert minutes_left(trainer, 3600.0) == pytest.approx(1)
+    assert DETECTOR.minutes == 0
+    assert loop.describe_machine()

@@ -1,0 +1,121 @@
+"""The renderer: the same seed gives the same plate, and what it says of a plate is where it says it is."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from models.training.contract import SLOTS
+from models.training.fonts import ALPHABET
+from models.training.formats import LAYOUTS
+from models.training.render import Plate, blend, fill_pattern, line_cells, readable, render_plate
+from models.training.signs import SIGNS, overlay_caption, render_sign
+
+DRAWN = set(ALPHABET) | set(" -.o|")
+PLATES = 150
+
+
+@pytest.fixture
+def plates(some_fonts: None) -> list[Plate]:
+    """Plates of many kinds."""
+    return [render_plate(np.random.default_rng((5, number))) for number in range(PLATES)]
+
+
+@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+def test_patterns_give_texts_of_the_alphabet(layout: object) -> None:
+    """Every pattern of a kind fills with characters that are drawn, and reads as 2 to 10 of the alphabet."""
+    assert layout in LAYOUTS
+    chosen = next(one for one in LAYOUTS if one is layout)
+    rng = np.random.default_rng(1)
+    for pattern in chosen.patterns:
+        for _ in range(20):
+            drawn = fill_pattern(pattern, chosen, rng)
+            assert set(drawn) <= DRAWN
+            assert 2 <= len(readable(drawn)) <= SLOTS
+            assert drawn.count("|") <= 1
+
+
+@pytest.mark.usefixtures("some_fonts")
+def test_the_same_seed_gives_the_same_plate() -> None:
+    """Pixels, box, text and centres are functions of the seed; another seed gives another plate."""
+    one, two, other = (render_plate(np.random.default_rng(seed)) for seed in (3, 3, 4))
+    assert np.array_equal(one.image, two.image)
+    assert (one.box, one.text, one.kind, one.centres) == (two.box, two.text, two.kind, two.centres)
+    assert one.text != other.text
+
+
+def test_texts_are_of_the_alphabet_and_fit_the_slots(plates: list[Plate]) -> None:
+    """A label that the reader cannot say would be trained in vain."""
+    for plate in plates:
+        assert 1 <= len(plate.text) <= SLOTS
+        assert set(plate.text) <= set(ALPHABET)
+
+
+def test_boxes_lie_in_the_image_and_hold_the_characters(plates: list[Plate]) -> None:
+    """The box is inside the picture; every character's centre is inside the box, one for each character."""
+    for plate in plates:
+        height, width = plate.image.shape[:2]
+        x1, y1, x2, y2 = plate.box
+        assert 0 <= x1 < x2 <= width
+        assert 0 <= y1 < y2 <= height
+        assert len(plate.centres) == len(plate.text)
+        assert all(x1 <= x <= x2 and y1 <= y <= y2 for x, y in plate.centres)
+
+
+def test_characters_are_drawn_where_their_centres_are(plates: list[Plate]) -> None:
+    """Around each centre the picture is not of one colour: there is ink."""
+    for plate in plates:
+        for x, y in plate.centres:
+            near = plate.image[max(int(y) - 16, 0) : int(y) + 17, max(int(x) - 12, 0) : int(x) + 13]
+            assert np.ptp(near.astype(int), axis=(0, 1)).max() > 20, plate.kind
+
+
+def test_many_kinds_are_drawn(plates: list[Plate]) -> None:
+    """No kind has all the weight."""
+    assert len({plate.kind for plate in plates}) > len(LAYOUTS) // 2
+
+
+@pytest.mark.usefixtures("some_fonts")
+@pytest.mark.parametrize("draw", set(SIGNS), ids=lambda draw: draw.__name__)
+def test_signs_are_pictures_and_deterministic(draw: object) -> None:
+    """Each kind of sign is uint8 RGB, and the same for the same seed."""
+    sign = next(one for one in SIGNS if one is draw)
+    for seed in range(10):
+        image = sign(np.random.default_rng(seed))
+        assert image.dtype == np.uint8
+        assert image.ndim == 3
+        assert image.shape[2] == 3
+        assert min(image.shape[:2]) > 4
+        assert np.array_equal(image, sign(np.random.default_rng(seed)))
+
+
+@pytest.mark.usefixtures("some_fonts")
+def test_any_sign_may_be_drawn() -> None:
+    """The mix is deterministic too."""
+    assert np.array_equal(render_sign(np.random.default_rng(8)), render_sign(np.random.default_rng(8)))
+
+
+@pytest.mark.usefixtures("some_fonts")
+def test_captions_change_the_picture_in_place() -> None:
+    """A caption is written into the picture, which keeps its size."""
+    for seed in range(10):
+        image = np.full((192, 192, 3), 100, np.uint8)
+        overlay_caption(image, np.random.default_rng(seed))
+        assert image.shape == (192, 192, 3)
+        assert (image != 100).any()
+
+
+def test_blend_drops_what_is_outside() -> None:
+    """A mask that hangs over the edge paints only the canvas; one wholly outside paints nothing."""
+    canvas = np.zeros((4, 4, 3), np.uint8)
+    full = np.full((3, 3), 255, np.uint8)
+    blend(canvas, full, (-2, -2), (10, 20, 30))
+    assert canvas[0, 0].tolist() == [10, 20, 30]
+    assert canvas.sum() == 60
+    blend(canvas, full, (9, 9), (1, 1, 1))
+    assert canvas.sum() == 60
+
+
+def test_cells_of_a_line_follow_each_other() -> None:
+    """Two characters of width 10 and a gap of 2: edges at 0 and 12, the end at 22."""
+    assert line_cells("AB", [10.0, 10.0], 2.0, 5.0) == [0.0, 12.0, 22.0]
