@@ -20,11 +20,12 @@ PlatesealError                     exit  retryable
 ├── KeyFileError                      8     no
 │   └── KeyringEndedError             8     no
 ├── SpoolError                        9     no
-│   ├── SpoolFullError                9     yes
+│   ├── SpoolFullError               16     yes
 │   └── SpoolMissingError             9     no
 ├── TransportError                   10     yes
 │   ├── RejectedError                10     no
-│   └── BatchTooLargeError           10     no
+│   ├── BatchTooLargeError           10     no
+│   └── BrokenTransferError          10     yes
 ├── ReceiverError                    11     no
 ├── DaemonError                      12     no
 ├── DemoError                        13     no
@@ -143,8 +144,12 @@ class SpoolError(PlatesealError):
 
 
 class SpoolFullError(SpoolError):
-    """The spool's byte limit leaves no room for this envelope. It was not accepted; the spool is unchanged."""
+    """The spool's limits, or the disk, leave no room for this envelope. It was not accepted; the spool is unchanged.
 
+    Its exit status is its own, so that a service manager can tell a unit that was told to stop when its spool is full.
+    """
+
+    exit_code = 16
     retryable = True
 
 
@@ -174,6 +179,10 @@ class BatchTooLargeError(TransportError):
     """The receiver refuses the batch's size (413). The same envelopes fit in smaller batches."""
 
     retryable = False
+
+
+class BrokenTransferError(TransportError):
+    """The connection broke, or the time was up, in the middle of a batch. A smaller one may get through."""
 
 
 class ReceiverError(PlatesealError):

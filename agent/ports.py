@@ -17,11 +17,13 @@ from agent.records import (
     ClockState,
     Detection,
     Envelope,
+    FileStatus,
     Frame,
     Image,
     PlateText,
     SpoolEntry,
     SpoolState,
+    Usage,
     VerifiedReceipt,
 )
 
@@ -127,44 +129,21 @@ class RecipientBook(Protocol):
         ...
 
 
-class SpoolIntake(Protocol):
-    """The spool as the capturing process uses it."""
+class SpoolView(Protocol):
+    """The spool as one looks at it."""
 
-    def put(self, envelope: Envelope) -> None:
-        """As `Spool.put`."""
-        ...
+    def entries(self, state: SpoolState, *, limit: int | None = None, newest: bool = False) -> list[SpoolEntry]:
+        """List at most `limit` envelopes, oldest first; with `newest` the newest ones, newest first.
 
-    def entries(self, state: SpoolState, *, limit: int | None = None) -> list[SpoolEntry]:
-        """As `Spool.entries`."""
-        ...
-
-    def get(self, envelope_id: str) -> Envelope:
-        """As `Spool.get`."""
-        ...
-
-    def expire(self, tombstone: Envelope) -> None:
-        """Erase the pending envelopes that an accepted tombstone names; those that are not there are fine.
+        It reads the whole directory and keeps `limit` entries in memory; None keeps all.
 
         Raises:
-            SpoolError: The tombstone is not pending itself, or the disk refused.
+            SpoolError: The disk refused.
         """
         ...
 
-
-class Spool(Protocol):
-    """Keeps envelopes until their receipt comes."""
-
-    def put(self, envelope: Envelope) -> None:
-        """Accept an envelope: on return it survives a power cut. Putting it twice is the same as once.
-
-        Raises:
-            SpoolFullError: No room; nothing changed.
-            SpoolError: The disk refused; the envelope is not accepted.
-        """
-        ...
-
-    def entries(self, state: SpoolState, *, limit: int | None = None) -> list[SpoolEntry]:
-        """List envelopes, oldest first.
+    def usage(self, state: SpoolState) -> Usage:
+        """Count envelopes and their bytes; reads the whole directory and keeps nothing of it.
 
         Raises:
             SpoolError: The disk refused.
@@ -182,6 +161,37 @@ class Spool(Protocol):
         """
         ...
 
+
+class SpoolIntake(SpoolView, Protocol):
+    """The spool as the capturing process uses it."""
+
+    def put(self, envelope: Envelope) -> None:
+        """Accept an envelope: on return it survives a power cut. Putting it twice is the same as once.
+
+        Raises:
+            SpoolFullError: No room; nothing changed.
+            SpoolError: The disk refused; the envelope is not accepted, yet may be there, whole.
+        """
+        ...
+
+    def expire(self, tombstone: Envelope, envelope_ids: Sequence[str]) -> None:
+        """Erase pending envelopes, each only if the accepted tombstone covers its place in its chain.
+
+        Those that are not there, damaged or not covered are left alone.
+
+        Raises:
+            SpoolError: It is no tombstone, or was not accepted; or the disk refused.
+        """
+        ...
+
+
+class Spool(SpoolView, Protocol):
+    """Keeps envelopes until their receipt comes: the spool as the uploading process uses it."""
+
+    def put(self, envelope: Envelope) -> None:
+        """As `SpoolIntake.put`."""
+        ...
+
     def shred(self, *receipts: VerifiedReceipt) -> None:
         """Erase pending envelopes that their receiver holds. Erasing one twice is the same as once.
 
@@ -194,6 +204,7 @@ class Spool(Protocol):
         """Set a pending envelope aside, with a reason for a person. It is kept.
 
         Raises:
+            SpoolMissingError: It is not pending.
             SpoolError: The disk refused.
         """
         ...
@@ -255,5 +266,75 @@ class Files(Protocol):
 
         Raises:
             SpoolError: The disk refused.
+        """
+        ...
+
+
+class DiskView(Protocol):
+    """The side of a file system that changes no file."""
+
+    def prepare(self, directories: Sequence[Path]) -> None:
+        """Make the directories that are missing, mode 0700, durably; then check that this process can use each.
+
+        Args:
+            directories: In order, parents before their children.
+
+        Raises:
+            SpoolError: In one line: a parent is missing, something else has the name, the directory belongs to another
+                user or is open to other users' writing, or the file system is read-only or full.
+        """
+        ...
+
+    def names(self, directory: Path) -> Iterator[str]:
+        """Yield the names in a directory, in no order, one at a time: it may hold a hundred thousand.
+
+        Names may come and go while it runs, by the caller too: such a name is yielded or not, all others are.
+
+        Raises:
+            SpoolError: The disk refused.
+        """
+        ...
+
+    def statuses(self, directory: Path) -> Iterator[tuple[str, FileStatus]]:
+        """Yield the names with their statuses, as `names` and `status` do, in a fraction of the time.
+
+        Names that are gone before their turn are left out.
+
+        Raises:
+            SpoolError: The disk refused.
+        """
+        ...
+
+    def status(self, path: Path) -> FileStatus:
+        """Return a file's length and time. A symbolic link is not followed.
+
+        Raises:
+            SpoolMissingError: It is not there.
+            SpoolError: The disk refused.
+        """
+        ...
+
+    def read(self, path: Path, *, limit_bytes: int) -> bytes:
+        """Return a file's content, at most `limit_bytes + 1` bytes of it, so that a longer one shows.
+
+        Raises:
+            SpoolMissingError: It is not there.
+            SpoolError: The disk refused.
+        """
+        ...
+
+
+class Disk(Files, DiskView, Protocol):
+    """A file system, whole."""
+
+    def link(self, source: Path, target: Path) -> None:
+        """Give a file a second name in one file system; durable after `sync_dir` of the target's directory.
+
+        It is how a name moves without a moment in which a crash could lose both: a rename is an addition and a
+        removal, and not every file system makes the two durable together.
+
+        Raises:
+            SpoolMissingError: The source is not there.
+            SpoolError: The target is there already, or the disk refused.
         """
         ...

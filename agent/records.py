@@ -27,6 +27,7 @@ __all__ = [
     "Detection",
     "Direction",
     "Envelope",
+    "FileStatus",
     "Frame",
     "Image",
     "Passage",
@@ -37,6 +38,7 @@ __all__ = [
     "SpoolEntry",
     "SpoolState",
     "Track",
+    "Usage",
     "VerifiedReceipt",
 ]
 
@@ -50,7 +52,7 @@ class Frame:
 
     Attributes:
         camera_id: The camera's id.
-        sequence: 0, 1, 2, .. from the source's start.
+        sequence: 0, 1, 2, .. from the source's start; a live camera's numbers have gaps where frames were dropped.
         captured_at: Aware UTC time at which the picture was taken, not processed.
         monotonic_s: The same moment on a clock for intervals, seconds. For a recording: seconds from its start.
         image: uint8, shape (H, W, 3), BGR, read-only.
@@ -214,6 +216,32 @@ class SpoolEntry:
     size_bytes: int
     state: SpoolState
     spooled_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What one state of the spool takes.
+
+    Attributes:
+        count: Envelopes.
+        bytes: Their lengths together; not the blocks that the file system gives them.
+    """
+
+    count: int
+    bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class FileStatus:
+    """What a directory says of a file.
+
+    Attributes:
+        size_bytes: Its length.
+        modified_at: Aware UTC time of its last write, whole microseconds.
+    """
+
+    size_bytes: int
+    modified_at: datetime
 
 
 def _check_image(image: Image) -> None:

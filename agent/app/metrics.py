@@ -17,6 +17,8 @@ from prometheus_client.exposition import write_to_textfile
 from prometheus_client.parser import text_fd_to_metric_families
 from prometheus_client.registry import Collector
 
+from agent.errors import SpoolError
+
 CAPTURE_FILE: Final = "capture.prom"
 UPLOAD_FILE: Final = "upload.prom"
 WRITE_EVERY_S: Final = 1.0
@@ -72,9 +74,10 @@ class MetricsFile:
         """Write now. A disk that refuses is logged once, not raised: metrics never stop a daemon."""
         try:
             write_to_textfile(str(self._path), self._registry)
-        except OSError as error:
+        except (OSError, SpoolError) as error:
             if not self._failed:
-                _log.warning("metrics cannot be written to %s: %s", self._path, error.strerror or error)
+                reason = getattr(error, "strerror", None) or error
+                _log.warning("metrics cannot be written to %s: %s", self._path, reason)
             self._failed = True
         else:
             self._failed = False

@@ -6,6 +6,7 @@ import logging
 import subprocess
 import sys
 import threading
+import time
 from pathlib import Path
 from typing import IO, Final
 
@@ -18,6 +19,8 @@ from agent.spool.files import LocalFiles
 from agent.spool.spool import FileSpool
 
 LOOK_EVERY_S: Final = 0.2
+LOOK_SPACING: Final = 20
+"""A look at the spool's backlog comes this many times its own cost after the one before."""
 STOP_WITHIN_S: Final = 30.0
 """A daemon that was told to stop finishes its passage or its batch first; more than this is a hang."""
 
@@ -73,8 +76,14 @@ def _watch(capture: subprocess.Popen[bytes], upload: subprocess.Popen[bytes], st
 
 def _drain(config: SpoolConfig, upload: subprocess.Popen[bytes], stop: threading.Event) -> None:
     spool = FileSpool(config.directory, max_bytes=config.max_bytes, files=LocalFiles())
-    while spool.entries(SpoolState.PENDING, limit=1) and not stop.wait(LOOK_EVERY_S):
+    look_every_s = LOOK_EVERY_S
+    while not stop.wait(look_every_s):
         _require_running(upload)
+        began_s = time.monotonic()
+        if not spool.usage(SpoolState.PENDING).count:
+            return
+        # A look reads the whole directory: with a large backlog it must not keep upload from its work.
+        look_every_s = max(LOOK_EVERY_S, (time.monotonic() - began_s) * LOOK_SPACING)
 
 
 def _require_running(upload: subprocess.Popen[bytes]) -> None:

@@ -6,7 +6,17 @@ the frames. Every failure is one line that says what, where and what is allowed;
 
 from __future__ import annotations
 
+from agent.capture.cameras import source_name
+from agent.capture.live import LiveHooks, LiveStats
 from agent.capture.opening import open_source
 from agent.capture.pictures import PICTURE_SUFFIXES, list_pictures, read_picture
 
-__all__ = ["PICTURE_SUFFIXES", "list_pictures", "open_source", "read_picture"]
+__all__ = [
+    "PICTURE_SUFFIXES",
+    "LiveHooks",
+    "LiveStats",
+    "list_pictures",
+    "open_source",
+    "read_picture",
+    "source_name",
+]

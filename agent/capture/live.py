@@ -1,50 +1,127 @@
-"""Live cameras: RTSP, V4L2 and GStreamer, through OpenCV.
+"""A live camera that is read by a thread of its own, and connected again whenever it is lost.
 
-Owns: connecting, the time of capture, and saying that a camera is lost. Leaves to others: connecting again (call
-`frames()` again; the frame numbers go on). A camera's user and password are never in a message.
+The thread reads as fast as the camera delivers, so that nothing piles up in it or in the network. Whoever looks at
+the frames gets the newest; those it was too slow for are dropped and counted. At most three frames are held: one
+being made, one waiting, one being looked at.
+
+Owns: connecting again while the camera is lost, stalled or frozen; the counts. Leaves to others: one connection and
+its time of capture (`connection`), what frozen means (`frozen`). Frame numbers count what the camera delivered and go
+on over every reconnect: a gap is what was dropped. A camera's user and password are in no message.
 """
 
 from __future__ import annotations
 
+import logging
+import threading
 from collections.abc import Callable, Iterator
-from pathlib import Path
+from contextlib import closing
+from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final
-from urllib.parse import urlsplit
 
-import numpy as np
+from tenacity import Retrying, retry_if_exception_type, sleep_using_event, stop_after_attempt, stop_when_event_set
+from tenacity.wait import wait_random_exponential
 
-from agent.capture.opencv import check_size, cv2
+from agent.capture.connection import Connect, Connection, Grab
+from agent.capture.frozen import FrozenWatch
+from agent.capture.newest import NewestFrame
+from agent.config.models import SourceConfig
 from agent.errors import SourceError, SourceLostError
 from agent.ports import Clock
-from agent.records import ClockState, Frame
+from agent.records import ClockState, Frame, Image
 
-V4L2_PREFIX: Final = "/dev/video"
-RTSP_PREFIXES: Final = ("rtsp://", "rtsps://")
-OPEN_TIMEOUT_MS: Final = 10_000
-READ_TIMEOUT_MS: Final = 10_000
-"""How long a camera may be silent: longer than its encoder takes to start again, shorter than FFmpeg's own 30 s."""
+STEADY_S: Final = 2.0
+"""A camera that delivers for this long is back. A connection that ends sooner is made again ever more rarely, a longer
+one at once."""
+RETRY_FIRST_S: Final = 0.5
+RETRY_MOST_S: Final = 30.0
+"""Waits between attempts grow from the first to the second, with jitter: many cameras behind one switch come back at
+once, and a camera that is back should not wait for long."""
+_POLL_S: Final = 0.1
+"""How often a waiting consumer looks whether it was told to stop."""
+_IDLE_POLLS: Final = 10
+"""Looks in vain between two calls of `on_idle`: one second."""
+_END_WAIT_S: Final = 1.0
+"""How long the end waits for the reading thread. A read that blocks in a driver cannot be interrupted: it ends by its
+own time limit, on a thread that keeps no process alive."""
 
-Connect = Callable[[], cv2.VideoCapture]
+_log = logging.getLogger(__name__)
+
+
+@dataclass(slots=True)
+class LiveStats:
+    """Counts since the start; written by the reading thread, read by reports.
+
+    Attributes:
+        frames_received: Frames that the camera delivered.
+        frames_dropped_stale: Of these, dropped because a newer one came first or because they were old on arrival.
+        reconnects: Connections made, but for the first.
+        frozen: Times the camera was found frozen.
+        lag_s: How much later than the fastest the newest frame came, seconds; it stays small on a unit that keeps up.
+        is_up: Whether the camera delivers; None until that is known.
+    """
+
+    frames_received: int = 0
+    frames_dropped_stale: int = 0
+    reconnects: int = 0
+    frozen: int = 0
+    lag_s: float = 0.0
+    is_up: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LiveHooks:
+    """What a daemon gives a camera.
+
+    Attributes:
+        stop: Ends `frames()` when set, also while the camera is lost.
+        stats: Where the camera counts.
+        on_idle: Called about once a second while no frame comes, on the thread that waits in `frames()`: what a daemon
+            must not put off until a lost camera is back.
+    """
+
+    stop: threading.Event = field(default_factory=threading.Event)
+    stats: LiveStats = field(default_factory=LiveStats)
+    on_idle: Callable[[], None] = lambda: None
 
 
 class LiveCamera:
-    """A camera that delivers frames until it is closed or lost."""
+    """A camera that delivers frames until it is closed."""
 
-    def __init__(self, connect: Connect, *, name: str, camera_id: str, clock: Clock) -> None:
+    def __init__(
+        self,
+        connect: Connect,
+        config: SourceConfig,
+        *,
+        name: str,
+        camera_id: str,
+        clock: Clock,
+        hooks: LiveHooks | None = None,
+    ) -> None:
         """Keep the way to connect; nothing is opened yet.
 
         Args:
             connect: Opens the device or stream.
+            config: When the camera counts as stalled or frozen, and whether it is then connected again.
             name: What it is called in messages, without secrets.
             camera_id: The camera's id.
             clock: Dates each frame.
+            hooks: What a daemon gives the camera.
         """
         self._connect = connect
+        self._config = config
         self._name = name
         self._camera_id = camera_id
         self._clock = clock
-        self._next_sequence = 0
+        self._hooks = hooks or LiveHooks()
+        self._stats = self._hooks.stats
+        self._watch = FrozenWatch(config.frozen_s)
+        self._back_after_s = STEADY_S
+        self._lost_since_s = 0.0
+        self._has_connected = False
+        self._last_captured_s = float("-inf")
         self._closed = False
+        self._ended = threading.Event()
 
     @property
     def frame_count(self) -> int | None:
@@ -57,101 +134,122 @@ class LiveCamera:
         return self._clock.state()
 
     def frames(self) -> Iterator[Frame]:
-        """Connect and yield frames until closed. Called again, it connects again; the numbers go on.
+        """Connect and yield the newest frame, each at most once, until closed or told to stop.
 
         Raises:
             SourceError: The source is closed, or delivers an absurd size.
-            SourceLostError: The camera cannot be reached or stopped delivering.
+            SourceLostError: The camera is lost, and configured not to be connected again.
         """
         if self._closed:
             raise SourceError(f"{self._name}: the source is closed")
-        capture = self._connect()
+        newest, ended = NewestFrame(), threading.Event()
+        self._ended = ended
+        reader = threading.Thread(target=self._read, args=(newest, ended), name=f"read {self._name}", daemon=True)
+        reader.start()
         try:
-            if not capture.isOpened():
-                raise SourceLostError(f"{self._name}: the camera cannot be opened, or another program has it")
-            while not self._closed:
-                yield self._next(capture)
+            idle_polls = 0
+            while not (ended.is_set() or self._hooks.stop.is_set()):
+                frame = newest.take(wait_s=_POLL_S)
+                idle_polls = 0 if frame is not None else idle_polls + 1
+                if frame is not None:
+                    yield frame
+                elif idle_polls % _IDLE_POLLS == 0:
+                    self._hooks.on_idle()
         finally:
-            capture.release()
+            ended.set()
+            reader.join(_END_WAIT_S)
 
     def close(self) -> None:
         """End a running `frames()` after its frame. Idempotent."""
         self._closed = True
+        self._ended.set()
 
-    def _next(self, capture: cv2.VideoCapture) -> Frame:
-        taken = capture.grab()
-        # The frame has left the camera; decoding it and waiting for our turn comes after and is not its age.
-        captured_at, monotonic_s = self._clock.now(), self._clock.monotonic_s()
-        done, image = capture.retrieve() if taken else (False, None)
-        if not done or image is None:
-            raise SourceLostError(f"{self._name}: the camera stopped delivering after {self._next_sequence} frames")
-        check_size(image.shape[1], image.shape[0], where=self._name)
-        frame = Frame(
+    def _read(self, newest: NewestFrame, ended: threading.Event) -> None:
+        """Read one connection after the other: what the thread does."""
+        retrying = Retrying(
+            retry=retry_if_exception_type(SourceLostError),
+            wait=wait_random_exponential(multiplier=RETRY_FIRST_S, max=RETRY_MOST_S),
+            sleep=sleep_using_event(ended),
+            stop=stop_when_event_set(ended) if self._config.reconnect else stop_after_attempt(1),
+            reraise=True,
+        )
+        try:
+            while not ended.is_set():
+                retrying(self._read_connection, newest, ended)
+        except Exception as failure:  # noqa: BLE001  whatever ends this thread is raised where its frames are awaited
+            if not ended.is_set():
+                newest.fail(failure)
+
+    def _read_connection(self, newest: NewestFrame, ended: threading.Event) -> None:
+        """Read one connection to its end; return if it held long enough for the next to be made at once.
+
+        Raises:
+            SourceLostError: It did not, or the next is not to be made.
+        """
+        opened_s = float("inf")
+        try:
+            with closing(
+                Connection(self._connect, name=self._name, stall_s=self._config.stall_s, clock=self._clock)
+            ) as connection:
+                opened_s = connection.opened_s
+                self._stats.reconnects += self._has_connected
+                self._has_connected = True
+                self._watch.restart(opened_s)
+                while not ended.is_set():
+                    self._deliver(connection, newest)
+        except SourceLostError as error:
+            if ended.is_set():
+                return
+            self._note_lost(error)
+            if not self._config.reconnect or self._clock.monotonic_s() - opened_s < STEADY_S:
+                raise
+
+    def _deliver(self, connection: Connection, newest: NewestFrame) -> None:
+        grab = connection.grab()
+        sequence = self._stats.frames_received
+        self._stats.frames_received += 1
+        self._stats.lag_s = grab.arrived_s - grab.captured_s
+        if grab.is_old:
+            self._stats.frames_dropped_stale += 1
+            return
+        image = connection.picture()
+        self._look(image, grab, connection)
+        if newest.put(self._frame(sequence, grab, image)):
+            self._stats.frames_dropped_stale += 1
+
+    def _frame(self, sequence: int, grab: Grab, image: Image) -> Frame:
+        # The estimate of a picture's delay gets better with every faster one; time must not go back for that.
+        late_s = max(0.0, self._last_captured_s - grab.captured_s)
+        self._last_captured_s = grab.captured_s + late_s
+        return Frame(
             camera_id=self._camera_id,
-            sequence=self._next_sequence,
-            captured_at=captured_at,
-            monotonic_s=monotonic_s,
-            image=np.asarray(image, dtype=np.uint8),
+            sequence=sequence,
+            captured_at=grab.captured_at + timedelta(seconds=late_s),
+            monotonic_s=self._last_captured_s,
+            image=image,
         )
-        self._next_sequence += 1
-        return frame
 
+    def _look(self, image: Image, grab: Grab, connection: Connection) -> None:
+        is_new = self._watch.is_new(image, now_s=grab.arrived_s)
+        if self._watch.is_frozen(grab.arrived_s):
+            self._stats.frozen += 1
+            self._watch.be_patient()
+            self._back_after_s = self._config.frozen_s  # an encoder makes new pictures of an old one for a while
+            still_s = self._watch.still_s(grab.arrived_s)
+            raise SourceLostError(f"{self._name}: no new picture for {still_s:.0f} s, the camera is frozen")
+        if is_new and not self._stats.is_up and grab.arrived_s - connection.opened_s >= self._back_after_s:
+            self._note_back(grab.arrived_s)
 
-def rtsp_camera(url: str, *, camera_id: str, clock: Clock) -> LiveCamera:
-    """Return the camera behind an RTSP URL.
+    def _note_lost(self, error: SourceLostError) -> None:
+        if self._stats.is_up is not False:
+            self._lost_since_s = self._clock.monotonic_s()
+            if self._config.reconnect:
+                _log.warning("%s; connecting again until it delivers", error)
+        self._stats.is_up = False
 
-    Raises:
-        SourceError: The URL has no host.
-    """
-    try:
-        parts = urlsplit(url)
-        host, port = parts.hostname, parts.port
-    except ValueError:
-        host, port = None, None
-    if not host:
-        raise SourceError("an RTSP source must be rtsp://[USER:PASSWORD@]HOST[:PORT]/PATH")
-    name = f"{parts.scheme}://{host}{'' if port is None else f':{port}'}"
-    limits = [
-        cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS,
-        cv2.CAP_PROP_READ_TIMEOUT_MSEC, READ_TIMEOUT_MS,
-    ]  # fmt: skip
-    return LiveCamera(
-        lambda: cv2.VideoCapture(url, cv2.CAP_FFMPEG, limits), name=name, camera_id=camera_id, clock=clock
-    )
-
-
-def v4l2_camera(device: str, *, camera_id: str, clock: Clock) -> LiveCamera:
-    """Return the camera behind a V4L2 device node.
-
-    Raises:
-        SourceError: There is no such device.
-    """
-    if not Path(device).exists():
-        present = sorted(str(path) for path in Path("/dev").glob("video*"))
-        raise SourceError(f"{device}: no such camera; this unit has {', '.join(present) or 'none'}")
-    if not Path(device).is_char_device():
-        raise SourceError(f"{device}: not a camera device")
-    return LiveCamera(lambda: cv2.VideoCapture(device, cv2.CAP_V4L2), name=device, camera_id=camera_id, clock=clock)
-
-
-def gstreamer_camera(pipeline: str, *, camera_id: str, clock: Clock) -> LiveCamera:
-    """Return the camera behind a GStreamer pipeline that ends in an `appsink`.
-
-    Raises:
-        SourceError: The pipeline is empty, or this build of OpenCV has no GStreamer.
-    """
-    if not pipeline.strip():
-        raise SourceError("gst: needs a pipeline after the colon, such as gst:libcamerasrc ! videoconvert ! appsink")
-    if not has_gstreamer():
-        raise SourceError(
-            f"gst: this build of OpenCV ({cv2.__version__}) has no GStreamer; use rtsp://.. or /dev/videoN, "
-            "or install an OpenCV built with GStreamer"
-        )
-    return LiveCamera(
-        lambda: cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER), name="gst: pipeline", camera_id=camera_id, clock=clock
-    )
-
-
-def has_gstreamer() -> bool:
-    """Tell whether this build of OpenCV can open GStreamer pipelines."""
-    return bool(cv2.videoio_registry.hasBackend(cv2.CAP_GSTREAMER))
+    def _note_back(self, now_s: float) -> None:
+        if self._stats.is_up is False:
+            _log.info("%s: the camera is back after %.0f s", self._name, now_s - self._lost_since_s)
+        self._stats.is_up = True
+        self._back_after_s = STEADY_S
+        self._watch.be_strict()

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from agent import __version__
-from agent.cli import custody, demo, device, models, read, receiver
+from agent.cli import custody, demo, device, models, read, receiver, spool
 from agent.errors import PlatesealError
 
 app = typer.Typer(
@@ -21,6 +21,7 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
+app.add_typer(spool.app, name="spool")
 app.add_typer(models.app, name="models")
 app.add_typer(device.app, name="device")
 app.add_typer(receiver.app, name="receiver")

@@ -171,7 +171,7 @@ def _open(source: str) -> FrameSource:
     from agent.config.models import SourceConfig  # noqa: PLC0415
 
     try:
-        config = SourceConfig(uri=source)
+        config = SourceConfig(uri=source, reconnect=False)  # somebody waits: a camera that is lost is said at once
     except ValidationError as error:
         raise SourceError(f"a source must have 1 to 4096 characters, this one has {len(source)}") from error
     return open_source(config, camera_id=CAMERA_ID, clock=SystemClock())

@@ -10,7 +10,8 @@ from typing import Annotated
 import typer
 
 from agent.cli.durations import parse_duration
-from agent.errors import ReceiverError, VerificationError
+from agent.envelope.tombstone import LossReason
+from agent.errors import VerificationError
 from agent.receiver.devices import DeviceBook
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.pki import DEFAULT_HOSTS, DEFAULT_OVERLAP, enrol, init_receiver
@@ -20,6 +21,8 @@ from agent.seal.identity import TLS_CERTIFICATE_NAME
 from agent.seal.keyfiles import PUBLIC_MODE, replace_file
 
 DEFAULT_PORT = 8443
+LOSSES = {LossReason.OVERFLOW: "overflowed", LossReason.EXPIRED: "expired", LossReason.EVICTED: "evicted"}
+"""What became of reads that a unit's own bounds forced out; also the names in the JSON report."""
 
 app = typer.Typer(no_args_is_help=True, help="Run the reference receiver and enrol units with it.")
 
@@ -140,10 +143,8 @@ def serve(
     Example: plateseal receiver serve bench/receiver --host 0.0.0.0 --port 8443
     """
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    try:
-        from agent.receiver import server  # noqa: PLC0415  # the extra's packages, which a unit does not have
-    except ImportError as error:
-        raise ReceiverError(f"{error.name} is missing, run: pip install 'plateseal[receiver]'") from None
+    from agent.receiver import server  # noqa: PLC0415  # its packages are slow to import
+
     server.serve(directory, host=host, port=port, port_file=port_file)
 
 
@@ -151,8 +152,9 @@ def serve(
 def verify(directory: Directory, as_json: AsJson = False) -> None:
     """Check every stored envelope, and name what is missing, altered, forged, reordered or replayed.
 
-    Exits 0 only if every chain is continuous. Reads that a unit's own bounds forced out are listed as expired or
-    overflowed: the unit has signed for them. What follows a chain's last stored envelope is not known here.
+    Exits 0 only if every chain is continuous. Reads that a unit's own bounds forced out are listed as
+    overflowed (never accepted: the spool was full), expired (waited too long) or evicted (the oldest in a full spool):
+    the unit has signed for them. What follows a chain's last stored envelope is not known here.
 
     Example: plateseal receiver verify bench/receiver --json
     """
@@ -175,8 +177,8 @@ def _report_json(report: ChainReport) -> dict[str, object]:
         "chain": report.chain.hex(),
         "envelopes": report.envelopes,
         "last_seq": report.last_seq,
-        "expired": report.expired,
-        "overflowed": report.overflowed,
+        "explained": report.explained,
+        **{name: report.lost[reason] for reason, name in LOSSES.items()},
         "continuous": report.is_continuous,
         "findings": [
             {"kind": finding.kind, "from": finding.first_seq, "to": finding.last_seq, "detail": finding.detail}
@@ -188,7 +190,7 @@ def _report_json(report: ChainReport) -> dict[str, object]:
 def _print_reports(reports: list[ChainReport]) -> None:
     for report in reports:
         state = "continuous" if report.is_continuous else "NOT CONTINUOUS"
-        losses = [(report.expired, "expired"), (report.overflowed, "overflowed")]
+        losses = [(report.lost[reason], name) for reason, name in LOSSES.items()]
         by_policy = "".join(f", {count} {what} by the unit's own bounds" for count, what in losses if count)
         typer.echo(
             f"{report.device} chain {report.chain.hex()[:8]}: {report.envelopes} envelopes, "

@@ -6,6 +6,8 @@ Relative paths in a file are relative to that file.
 
 from __future__ import annotations
 
+import re
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
@@ -21,7 +23,11 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=MAX_NA
 Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 MIN_SPOOL_BYTES: Final = 1 << 20
+MIN_SPOOL_COUNT: Final = 100
 GSTREAMER_PREFIX: Final = "gst:"
+RTSP_PREFIXES: Final = ("rtsp://", "rtsps://")
+_PASSWORD: Final = re.compile(r"://[^/?#\s]*@|\buser-pw\s*=", re.IGNORECASE)
+"""A user in a URL, or the property by which GStreamer's RTSP and HTTP sources take a password."""
 
 
 class _Section(BaseModel):
@@ -41,12 +47,31 @@ class SourceConfig(_Section):
         started_at: When a recording began; its file's modification time if left out.
         frame_rate: Pictures per second of a folder, which has no rate of its own.
         pace: `fast` plays a recording as fast as the machine can, `real` at its own rate.
+        credential: A file that holds `USER:PASSWORD` of an RTSP camera; they are refused inside the URI.
+        reconnect: Whether a camera that is lost, or not there at the start, is tried again, for as long as it takes.
+        stall_s: A camera that delivers nothing for this long is lost.
+        frozen_s: A camera that shows no new picture for this long is frozen, which counts as lost; 0 switches it off.
+            Must be longer than the camera's key-frame interval.
+        decode_threads: Threads that decode an RTSP camera's video. Each but the first delays every frame by one frame
+            time; more than one is for boards that cannot decode the stream on one core.
     """
 
     uri: str = Field(min_length=1, max_length=4096)
     started_at: Annotated[AwareDatetime, Field(strict=False)] | None = None
     frame_rate: float = Field(default=1.0, gt=0.0, le=1000.0)
     pace: Literal["fast", "real"] = "fast"
+    credential: Path | None = None
+    reconnect: bool = True
+    stall_s: float = Field(default=10.0, ge=1.0, le=300.0)
+    frozen_s: float = Field(default=10.0, ge=0.0, le=3600.0)
+    decode_threads: int = Field(default=1, ge=1, le=16)
+
+    @field_validator("frozen_s")
+    @classmethod
+    def _off_or_seconds(cls, value: float) -> float:
+        if 0.0 < value < 1.0:
+            raise ValueError("must be 0 (off) or at least 1 second")
+        return value
 
 
 class VisionConfig(_Section):
@@ -91,18 +116,32 @@ class SealConfig(_Section):
     on_keyring_end: Literal["seal", "stop"] = "seal"
 
 
+class OnFull(StrEnum):
+    """What gives way when the spool is full."""
+
+    DROP_OLDEST = "drop-oldest"
+    DROP_CROP_FIRST = "drop-crop-first"
+    STOP = "stop"
+
+
 class SpoolConfig(_Section):
     """Where sealed reads wait.
 
     Attributes:
         directory: The spool; made if it is missing and its parent is there.
-        max_bytes: Sealed reads may take this much; beyond it new ones are refused.
+        max_bytes: Sealed reads may take this much.
+        max_count: Sealed reads may be this many; any number if left out.
         max_age_hours: Reads that wait for longer are erased, undelivered; they wait for ever if left out.
+        on_full: What gives way at the first two: `drop-oldest` the oldest reads; `drop-crop-first` the crops of new
+            reads from seven eighths on, then the oldest reads; `stop` the capture daemon, which ends and erases
+            nothing.
     """
 
     directory: Path
     max_bytes: int = Field(default=1 << 30, ge=MIN_SPOOL_BYTES)
+    max_count: int | None = Field(default=None, ge=MIN_SPOOL_COUNT)
     max_age_hours: float | None = Field(default=None, ge=1.0, le=87_600.0)
+    on_full: Annotated[OnFull, Field(strict=False)] = OnFull.DROP_OLDEST
 
 
 class UploadConfig(_Section):
@@ -114,6 +153,9 @@ class UploadConfig(_Section):
         certificate, key: This unit's TLS client certificate and private key (PEM).
         receiver_key: The receiver's public receipt key (PEM).
         batch_envelopes, batch_bytes: The most that one request carries.
+        fresh_share: While more than `batch_envelopes` wait, this share of the requests carries the newest reads, 0 to
+            0.5; all others carry the oldest.
+        max_bytes_per_s: Requests take no more of the line than this; as much as there is if left out.
         connect_timeout_s, reply_timeout_s: How long to wait for the receiver.
         retry_first_s, retry_most_s: Waits between attempts grow from the first to the second, with jitter.
         poll_s: How often an empty spool is looked at.
@@ -126,6 +168,8 @@ class UploadConfig(_Section):
     receiver_key: Path
     batch_envelopes: int = Field(default=MAX_BATCH_ENVELOPES, ge=1, le=MAX_BATCH_ENVELOPES)
     batch_bytes: int = Field(default=MAX_BATCH_BYTES, ge=1 << 20, le=MAX_BATCH_BYTES)
+    fresh_share: float = Field(default=0.25, ge=0.0, le=0.5)
+    max_bytes_per_s: int | None = Field(default=None, ge=1000)
     connect_timeout_s: float = Field(default=10.0, gt=0.0, le=300.0)
     reply_timeout_s: float = Field(default=60.0, gt=0.0, le=600.0)
     retry_first_s: float = Field(default=0.5, gt=0.0, le=60.0)
@@ -162,6 +206,18 @@ class UnitConfig(_Section):
     seal: SealConfig
     spool: SpoolConfig
     upload: UploadConfig
+
+    @field_validator("source")
+    @classmethod
+    def _no_password(cls, value: SourceConfig) -> SourceConfig:
+        if _PASSWORD.search(value.uri):
+            raise ValueError(
+                "a user or password does not belong into uri; put USER:PASSWORD into a file of its own and name it in "
+                "source.credential, as a path or credential:NAME"
+            )
+        if value.credential is not None and not value.uri.lower().startswith(RTSP_PREFIXES):
+            raise ValueError("credential is for rtsp:// sources only")
+        return value
 
 
 __all__ = ["SealConfig", "SourceConfig", "SpoolConfig", "UnitConfig", "UploadConfig", "VisionConfig"]

@@ -203,7 +203,7 @@ def sign_tombstone(tombstone: Tombstone, key: Ed25519PrivateKey, position: Chain
             "count": tombstone.count,
             "from": to_ms(tombstone.first_at),
             "until": to_ms(tombstone.last_at),
-            "gone": [[gone.chain, gone.seq, gone.digest] for gone in tombstone.gone],
+            "gone": [[gone.chain, gone.first, gone.last, gone.digest] for gone in tombstone.gone],
         }
     )
     return _finished(cose.sign1(header, payload, key), key, position, tombstone)
@@ -252,6 +252,7 @@ def sealed_content(envelope: Envelope) -> tuple[SealedContent, bytes]:
     return _parse_content(message.payload), message.protected_bytes
 
 
+@lru_cache(maxsize=1)  # whoever parses an envelope verifies it next; nobody changes what it returns
 def _parse_outer(data: bytes) -> cose.Sign1:
     types = (CONTENT_TYPE, TOMBSTONE_TYPE)
     message = cose.parse_sign1(data, content_types=types, max_bytes=MAX_ENVELOPE_BYTES, what=_WHAT)
@@ -279,7 +280,7 @@ def _parse_tombstone(payload: bytes) -> Tombstone:
     cbor.exact_keys(value, _TOMBSTONE_KEYS, what)
     rows = cbor.as_list(value["gone"], None, f"{what}: gone")
     if len(rows) > MAX_GONE:
-        raise FormatError(f"{what}: names {len(rows)} envelopes, at most {MAX_GONE} are allowed")
+        raise FormatError(f"{what}: names {len(rows)} ranges, at most {MAX_GONE} are allowed")
     return Tombstone(
         reason=cbor.as_choice(LossReason, value["reason"], f"{what}: reason"),
         count=cbor.as_uint(value["count"], MAX_COUNT, f"{what}: count"),
@@ -290,10 +291,11 @@ def _parse_tombstone(payload: bytes) -> Tombstone:
 
 
 def _parse_gone(row: object) -> Gone:
-    chain, seq, digest = cbor.as_list(row, 3, "tombstone: gone")
+    chain, first, last, digest = cbor.as_list(row, 4, "tombstone: gone")
     return Gone(
         chain=cbor.as_bytes(chain, CHAIN_ID_BYTES, "tombstone: chain"),
-        seq=cbor.as_uint(seq, MAX_SEQ, "tombstone: seq"),
+        first=cbor.as_uint(first, MAX_SEQ, "tombstone: first"),
+        last=cbor.as_uint(last, MAX_SEQ, "tombstone: last"),
         digest=cbor.as_bytes(digest, DIGEST_BYTES, "tombstone: digest"),
     )
 

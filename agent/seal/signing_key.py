@@ -1,6 +1,9 @@
 """The signing key's file on the device, which a rotation replaces while capture runs.
 
-Owns: noticing the new key. Leaves to others: what changes with it (`agent.app.keys`) and how it came (`rotation`).
+Owns: noticing the new key. Leaves to others: what changes with it (`agent.app.keys`), how it came (`rotation`), and
+remembering its public half (`known_keys`).
+
+Invariant: a key's public half is in the unit's record before the key is given out.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent.errors import KeyFileError
 from agent.ports import Clock
 from agent.seal.keyfiles import load_ed25519_private
+from agent.seal.known_keys import KnownKeys
 from agent.seal.watch import FileWatch
 
 _log = logging.getLogger(__name__)
@@ -21,15 +25,17 @@ _log = logging.getLogger(__name__)
 class SigningKeyFile:
     """The device's signing key as its file has it. Not safe for threads."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
-        """Load the key.
+    def __init__(self, path: Path, clock: Clock, *, known: KnownKeys) -> None:
+        """Load the key, and record its public half in `known`.
 
         Raises:
-            KeyFileError: The file cannot be used.
+            KeyFileError: The file cannot be used, or the record cannot be written.
         """
         self._path = path
+        self._known = known
         self._watch = FileWatch(path, clock)  # before the key is read: a change meanwhile shows at the next look
         self._key = load_ed25519_private(path)
+        known.record(self._key.public_key())
         self._trouble: str | None = None
 
     @property
@@ -38,18 +44,24 @@ class SigningKeyFile:
         return self._key
 
     def look(self) -> Ed25519PrivateKey | None:
-        """Return the new key if the file holds one by now, else None. A file that cannot be used changes nothing."""
+        """Return the new key if the file holds one by now, else None.
+
+        A file that cannot be used, or a new key that cannot be recorded, changes nothing.
+        """
         if not self._watch.is_due():
             return None
         try:
             key = load_ed25519_private(self._path)
+            is_new = key.public_key() != self._key.public_key()
+            if is_new:
+                self._known.record(key.public_key())
         except KeyFileError as error:
             self._refuse(str(error))
             return None
         if self._trouble is not None:
             _log.info("%s: a signing key again", self._path)
         self._trouble = None
-        if key.public_key() == self._key.public_key():
+        if not is_new:
             return None
         self._key = key
         return key

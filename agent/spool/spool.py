@@ -1,125 +1,151 @@
 """The spool on disk: one file per envelope, named by its digest.
 
-```
-DIRECTORY/incoming/    being written; nothing here was ever accepted
-DIRECTORY/pending/     accepted: survives a power cut
-DIRECTORY/shredding/   proven delivered: being erased
-DIRECTORY/quarantine/  set aside for a person, each with ID.reason
-```
+States. An envelope is in the state whose directory has its name; where two have it, the upper row counts.
 
-| step | file operations, in order | a crash inside it leaves the envelope |
+| state | directory | means |
 |---|---|---|
-| put | create incoming/ID (synced), rename to pending/ID, sync pending | not accepted, or pending whole |
-| shred | rename to shredding/ID, sync pending, overwrite, unlink, sync shredding | pending, or for `recover_shreds` |
-| expire | as shred, for the envelopes that a pending tombstone names | pending, or for `recover_shreds` |
-| quarantine | create ID.reason (synced), rename to quarantine/ID, sync both | pending, or set aside |
+| leaving | `shredding/` | proven delivered, or named by an accepted tombstone: to be erased, whatever else is true |
+| accepted | `pending/` | survives a power cut; to be delivered |
+| set aside | `quarantine/`, with `ID.reason` | kept for a person |
+| none | `incoming/`, or nowhere | being written; never accepted |
 
-Two processes share a spool: capture puts and owns incoming; upload shreds and owns shredding. No step of one can
-be seen half-done by the other, because every hand-over is a rename.
+Transitions. A file's content is durable when `create` or `overwrite` returns, a name when the sync of its directory
+does. Until then a crash may leave any part of the content, and of the names added and removed any selection: the two
+names of a rename are two such changes. The steps stand in their order; S marks the one that decides.
 
-Owns: this table, the byte limit, and the check of content against name. Leaves to others: what an envelope means.
+| transition | file operations | by |
+|---|---|---|
+| put: none to accepted | create incoming/ID; rename to pending/ID; sync pending **S** | capture |
+| shred: accepted to leaving to none | rename to shredding/ID; sync shredding; sync pending **S**; overwrite; unlink; \
+sync shredding | upload |
+| expire: as shred, behind an accepted tombstone | as shred | capture |
+| quarantine: accepted to set aside | create ID.reason; link to quarantine/ID; sync quarantine; unlink pending/ID; \
+sync pending **S** | upload |
+| release: set aside to accepted | link to pending/ID; sync pending **S**; unlink quarantine/ID and ID.reason; \
+sync quarantine | a person, while upload is stopped |
+
+A crash between any two operations, or while the disk reorders them, leaves one of these; so does a kill.
+
+| found | how | recovery |
+|---|---|---|
+| anything in incoming/ | put before **S**, or the old name of an accepted one that came back | unlink: an accepted \
+one has its own name |
+| ID in pending/ only | put around **S**; shred, expire or quarantine that left no trace | it is accepted; to send and \
+shred it twice is as once |
+| ID in shredding/, in part overwritten or not | shred after its rename | overwrite again, unlink |
+| ID in shredding/ and pending/ | shred before **S**: one file with two names | as leaving: unlink pending/ID durably, \
+then overwrite |
+| ID in quarantine/ and pending/ | quarantine before **S**, or release after it | as accepted: sync pending, unlink \
+name and reason in quarantine |
+| ID.reason alone | quarantine before its link was durable | unlink |
+| another name in pending/ | no operation of ours | moved to quarantine/ as a quarantine does, under a name of ours; \
+never erased |
+| ID nowhere | put before **S**; shred after its rename | nothing: never accepted, or delivered |
+
+Why a shred syncs shredding before pending: otherwise the old name could go for good before the new one is there, and
+the content would lie on the disk unerased with no name to find it by. Why it syncs pending before it overwrites:
+otherwise a crash could bring back, as pending, a file that is in part overwritten. Why a quarantine links and does not
+rename: it may lose neither name, for the receiver does not have it.
+
+Two processes share a spool, and each part of it has one owner (`agent.spool.lock`): capture puts, expires and owns
+incoming; upload shreds, sets aside and owns the rest. An envelope that expires in the very moment in which it is set
+aside ends as a file of zeros in quarantine; its tombstone tells of it.
+
+On a full disk an envelope is set aside without its reason rather than left in the way of the others.
+
+Owns: these tables, and the limits of bytes and count. Leaves to others: looking (`agent.spool.reader`), and what an
+envelope means.
 """
 
 from __future__ import annotations
 
-import heapq
+import hashlib
 import os
-import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
-from datetime import UTC, datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Final
 
-from agent.envelope.sealed import MAX_ENVELOPE_BYTES, Envelope, parse_envelope
-from agent.errors import EnvelopeVerificationError, SpoolError, SpoolFullError, SpoolMissingError
-from agent.ports import Files
-from agent.records import SpoolEntry, SpoolState, VerifiedReceipt
+from agent.envelope.sealed import Envelope
+from agent.envelope.tombstone import Tombstone
+from agent.errors import EnvelopeVerificationError, FormatError, SpoolError, SpoolFullError, SpoolMissingError
+from agent.ports import Disk
+from agent.records import SpoolState, Usage, VerifiedReceipt
+from agent.spool.reader import INCOMING, MAX_REASON_BYTES, REASON_SUFFIX, SHREDDING, SpoolReader, is_id, reason_of
 
-INCOMING: Final = "incoming"
-SHREDDING: Final = "shredding"
-DIRECTORY_MODE: Final = 0o700
-REASON_SUFFIX: Final = ".reason"
-MAX_REASON_BYTES: Final = 1024
-TOMBSTONE_ROOM_BYTES: Final = 1 << 20
-"""Tombstones may go this much over the limit: a full spool must still be able to say what it forced out."""
-
-_ID: Final = re.compile(r"[0-9a-f]{64}")
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+PROBE: Final = "probe"
+PROBE_BYTES: Final = 1 << 16
+"""What `recover_puts` writes to see whether the disk takes a read: about the size of one with its crop."""
+MAX_RESERVE_BYTES: Final = 1 << 20
+MAX_RESERVE_COUNT: Final = 64
 
 
-class FileSpool:
-    """`Spool` over a directory."""
+def reserve_bytes(max_bytes: int) -> int:
+    """Return how many of a spool's bytes only tombstones may take: a full spool must be able to say what it forced out.
 
-    def __init__(self, directory: Path, *, max_bytes: int, files: Files) -> None:
-        """Make the directories if they are missing, and take stock.
+    An eighth, at least a tombstone of the largest size where `max_bytes` is what the configuration allows.
+    """
+    return min(max_bytes // 8, MAX_RESERVE_BYTES)
+
+
+def reserve_count(max_count: int) -> int:
+    """Return how many of a spool's places only tombstones may take."""
+    return min(max_count // 8, MAX_RESERVE_COUNT)
+
+
+class FileSpool(SpoolReader):
+    """`Spool` and `SpoolIntake` over a directory."""
+
+    def __init__(self, directory: Path, *, max_bytes: int, max_count: int | None = None, files: Disk) -> None:
+        """Make the directories if they are missing, and check that they can be used.
 
         Args:
             directory: The spool; its parent must exist.
-            max_bytes: Pending and quarantined envelopes may take this much together.
-            files: The durable side of the file system.
+            max_bytes: Pending and quarantined envelopes never take more together; reads leave `reserve_bytes` of it
+                to tombstones.
+            max_count: As many of them may be there, likewise; None sets no limit.
+            files: The file system; every access goes through it.
 
         Raises:
             SpoolError: The directory cannot be made, read or written.
         """
-        self._root = directory
+        super().__init__(directory, files)
         self._max_bytes = max_bytes
-        self._files = files
-        self._make_directories()
-        self._used_bytes = self._measure()
+        self._max_count = max_count
+        self._files: Disk = files
+        self._incoming = directory / INCOMING
+        self._shredding = directory / SHREDDING
+        self._used: Usage | None = None
+        self._tombstone_id: str | None = None
+        files.prepare([directory, self._incoming, self._pending, self._shredding, self._quarantine])
 
     def put(self, envelope: Envelope) -> None:
         """Accept an envelope: on return it survives a power cut. Putting it twice is the same as once.
 
         Raises:
             SpoolFullError: No room; nothing changed.
-            SpoolError: The disk refused; the envelope is not accepted.
+            SpoolError: The disk refused; the envelope is not accepted, yet may be there, whole.
         """
-        target = self._path(SpoolState.PENDING, envelope.envelope_id)
-        if not target.exists():
+        target = self._in_pending(envelope.envelope_id)
+        is_new = not self._is_there(target)
+        if is_new:
             self._require_room(envelope)
-            incoming = self._root / INCOMING / envelope.envelope_id
-            try:
-                self._files.create(incoming, envelope.data)
-            except SpoolError:
-                self._discard(incoming)
-                raise
-            self._files.rename(incoming, target)
-            self._used_bytes += len(envelope.data)
-        self._files.sync_dir(target.parent)
-
-    def entries(self, state: SpoolState, *, limit: int | None = None) -> list[SpoolEntry]:
-        """List envelopes, oldest first.
-
-        Raises:
-            SpoolError: The disk refused.
-        """
-        found = self._scan(state)
-        if limit is None:
-            return sorted(found, key=_age)
-        return heapq.nsmallest(limit, found, key=_age)
-
-    def get(self, envelope_id: str) -> Envelope:
-        """Read a pending envelope, whole and checked against its name.
-
-        Raises:
-            SpoolMissingError: It is not there.
-            SpoolError: The disk refused.
-            FormatError: Its bytes are no envelope.
-            EnvelopeVerificationError: Its bytes are not those that were put.
-        """
-        path = self._path(SpoolState.PENDING, envelope_id)
+        incoming = self._incoming / envelope.envelope_id
         try:
-            with path.open("rb") as stream:
-                data = stream.read(MAX_ENVELOPE_BYTES + 1)
-        except FileNotFoundError as error:
-            raise SpoolMissingError(f"spool: {path} is not there") from error
-        except OSError as error:
-            raise SpoolError(f"spool: cannot read {path}: {error.strerror or error}") from error
-        envelope = parse_envelope(data)
-        if envelope.envelope_id != envelope_id:
-            raise EnvelopeVerificationError(f"spool: the content of {path} is not what its name says")
-        return envelope
+            self._files.create(incoming, envelope.data)
+            self._files.rename(incoming, target)
+        except SpoolError:
+            self._discard(incoming)
+            raise
+        if is_new:
+            self._count(1, len(envelope.data))
+        try:
+            self._files.sync_dir(self._pending)
+        except SpoolError as error:  # never a `SpoolFullError`: something did change
+            raise SpoolError(f"spool: whether {target} survives a power cut is not known: {error}") from error
+        if envelope.tombstone is not None:
+            self._tombstone_id = envelope.envelope_id
 
     def shred(self, *receipts: VerifiedReceipt) -> None:
         """Erase pending envelopes that their receiver holds. Erasing one twice is the same as once.
@@ -129,140 +155,222 @@ class FileSpool:
         """
         self._take_away(receipt.envelope_id for receipt in receipts)
 
-    def expire(self, tombstone: Envelope) -> None:
-        """Erase the pending envelopes that an accepted tombstone names; those that are not there are fine.
+    def expire(self, tombstone: Envelope, envelope_ids: Sequence[str]) -> None:
+        """Erase pending envelopes, each only if the accepted tombstone covers its place in its chain.
 
         Raises:
-            SpoolError: The tombstone is not pending itself, or the disk refused.
+            SpoolError: It is no tombstone, or was not accepted; or the disk refused.
         """
-        if tombstone.tombstone is None or not self._path(SpoolState.PENDING, tombstone.envelope_id).exists():
-            raise SpoolError(f"spool: {tombstone.envelope_id[:16]} is no pending tombstone; nothing is erased on it")
-        self._take_away(gone.digest.hex() for gone in tombstone.tombstone.gone)
+        if tombstone.tombstone is None:
+            raise SpoolError(f"spool: {tombstone.envelope_id[:16]} is no tombstone; nothing is erased on it")
+        self._require_accepted(tombstone)
+        sizes = {key: size for key in envelope_ids if (size := self._covered_bytes(key, tombstone.tombstone))}
+        try:
+            taken = self._take_away(sizes)
+        except SpoolError:
+            self._used = None  # some may be gone: measured anew by the next put
+            raise
+        self._count(-len(taken), -sum(sizes[envelope_id] for envelope_id in taken))
 
     def quarantine(self, envelope_id: str, *, reason: str) -> None:
         """Set a pending envelope aside, with a reason for a person. It is kept.
 
         Raises:
+            SpoolMissingError: It is not pending.
             SpoolError: The disk refused.
         """
-        source = self._path(SpoolState.PENDING, envelope_id)
-        target = self._path(SpoolState.QUARANTINE, envelope_id)
-        note = target.with_name(envelope_id + REASON_SUFFIX)
-        self._files.unlink(note)
-        self._files.create(note, reason.encode()[:MAX_REASON_BYTES])
-        self._files.rename(source, target)
+        source = self._in_pending(envelope_id)
+        target = self._in_quarantine(envelope_id)
+        self._files.status(source)
+        self._note_reason(target, reason)
+        self._files.unlink(target)  # of an attempt that failed halfway; the pending one is the one that counts
+        self._files.link(source, target)
         self._files.sync_dir(target.parent)
+        self._files.unlink(source)
         self._files.sync_dir(source.parent)
 
-    def recover_puts(self) -> int:
-        """Remove what an interrupted `put` left; called by the one process that puts. Returns how many.
+    def release(self, envelope_id: str) -> None:
+        """Bring an envelope back from quarantine, after checking that it is whole; only while nothing uploads.
 
         Raises:
+            SpoolMissingError: It is not in quarantine.
+            SpoolError: The disk refused.
+            FormatError: Its bytes are no envelope.
+            EnvelopeVerificationError: Its bytes are not those that were put. It stays in quarantine.
+        """
+        source = self._in_quarantine(envelope_id)
+        target = self._in_pending(envelope_id)
+        self._read(source)
+        if not self._is_there(target):
+            self._files.link(source, target)
+        self._return_to_pending(envelope_id)
+
+    def recover_puts(self) -> int:
+        """Remove what an interrupted `put` left, and see whether the disk takes a read. For the process that puts.
+
+        Returns:
+            How many it removed.
+
+        Raises:
+            SpoolFullError: The disk is full.
             SpoolError: The disk refused.
         """
-        left = list(_names(self._root / INCOMING))
-        for name in left:
-            self._files.unlink(self._root / INCOMING / name)
-        if left:
-            self._files.sync_dir(self._root / INCOMING)
-        return len(left)
+        removed = 0
+        for name in self._files.names(self._incoming):
+            self._files.unlink(self._incoming / name)
+            removed += 1
+        try:
+            self._files.create(self._incoming / PROBE, bytes(PROBE_BYTES))
+        finally:
+            self._discard(self._incoming / PROBE)
+        self._files.sync_dir(self._incoming)
+        return removed
 
     def recover_shreds(self) -> int:
-        """Finish an interrupted `shred`; called by the one process that shreds. Returns how many.
+        """Finish or undo what was interrupted on the way out, as the module's table says, and set odd names aside.
+
+        For the process that shreds, before anything else.
+
+        Returns:
+            How many names it dealt with.
 
         Raises:
             SpoolError: The disk refused.
         """
-        left = [self._root / SHREDDING / name for name in _names(self._root / SHREDDING)]
-        if left:
-            self._erase(left)
-        return len(left)
+        return self._finish_shreds() + self._settle_quarantine() + self._set_odd_names_aside()
 
-    def _take_away(self, envelope_ids: Iterable[str]) -> None:
-        doomed: list[Path] = []
+    def _finish_shreds(self) -> int:
+        left = 0
+        for name in self._files.names(self._shredding):
+            self._files.unlink(self._pending / name)
+            left += 1
+        if left:
+            self._files.sync_dir(self._pending)
+            self._erase(self._shredding / name for name in self._files.names(self._shredding))
+        return left
+
+    def _settle_quarantine(self) -> int:
+        settled = 0
+        for name in self._files.names(self._quarantine):
+            if is_id(name) and self._is_there(self._pending / name):
+                self._return_to_pending(name)
+                settled += 1
+            elif name.endswith(REASON_SUFFIX) and not self._is_there(
+                self._quarantine / name.removesuffix(REASON_SUFFIX)
+            ):
+                self._files.unlink(self._quarantine / name)
+                settled += 1
+        if settled:
+            self._files.sync_dir(self._quarantine)
+        return settled
+
+    def _return_to_pending(self, envelope_id: str) -> None:
+        """Take an envelope's name in quarantine away, which it has in pending as well."""
+        target = self._in_quarantine(envelope_id)
+        self._files.sync_dir(self._pending)
+        self._files.unlink(target)
+        self._files.unlink(reason_of(target))
+        self._files.sync_dir(target.parent)
+
+    def _set_odd_names_aside(self) -> int:
+        moved = 0
+        for name in self._files.names(self._pending):
+            if is_id(name):
+                continue
+            stem = f"odd-{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}"
+            target = next(path for n in count() if not self._is_there(path := self._quarantine / f"{stem}-{n}"))
+            self._note_reason(target, f"found in pending/ under a name that no envelope has: {name!r}")
+            self._move(self._pending / name, target)
+            moved += 1
+        return moved
+
+    def _move(self, source: Path, target: Path) -> None:
+        try:
+            self._files.link(source, target)
+        except SpoolError:
+            self._files.rename(source, target)  # a directory cannot be linked
+        self._files.sync_dir(self._quarantine)
+        self._files.unlink(source)
+        self._files.sync_dir(self._pending)
+
+    def _take_away(self, envelope_ids: Iterable[str]) -> list[str]:
+        taken: list[str] = []
+        refused: SpoolError | None = None
         for envelope_id in envelope_ids:
-            target = self._root / SHREDDING / envelope_id
             try:
-                self._files.rename(self._path(SpoolState.PENDING, envelope_id), target)
+                self._files.rename(self._in_pending(envelope_id), self._shredding / envelope_id)
             except SpoolMissingError:
                 continue  # taken away before, by this process or the other
-            doomed.append(target)
-        if doomed:
-            self._files.sync_dir(self._root / SpoolState.PENDING)
-            self._erase(doomed)
+            except SpoolError as error:
+                refused = error  # a full disk may have no room for a name; what was taken before is still finished
+                break
+            taken.append(envelope_id)
+        if taken:
+            self._files.sync_dir(self._shredding)
+            self._files.sync_dir(self._pending)
+            self._erase(self._shredding / envelope_id for envelope_id in taken)
+        if refused is not None:
+            raise refused
+        return taken
 
-    def _erase(self, doomed: list[Path]) -> None:
+    def _erase(self, doomed: Iterable[Path]) -> None:
         for path in doomed:
             with suppress(SpoolMissingError):  # the other process has finished it
                 self._files.overwrite(path)
             self._files.unlink(path)
-        self._files.sync_dir(self._root / SHREDDING)
+        self._files.sync_dir(self._shredding)
 
-    def _make_directories(self) -> None:
-        names = (INCOMING, SpoolState.PENDING, SHREDDING, SpoolState.QUARANTINE)
-        missing = [path for path in (self._root, *(self._root / name for name in names)) if not path.is_dir()]
+    def _require_accepted(self, tombstone: Envelope) -> None:
+        """Pass if this object accepted it, even if it is delivered by now, or if it is pending, durably."""
+        if tombstone.envelope_id == self._tombstone_id:
+            return
+        path = self._in_pending(tombstone.envelope_id)
+        if not self._is_there(path):
+            raise SpoolError(f"spool: the tombstone {path} was not accepted; nothing is erased on it")
+        self._files.sync_dir(path.parent)
+
+    def _covered_bytes(self, envelope_id: str, tombstone: Tombstone) -> int | None:
         try:
-            for path in missing:
-                path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
-        except OSError as error:
-            raise SpoolError(f"spool: cannot make {self._root}: {error.strerror or error}") from error
-        if not os.access(self._root / INCOMING, os.R_OK | os.W_OK | os.X_OK):
-            raise SpoolError(f"spool: {self._root} is not writable by this user")
-        for parent in {path.parent for path in missing}:
-            self._files.sync_dir(parent)
+            envelope = self.get(envelope_id)
+        except (SpoolMissingError, FormatError, EnvelopeVerificationError):
+            return None  # delivered meanwhile, or damaged: the uploading process sets it aside
+        return len(envelope.data) if tombstone.covers(envelope.position) else None
 
     def _require_room(self, envelope: Envelope) -> None:
-        size_bytes = len(envelope.data)
-        limit = self._max_bytes + (TOMBSTONE_ROOM_BYTES if envelope.tombstone is not None else 0)
-        if self._used_bytes + size_bytes > limit:
-            self._used_bytes = self._measure()  # the uploading process may have erased some
-        if self._used_bytes + size_bytes > limit:
+        if self._used is None or not self._has_room(envelope, self._used):
+            self._used = self._measure()  # the uploading process may have erased some
+        if not self._has_room(envelope, self._used):
+            most = "" if self._max_count is None else f" of at most {self._max_count}"
             raise SpoolFullError(
-                f"spool: {self._root} holds {self._used_bytes} of at most {self._max_bytes} bytes; "
-                f"no room for {size_bytes} more"
+                f"spool: {self._root} holds {self._used.bytes} of at most {self._max_bytes} bytes in "
+                f"{self._used.count}{most} envelopes; no room for {len(envelope.data)} bytes more"
             )
 
-    def _measure(self) -> int:
-        return sum(entry.size_bytes for state in SpoolState for entry in self._scan(state))
+    def _has_room(self, envelope: Envelope, used: Usage) -> bool:
+        is_read = envelope.tombstone is None
+        most_bytes = self._max_bytes - (reserve_bytes(self._max_bytes) if is_read else 0)
+        if used.bytes + len(envelope.data) > most_bytes:
+            return False
+        if self._max_count is None:
+            return True
+        return used.count < self._max_count - (reserve_count(self._max_count) if is_read else 0)
 
-    def _scan(self, state: SpoolState) -> Iterator[SpoolEntry]:
-        directory = self._root / state
-        for name in _names(directory):
-            if _ID.fullmatch(name):
-                try:
-                    yield self._entry(directory / name, state)
-                except FileNotFoundError:
-                    continue  # moved on since the directory was read
+    def _measure(self) -> Usage:
+        pending, set_aside = self.usage(SpoolState.PENDING), self.usage(SpoolState.QUARANTINE)
+        return Usage(pending.count + set_aside.count, pending.bytes + set_aside.bytes)
 
-    def _entry(self, path: Path, state: SpoolState) -> SpoolEntry:
-        status = path.stat()
-        return SpoolEntry(
-            envelope_id=path.name,
-            size_bytes=status.st_size,
-            state=state,
-            spooled_at=_EPOCH + timedelta(microseconds=status.st_mtime_ns // 1000),
-        )
+    def _count(self, envelopes: int, size_bytes: int) -> None:
+        if self._used is not None:
+            self._used = Usage(self._used.count + envelopes, self._used.bytes + size_bytes)
 
-    def _path(self, state: SpoolState, envelope_id: str) -> Path:
-        if not _ID.fullmatch(envelope_id):
-            raise SpoolError("spool: an envelope id is 64 lower-case hex digits")
-        return self._root / state / envelope_id
-
-    def _discard(self, incoming: Path) -> None:
+    def _note_reason(self, target: Path, reason: str) -> None:
+        note = reason_of(target)
+        self._files.unlink(note)
         try:
-            self._files.unlink(incoming)
-        except SpoolError:
-            return  # the disk is failing; `recover_puts` removes it at the next start
+            self._files.create(note, reason.encode(errors="backslashreplace")[:MAX_REASON_BYTES])
+        except SpoolFullError:
+            self._discard(note)  # on a full disk it is set aside without: left pending, it would block the way out
 
-
-def _names(directory: Path) -> Iterator[str]:
-    try:
-        with os.scandir(directory) as listing:
-            for entry in listing:
-                yield entry.name
-    except OSError as error:
-        raise SpoolError(f"spool: cannot list {directory}: {error.strerror or error}") from error
-
-
-def _age(entry: SpoolEntry) -> tuple[datetime, str]:
-    return entry.spooled_at, entry.envelope_id
+    def _discard(self, path: Path) -> None:
+        with suppress(SpoolError):  # the disk is failing; the next start removes it
+            self._files.unlink(path)

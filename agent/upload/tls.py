@@ -17,13 +17,22 @@ from typing import Final
 import httpx
 
 from agent.envelope import reply
-from agent.errors import BatchTooLargeError, FormatError, KeyFileError, RejectedError, TransportError
+from agent.errors import (
+    BatchTooLargeError,
+    BrokenTransferError,
+    FormatError,
+    KeyFileError,
+    RejectedError,
+    TransportError,
+)
 from agent.ports import Clock
 
 MAX_RETRY_AFTER_S: Final = 3600.0
 """A receiver's `Retry-After` is honoured up to an hour; a mistyped one must not silence a unit for days."""
 
-_TRY_AGAIN: Final = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+_TRY_AGAIN: Final = frozenset({HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+_NOT_CONNECTED: Final = (httpx.ConnectError, httpx.ConnectTimeout)
+"""Nothing was sent, so the batch's size is not to blame."""
 
 
 def client_context(*, ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
@@ -85,6 +94,8 @@ class HttpsTransport:
         Raises:
             BatchTooLargeError: 413.
             RejectedError: 401, 403 and other answers that only a person can change.
+            BrokenTransferError: Connected, but the time was up or the connection broke before the whole reply was
+                here; 408.
             TransportError: Everything else that is not an agreed answer.
         """
         context = self._renewed()
@@ -97,7 +108,8 @@ class HttpsTransport:
                 _raise_for_status(response, self._clock.now())
                 body = self._read_body(response, deadline_s)
         except httpx.HTTPError as error:
-            raise TransportError(f"{self._url}: {type(error).__name__}: {error}"[:300]) from None
+            kind = TransportError if isinstance(error, _NOT_CONNECTED) else BrokenTransferError
+            raise kind(f"{self._url}: {type(error).__name__}: {error}"[:300]) from None
         try:
             return reply.parse_reply(body, expected=len(envelopes))
         except FormatError as error:
@@ -124,7 +136,7 @@ class HttpsTransport:
             if len(body) > reply.MAX_REPLY_BYTES:
                 raise TransportError(f"{self._url}: the reply is longer than {reply.MAX_REPLY_BYTES} bytes")
             if self._clock.monotonic_s() > deadline_s:
-                raise TransportError(f"{self._url}: the reply took longer than {self._reply_timeout_s:g} s")
+                raise BrokenTransferError(f"{self._url}: the reply took longer than {self._reply_timeout_s:g} s")
         return bytes(body)
 
 
@@ -135,6 +147,8 @@ def _raise_for_status(response: httpx.Response, now: datetime) -> None:
     what = f"{response.request.url}: answered {status}"
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         raise BatchTooLargeError(what)
+    if status == HTTPStatus.REQUEST_TIMEOUT:
+        raise BrokenTransferError(what, retry_after_s=_retry_after_s(response.headers.get("Retry-After"), now))
     if status in _TRY_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise TransportError(what, retry_after_s=_retry_after_s(response.headers.get("Retry-After"), now))
     raise RejectedError(what)

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agent.envelope.sealed import sign_tombstone
+from agent.envelope.tombstone import Gone, LossReason, Tombstone
 from agent.errors import EnvelopeVerificationError, FormatError, SpoolError, SpoolFullError
-from agent.ports import Spool
-from agent.records import Envelope, SpoolState
+from agent.records import Envelope, SpoolState, Usage
 from agent.spool.files import LocalFiles
-from agent.spool.spool import FileSpool
-from tests.fakes.envelopes import make_chain, make_envelope
+from agent.spool.spool import FileSpool, reserve_bytes, reserve_count
+from tests.fakes.envelopes import make_chain, make_envelope, next_position
 from tests.fakes.receipts import proof
 from tests.fakes.spool import MemorySpool
 
 KEY = Ed25519PrivateKey.generate()
 ROOM = 1 << 20
+PLACES = 120
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+
+Spool = FileSpool | MemorySpool
 
 Corrupt = Callable[[str, bytes], None]
 
@@ -28,14 +34,22 @@ Corrupt = Callable[[str, bytes], None]
 def parts(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Spool, Corrupt]:
     """Return a spool and a way to damage a pending envelope in it."""
     if request.param == "memory":
-        memory = MemorySpool(max_bytes=ROOM)
+        memory = MemorySpool(max_bytes=ROOM, max_count=PLACES)
         return memory, memory.corrupt
-    spool = FileSpool(tmp_path / "spool", max_bytes=ROOM, files=LocalFiles())
+    spool = FileSpool(tmp_path / "spool", max_bytes=ROOM, max_count=PLACES, files=LocalFiles())
 
     def corrupt(envelope_id: str, data: bytes) -> None:
         (tmp_path / "spool" / "pending" / envelope_id).write_bytes(data)
 
     return spool, corrupt
+
+
+def tombstone_of(*envelopes: Envelope) -> Envelope:
+    """Return a tombstone that covers envelopes of one chain, in the place behind the last of them."""
+    first, last = envelopes[0].position, envelopes[-1].position
+    gone = Gone(first.chain, first.seq, last.seq, envelopes[-1].digest)
+    tombstone = Tombstone(LossReason.EVICTED, len(envelopes), AT, AT, (gone,))
+    return sign_tombstone(tombstone, KEY, next_position(envelopes[-1]))
 
 
 def put_all(spool: Spool, envelopes: list[Envelope]) -> None:
@@ -155,3 +169,112 @@ def test_an_unknown_envelope_is_an_error(parts: tuple[Spool, Corrupt]) -> None:
         spool.get("0" * 64)
     with pytest.raises(SpoolError):
         spool.quarantine("0" * 64, reason="test")
+
+
+def test_the_newest_come_newest_first(parts: tuple[Spool, Corrupt]) -> None:
+    """The fresh lane's view: the other end of the same order."""
+    spool, _ = parts
+    put_all(spool, make_chain(KEY, 5))
+    listed = spool.entries(SpoolState.PENDING)
+    assert spool.entries(SpoolState.PENDING, newest=True) == listed[::-1]
+    assert spool.entries(SpoolState.PENDING, limit=2, newest=True) == listed[::-1][:2]
+
+
+def test_oldest_first_is_the_order_of_putting(parts: tuple[Spool, Corrupt]) -> None:
+    """Also for envelopes that came within one tick of the kernel's clock."""
+    spool, _ = parts
+    envelopes = make_chain(KEY, 12)
+    put_all(spool, envelopes)
+    listed = [entry.envelope_id for entry in spool.entries(SpoolState.PENDING)]
+    assert listed == [envelope.envelope_id for envelope in envelopes]
+
+
+def test_usage_counts_each_state(parts: tuple[Spool, Corrupt]) -> None:
+    """Envelopes and bytes; nothing at first."""
+    spool, _ = parts
+    assert spool.usage(SpoolState.PENDING) == Usage(0, 0)
+    first, second, third = make_chain(KEY, 3)
+    put_all(spool, [first, second, third])
+    spool.quarantine(second.envelope_id, reason="test")
+    assert spool.usage(SpoolState.PENDING) == Usage(2, len(first.data) + len(third.data))
+    assert spool.usage(SpoolState.QUARANTINE) == Usage(1, len(second.data))
+
+
+def test_an_accepted_tombstone_takes_away_what_it_covers(parts: tuple[Spool, Corrupt]) -> None:
+    """And nothing else, whatever it is asked for: not another place, not another chain, not itself."""
+    spool, _ = parts
+    first, second, third = make_chain(KEY, 3)
+    stranger = make_envelope(KEY)
+    tombstone = tombstone_of(first, second)
+    put_all(spool, [first, second, third, stranger, tombstone])
+    asked = [first, second, third, stranger, tombstone]
+    spool.expire(tombstone, [envelope.envelope_id for envelope in asked])
+    assert ids(spool) == {each.envelope_id for each in (third, stranger, tombstone)}
+    spool.expire(tombstone, [first.envelope_id])
+
+
+def test_a_tombstone_that_was_delivered_meanwhile_still_counts(parts: tuple[Spool, Corrupt]) -> None:
+    """The uploading process may be faster than the capturing one."""
+    spool, _ = parts
+    (envelope,) = make_chain(KEY, 1)
+    tombstone = tombstone_of(envelope)
+    put_all(spool, [envelope, tombstone])
+    spool.shred(proof(tombstone))
+    spool.expire(tombstone, [envelope.envelope_id])
+    assert ids(spool) == set()
+
+
+def test_nothing_is_erased_on_what_is_no_accepted_tombstone(parts: tuple[Spool, Corrupt]) -> None:
+    """A read, or a tombstone that was never put."""
+    spool, _ = parts
+    first, second = make_chain(KEY, 2)
+    put_all(spool, [first, second])
+    for wrong in (second, tombstone_of(first)):
+        with pytest.raises(SpoolError, match="tombstone"):
+            spool.expire(wrong, [first.envelope_id])
+    assert ids(spool) == {first.envelope_id, second.envelope_id}
+
+
+def test_a_damaged_envelope_is_not_erased_on_a_tombstone(parts: tuple[Spool, Corrupt]) -> None:
+    """What place it has is not known; it is for a person."""
+    spool, corrupt = parts
+    first, second = make_chain(KEY, 2)
+    tombstone = tombstone_of(first, second)
+    put_all(spool, [first, second, tombstone])
+    corrupt(first.envelope_id, second.data)
+    spool.expire(tombstone, [first.envelope_id, second.envelope_id])
+    assert ids(spool) == {first.envelope_id, tombstone.envelope_id}
+
+
+def test_a_full_spool_has_room_for_a_tombstone_and_never_for_more_than_its_limit(
+    parts: tuple[Spool, Corrupt],
+) -> None:
+    """Reads leave the reserve alone; tombstones fill it, and then it is full for them as well."""
+    spool, _ = parts
+    most = ROOM - reserve_bytes(ROOM)
+    with pytest.raises(SpoolFullError):
+        put_all(spool, [make_envelope(KEY, body=bytes(ROOM // 8)) for _ in range(9)])
+    used = spool.usage(SpoolState.PENDING).bytes
+    assert most - ROOM // 8 - 4096 < used <= most
+    chain = make_chain(KEY, 1)
+    spool.put(tombstone_of(chain[0]))
+    spool.put(make_envelope(KEY, body=bytes(most - used - 2048)))
+    with pytest.raises(SpoolFullError):
+        spool.put(make_envelope(KEY, body=bytes(2048)))
+
+
+def test_a_spool_with_all_places_taken_has_some_for_tombstones(parts: tuple[Spool, Corrupt]) -> None:
+    """The count is a limit of the same kind."""
+    spool, _ = parts
+    reads, reserve = PLACES - reserve_count(PLACES), reserve_count(PLACES)
+    envelopes = make_chain(KEY, reads)
+    put_all(spool, envelopes)
+    with pytest.raises(SpoolFullError):
+        spool.put(make_envelope(KEY))
+    spool.put(envelopes[0])
+    put_all(spool, [tombstone_of(envelope) for envelope in envelopes[:reserve]])
+    with pytest.raises(SpoolFullError):
+        spool.put(tombstone_of(envelopes[-1]))
+    assert spool.usage(SpoolState.PENDING).count == PLACES
+    spool.shred(*(proof(envelope) for envelope in envelopes[:2]))
+    spool.put(tombstone_of(envelopes[-1]))

@@ -57,6 +57,7 @@ def deliver_once(bench: Bench, lie: Lie) -> tuple[FileSpool, list[Envelope], Tra
             spool=spool,
             transport=transport,
             receiver_keys=bench.receiver_keys,
+            device_key={bench.device.key_id: bench.device.signing_key.public_key()}.get,
             settings=settings,
             clock=SystemClock(),
             stop=threading.Event(),

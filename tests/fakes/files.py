@@ -1,12 +1,14 @@
-"""A disk that fails on demand, beside the `Files` port."""
+"""A disk that fails on demand, beside the `Disk` port."""
 
 from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from agent.errors import SpoolError, SpoolFullError
+from agent.records import FileStatus
 from agent.spool.files import LocalFiles
 
 
@@ -15,11 +17,12 @@ class PowerCutError(Exception):
 
 
 class FaultyFiles:
-    """`LocalFiles` that counts its steps and fails, or loses power, at a chosen one."""
+    """`LocalFiles` that counts its steps and fails, or loses power, at a chosen one. Looks are no steps."""
 
     def __init__(self) -> None:
         """Work faultlessly until told otherwise."""
         self.steps: list[str] = []
+        self.listings = 0
         self._files = LocalFiles()
         self._fail_at: int | None = None
         self._errno: int | None = None
@@ -49,9 +52,15 @@ class FaultyFiles:
             self._fail()
         self._files.rename(source, target)
 
+    def link(self, source: Path, target: Path) -> None:
+        """As the port."""
+        if self._arrives(f"link to {target.parent.name}"):
+            self._fail()
+        self._files.link(source, target)
+
     def unlink(self, path: Path) -> None:
         """As the port."""
-        if self._arrives("unlink"):
+        if self._arrives(f"unlink {path.parent.name}"):
             self._fail()
         self._files.unlink(path)
 
@@ -60,6 +69,28 @@ class FaultyFiles:
         if self._arrives(f"sync {directory.name}"):
             self._fail()
         self._files.sync_dir(directory)
+
+    def prepare(self, directories: Sequence[Path]) -> None:
+        """As the port."""
+        self._files.prepare(directories)
+
+    def names(self, directory: Path) -> Iterator[str]:
+        """As the port; counted."""
+        self.listings += 1
+        return self._files.names(directory)
+
+    def statuses(self, directory: Path) -> Iterator[tuple[str, FileStatus]]:
+        """As the port; counted."""
+        self.listings += 1
+        return self._files.statuses(directory)
+
+    def status(self, path: Path) -> FileStatus:
+        """As the port."""
+        return self._files.status(path)
+
+    def read(self, path: Path, *, limit_bytes: int) -> bytes:
+        """As the port."""
+        return self._files.read(path, limit_bytes=limit_bytes)
 
     def _arrives(self, step: str) -> bool:
         self.steps.append(step)

@@ -22,6 +22,7 @@ class ReceiverSimulator:
         self.requests: list[list[str]] = []
         self.script: deque[Script | TransportError] = deque()
         self.closed = False
+        self._log: dict[str, int] = {}
 
     def send(self, envelopes: Sequence[bytes]) -> list[Answer]:
         """As the port."""
@@ -37,7 +38,7 @@ class ReceiverSimulator:
         answers: list[Answer] = []
         for envelope in batch:
             self.stored.setdefault(envelope.envelope_id, envelope)
-            index = list(self.stored).index(envelope.envelope_id)
+            index = self._log.setdefault(envelope.envelope_id, len(self._log))
             answers.append(Stored(honest_receipt(envelope, log_index=index)))
         return answers
 

@@ -8,23 +8,31 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agent.envelope.sealed import sign_tombstone
+from agent.envelope.tombstone import Gone, LossReason, Tombstone
 from agent.errors import SpoolError, SpoolFullError
 from agent.records import Envelope, SpoolState
 from agent.spool.files import LocalFiles
 from agent.spool.spool import FileSpool
-from tests.fakes.envelopes import make_envelope
+from tests.fakes.envelopes import make_envelope, next_position
 from tests.fakes.files import FaultyFiles, PowerCutError
 from tests.fakes.receipts import proof
 
 KEY = Ed25519PrivateKey.generate()
 PUT = ["create incoming", "rename to pending", "sync pending"]
-SHRED = ["rename to shredding", "sync pending", "overwrite", "unlink", "sync shredding"]
-QUARANTINE = ["unlink", "create quarantine", "rename to quarantine", "sync quarantine", "sync pending"]
+SHRED = [
+    "rename to shredding", "sync shredding", "sync pending", "overwrite", "unlink shredding", "sync shredding",
+]  # fmt: skip
+QUARANTINE = [
+    "unlink quarantine", "create quarantine", "unlink quarantine", "link to quarantine", "sync quarantine",
+    "unlink pending", "sync pending",
+]  # fmt: skip
 
 
 def open_spool(root: Path, files: FaultyFiles | LocalFiles) -> FileSpool:
@@ -109,7 +117,7 @@ def test_a_shred_that_fails_is_finished_or_undone(tmp_path: Path, step: int, err
     assert list((tmp_path / "spool" / "shredding").iterdir()) == []
 
 
-@pytest.mark.parametrize("error", [errno.EIO, errno.ENOSPC, None])
+@pytest.mark.parametrize("error", [errno.EIO, errno.EROFS, None])
 @pytest.mark.parametrize("step", range(len(QUARANTINE)))
 def test_a_quarantine_that_fails_keeps_the_envelope(tmp_path: Path, step: int, error: int | None) -> None:
     """At every step: pending or set aside, never lost; trying again succeeds."""
@@ -124,3 +132,58 @@ def test_a_quarantine_that_fails_keeps_the_envelope(tmp_path: Path, step: int, e
     if states(again)[envelope.envelope_id] is SpoolState.PENDING:
         again.quarantine(envelope.envelope_id, reason="refused")
     assert states(again) == {envelope.envelope_id: SpoolState.QUARANTINE}
+
+
+def test_on_a_full_disk_an_envelope_is_set_aside_without_its_reason(tmp_path: Path) -> None:
+    """It would block the way of all the others, and with them the disk would stay full."""
+    files, envelope = FaultyFiles(), make_envelope(KEY)
+    spool = open_spool(tmp_path, files)
+    spool.put(envelope)
+    files.fail_at(QUARANTINE.index("create quarantine"), errno.ENOSPC)
+    spool.quarantine(envelope.envelope_id, reason="refused")
+    assert states(spool) == {envelope.envelope_id: SpoolState.QUARANTINE}
+    assert [(aside.name, aside.reason) for aside in spool.set_aside()] == [(envelope.envelope_id, "")]
+
+
+def test_a_put_whose_name_is_not_synced_is_no_full_spool(tmp_path: Path) -> None:
+    """A full spool means that nothing changed, and here something did: the caller must not go on as if not."""
+    files, envelope = FaultyFiles(), make_envelope(KEY)
+    spool = open_spool(tmp_path, files)
+    files.fail_at(PUT.index("sync pending"), errno.ENOSPC)
+    with pytest.raises(SpoolError, match="is not known") as caught:
+        spool.put(envelope)
+    assert not isinstance(caught.value, SpoolFullError)
+    spool.put(envelope)
+    assert files.steps[-3:] == PUT
+
+
+def test_a_shred_that_is_refused_halfway_finishes_what_it_took(tmp_path: Path) -> None:
+    """The rest is still pending; nothing waits in shredding for the next start."""
+    files, envelopes = FaultyFiles(), [make_envelope(KEY) for _ in range(3)]
+    spool = open_spool(tmp_path, files)
+    for envelope in envelopes:
+        spool.put(envelope)
+    files.fail_at(1, errno.ENOSPC)
+    with pytest.raises(SpoolFullError):
+        spool.shred(*(proof(envelope) for envelope in envelopes))
+    assert set(states(spool)) == {envelope.envelope_id for envelope in envelopes[1:]}
+    assert list((tmp_path / "spool" / "shredding").iterdir()) == []
+
+
+def test_room_is_measured_anew_after_an_expiry_that_was_refused(tmp_path: Path) -> None:
+    """How much of it happened is not known."""
+    files = FaultyFiles()
+    spool = FileSpool(tmp_path / "spool", max_bytes=3000, files=files)
+    read, other = make_envelope(KEY, body=bytes(1000)), make_envelope(KEY, body=bytes(1000))
+    gone = Gone(read.position.chain, 0, 0, read.digest)
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    tombstone = sign_tombstone(Tombstone(LossReason.EVICTED, 1, at, at, (gone,)), KEY, next_position(read))
+    spool.put(read)
+    spool.put(tombstone)
+    with pytest.raises(SpoolFullError):
+        spool.put(other)
+    files.fail_at(5, errno.EIO)
+    with pytest.raises(SpoolError):
+        spool.expire(tombstone, [read.envelope_id])
+    spool.put(other)
+    assert set(states(spool)) == {other.envelope_id, tombstone.envelope_id}

@@ -13,14 +13,15 @@ from agent.envelope.plaintext import ClockState, Direction, Plaintext, encode_pl
 from agent.envelope.receipt import Receipt, parse_receipt, sign_receipt
 from agent.envelope.reply import Later, Refused, Stored
 from agent.envelope.sealed import ChainPosition, parse_envelope, sign_tombstone
-from agent.envelope.tombstone import Gone, LossReason, Tombstone
+from agent.envelope.tombstone import Gone, LossReason, Tombstone, merge_gone
 from agent.errors import FormatError, PlatesealError
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.receipts import RECEIVER
 
 names = st.text(max_size=64)
 px = st.integers(0, 16384)
-times = st.integers(0, 10**12).map(lambda ms: datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=ms))
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+times = st.integers(0, 10**12).map(lambda ms: EPOCH + timedelta(milliseconds=ms))
 
 
 @st.composite
@@ -99,21 +100,40 @@ def test_every_receipt_parses_back(receipt: Receipt) -> None:
     assert parse_receipt(sign_receipt(receipt, RECEIVER)) == receipt
 
 
-gones = st.builds(
-    Gone,
-    chain=st.binary(min_size=16, max_size=16),
-    seq=st.integers(0, 2**53 - 1),
-    digest=st.binary(min_size=32, max_size=32),
-)
+@st.composite
+def gones(draw: st.DrawFn) -> Gone:
+    """Generate a range of places, of few chains so that they meet."""
+    first, last = sorted((draw(places), draw(places)))
+    return Gone(
+        draw(st.sampled_from([b"\x01" * 16, b"\x02" * 16])), first, last, draw(st.binary(min_size=32, max_size=32))
+    )
 
 
-@given(st.lists(gones, max_size=20), st.integers(1, 2**53 - 1), times, times)
-def test_every_tombstone_parses_back(gone: list[Gone], count: int, first_at: datetime, last_at: datetime) -> None:
-    """With and without named envelopes."""
-    reason = LossReason.EXPIRED if gone else LossReason.OVERFLOW
-    tombstone = Tombstone(reason, len(gone) or count, first_at, last_at, tuple(gone))
+places = st.integers(0, 30) | st.integers(0, 2**53 - 1)
+losses = st.sampled_from([LossReason.EXPIRED, LossReason.EVICTED])
+
+
+@given(st.lists(gones(), max_size=20), losses, st.integers(1, 2**53 - 1), times, times)
+def test_every_tombstone_parses_back(
+    gone: list[Gone], loss: LossReason, count: int, first_at: datetime, last_at: datetime
+) -> None:
+    """With and without named places."""
+    tombstone = Tombstone(loss if gone else LossReason.OVERFLOW, count, first_at, last_at, merge_gone(gone))
     position = ChainPosition(chain=bytes(16), seq=1, prev=b"\x01" * 32)
     assert parse_envelope(sign_tombstone(tombstone, RECEIVER, position).data).tombstone == tombstone
+
+
+@given(
+    st.lists(gones(), min_size=1, max_size=20), losses, st.integers(0, 40), st.sampled_from([b"\x01", b"\x02", b"\x03"])
+)
+def test_merged_ranges_cover_what_they_were_made_of(gone: list[Gone], loss: LossReason, seq: int, chain: bytes) -> None:
+    """No place more and none less; the digest at a range's end is that of a range which ended there."""
+    tombstone = Tombstone(loss, 1, EPOCH, EPOCH, merge_gone(gone))
+    position = ChainPosition(chain * 16, seq, bytes(31) + bytes([seq > 0]))
+    covered = any(each.chain == position.chain and each.first <= seq <= each.last for each in gone)
+    assert tombstone.covers(position) == covered
+    ends = {(each.chain, each.last, each.digest) for each in gone}
+    assert all((each.chain, each.last, each.digest) in ends for each in tombstone.gone)
 
 
 @st.composite

@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from agent.errors import SpoolFullError
 from agent.records import Envelope, SpoolState
-from agent.spool.spool import FileSpool
+from agent.spool.spool import FileSpool, reserve_bytes
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.files import FaultyFiles, PowerCutError
 from tests.fakes.receipts import proof
@@ -22,6 +22,7 @@ from tests.fakes.receipts import proof
 KEY = Ed25519PrivateKey.generate()
 ENVELOPES = [make_envelope(KEY, body=bytes(200 * (index + 1))) for index in range(8)]
 ROOM = 4000
+FOR_READS = ROOM - reserve_bytes(ROOM)
 any_envelope = st.sampled_from(ENVELOPES)
 
 
@@ -55,7 +56,7 @@ class SpoolMachine(RuleBasedStateMachine):
     def put(self, envelope: Envelope) -> None:
         """Accepted unless there is no room; a set-aside one may be put anew."""
         state = self.model.get(envelope.envelope_id)
-        fits = state is SpoolState.PENDING or self.used() + len(envelope.data) <= ROOM
+        fits = state is SpoolState.PENDING or self.used() + len(envelope.data) <= FOR_READS
         if state is SpoolState.QUARANTINE:
             return
         try:
@@ -79,6 +80,13 @@ class SpoolMachine(RuleBasedStateMachine):
         if self.model.get(envelope.envelope_id) is SpoolState.PENDING:
             self.spool.quarantine(envelope.envelope_id, reason="test")
             self.model[envelope.envelope_id] = SpoolState.QUARANTINE
+
+    @rule(envelope=any_envelope)
+    def release(self, envelope: Envelope) -> None:
+        """Brings one back."""
+        if self.model.get(envelope.envelope_id) is SpoolState.QUARANTINE:
+            self.spool.release(envelope.envelope_id)
+            self.model[envelope.envelope_id] = SpoolState.PENDING
 
     @rule()
     def restart(self) -> None:
@@ -109,6 +117,27 @@ class SpoolMachine(RuleBasedStateMachine):
         if envelope.envelope_id not in {entry.envelope_id for entry in self.spool.entries(SpoolState.PENDING)}:
             del self.model[envelope.envelope_id]
 
+    @rule(envelope=any_envelope, step=st.integers(0, 6), released=st.booleans())
+    def cut_power_between_pending_and_quarantine(self, envelope: Envelope, step: int, *, released: bool) -> None:
+        """On either way: afterwards the envelope is in one of them, whole."""
+        state = self.model.get(envelope.envelope_id)
+        if state is not (SpoolState.QUARANTINE if released else SpoolState.PENDING):
+            return
+        self.files.fail_at(step, None)
+        with suppress(PowerCutError):
+            if released:
+                self.spool.release(envelope.envelope_id)
+            else:
+                self.spool.quarantine(envelope.envelope_id, reason="test")
+        self.spool = self.open()
+        (found,) = [
+            state
+            for state in SpoolState
+            for entry in self.spool.entries(state)
+            if entry.envelope_id == envelope.envelope_id
+        ]
+        self.model[envelope.envelope_id] = found
+
     @invariant()
     def holds_what_the_model_holds(self) -> None:
         """Same ids in the same states, pending ones readable, never more bytes than allowed."""
@@ -121,9 +150,12 @@ class SpoolMachine(RuleBasedStateMachine):
 
     @invariant()
     def leaves_nothing_half_done(self) -> None:
-        """Between two actions nothing lies in incoming or shredding."""
+        """Between two actions nothing lies in incoming or shredding; each envelope set aside has its reason."""
         for name in ("incoming", "shredding"):
             assert list((self.root / "spool" / name).iterdir()) == []
+        names = {path.name for path in (self.root / "spool" / "quarantine").iterdir()}
+        aside = {key for key, state in self.model.items() if state is SpoolState.QUARANTINE}
+        assert names == aside | {f"{key}.reason" for key in aside}
 
 
 TestSpoolMachine = SpoolMachine.TestCase

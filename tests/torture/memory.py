@@ -1,6 +1,6 @@
 """What is left of finished reads in the memory of a process that sealed them: a best effort, measured.
 
-    python -m tests.torture.memory
+    python -m tests.torture memory
 
 A child seals reads and then waits; its parent searches all of its writable memory for the plate texts, for the crops
 and for the content keys, and for a control that the child keeps, which must be found. The child tells them masked, so
@@ -15,18 +15,25 @@ import re
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from tests.torture.report import Result
+
 READS: Final = 50
+REDUCED_READS: Final = 20
 MASK: Final = 0x5A
 WAIT_S: Final = 1.0
 """How long after the last read the search begins."""
+OVERWRITTEN: Final = "freed memory overwritten"
+TARGET: Final = (
+    "a second after the last read, no content key and no crop is left in memory where freed memory is overwritten"
+)
 SETTINGS: Final[dict[str, dict[str, str]]] = {
     "as it comes": {},
-    "freed memory overwritten": {"PYTHONMALLOC": "malloc", "MALLOC_PERTURB_": "165"},
+    OVERWRITTEN: {"PYTHONMALLOC": "malloc", "MALLOC_PERTURB_": "165"},
 }
 
 CHILD: Final = """
@@ -110,13 +117,19 @@ def search(setting: str, *, reads: int = READS) -> Remains:
     )
 
 
-def main() -> int:
-    """Print one row per setting."""
+def run(*, full: bool, say: Callable[[str], None]) -> Result:
+    """Search with every setting; what must not be found is judged where freed memory is overwritten."""
+    began_s = time.monotonic()
+    rows, holds = [], True
     for setting in SETTINGS:
-        remains = search(setting)
-        row = ", ".join(f"{remains.found[kind]} of {remains.of[kind]} {kind}s" for kind in remains.of)
-        sys.stdout.write(f"memory of the sealing process a second later, {setting}: {row}\n")
-    return 0
+        remains = search(setting, reads=READS if full else REDUCED_READS)
+        counts = ", ".join(f"{remains.found[kind]} of {remains.of[kind]} {kind}s" for kind in remains.of)
+        rows.append(f"{setting}: {counts}")
+        say(rows[-1])
+        holds &= remains.found["control"] == remains.of["control"]
+        if setting == OVERWRITTEN:
+            holds &= remains.found["key"] == remains.found["crop"] == 0
+    return Result("memory", TARGET, "; ".join(rows), holds, time.monotonic() - began_s)
 
 
 def _present(values: list[bytes], pid: int) -> set[bytes]:
@@ -135,7 +148,3 @@ def _memory(pid: int) -> Iterator[bytes]:
                     yield memory.read(end - begin)
                 except (OSError, ValueError, OverflowError):
                     continue  # a mapping of the kernel's that cannot be read
-
-
-if __name__ == "__main__":
-    sys.exit(main())

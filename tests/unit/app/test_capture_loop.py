@@ -13,9 +13,12 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agent.app.bounds import Bounds
 from agent.app.capture import CaptureLoop
 from agent.app.recorder import Recorder
+from agent.capture import LiveStats
 from agent.config.load import load_config
+from agent.config.models import OnFull
 from agent.custody.opener import open_envelope
 from agent.envelope.sealed import MAX_ENVELOPE_BYTES
 from agent.envelope.suites import ContentCipher
@@ -50,6 +53,7 @@ class Rig:
     chain: Chain
     clock: FakeClock
     stop: threading.Event
+    source: ReplaySource
 
     def texts(self) -> list[str]:
         """Return what the spooled reads say, oldest first."""
@@ -73,6 +77,8 @@ def make_rig(
     script: Sequence[Sequence[Detection] | InferenceError] | None = None,
     fault: SourceError | None = None,
     max_age: timedelta | None = None,
+    on_full: OnFull = OnFull.DROP_OLDEST,
+    live: LiveStats | None = None,
 ) -> Rig:
     """Wire a loop to fakes: `vehicles` plates pass one after the other."""
     path = tmp_path / "unit.toml"
@@ -91,7 +97,8 @@ def make_rig(
         spool=spool,
         chain=chain,
         clock=clock,
-        max_age=max_age,
+        bounds=Bounds(max_bytes=1 << 20, max_age=max_age, on_full=on_full),
+        may_expire=lambda: clock.clock_state is ClockState.SYNCHRONIZED,
     )
     loop = CaptureLoop(
         load_config(path),
@@ -99,8 +106,9 @@ def make_rig(
         pipeline=PlatePipeline(CannedDetector(script), reader),
         recorder=recorder,
         stop=stop,
+        live=live,
     )
-    return Rig(loop, recorder, spool, chain, clock, stop)
+    return Rig(loop, recorder, spool, chain, clock, stop, source)
 
 
 def test_every_passage_is_sealed_and_spooled_in_order(tmp_path: Path) -> None:
@@ -145,9 +153,19 @@ def test_a_stop_ends_the_loop_at_the_next_frame(tmp_path: Path) -> None:
     assert rig.loop.samples()["frames"] == 1
 
 
+class Tight(MemorySpool):
+    """Without room for a read, but for a tombstone; and with nothing in it that could give way."""
+
+    def put(self, envelope: Envelope) -> None:
+        """As the port."""
+        if envelope.tombstone is None:
+            raise SpoolFullError("spool: no room for a read")
+        super().put(envelope)
+
+
 def test_a_full_spool_drops_counts_and_goes_on(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The dropped reads are counted, logged once, and stand in the chain as one tombstone."""
-    rig = make_rig(tmp_path, vehicles=3, spool=MemorySpool(max_bytes=0))
+    rig = make_rig(tmp_path, vehicles=3, spool=Tight(max_bytes=1 << 20))
     with caplog.at_level(logging.ERROR):
         rig.loop.run()
     assert (rig.recorder.stats.sealed, rig.recorder.stats.dropped) == (0, 3)
@@ -158,6 +176,16 @@ def test_a_full_spool_drops_counts_and_goes_on(tmp_path: Path, caplog: pytest.Lo
     assert tombstone.first_at < tombstone.last_at
     assert rig.chain.next.seq == 1
     assert "PLATE" not in caplog.text
+
+
+def test_a_unit_told_to_stop_ends_when_its_spool_is_full(tmp_path: Path) -> None:
+    """The read that did not fit is noted by a tombstone, no further frame is looked at, and the error says why."""
+    rig = make_rig(tmp_path, vehicles=3, spool=Tight(max_bytes=1 << 20), on_full=OnFull.STOP)
+    with pytest.raises(SpoolFullError, match="no room for a read") as caught:
+        rig.loop.run()
+    assert caught.value.exit_code == 16
+    assert rig.loop.samples()["frames"] < 2 * (LOOKS + GAP)
+    assert [(each.reason, each.count) for each in rig.tombstones()] == [(LossReason.OVERFLOW, 1)]
 
 
 class RoomLater(MemorySpool):
@@ -196,13 +224,13 @@ def test_reads_that_wait_too_long_are_erased_and_named(tmp_path: Path) -> None:
     (tombstone,) = rig.tombstones()
     assert (tombstone.reason, tombstone.count) == (LossReason.EXPIRED, 1)
     assert [gone.digest.hex() for gone in tombstone.gone] == waiting[:1]
-    assert [gone.seq for gone in tombstone.gone] == [0]
+    assert [(gone.first, gone.last) for gone in tombstone.gone] == [(0, 0)]
     assert rig.recorder.stats.expired == 1
     assert rig.loop.samples()["expired"] == 1
 
 
 def test_nothing_expires_by_a_clock_that_is_not_trusted(tmp_path: Path) -> None:
-    """A unit that boots in 2042 erases nothing until its clock is synchronised; tombstones never expire."""
+    """A unit that boots in 2042 erases nothing until its clock is synchronised; a lone tombstone never expires."""
     rig = make_rig(tmp_path, max_age=timedelta(hours=1))
     rig.loop.run()
     rig.clock.clock_state = ClockState.UNSYNCHRONIZED
@@ -252,3 +280,16 @@ def test_a_recording_is_marked_as_one(tmp_path: Path) -> None:
     read = open_envelope(rig.spool.get(entry.envelope_id), {PRIVATE.kid: PRIVATE})
     assert read.clock is ClockState.RECORDED
     assert (read.detector_digest, read.reader_digest) == (b"\x01" * 32, b"\x02" * 32)
+
+
+def test_while_a_camera_is_lost_the_plates_in_view_are_sealed(tmp_path: Path) -> None:
+    """They do not wait for a camera that may be away for days; while it is there, a pause ends no passage."""
+    live = LiveStats(is_up=True)
+    rig = make_rig(tmp_path, vehicles=1, script=[[BOX]] * LOOKS, live=live)
+    for frame in rig.source.frames():
+        rig.loop._pipeline.process(frame)
+    rig.loop.rest()
+    assert rig.texts() == []
+    live.is_up = False
+    rig.loop.rest()
+    assert rig.texts() == ["PLATE0"]

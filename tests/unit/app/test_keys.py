@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agent.app.bounds import Bounds
 from agent.app.capture import CaptureLoop
 from agent.app.keys import UnitKeys
 from agent.app.recorder import Recorder
@@ -27,6 +28,7 @@ from agent.seal import keyfiles
 from agent.seal.chain import Chain
 from agent.seal.keyring import KeyringFile
 from agent.seal.keyring_serial import SerialNote
+from agent.seal.known_keys import KnownKeys
 from agent.seal.sealer import Sealer
 from agent.seal.signing_key import SigningKeyFile
 from agent.spool.files import LocalFiles
@@ -104,9 +106,16 @@ class Rig:
             clock=self.clock,
             stop_at_end=stop_at_end,
         )
-        signing_key = SigningKeyFile(self.root / "signing.key", self.clock)
+        signing_key = SigningKeyFile(self.root / "signing.key", self.clock, known=KnownKeys(self.root))
         sealer = Sealer(signing_key=signing_key.key, book=book, cipher=ContentCipher.AES_256_GCM)
-        recorder = Recorder(sealer=sealer, spool=self.spool, chain=self.chain, clock=self.clock, max_age=None)
+        recorder = Recorder(
+            sealer=sealer,
+            spool=self.spool,
+            chain=self.chain,
+            clock=self.clock,
+            bounds=Bounds(max_bytes=1 << 24),
+            may_expire=lambda: True,
+        )
         return CaptureLoop(
             load_config(self.root / "unit.toml"),
             source=DrivenSource(self.clock, len(script), actions or {}),

@@ -32,7 +32,7 @@ MISTAKES: dict[str, tuple[list[str], int, str]] = {
     "upload without configuration": (["upload", "--config", "missing.toml"], 3, "missing.toml"),
     "run without configuration": (["run", "--config", "missing.toml"], 3, "missing.toml"),
     "demo of a missing clip": (["demo", "--clip", "missing.mp4"], 2, "missing.mp4"),
-    "demo without a clip": (["demo"], 2, "--clip FILE"),
+    "demo of a missing truth": (["demo", "--truth", "missing.json"], 2, "missing.json"),
     "fetch of an unknown model": (["models", "fetch", "no-such-model"], 5, "no-such-model"),
     "epoch that is no length": (["custody", "keys", "--dir", "owner", "--epoch", "soon"], 2, "--epoch soon"),
     "day that is none": (["custody", "keys", "--dir", "owner", "--from", "tomorrow"], 2, "--from tomorrow"),

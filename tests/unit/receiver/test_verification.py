@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.envelope import cbor
 from agent.envelope.sealed import Envelope, sign_tombstone
-from agent.envelope.tombstone import Gone, LossReason, Tombstone
+from agent.envelope.tombstone import Gone, LossReason, Tombstone, merge_gone
 from agent.receiver.devices import DeviceBook
 from agent.receiver.pki import enrol
 from agent.receiver.store import EnvelopeStore
@@ -169,30 +169,97 @@ def test_a_fork_signed_by_the_device_itself_is_found(bench: Bench, tmp_path: Pat
     assert kinds(checked(bench, tmp_path, [first, second, third], replace_third)) == [("reordered", 2, 2)]
 
 
-def test_expired_reads_are_told_from_stolen_ones(bench: Bench, tmp_path: Path) -> None:
+def gone_of(*envelopes: Envelope) -> tuple[Gone, ...]:
+    """Name the places of envelopes, and what the tombstones among them name."""
+    places = [Gone(each.position.chain, each.position.seq, each.position.seq, each.digest) for each in envelopes]
+    inherited = [gone for each in envelopes if each.tombstone is not None for gone in each.tombstone.gone]
+    return merge_gone([*places, *inherited])
+
+
+def bury(key: Ed25519PrivateKey, before: Envelope, reason: LossReason, count: int, *gone: Envelope) -> Envelope:
+    """Sign a tombstone behind `before`."""
+    tombstone = Tombstone(reason, count, NOON, NOON, gone_of(*gone))
+    return sign_tombstone(tombstone, key, next_position(before))
+
+
+@pytest.mark.parametrize("reason", [LossReason.EXPIRED, LossReason.EVICTED])
+def test_reads_lost_by_policy_are_told_from_stolen_ones(bench: Bench, tmp_path: Path, reason: LossReason) -> None:
     """A gap that a tombstone names is a loss by policy; one more missing read is a finding."""
     key = bench.device.signing_key
     envelopes = make_chain(key, 6)
-    gone = tuple(Gone(envelope.position.chain, envelope.position.seq, envelope.digest) for envelope in envelopes[1:3])
-    tombstone = sign_tombstone(Tombstone(LossReason.EXPIRED, 2, NOON, NOON, gone), key, next_position(envelopes[-1]))
+    tombstone = bury(key, envelopes[-1], reason, 2, *envelopes[1:3])
     stored = [envelopes[0], *envelopes[3:], tombstone]
     (report,) = checked(bench, tmp_path, stored)
     assert report.is_continuous
-    assert (report.expired, report.overflowed, report.envelopes) == (2, 0, 5)
+    assert (dict(report.lost), report.explained, report.envelopes) == ({reason: 2}, 2, 5)
     (tmp_path / "again").mkdir()
     (report,) = checked(bench, tmp_path / "again", [envelopes[0], *envelopes[4:], tombstone])
     assert kinds([report]) == [("missing", 3, 3)]
-    assert report.expired == 2
+    assert (report.lost[reason], report.explained) == (2, 2)
+
+
+def test_the_read_behind_a_range_must_follow_its_last_one(bench: Bench, tmp_path: Path) -> None:
+    """Whoever replaces a read before it was forced out is found by the digest in the tombstone."""
+    key = bench.device.signing_key
+    envelopes = make_chain(key, 4)
+    other = make_envelope(key, envelopes[2].position, b"another third")
+    for name, third, expected in (("honest", envelopes[2], []), ("forked", other, [("reordered", 3, 3)])):
+        (tmp_path / name).mkdir()
+        tombstone = bury(key, envelopes[-1], LossReason.EVICTED, 2, envelopes[1], third)
+        assert kinds(checked(bench, tmp_path / name, [envelopes[0], envelopes[3], tombstone])) == expected
+
+
+def test_a_range_that_ends_behind_a_gap_explains_it(bench: Bench, tmp_path: Path) -> None:
+    """One of its reads was delivered meanwhile: it is not lost, and the rest is."""
+    key = bench.device.signing_key
+    envelopes = make_chain(key, 6)
+    tombstone = bury(key, envelopes[-1], LossReason.EVICTED, 4, *envelopes[:4])
+    (report,) = checked(bench, tmp_path, [*envelopes[2:3], *envelopes[4:], tombstone])
+    assert report.is_continuous
+    assert (report.lost[LossReason.EVICTED], report.explained) == (3, 3)
+
+
+@pytest.mark.parametrize("delivered", [False, True], ids=["forced out", "delivered meanwhile"])
+def test_a_tombstone_that_takes_over_another_is_counted_once(bench: Bench, tmp_path: Path, *, delivered: bool) -> None:
+    """Two reads, then their tombstone and one more: three are lost, whether or not the first note arrived."""
+    key = bench.device.signing_key
+    reads = make_chain(key, 3)
+    first = bury(key, reads[-1], LossReason.OVERFLOW, 5)
+    second = bury(key, first, LossReason.EVICTED, 1, reads[0])
+    third = bury(key, second, LossReason.EVICTED, 8, reads[0], reads[1], reads[2], first, second)
+    (report,) = checked(bench, tmp_path, [second, third] if delivered else [third])
+    assert report.is_continuous
+    assert sum(report.lost.values()) == 8
+    assert report.explained == (4 if delivered else 5)
+
+
+def test_reads_of_a_chain_that_is_gone_altogether_are_counted(bench: Bench, tmp_path: Path) -> None:
+    """All that came before a restart was forced out; the next chain says so, and names the last link."""
+    key = bench.device.signing_key
+    old = make_chain(key, 3)
+    first = make_chain(key, 1)[0].position
+    new = make_envelope(key, type(first)(chain=first.chain, seq=0, prev=first.prev, last=old[-1].digest))
+    (report,) = checked(bench, tmp_path, [new, bury(key, new, LossReason.EVICTED, 3, *old)])
+    assert report.is_continuous
+    assert (report.lost[LossReason.EVICTED], report.explained) == (3, 0)
+
+
+def test_a_damaged_row_inside_a_range_is_still_found(bench: Bench, tmp_path: Path) -> None:
+    """The places around it are explained, and one beyond the range is missing."""
+    key = bench.device.signing_key
+    envelopes = make_chain(key, 6)
+    tombstone = bury(key, envelopes[-1], LossReason.EVICTED, 3, *envelopes[1:4])
+    stored = [envelopes[0], envelopes[2], envelopes[5], tombstone]
+    assert kinds(checked(bench, tmp_path, stored, flip_body)) == [("altered", 2, 2), ("missing", 4, 4)]
 
 
 def test_overflowed_reads_are_counted_and_leave_no_gap(bench: Bench, tmp_path: Path) -> None:
     """They never had a place."""
     key = bench.device.signing_key
     (first,) = make_chain(key, 1)
-    tombstone = sign_tombstone(Tombstone(LossReason.OVERFLOW, 7, NOON, NOON), key, next_position(first))
-    (report,) = checked(bench, tmp_path, [first, tombstone])
+    (report,) = checked(bench, tmp_path, [first, bury(key, first, LossReason.OVERFLOW, 7)])
     assert report.is_continuous
-    assert report.overflowed == 7
+    assert dict(report.lost) == {LossReason.OVERFLOW: 7}
 
 
 def test_the_missing_end_of_a_chain_is_found_by_the_next_one(bench: Bench, tmp_path: Path) -> None:
@@ -219,14 +286,12 @@ def test_a_rotated_key_goes_on_where_the_old_one_ended(tmp_path: Path) -> None:
     enrol(bench.receiver.directory, device.directory / ROTATION_NAME)
     first = make_chain(device.signing_key, 1)[0].position
     new = make_envelope(device.signing_key, type(first)(first.chain, 0, first.prev, old[-1].digest))
-    gone = (Gone(old[1].position.chain, 1, old[1].digest),)
-    tombstone = sign_tombstone(
-        Tombstone(LossReason.EXPIRED, 1, NOON, NOON, gone), device.signing_key, next_position(new)
-    )
+    tombstone = bury(device.signing_key, new, LossReason.EXPIRED, 1, old[1])
     reports = checked(bench, tmp_path, [old[0], *old[2:], new, tombstone])
     assert len(reports) == 2
     assert kinds(reports) == []
-    assert sum(report.expired for report in reports) == 1
+    assert sum(report.explained for report in reports) == 1
+    assert sum(report.lost[LossReason.EXPIRED] for report in reports) == 1
 
 
 def test_a_device_that_is_not_enrolled_is_forged_as_a_whole(bench: Bench, tmp_path: Path) -> None:

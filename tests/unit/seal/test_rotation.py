@@ -22,6 +22,7 @@ from agent.receiver.layout import ReceiverLayout
 from agent.receiver.pki import enrol, init_receiver
 from agent.seal import keyfiles
 from agent.seal.identity import create_identity
+from agent.seal.known_keys import KnownKeys
 from agent.seal.rotation import RotationState, rotate_identity
 from agent.seal.signing_key import SigningKeyFile
 from agent.seal.watch import LOOK_EVERY_S
@@ -286,7 +287,7 @@ def test_the_command_answers_a_program(identity: Path) -> None:
 def test_a_running_device_notices_its_new_key_once(identity: Path, caplog: pytest.LogCaptureFixture) -> None:
     """The next look after the swap returns the new key, later ones nothing."""
     clock = FakeClock()
-    file = SigningKeyFile(identity / "signing.key", clock)
+    file = SigningKeyFile(identity / "signing.key", clock, known=KnownKeys(identity))
     begun = rotate_identity(identity)
     assert file.look() is None
     clock.advance(LOOK_EVERY_S)
@@ -302,7 +303,7 @@ def test_a_key_file_that_went_bad_changes_nothing(identity: Path, caplog: pytest
     """Half a file, another kind, open to others: the key in use goes on, with one line; so when it is good again."""
     clock = FakeClock()
     path = identity / "signing.key"
-    file, good = SigningKeyFile(path, clock), path.read_bytes()
+    file, good = SigningKeyFile(path, clock, known=KnownKeys(path.parent)), path.read_bytes()
     path.write_bytes(good[:40])
     with caplog.at_level("INFO"):
         for _ in range(3):

@@ -1,22 +1,29 @@
-"""The spool on disk: names, modes, bounds and start-up."""
+"""The spool on disk: names, modes, bounds, and what a start mends."""
 
 from __future__ import annotations
 
 import os
 import stat
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.errors import SpoolError, SpoolFullError
-from agent.records import SpoolState
+from agent.envelope.sealed import sign_tombstone
+from agent.envelope.tombstone import Gone, LossReason, Tombstone
+from agent.errors import EnvelopeVerificationError, SpoolError, SpoolFullError, SpoolMissingError
+from agent.records import SpoolState, Usage
 from agent.spool.files import LocalFiles
+from agent.spool.lock import SpoolLock, SpoolPart
 from agent.spool.spool import FileSpool
-from tests.fakes.envelopes import make_chain, make_envelope
+from tests.fakes.envelopes import make_chain, make_envelope, next_position
+from tests.fakes.files import FaultyFiles
 from tests.fakes.receipts import proof
 
 KEY = Ed25519PrivateKey.generate()
+AT = datetime(2026, 3, 1, tzinfo=UTC)
+ODD_NAMES = ("README", "A" * 64, "a" * 63, "a" * 64 + ".reason", "line\nbreak", "x" * 255)
 
 
 def open_spool(root: Path, *, max_bytes: int = 1 << 20) -> FileSpool:
@@ -51,7 +58,7 @@ def test_a_reopened_spool_holds_what_it_held(tmp_path: Path) -> None:
     open_spool(tmp_path).put(envelope)
     again = open_spool(tmp_path, max_bytes=1500)
     assert again.get(envelope.envelope_id) == envelope
-    with pytest.raises(SpoolFullError, match=f"holds {len(envelope.data)} of at most 1500 bytes"):
+    with pytest.raises(SpoolFullError, match=f"holds {len(envelope.data)} of at most 1500 bytes in 1 envelopes"):
         again.put(make_envelope(KEY, body=bytes(1000)))
 
 
@@ -60,6 +67,8 @@ def test_room_that_another_process_made_is_seen(tmp_path: Path) -> None:
     capture, upload = open_spool(tmp_path, max_bytes=2000), open_spool(tmp_path, max_bytes=2000)
     first, second = (make_envelope(KEY, body=bytes(1000)) for _ in range(2))
     capture.put(first)
+    with pytest.raises(SpoolFullError):
+        capture.put(second)
     upload.shred(proof(first))
     capture.put(second)
     assert [entry.envelope_id for entry in upload.entries(SpoolState.PENDING)] == [second.envelope_id]
@@ -104,11 +113,133 @@ def test_quarantine_notes_the_reason(tmp_path: Path) -> None:
 
 
 def test_other_files_are_not_taken_for_envelopes(tmp_path: Path) -> None:
-    """A name that is no digest is left alone."""
+    """A name that is no digest is neither listed nor counted."""
     spool = open_spool(tmp_path)
-    (tmp_path / "spool" / "pending" / "README").write_text("hello")
-    (tmp_path / "spool" / "pending" / ("A" * 64)).write_text("upper case")
+    for name in ODD_NAMES:
+        (tmp_path / "spool" / "pending" / name).write_text("hello")
     assert spool.entries(SpoolState.PENDING) == []
+    assert spool.usage(SpoolState.PENDING) == Usage(0, 0)
+
+
+def test_odd_names_are_set_aside_at_the_start_and_never_erased(tmp_path: Path) -> None:
+    """Each with a reason that says what it was called; a second one of the same name beside the first."""
+    spool, envelope = open_spool(tmp_path), make_envelope(KEY)
+    spool.put(envelope)
+    pending, quarantine = tmp_path / "spool" / "pending", tmp_path / "spool" / "quarantine"
+    for content in ("first", "second"):
+        for name in ODD_NAMES:
+            (pending / name).write_text(content)
+        assert spool.recover_shreds() == len(ODD_NAMES)
+        assert [path.name for path in pending.iterdir()] == [envelope.envelope_id]
+    (pending / "folder").mkdir()
+    (pending / "link").symlink_to("elsewhere")
+    assert spool.recover_shreds() == 2
+    notes = [path.read_text() for path in quarantine.glob("*.reason")]
+    for name in (*ODD_NAMES, "folder", "link"):
+        assert sum(note.endswith(f": {name!r}") for note in notes) == (2 if name in ODD_NAMES else 1)
+    contents = [path.read_text() for path in quarantine.glob("odd-*[0-9]") if path.is_file()]
+    assert sorted(contents) == ["first"] * len(ODD_NAMES) + ["second"] * len(ODD_NAMES)
+    assert spool.recover_shreds() == 0
+    assert spool.entries(SpoolState.QUARANTINE) == []
+
+
+def test_a_shred_that_a_crash_undid_in_pending_is_finished(tmp_path: Path) -> None:
+    """The two names of one file: the proof was there, so both go, and the content first."""
+    spool, envelope = open_spool(tmp_path), make_envelope(KEY, body=os.urandom(1000))
+    spool.put(envelope)
+    pending, shredding = tmp_path / "spool" / "pending", tmp_path / "spool" / "shredding"
+    os.link(pending / envelope.envelope_id, shredding / envelope.envelope_id)
+    with (pending / envelope.envelope_id).open("rb") as held:
+        assert spool.recover_shreds() == 1
+        assert held.read() == bytes(len(envelope.data))
+    assert list(pending.iterdir()) == list(shredding.iterdir()) == []
+
+
+def test_a_quarantine_that_was_cut_off_is_undone(tmp_path: Path) -> None:
+    """The envelope counts as pending; a reason without its envelope goes; finished ones stay."""
+    spool, (done, half) = open_spool(tmp_path), make_chain(KEY, 2)
+    for envelope in (done, half):
+        spool.put(envelope)
+    spool.quarantine(done.envelope_id, reason="test")
+    pending, quarantine = tmp_path / "spool" / "pending", tmp_path / "spool" / "quarantine"
+    os.link(pending / half.envelope_id, quarantine / half.envelope_id)
+    (quarantine / f"{half.envelope_id}.reason").write_text("test")
+    (quarantine / f"{'0' * 64}.reason").write_text("alone")
+    assert spool.recover_shreds() > 0
+    assert spool.recover_shreds() == 0
+    assert {path.name for path in quarantine.iterdir()} == {done.envelope_id, f"{done.envelope_id}.reason"}
+    assert spool.get(half.envelope_id) == half
+
+
+def test_a_release_brings_a_whole_envelope_back(tmp_path: Path) -> None:
+    """With its reason gone; a damaged one stays where it is."""
+    spool, (whole, damaged) = open_spool(tmp_path), make_chain(KEY, 2)
+    quarantine = tmp_path / "spool" / "quarantine"
+    for envelope in (whole, damaged):
+        spool.put(envelope)
+        spool.quarantine(envelope.envelope_id, reason="test")
+    (quarantine / damaged.envelope_id).write_bytes(whole.data)
+    spool.release(whole.envelope_id)
+    assert spool.get(whole.envelope_id) == whole
+    with pytest.raises(EnvelopeVerificationError):
+        spool.release(damaged.envelope_id)
+    with pytest.raises(SpoolMissingError):
+        spool.release(whole.envelope_id)
+    assert {path.name for path in quarantine.iterdir()} == {damaged.envelope_id, f"{damaged.envelope_id}.reason"}
+
+
+def test_a_release_that_was_cut_off_can_be_repeated(tmp_path: Path) -> None:
+    """The envelope is in both places then."""
+    spool, envelope = open_spool(tmp_path), make_envelope(KEY)
+    spool.put(envelope)
+    spool.quarantine(envelope.envelope_id, reason="test")
+    pending, quarantine = tmp_path / "spool" / "pending", tmp_path / "spool" / "quarantine"
+    os.link(quarantine / envelope.envelope_id, pending / envelope.envelope_id)
+    spool.release(envelope.envelope_id)
+    assert spool.get(envelope.envelope_id) == envelope
+    assert list(quarantine.iterdir()) == []
+
+
+def test_a_tombstone_of_an_earlier_run_still_counts(tmp_path: Path) -> None:
+    """What a crash left between a tombstone and the erasure can be finished."""
+    (envelope,) = make_chain(KEY, 1)
+    gone = Gone(envelope.position.chain, 0, 0, envelope.digest)
+    tombstone = sign_tombstone(Tombstone(LossReason.EXPIRED, 1, AT, AT, (gone,)), KEY, next_position(envelope))
+    before = open_spool(tmp_path)
+    before.put(envelope)
+    before.put(tombstone)
+    after = open_spool(tmp_path)
+    after.expire(tombstone, [envelope.envelope_id])
+    assert [entry.envelope_id for entry in after.entries(SpoolState.PENDING)] == [tombstone.envelope_id]
+
+
+def test_room_that_an_expiry_made_is_known_at_once(tmp_path: Path) -> None:
+    """The process that puts and expires needs no new look at the directory."""
+    (envelope,), (other,) = make_chain(KEY, 1, body=bytes(1000)), make_chain(KEY, 1, body=bytes(1000))
+    gone = Gone(envelope.position.chain, 0, 0, envelope.digest)
+    tombstone = sign_tombstone(Tombstone(LossReason.EVICTED, 1, AT, AT, (gone,)), KEY, next_position(envelope))
+    files = FaultyFiles()
+    spool = FileSpool(tmp_path / "spool", max_bytes=3000, files=files)
+    spool.put(envelope)
+    spool.put(tombstone)
+    with pytest.raises(SpoolFullError):
+        spool.put(other)
+    listings = files.listings
+    spool.expire(tombstone, [envelope.envelope_id])
+    spool.put(other)
+    assert files.listings == listings
+
+
+def test_one_process_holds_each_part(tmp_path: Path) -> None:
+    """Two uploads, or two captures, would undo each other's steps; a part that is let go is free."""
+    open_spool(tmp_path)
+    with SpoolLock(tmp_path / "spool", SpoolPart.UPLOAD), SpoolLock(tmp_path / "spool", SpoolPart.CAPTURE):
+        for part in SpoolPart:
+            with pytest.raises(SpoolError, match=f"another process holds the {part.name.lower()} side"):
+                SpoolLock(tmp_path / "spool", part)
+    SpoolLock(tmp_path / "spool", SpoolPart.UPLOAD).close()
+    with pytest.raises(SpoolError, match="cannot open"):
+        SpoolLock(tmp_path / "missing", SpoolPart.UPLOAD)
 
 
 @pytest.mark.parametrize("name", ["", "..", "../pending/x", "a" * 63, "a" * 65, "A" * 64, "a" * 64 + "\n"])
@@ -116,21 +247,3 @@ def test_a_name_that_is_no_id_is_refused(tmp_path: Path, name: str) -> None:
     """No path can be smuggled in."""
     with pytest.raises(SpoolError, match="64 lower-case hex"):
         open_spool(tmp_path).get(name)
-
-
-def test_a_spool_that_cannot_be_made_says_so(tmp_path: Path) -> None:
-    """A missing parent and a file in the way give one line each."""
-    with pytest.raises(SpoolError, match="No such file or directory"):
-        open_spool(tmp_path / "missing")
-    (tmp_path / "spool").write_text("in the way")
-    with pytest.raises(SpoolError, match="cannot make"):
-        open_spool(tmp_path)
-
-
-@pytest.mark.skipif(os.geteuid() == 0, reason="root writes everywhere")
-def test_a_read_only_spool_says_so(tmp_path: Path) -> None:
-    """Found at the start, not at the first read."""
-    open_spool(tmp_path)
-    (tmp_path / "spool" / "incoming").chmod(0o500)
-    with pytest.raises(SpoolError, match="not writable"):
-        open_spool(tmp_path)

@@ -11,7 +11,7 @@ import pytest
 
 from agent.envelope import reply
 from agent.envelope.reply import Refused, encode_reply
-from agent.errors import BatchTooLargeError, KeyFileError, RejectedError, TransportError
+from agent.errors import BatchTooLargeError, BrokenTransferError, KeyFileError, RejectedError, TransportError
 from agent.upload.tls import HttpsTransport, client_context
 from tests.fakes.clock import FakeClock
 from tests.fakes.pki import make_bench
@@ -70,7 +70,7 @@ def test_a_200_without_an_agreed_reply_is_a_failure(body: bytes) -> None:
         (401, RejectedError),
         (403, RejectedError),
         (404, RejectedError),
-        (408, TransportError),
+        (408, BrokenTransferError),
         (413, BatchTooLargeError),
         (415, RejectedError),
         (425, TransportError),
@@ -116,23 +116,26 @@ def test_retry_after_is_read_within_limits(value: str, seconds: float | None) ->
 
 
 @pytest.mark.parametrize(
-    "error",
+    ("error", "kind"),
     [
-        httpx.ConnectError("refused"),
-        httpx.ConnectTimeout("slow"),
-        httpx.ReadTimeout("slow"),
-        httpx.WriteError("reset"),
-        httpx.RemoteProtocolError("garbage"),
+        (httpx.ConnectError("refused"), TransportError),
+        (httpx.ConnectTimeout("slow"), TransportError),
+        (httpx.ReadTimeout("slow"), BrokenTransferError),
+        (httpx.WriteTimeout("slow"), BrokenTransferError),
+        (httpx.WriteError("reset"), BrokenTransferError),
+        (httpx.ReadError("reset"), BrokenTransferError),
+        (httpx.RemoteProtocolError("garbage"), BrokenTransferError),
     ],
 )
-def test_every_network_failure_is_translated(error: httpx.HTTPError) -> None:
-    """No httpx error leaves the transport."""
+def test_every_network_failure_is_translated(error: httpx.HTTPError, kind: type[TransportError]) -> None:
+    """No httpx error leaves the transport; only one after the connection stood says something of the batch's size."""
 
     def fail(_: httpx.Request) -> httpx.Response:
         raise error
 
-    with pytest.raises(TransportError, match=type(error).__name__):
+    with pytest.raises(TransportError, match=type(error).__name__) as caught:
         transport_to(httpx.MockTransport(fail)).send([b"one"])
+    assert type(caught.value) is kind
 
 
 def test_a_reply_that_is_too_long_is_cut_off() -> None:
@@ -156,7 +159,7 @@ def test_a_reply_that_trickles_is_given_up() -> None:
     clock = FakeClock()
     transport = transport_to(httpx.MockTransport(lambda _: httpx.Response(200, stream=Trickle(clock))))
     transport._clock = clock
-    with pytest.raises(TransportError, match="took longer than 1 s"):
+    with pytest.raises(BrokenTransferError, match="took longer than 1 s"):
         transport.send([b"one"])
 
 

@@ -6,16 +6,22 @@ import logging
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tenacity import Future, RetryCallState, Retrying
 
+from agent.app.clock import SystemClock
 from agent.config.models import UploadConfig
+from agent.envelope.cose import ed25519_kid
 from agent.envelope.reply import Answer, Later, Refused, Stored
-from agent.errors import BatchTooLargeError, RejectedError, TransportError
+from agent.envelope.sealed import parse_envelope
+from agent.errors import BatchTooLargeError, BrokenTransferError, RejectedError, TransportError
 from agent.records import Envelope, SpoolState
+from agent.upload import lanes
+from agent.upload.pace import LogBudget
 from agent.upload.worker import UploadWorker, wait_as_told
 from tests.fakes.clock import FakeClock
 from tests.fakes.envelopes import make_chain, make_envelope
@@ -24,6 +30,7 @@ from tests.fakes.receiver import ReceiverSimulator
 from tests.fakes.spool import MemorySpool
 
 KEY = Ed25519PrivateKey.generate()
+OWN = {ed25519_kid(KEY.public_key()): KEY.public_key()}
 
 
 @dataclass
@@ -35,6 +42,7 @@ class Parts:
     receiver: ReceiverSimulator
     clock: FakeClock
     stop: threading.Event
+    receipt_times: list[datetime]
 
     def fill(self, count: int) -> list[Envelope]:
         """Put a chain of envelopes into the spool."""
@@ -62,15 +70,18 @@ def settings(**changes: object) -> UploadConfig:
 def make_parts(**changes: object) -> Parts:
     """Wire a worker to fakes."""
     spool, receiver, clock, stop = MemorySpool(max_bytes=1 << 24), ReceiverSimulator(), FakeClock(), threading.Event()
+    receipt_times: list[datetime] = []
     worker = UploadWorker(
         spool=spool,
         transport=receiver,
         receiver_keys=PINNED,
+        device_key=OWN.get,
         settings=settings(**changes),
         clock=clock,
         stop=stop,
+        note_receipt=receipt_times.append,
     )
-    return Parts(worker, spool, receiver, clock, stop)
+    return Parts(worker, spool, receiver, clock, stop, receipt_times)
 
 
 def test_a_drain_delivers_everything_once_and_in_order() -> None:
@@ -225,6 +236,220 @@ def test_a_corrupt_envelope_is_set_aside_and_the_others_go() -> None:
     assert list(parts.receiver.stored) == [good.envelope_id]
     assert parts.set_aside() == [bad.envelope_id]
     assert "corrupt on disk" in parts.spool.reasons[bad.envelope_id]
+
+
+def test_an_envelope_of_an_unknown_key_is_set_aside_and_the_others_go() -> None:
+    """Whole, well signed, but by nobody this unit knows: never sent, kept, counted."""
+    parts = make_parts()
+    (good,) = parts.fill(1)
+    stranger = make_envelope(Ed25519PrivateKey.generate())
+    parts.spool.put(stranger)
+    parts.worker.run(drain=True)
+    assert list(parts.receiver.stored) == [good.envelope_id]
+    assert parts.set_aside() == [stranger.envelope_id]
+    assert "signed by a key that this unit does not know" in parts.spool.reasons[stranger.envelope_id]
+    assert (parts.worker.stats.unsigned, parts.worker.stats.corrupt) == (1, 0)
+
+
+def test_an_envelope_with_a_wrong_signature_is_set_aside() -> None:
+    """Its name fits its bytes and its key id is ours; only the signature tells."""
+    parts = make_parts()
+    (good,) = parts.fill(1)
+    forged_data = bytearray(make_envelope(KEY).data)
+    forged_data[-1] ^= 1
+    forgery = parse_envelope(bytes(forged_data))
+    parts.spool.put(forgery)
+    parts.worker.run(drain=True)
+    assert list(parts.receiver.stored) == [good.envelope_id]
+    assert parts.set_aside() == [forgery.envelope_id]
+    assert "signature" in parts.spool.reasons[forgery.envelope_id]
+    assert parts.worker.stats.unsigned == 1
+
+
+def test_a_drain_goes_on_behind_a_batch_of_which_nothing_may_be_sent() -> None:
+    """Many bad envelopes in front do not look like an empty spool."""
+    parts = make_parts(batch_envelopes=2)
+    bad, good = parts.fill(5), make_envelope(KEY)
+    for envelope in bad:
+        parts.spool.corrupt(envelope.envelope_id, b"damaged")
+    parts.spool.put(good)
+    parts.worker.run(drain=True)
+    assert list(parts.receiver.stored) == [good.envelope_id]
+    assert len(parts.set_aside()) == parts.worker.stats.corrupt == 5
+
+
+def test_many_bad_envelopes_do_not_fill_the_log(caplog: pytest.LogCaptureFixture) -> None:
+    """The first get a line each; the next line, a minute later, says how many had none."""
+    parts = make_parts()
+    for envelope in parts.fill(30):
+        parts.spool.corrupt(envelope.envelope_id, b"damaged")
+    parts.worker.run(drain=True)
+    assert len(caplog.records) == LogBudget.LINES
+    parts.clock.advance(LogBudget.WINDOW_S)
+    (late,) = parts.fill(1)
+    parts.spool.corrupt(late.envelope_id, b"damaged")
+    parts.worker.run(drain=True)
+    assert "(20 others before it without a line)" in caplog.records[-1].getMessage()
+    assert len(parts.set_aside()) == 31
+
+
+@pytest.mark.parametrize("error", [BrokenTransferError("reset"), TransportError("503"), RejectedError("401")])
+def test_only_a_broken_transfer_makes_batches_smaller(error: TransportError) -> None:
+    """A batch that broke on its way is sent again as two; a receiver that is away costs nothing."""
+    parts = make_parts(batch_envelopes=8)
+    envelopes = parts.fill(8)
+    parts.receiver.script.extend([error, error])
+    parts.worker.run(drain=True)
+    sizes = [len(batch) for batch in parts.receiver.requests]
+    assert sizes == ([8, 4, 2, 4, 2] if isinstance(error, BrokenTransferError) else [8, 8, 8])
+    assert list(parts.receiver.stored) == [envelope.envelope_id for envelope in envelopes]
+
+
+def test_a_line_that_breaks_whatever_it_is_sent_gets_single_envelopes() -> None:
+    """Never less than one, never set aside for it."""
+    parts = make_parts(batch_envelopes=8)
+    envelopes = parts.fill(3)
+    parts.receiver.script.extend([BrokenTransferError("timeout")] * 5)
+    parts.worker.run(drain=True)
+    assert [len(batch) for batch in parts.receiver.requests] == [3, 1, 1, 1, 1, 1, 2]
+    assert set(parts.receiver.stored) == {envelope.envelope_id for envelope in envelopes}
+    assert parts.set_aside() == []
+
+
+def test_a_slow_line_settles_below_its_timeout() -> None:
+    """Every envelope takes 9 of 60 s: batches stay small enough, and none has to time out for it."""
+    parts = make_parts(batch_envelopes=64, reply_timeout_s=60)
+    parts.fill(40)
+
+    def slowly(batch: list[Envelope]) -> list[Answer]:
+        parts.clock.advance(9 * len(batch))
+        if 9 * len(batch) > 60:
+            parts.clock.advance(60 - 9 * len(batch))
+            raise BrokenTransferError("timeout")
+        return parts.receiver.store(batch)
+
+    parts.receiver.script.extend([slowly] * 60)
+    parts.worker.run(drain=True)
+    sizes = [len(batch) for batch in parts.receiver.requests]
+    assert sizes[:3] == [8, 4, 2]
+    assert set(sizes[1:]) <= {1, 2, 4}
+    assert parts.worker.stats.failed_batches == 1
+    assert parts.pending() == []
+
+
+def test_the_newest_get_their_share_while_a_backlog_drains() -> None:
+    """Every fourth batch; the others go oldest first; everything arrives once."""
+    parts = make_parts(batch_envelopes=2, fresh_share=0.25)
+    ids = [envelope.envelope_id for envelope in parts.fill(20)]
+    parts.worker.run(drain=True)
+    requests = parts.receiver.requests
+    assert requests[:3] == [ids[0:2], ids[2:4], ids[4:6]]
+    assert requests[3] == [ids[19], ids[18]]
+    assert requests[4:7] == [ids[6:8], ids[8:10], ids[10:12]]
+    assert sorted(parts.receiver.stored) == sorted(ids)
+    assert sum(map(len, requests)) == parts.worker.stats.acknowledged == 20
+
+
+def test_without_a_share_a_backlog_goes_strictly_oldest_first() -> None:
+    """`fresh_share = 0`."""
+    parts = make_parts(batch_envelopes=2, fresh_share=0)
+    ids = [envelope.envelope_id for envelope in parts.fill(20)]
+    parts.worker.run(drain=True)
+    assert [key for batch in parts.receiver.requests for key in batch] == ids
+
+
+def test_a_failed_batch_of_the_newest_keeps_its_place() -> None:
+    """The oldest go on in order; the newest come again in their turn, and nothing is sent twice."""
+    parts = make_parts(batch_envelopes=2, fresh_share=0.5)
+    ids = [envelope.envelope_id for envelope in parts.fill(12)]
+    honest = parts.receiver.store
+    parts.receiver.script.extend([honest, TransportError("reset"), honest, honest])
+    parts.worker.run(drain=True)
+    assert parts.receiver.requests[:4] == [ids[0:2], [ids[11], ids[10]], ids[2:4], [ids[11], ids[10]]]
+    assert sorted(parts.receiver.stored) == sorted(ids)
+    assert parts.worker.stats.acknowledged == 12
+
+
+def test_a_batch_is_at_most_its_slice_of_a_limited_line() -> None:
+    """Ten seconds' worth, though a single envelope may be more."""
+    parts = make_parts(max_bytes_per_s=1000)
+    for size in (3000, 3000, 3000, 20_000, 100):
+        parts.spool.put(make_envelope(KEY, body=bytes(size)))
+    sizes = []
+    while parts.pending():
+        parts.worker.step()
+        sizes.append(len(parts.receiver.requests[-1]))
+        parts.clock.advance(60)
+    assert sizes == [2, 1, 1, 1]
+
+
+def test_a_limited_line_is_kept_to_in_real_time() -> None:
+    """Over a whole drain, by the real clock: no more than the limit and one batch, and failed requests count too."""
+    spool, receiver = MemorySpool(max_bytes=1 << 24), ReceiverSimulator()
+    for envelope in make_chain(KEY, 12, body=bytes(2000)):
+        spool.put(envelope)
+    rate, clock, sent = 20_000, SystemClock(), []
+
+    def measured(batch: list[Envelope]) -> list[Answer]:
+        sent.append((clock.monotonic_s(), sum(len(envelope.data) for envelope in batch)))
+        if len(sent) == 2:
+            raise TransportError("reset")
+        return receiver.store(batch)
+
+    receiver.script.extend([measured] * 20)
+    worker = UploadWorker(
+        spool=spool,
+        transport=receiver,
+        receiver_keys=PINNED,
+        device_key=OWN.get,
+        settings=settings(max_bytes_per_s=rate, batch_envelopes=2),
+        clock=clock,
+        stop=threading.Event(),
+    )
+    worker.run(drain=True)
+    assert len(receiver.stored) == 12
+    began_s, _ = sent[0]
+    for at_s, size in sent[1:]:
+        before = sum(earlier for earlier_s, earlier in sent if earlier_s < at_s)
+        assert before <= rate * (at_s - began_s) + size
+
+
+def test_a_wait_for_the_line_ends_at_a_stop() -> None:
+    """A unit that is told to stop does not wait for its next slice."""
+    parts = make_parts(max_bytes_per_s=1000)
+    parts.spool.put(make_envelope(KEY, body=bytes(500_000)))  # eight minutes' worth
+    parts.spool.put(make_envelope(KEY))
+    assert parts.worker.step() == 2
+    thread = threading.Thread(target=parts.worker.run)
+    thread.start()
+    parts.stop.set()
+    thread.join(10)
+    assert not thread.is_alive()
+    assert len(parts.receiver.requests) == 1
+
+
+def test_the_newest_receipt_of_each_batch_is_noted() -> None:
+    """It is what the unit's clock is checked against; no receipt, no note."""
+    parts = make_parts(batch_envelopes=2)
+    parts.fill(3)
+    parts.receiver.script.append(lambda _: [Refused("no"), Refused("no")])
+    parts.worker.run(drain=True)
+    assert parts.receipt_times == [datetime(2026, 3, 1, tzinfo=UTC)]
+
+
+def test_a_receiver_that_puts_everything_off_costs_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond one listing no more is asked for until something is due again."""
+    monkeypatch.setattr(lanes, "LISTING", 8)
+    parts = make_parts(batch_envelopes=4)
+    parts.fill(40)
+    parts.receiver.script.extend([lambda batch: [Later(60)] * len(batch)] * 40)
+    parts.worker.run(drain=True)
+    assert sum(map(len, parts.receiver.requests)) <= 16
+    parts.receiver.script.clear()
+    while parts.pending():
+        parts.clock.advance(61)
+        parts.worker.run(drain=True)
+    assert len(parts.receiver.stored) == 40
 
 
 def test_a_link_that_goes_and_comes_is_logged_once_each(caplog: pytest.LogCaptureFixture) -> None:

@@ -1,0 +1,126 @@
+"""One connection to a live camera, from opening it to its loss.
+
+Owns: when a frame was taken, when a camera counts as lost, and which frames are old before they come. Leaves to
+others: the stream's clock (`stream_clock`), connecting again (`live`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+import numpy as np
+
+from agent.capture.opencv import check_size, cv2
+from agent.capture.stream_clock import StreamClock
+from agent.errors import SourceLostError
+from agent.ports import Clock
+from agent.records import Image
+
+MAX_LAG_S: Final = 5.0
+"""A frame that comes this much later than the fastest did means a unit or a network too slow for the camera.
+Connecting again drops what has piled up; reading on would only add to it."""
+
+Connect = Callable[[], cv2.VideoCapture]
+
+
+@dataclass(frozen=True, slots=True)
+class Grab:
+    """A frame that has arrived and is not yet turned into a picture.
+
+    Attributes:
+        captured_at: Aware UTC time at which it was taken.
+        captured_s: The same moment, monotonic seconds.
+        arrived_s: When it arrived, monotonic seconds; never earlier.
+        is_old: Whether it was taken while the connection was being made.
+    """
+
+    captured_at: datetime
+    captured_s: float
+    arrived_s: float
+    is_old: bool
+
+
+class Connection:
+    """An open camera."""
+
+    def __init__(self, connect: Connect, *, name: str, stall_s: float, clock: Clock) -> None:
+        """Open the camera.
+
+        Args:
+            connect: Opens the device or stream.
+            name: What it is called in messages, without secrets.
+            stall_s: A camera that delivers nothing for this long is lost, seconds.
+            clock: Dates the frames.
+
+        Raises:
+            SourceLostError: It cannot be opened.
+        """
+        self._name = name
+        self._stall_s = stall_s
+        self._clock = clock
+        self._stream = StreamClock()
+        self._first_stream_s: float | None = None
+        began_s = clock.monotonic_s()
+        self._capture = connect()
+        self.opened_s = clock.monotonic_s()
+        self._opening_s = self.opened_s - began_s
+        if not self._capture.isOpened():
+            self._capture.release()
+            raise SourceLostError(f"{name}: the camera cannot be opened, or another program has it")
+
+    def grab(self) -> Grab:
+        """Wait for the next frame.
+
+        Raises:
+            SourceLostError: The camera stopped delivering, or its frames come ever later.
+        """
+        waits_since_s = self._clock.monotonic_s()
+        try:
+            came = self._capture.grab()
+        except cv2.error:
+            came = False
+        # The frame is here; making a picture of it and waiting for a turn come after and are not its age.
+        now, arrived_s = self._clock.now(), self._clock.monotonic_s()
+        if arrived_s - waits_since_s >= self._stall_s:  # a decoder hands out its last frames after the time limit
+            raise SourceLostError(f"{self._name}: no frame for {arrived_s - waits_since_s:.0f} s")
+        if not came:
+            raise SourceLostError(f"{self._name}: the camera stopped delivering")
+        stream_s = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
+        captured_s = self._stream.captured_s(stream_s, arrived_s=arrived_s)
+        lag_s = arrived_s - captured_s
+        if lag_s > MAX_LAG_S:
+            raise SourceLostError(f"{self._name}: {lag_s:.1f} s behind: this unit or the network is too slow for it")
+        return Grab(now - timedelta(seconds=lag_s), captured_s, arrived_s, self._is_old(stream_s, arrived_s))
+
+    def picture(self) -> Image:
+        """Return the frame that was grabbed last: uint8, shape (H, W, 3), BGR.
+
+        Raises:
+            SourceLostError: It cannot be decoded.
+            SourceError: It has an absurd size.
+        """
+        try:
+            done, image = self._capture.retrieve()
+        except cv2.error:
+            done, image = False, None
+        if not done or image is None:
+            raise SourceLostError(f"{self._name}: a frame cannot be decoded")
+        check_size(image.shape[1], image.shape[0], where=self._name)
+        return np.asarray(image, dtype=np.uint8)
+
+    def close(self) -> None:
+        """Let the camera go."""
+        self._capture.release()
+
+    def _is_old(self, stream_s: float, arrived_s: float) -> bool:
+        """Tell whether a frame belongs to those that FFmpeg collects before it calls a stream open.
+
+        They come all at once, so arrival says nothing of their age. There are at most as many seconds of them as
+        opening took; a stream without a clock of its own is believed after as many seconds of ours.
+        """
+        if self._first_stream_s is None:
+            self._first_stream_s = stream_s
+        return stream_s - self._first_stream_s < self._opening_s and arrived_s - self.opened_s < self._opening_s

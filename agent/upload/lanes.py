@@ -1,0 +1,109 @@
+"""Which pending envelope goes next: oldest first, and beside a backlog a lane for the newest.
+
+Owns: the listings of the spool, which are few because each reads the whole directory (about a second of one core for
+100,000 entries), and the envelopes that the receiver has put off. Memory is bounded whatever waits in the spool.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from typing import Final
+
+from agent.ports import Clock, Spool
+from agent.records import SpoolState
+
+LISTING: Final = 4096
+"""Envelopes listed at once, and the most that are put off at a time; each takes about 200 bytes of memory."""
+FRESH_LISTING: Final = 1024
+FRESH_EVERY_S: Final = 5.0
+"""The newest reads are looked for this often, and so seldom that it takes at most `SCAN_SHARE` of the time."""
+SCAN_SHARE: Final = 0.05
+
+
+class Lanes:
+    """The order in which one spool is delivered. Not safe for threads."""
+
+    def __init__(self, spool: Spool, clock: Clock, *, backlog: int, fresh_share: float) -> None:
+        """Prepare; nothing is listed yet.
+
+        Args:
+            spool: What is delivered.
+            clock: For what is put off, and for the cost of a listing.
+            backlog: The newest get their lane while more than this many wait, envelopes.
+            fresh_share: Batches of the newest among all batches then, 0..1.
+        """
+        self._spool = spool
+        self._clock = clock
+        self._backlog = backlog
+        self._fresh_share = fresh_share
+        self._credit = 0.0
+        self._oldest: deque[str] = deque()
+        self._newest: deque[str] = deque()
+        self._from_newest: set[str] = set()
+        self._look_at_s = clock.monotonic_s()
+        self._put_off: dict[str, float] = {}
+
+    def next_ids(self) -> Iterator[str]:
+        """Yield the ids for one batch, as many as the caller takes; each is taken out of its lane.
+
+        Some may have left the spool since they were listed.
+
+        Raises:
+            SpoolError: The disk refused.
+        """
+        if not self._oldest:
+            self._list_oldest()
+        self._from_newest.clear()
+        if self._is_turn_of_the_newest():
+            for envelope_id in self._take(self._newest):
+                self._from_newest.add(envelope_id)
+                yield envelope_id
+        for envelope_id in self._take(self._oldest):
+            if envelope_id not in self._from_newest:  # a read may stand in both lanes
+                yield envelope_id
+
+    def put_back(self, envelope_ids: Iterable[str]) -> None:
+        """Let some of the last batch's ids go next in their lanes, in this order."""
+        for envelope_id in reversed(list(envelope_ids)):
+            lane = self._newest if envelope_id in self._from_newest else self._oldest
+            lane.appendleft(envelope_id)
+
+    def put_off(self, envelope_id: str, *, wait_s: float) -> None:
+        """Hold an envelope back for `wait_s` seconds; others go on."""
+        self._put_off[envelope_id] = self._clock.monotonic_s() + wait_s
+
+    def _list_oldest(self) -> None:
+        now_s = self._clock.monotonic_s()
+        self._put_off = {key: until_s for key, until_s in self._put_off.items() if until_s > now_s}
+        if len(self._put_off) >= LISTING:
+            return  # the receiver puts off whatever it is sent: more of the same would only grow this book
+        listed = self._spool.entries(SpoolState.PENDING, limit=LISTING + len(self._put_off))
+        self._oldest.extend(entry.envelope_id for entry in listed)
+
+    def _is_turn_of_the_newest(self) -> bool:
+        if len(self._oldest) <= self._backlog:
+            self._credit = 0.0
+            self._newest.clear()
+            return False
+        self._credit += self._fresh_share
+        if self._credit < 1.0:
+            return False
+        self._credit -= 1.0
+        began_s = self._clock.monotonic_s()
+        if began_s >= self._look_at_s:
+            listed = self._spool.entries(SpoolState.PENDING, limit=FRESH_LISTING, newest=True)
+            took_s = self._clock.monotonic_s() - began_s
+            self._look_at_s = began_s + max(FRESH_EVERY_S, took_s / SCAN_SHARE)
+            self._newest.clear()
+            self._newest.extend(entry.envelope_id for entry in listed)
+        return True
+
+    def _take(self, lane: deque[str]) -> Iterator[str]:
+        while lane:
+            envelope_id = lane.popleft()
+            if self._put_off.get(envelope_id, 0.0) <= self._clock.monotonic_s():
+                yield envelope_id
+
+
+__all__ = ["Lanes"]

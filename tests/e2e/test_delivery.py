@@ -1,0 +1,177 @@
+"""Delivery with the real daemon, spool, TLS and receiver: what is checked first, and how soon a read is gone after."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agent.app.clock import SystemClock
+from agent.app.clock_trust import RECEIPT_FILE
+from agent.app.run import start_daemon
+from agent.config.models import UploadConfig
+from agent.envelope.cose import ed25519_kid
+from agent.envelope.reply import Answer
+from agent.records import Envelope, SpoolState
+from agent.seal.keyfiles import load_ed25519_private, load_ed25519_public
+from agent.seal.known_keys import KnownKeys
+from agent.spool.files import LocalFiles
+from agent.spool.reader import SHREDDING
+from agent.spool.spool import FileSpool
+from agent.upload.pace import ERASE_WITHIN_S
+from agent.upload.tls import HttpsTransport, client_context
+from agent.upload.worker import UploadWorker
+from tests.fakes.bench import LiveBench
+from tests.fakes.envelopes import make_chain, make_envelope
+
+pytestmark = pytest.mark.e2e
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Iterator[LiveBench]:
+    """Return a bench with its receiver running; no camera is ever started."""
+    live = LiveBench(root=tmp_path / "bench", clip=tmp_path / "no-clip.mp4", models=tmp_path / "no-models")
+    try:
+        live.set_up()
+        yield live
+    finally:
+        live.stop()
+
+
+def signing_key(bench: LiveBench) -> Ed25519PrivateKey:
+    """Return the unit's own key."""
+    return load_ed25519_private(bench.root / "device" / "identity" / "signing.key")
+
+
+def state_dir(bench: LiveBench) -> Path:
+    """Return the unit's state directory, made."""
+    directory = bench.root / "device" / "state"
+    directory.mkdir(mode=0o700, exist_ok=True)
+    return directory
+
+
+def fill(bench: LiveBench, envelopes: Sequence[Envelope]) -> FileSpool:
+    """Put envelopes as capture would."""
+    spool = FileSpool(bench.spool, max_bytes=1 << 28, files=LocalFiles())
+    for envelope in envelopes:
+        spool.put(envelope)
+    return spool
+
+
+def upload_log(bench: LiveBench) -> str:
+    """Return what the daemon said."""
+    return (bench.root / "upload.log").read_text()
+
+
+def test_only_what_the_unit_signed_is_sent(bench: LiveBench) -> None:
+    """A stranger's envelope and a damaged one are set aside with an alarm; the others arrive, and the clock hears."""
+    good = make_chain(signing_key(bench), 3)
+    stranger, damaged = make_envelope(Ed25519PrivateKey.generate()), make_envelope(signing_key(bench))
+    fill(bench, [good[0], stranger, good[1], damaged, good[2]])
+    path = bench.spool / SpoolState.PENDING / damaged.envelope_id
+    path.write_bytes(damaged.data[:-1] + bytes([damaged.data[-1] ^ 1]))
+    KnownKeys(state_dir(bench)).record(signing_key(bench).public_key())
+    bench.start("upload")
+    bench.wait_until(bench.is_drained)
+    bench.wait_until(lambda: bench.samples().get("quarantine_alarm") == 1)
+    bench.stop()
+    samples = bench.samples()
+    assert (samples["acknowledged_total"], samples["shredded_total"]) == (3, 3)
+    assert (samples["unsigned_total"], samples["corrupt_total"], samples["quarantined"]) == (1, 1, 2)
+    assert {path.name for path in bench.quarantined() if path.suffix == ""} == {
+        stranger.envelope_id,
+        damaged.envelope_id,
+    }
+    assert upload_log(bench).count("ERROR") == 2
+    assert (state_dir(bench) / RECEIPT_FILE).exists()
+
+
+def test_nothing_is_taken_for_a_strangers_before_a_key_is_recorded(bench: LiveBench) -> None:
+    """A lost state directory: the daemon waits for capture to record its key, then delivers; nothing is set aside."""
+    spool = fill(bench, make_chain(signing_key(bench), 3))
+    bench.start("upload")
+    bench.wait_until(lambda: "no signing key is recorded" in upload_log(bench))
+    assert spool.usage(SpoolState.PENDING).count == 3
+    KnownKeys(state_dir(bench)).record(signing_key(bench).public_key())
+    bench.wait_until(bench.is_drained)
+    assert bench.quarantined() == []
+
+
+def test_a_drain_without_a_recorded_key_says_so(bench: LiveBench) -> None:
+    """Nobody would come and record one: one line, exit code 8, everything kept; an empty spool is drained."""
+
+    def drain() -> int:
+        with (bench.root / "upload.log").open("wb") as log:
+            return start_daemon("upload", bench.config, "--drain", log=log).wait(60)
+
+    assert drain() == 0
+    spool = fill(bench, make_chain(signing_key(bench), 2))
+    assert drain() == 8
+    assert "start capture once" in upload_log(bench)
+    assert "Traceback" not in upload_log(bench)
+    assert spool.usage(SpoolState.PENDING).count == 2
+
+
+class Stopwatch(LocalFiles):
+    """The real files; notes when each name in `shredding` is durably gone."""
+
+    def __init__(self) -> None:
+        self.gone_at_s: list[float] = []
+
+    def sync_dir(self, directory: Path) -> None:
+        """As the port."""
+        super().sync_dir(directory)
+        if directory.name == SHREDDING and not any(directory.iterdir()):
+            self.gone_at_s.append(SystemClock().monotonic_s())
+
+
+class TimedTransport(HttpsTransport):
+    """The real transport; notes when each reply was here."""
+
+    answered_at_s: list[float]
+
+    def send(self, envelopes: Sequence[bytes]) -> list[Answer]:
+        """As the port."""
+        answers = super().send(envelopes)
+        self.answered_at_s.append(SystemClock().monotonic_s())
+        return answers
+
+
+def test_a_read_is_erased_within_two_seconds_of_its_receipt(bench: LiveBench) -> None:
+    """Full batches over real TLS onto a real disk, each read with a crop's size: overwritten, unlinked and synced."""
+    device, files, clock = bench.root / "device", Stopwatch(), SystemClock()
+    key = signing_key(bench)
+    fill(bench, make_chain(key, 150, body=bytes(12_000)))
+    url = f"https://localhost:{bench.port}"
+    receipt_key = load_ed25519_public(device / "receipt.pub")
+    settings = UploadConfig(
+        url=url,
+        ca=device / "ca.pem",
+        certificate=device / "identity" / "tls.pem",
+        key=device / "identity" / "tls.key",
+        receiver_key=device / "receipt.pub",
+    )
+    context = client_context(ca=settings.ca, certificate=settings.certificate, key=settings.key)
+    transport = TimedTransport(url, context=context, clock=clock, connect_timeout_s=10, reply_timeout_s=60)
+    transport.answered_at_s = []
+    spool = FileSpool(bench.spool, max_bytes=1 << 28, files=files)
+    worker = UploadWorker(
+        spool=spool,
+        transport=transport,
+        receiver_keys={ed25519_kid(receipt_key): receipt_key},
+        device_key={ed25519_kid(key.public_key()): key.public_key()}.get,
+        settings=settings,
+        clock=clock,
+        stop=threading.Event(),
+    )
+    worker.run(drain=True)
+    transport.close()
+    assert spool.usage(SpoolState.PENDING).count == 0
+    assert not any((bench.spool / SHREDDING).iterdir())
+    waits = [min(gone for gone in files.gone_at_s if gone > at) - at for at in transport.answered_at_s]
+    assert len(waits) >= 3
+    assert max(waits) <= ERASE_WITHIN_S
+    assert 0 < worker.stats.slowest_erasure_s <= ERASE_WITHIN_S

@@ -1,0 +1,148 @@
+"""The durable notes and keys beside the spool: their steps, in order, and a disk that refuses any of them."""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agent.app.clock_trust import ReceiptTime
+from agent.envelope import suites
+from agent.envelope.keyring import encode_keyring, parse_keyring
+from agent.errors import KeyFileError, KeyringVerificationError, SpoolError
+from agent.seal import keyfiles
+from agent.seal.chain import Chain
+from agent.seal.keyring_serial import NOTE_FILE, SerialNote
+from agent.seal.last_link import LAST_LINK_FILE, LastLink
+from tests.fakes.clock import FakeClock
+from tests.fakes.envelopes import make_envelope
+from tests.fakes.files import FaultyFiles
+from tests.fakes.reads import NOON, make_keyring, make_recipient
+from tests.fakes.system_calls import SystemCalls
+
+OWNER = Ed25519PrivateKey.generate()
+
+
+@pytest.fixture
+def files() -> FaultyFiles:
+    """A disk that counts."""
+    return FaultyFiles()
+
+
+@pytest.fixture
+def state(tmp_path: Path) -> Path:
+    """An empty state directory."""
+    directory = tmp_path / "state"
+    directory.mkdir()
+    return directory
+
+
+def ended_chain() -> Chain:
+    """Return a chain of one link."""
+    chain = Chain()
+    chain.advance(make_envelope(Ed25519PrivateKey.generate(), chain.next))
+    return chain
+
+
+def test_a_last_link_is_left_durably(state: Path, files: FaultyFiles) -> None:
+    """An older note goes first: the file is new, so that its content is synced by the step that makes it."""
+    chain = ended_chain()
+    for _ in range(2):
+        LastLink(state, files).leave(chain)
+    assert files.steps == 2 * ["unlink state", "create state", "sync state"]
+    assert LastLink(state, files).take() == chain.next.prev
+
+
+def test_a_last_link_is_durably_gone_before_it_is_used(state: Path, files: FaultyFiles) -> None:
+    """Whatever the disk refuses: who could not take it away does not get it."""
+    LastLink(state, files).leave(ended_chain())
+    before = len(files.steps)
+    for step in range(2):
+        files.fail_at(step, errno.EIO)
+        with pytest.raises(SpoolError):
+            LastLink(state, files).take()
+        LastLink(state, FaultyFiles()).leave(ended_chain())
+    assert files.steps[before:] == ["unlink state", "unlink state", "sync state"]
+    assert LastLink(state, files).take() is not None
+    assert not (state / LAST_LINK_FILE).exists()
+    assert LastLink(state, files).take() is None
+
+
+def test_a_receipts_time_is_noted_durably(state: Path, files: FaultyFiles) -> None:
+    """In place of the older note, whole."""
+    clock = FakeClock()
+    for _ in range(2):
+        ReceiptTime(state, files, clock).note_receipt(NOON)
+    assert files.steps == 2 * ["unlink state", "create state", "rename to state", "sync state"]
+
+
+def test_key_files_are_written_by_these_system_calls(state: Path) -> None:
+    """Content and name are synced before a new file counts, and before it takes another one's place."""
+    path = state / "key"
+    with SystemCalls().watched() as calls:
+        keyfiles.write_new_file(path, b"new", 0o600)
+    assert calls.trace == ["open key", "fsync key", "open state", "fsync state", "close state"]
+    with SystemCalls().watched() as calls:
+        keyfiles.replace_file(path, b"newer", 0o600)
+    steps = ["unlink", "open", "fsync", "open", "fsync", "close", "replace", "open", "fsync", "close"]
+    assert [call.split()[0] for call in calls.trace] == steps
+    assert path.read_bytes() == b"newer"
+
+
+def test_a_key_is_overwritten_and_synced(state: Path) -> None:
+    """All of it."""
+    path = state / "key"
+    path.write_bytes(b"secret")
+    with path.open("r+b") as file, SystemCalls().watched() as calls:
+        keyfiles.overwrite(file.fileno())
+    assert calls.trace == ["fsync ?"]
+    assert path.read_bytes() == bytes(6)
+
+
+def test_a_draft_that_cannot_take_its_place_is_not_left(state: Path) -> None:
+    """The one in place stays."""
+    (state / "key").mkdir()
+    with pytest.raises(KeyFileError):
+        keyfiles.replace_file(state / "key", b"new", 0o600)
+    assert [path.name for path in state.iterdir()] == ["key"]
+
+
+@pytest.mark.parametrize("step", range(5))
+def test_a_key_file_that_cannot_be_made_durable_is_not_left(state: Path, step: int) -> None:
+    """Whichever system call is refused; no sync is tried a second time."""
+    with SystemCalls(fail_at=step, error=errno.EIO).watched() as calls, pytest.raises(KeyFileError):
+        keyfiles.write_new_file(state / "key", b"new", 0o600)
+    assert calls.synced_twice == []
+    assert calls.left_open == []
+    assert list(state.iterdir()) == []
+
+
+def keyring(serial_from: int) -> bytes:
+    """Return a signed keyring; a later one has the higher number."""
+    recipient, _ = make_recipient(suites.KeyType.X25519, recipient=f"r{serial_from}")
+    return encode_keyring(make_keyring(recipient, serial=serial_from), OWNER)
+
+
+def test_a_keyring_serial_is_noted_durably_before_the_keyring_is_used(state: Path, files: FaultyFiles) -> None:
+    """A new note takes the old one's place whole; one that is there already is made sure of."""
+    for serial in (1, 2):
+        data = keyring(serial)
+        for _ in range(2):
+            SerialNote(state, files).admit(parse_keyring(data, OWNER.public_key()), data)
+    assert files.steps == 2 * ["unlink state", "create state", "rename to state", "sync state", "sync state"]
+    assert [path.name for path in state.iterdir()] == [NOTE_FILE]
+
+
+def test_a_keyring_is_not_admitted_when_the_disk_refuses_its_note(state: Path, files: FaultyFiles) -> None:
+    """At every step; afterwards it can be tried again, and an older one is still refused."""
+    newer, older = keyring(3), keyring(2)
+    for step in range(4):
+        files.fail_at(step, errno.EIO)
+        with pytest.raises(SpoolError):
+            SerialNote(state, files).admit(parse_keyring(newer, OWNER.public_key()), newer)
+        (state / NOTE_FILE).unlink(missing_ok=True)
+    SerialNote(state, files).admit(parse_keyring(newer, OWNER.public_key()), newer)
+    with pytest.raises(KeyringVerificationError):
+        SerialNote(state, files).admit(parse_keyring(older, OWNER.public_key()), older)

@@ -1,0 +1,54 @@
+"""Every campaign of `make torture` with reduced counts; some have tests of their own.
+
+Rows that measure judge neither time nor memory here: they find out whether everything arrives.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.torture.__main__ import ROWS, run_row
+from tests.torture.report import Result, keep_result, load_results
+
+pytestmark = pytest.mark.e2e
+
+ELSEWHERE = {
+    "fuzz": "tests/unit/envelope/test_fuzz.py",
+    "memory": "tests/e2e/test_memory.py",
+    "crash_states": "tests/faults/test_crash_states.py",
+}
+
+
+@pytest.fixture(autouse=True)
+def quiet_rows() -> Iterator[None]:
+    """Give the loggers that rows turn down their levels back."""
+    loggers = [logging.getLogger(name) for name in ("agent", "agent.app", "agent.spool", "agent.upload")]
+    levels = [logger.level for logger in loggers]
+    yield
+    for logger, level in zip(loggers, levels, strict=True):
+        logger.setLevel(level)
+
+
+@pytest.mark.parametrize("row", [row for row in ROWS if row not in ELSEWHERE])
+def test_a_row_holds_at_reduced_size(row: str) -> None:
+    """What `make torture` proves in full."""
+    if row == "forensics" and os.geteuid() != 0:
+        pytest.skip("mounting an image needs root")
+    result = run_row(row, full=False, say=lambda _: None)
+    assert result.holds, result.figures
+
+
+def test_a_campaign_that_was_cut_off_goes_on(tmp_path: Path) -> None:
+    """Rows that have ended are kept one by one, the newest of each."""
+    path, first = tmp_path / "build" / "results.json", Result("kills", "none lost", "1 lost", False, 1.0)
+    keep_result(path, "kills full", first)
+    keep_result(path, "proxy full", first)
+    better = Result("kills", "none lost", "0 lost", True, 2.0)
+    keep_result(path, "kills full", better)
+    assert load_results(path) == {"kills full": better, "proxy full": first}
+    assert load_results(tmp_path / "nothing.json") == {}
