@@ -5,6 +5,7 @@ Picture k is the same for the same seed, however many workers there are.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 
 import cv2
@@ -21,7 +22,7 @@ from .render import Rng
 Sample = tuple[torch.Tensor, torch.Tensor]
 
 
-class _Stream(IterableDataset[Sample]):
+class _Stream(IterableDataset[Sample], ABC):
     """Samples `first`, `first` + 1, .. ; each from a generator of its own."""
 
     def __init__(self, seed: int, first: int) -> None:
@@ -37,9 +38,9 @@ class _Stream(IterableDataset[Sample]):
             yield self.sample(np.random.default_rng((self._seed, number)))
             number += step
 
+    @abstractmethod
     def sample(self, rng: Rng) -> Sample:
         """One sample."""
-        raise NotImplementedError
 
 
 class DetectorStream(_Stream):
