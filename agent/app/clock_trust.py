@@ -29,6 +29,7 @@ from agent.envelope.times import to_ms
 from agent.errors import SpoolError
 from agent.ports import Clock, Disk
 from agent.records import ClockState
+from agent.seal.notes import replace_note
 
 BUILT_AT: Final = datetime(2026, 11, 22, tzinfo=UTC)
 """The day of this version of the package; moved with each release."""
@@ -71,7 +72,7 @@ class ReceiptTime:
         if now_s >= self._again_s:
             self._again_s = now_s + RECEIPT_EVERY_S
             with suppress(SpoolError):
-                _replace(self._files, self._path, b"%d %d\n" % (to_ms(at), to_ms(self._clock.now())))
+                replace_note(self._files, self._path, b"%d %d\n" % (to_ms(at), to_ms(self._clock.now())))
 
     def read(self) -> tuple[datetime, datetime] | None:
         """Return the receipt's time and this unit's when it came; None without a note."""
@@ -177,7 +178,7 @@ class ClockTrust:
         self._note_again_s = now_s + NOTE_EVERY_S
         self._trusted = now
         with suppress(SpoolError):  # the note of an hour ago does as well
-            _replace(self._files, self._path, b"%d %d\n" % (to_ms(now), to_ms(self._since)))
+            replace_note(self._files, self._path, b"%d %d\n" % (to_ms(now), to_ms(self._since)))
 
     def _floor(self) -> datetime:
         seen = [self._trusted] if self._receipt is None else [self._trusted, self._receipt[0]]
@@ -194,11 +195,3 @@ def _read(files: Disk, path: Path) -> tuple[datetime, datetime] | None:
 
 def _time(ms: bytes) -> datetime:
     return _EPOCH + timedelta(milliseconds=int(ms))
-
-
-def _replace(files: Disk, path: Path, note: bytes) -> None:
-    temporary = path.with_name(f".{path.name}.new")
-    files.unlink(temporary)
-    files.create(temporary, note)
-    files.rename(temporary, path)
-    files.sync_dir(path.parent)

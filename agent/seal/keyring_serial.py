@@ -18,6 +18,7 @@ from typing import Final
 from agent.envelope.keyring import Keyring
 from agent.errors import KeyringVerificationError
 from agent.ports import Files
+from agent.seal.notes import replace_note
 
 NOTE_FILE: Final = "keyring-serial"
 MAX_NOTE_BYTES: Final = 128
@@ -62,7 +63,7 @@ class SerialNote:
             if keyring.serial == serial:
                 self._files.sync_dir(self._path.parent)  # a start that was cut off may have left the name not durable
                 return
-        self._write(f"{keyring.serial} {digest}\n".encode("ascii"))
+        replace_note(self._files, self._path, f"{keyring.serial} {digest}\n".encode("ascii"))
 
     def _read(self) -> tuple[int, str] | None:
         try:
@@ -79,11 +80,3 @@ class SerialNote:
                 "remove it if the keyring in place is the newest"
             )
         return int(match[1]), match[2].decode("ascii")
-
-    def _write(self, note: bytes) -> None:
-        """Replace the note: whoever looks, also after a power cut, finds the old one or the new one, whole."""
-        temporary = self._path.with_name(f".{NOTE_FILE}.new")
-        self._files.unlink(temporary)
-        self._files.create(temporary, note)
-        self._files.rename(temporary, self._path)
-        self._files.sync_dir(self._path.parent)

@@ -84,7 +84,7 @@ PLACES: Final = (
         NOTE_TESTS,
         frozenset({"write_new_file", "replace_file", "overwrite", "sync_directory"}),
     ),
-    Place("agent/app/clock_trust.py", NOTE_TESTS, frozenset({"_replace"})),
+    Place("agent/seal/notes.py", NOTE_TESTS),
     Place("agent/envelope/receipt.py", FORMAT_TESTS, frozenset({"verify_receipt", "VerifiedReceipt"})),
     Place("agent/envelope/cose.py", FORMAT_TESTS, frozenset({"verify_sign1"})),
     Place("agent/envelope/sealed.py", FORMAT_TESTS, frozenset({"verify_envelope"})),
