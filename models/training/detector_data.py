@@ -6,7 +6,8 @@ float32 (n, 4) x1, y1, x2, y2 in pixels of the picture they belong to.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import json
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import cv2
@@ -20,6 +21,9 @@ from .signs import overlay_caption
 
 MOST_PLATES = 12  # targets a picture; more are dropped, which real pictures hardly have
 SMALLEST_PLATE_PX = 6.0  # narrower plates are no target: nobody can read them
+CORRECTIONS = Path(__file__).with_name("corrections.jsonl")
+CORRECTED_SHARE = 0.3  # of the pictures of a source: scenes with something that a detector took for a plate
+CUT_LOOSE = 0.3  # share of its size kept around a thing that is no plate, when it is put into another scene
 PAD = 114  # grey of the letterbox, as open-image-models fills it
 
 
@@ -33,6 +37,7 @@ class Scene:
         scales: Smallest and largest factor to show it at; the letterbox's own lies between.
         stretched: Its proportions are unknown (squeezed to a square when it was published).
         pink: It already has the cast of a sensor without infra-red filter.
+        no_plates: float32 (n, 4), pixels: badges, signs, lamps that a detector took for plates.
     """
 
     image: ByteArray
@@ -40,6 +45,47 @@ class Scene:
     scales: tuple[float, float]
     stretched: bool
     pink: bool
+    no_plates: FloatArray = field(default_factory=lambda: np.zeros((0, 4), np.float32))
+
+    def cut_no_plates(self) -> list[Plate]:
+        """The things that are no plates, with a little of what is around them, as if they were rendered signs."""
+        cuts = []
+        for x1, y1, x2, y2 in self.no_plates:
+            mx, my = (x2 - x1) * CUT_LOOSE, (y2 - y1) * CUT_LOOSE
+            part = self.image[max(int(y1 - my), 0) : int(y2 + my) + 1, max(int(x1 - mx), 0) : int(x2 + mx) + 1]
+            cuts.append(Plate(part.copy(), (0, 0, part.shape[1], part.shape[0]), "", "no plate"))
+        return cuts
+
+
+@dataclass(frozen=True, slots=True)
+class Correction:
+    """What the labels of one training picture do not say; found by a detector, sorted by a person.
+
+    Attributes:
+        unlabelled: Plates without a label, most of them dazzled, cut off or far away: (x1, y1, x2, y2), pixels. They
+            are painted over, for a network must neither find nor overlook them.
+        no_plates: What looks like a plate and is none.
+    """
+
+    unlabelled: list[list[int]] = field(default_factory=list)
+    no_plates: list[list[int]] = field(default_factory=list)
+
+
+def load_corrections() -> dict[str, Correction]:
+    """The corrections by `folder/file`."""
+    rows = [json.loads(line) for line in CORRECTIONS.read_text().splitlines()]
+    return {row["file"]: Correction(row.get("unlabelled", []), row.get("no_plate", [])) for row in rows}
+
+
+def paint_over(image: ByteArray, boxes: list[list[int]]) -> ByteArray:
+    """The picture with boxes filled from what is around them, uint8 (h, w, 3)."""
+    if not boxes:
+        return image
+    hidden = np.zeros(image.shape[:2], np.uint8)
+    for x1, y1, x2, y2 in boxes:
+        mx, my = round((x2 - x1) * 0.15), round((y2 - y1) * 0.3)
+        hidden[max(y1 - my, 0) : y2 + my, max(x1 - mx, 0) : x2 + mx] = 255
+    return np.asarray(cv2.inpaint(image, hidden, 5, cv2.INPAINT_TELEA), np.uint8)
 
 
 def load_scenes(data: Path) -> list[list[Scene]]:
@@ -49,12 +95,15 @@ def load_scenes(data: Path) -> list[list[Scene]]:
         ("rpi-dayride/train", (0.22, 0.65), False),
         ("openimages-plates/train", (0.45, 1.6), True),
     )
+    corrections = load_corrections()
     for folder, scales, stretched in plans:
         scenes = []
         for picture in load_folder(data / folder):
-            image = np.ascontiguousarray(picture.load_bgr()[..., ::-1])
+            right = corrections.get(f"{folder}/{picture.path.name}", Correction())
+            image = paint_over(np.ascontiguousarray(picture.load_bgr()[..., ::-1]), right.unlabelled)
             boxes = np.array(picture.boxes, np.float32).reshape(-1, 4)
-            scenes.append(Scene(image, boxes, scales, stretched, not stretched))
+            no_plates = np.array(right.no_plates, np.float32).reshape(-1, 4)
+            scenes.append(Scene(image, boxes, scales, stretched, not stretched, no_plates))
         sources.append(scenes)
     frames = clip_frames(data / BACKGROUND_CLIP, 12)
     empty = np.zeros((0, 4), np.float32)
@@ -79,8 +128,9 @@ def view_matrix(scene: Scene, size: int, rng: Rng) -> FloatArray:
     stretch = float(np.exp(rng.uniform(-0.1, 0.45))) if scene.stretched else 1.0
     sx, sy = scale * stretch**0.5, scale / stretch**0.5
     sx = -sx if rng.random() < 0.3 else sx
-    if len(scene.boxes) and rng.random() < 0.6:
-        box = scene.boxes[int(rng.integers(len(scene.boxes)))]
+    looked_at = scene.no_plates if len(scene.no_plates) and rng.random() < 0.5 else scene.boxes
+    if len(looked_at) and rng.random() < 0.6:
+        box = looked_at[int(rng.integers(len(looked_at)))]
         centre = np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2])
     else:
         centre = np.array([rng.uniform(0.1, 0.9) * width, rng.uniform(0.1, 0.9) * height])
@@ -176,13 +226,17 @@ class Composer:
 
     def __init__(self, sources: list[list[Scene]], plates: PlateCache, signs: PlateCache) -> None:
         self._sources, self._plates, self._signs = sources, plates, signs
+        self._no_plates = [cut for scenes in sources for scene in scenes for cut in scene.cut_no_plates()]
+        self._corrected = [[scene for scene in scenes if len(scene.no_plates)] for scenes in sources]
         self._shares = np.array([0.42, 0.42, 0.16][: len(sources)])
         self._shares /= self._shares.sum()
 
     def compose(self, rng: Rng, size: int) -> tuple[ByteArray, FloatArray]:
         """A picture of (size, size) pixels and its plates' boxes, float32 (n, 4)."""
-        source = self._sources[int(rng.choice(len(self._sources), p=self._shares))]
-        scene = source[int(rng.integers(len(source)))]
+        which = int(rng.choice(len(self._sources), p=self._shares))
+        corrected = self._corrected[which]
+        scenes = corrected if corrected and rng.random() < CORRECTED_SHARE else self._sources[which]
+        scene = scenes[int(rng.integers(len(scenes)))]
         matrix = view_matrix(scene, size, rng)
         image = np.asarray(
             cv2.warpAffine(
@@ -203,7 +257,7 @@ class Composer:
 
     def _replace(self, image: ByteArray, box: FloatArray, rng: Rng) -> FloatArray:
         """Hang a rendered plate over a real one now and then."""
-        if rng.random() > 0.35 or box[2] - box[0] < 8:
+        if rng.random() > 0.45 or box[2] - box[0] < 8:
             return box
         plate = self._draw(self._plates, rng)
         aspect = (plate.box[2] - plate.box[0]) / (plate.box[3] - plate.box[1])
@@ -215,7 +269,7 @@ class Composer:
     def _scatter(self, image: ByteArray, taken: list[FloatArray], rng: Rng) -> list[FloatArray]:
         """Paste up to three plates where there is room."""
         added: list[FloatArray] = []
-        for _ in range(int(rng.choice(4, p=[0.3, 0.4, 0.2, 0.1]))):
+        for _ in range(int(rng.choice(4, p=[0.5, 0.34, 0.12, 0.04]))):
             plate = self._draw(self._plates, rng)
             quad = self._place(image, plate, taken + added, rng)
             if quad is not None:
@@ -225,7 +279,10 @@ class Composer:
     def _distract(self, image: ByteArray, taken: list[FloatArray], rng: Rng) -> None:
         """Paste signs and captions that are no plates."""
         for _ in range(int(rng.choice(4, p=[0.45, 0.3, 0.15, 0.1]))):
-            sign = self._draw(self._signs, rng)
+            if self._no_plates and rng.random() < 0.4:
+                sign = self._no_plates[int(rng.integers(len(self._no_plates)))]
+            else:
+                sign = self._draw(self._signs, rng)
             quad = self._place(image, sign, taken, rng)
             if quad is not None:
                 paste(image, sign, quad, rng)

@@ -54,6 +54,6 @@ DETECTOR_CROP_PX = 192  # side of its training crops: the same plates for a quar
 READER = Plan(steps=READER_STEPS, batch=48, rate=1.5e-3, seed=23)
 
 DETECTOR_PLATES = Renderings("plates", 30_000, 1)
-SIGNS = Renderings("signs", 1_500, 2)
-READER_PLATES = Renderings("plates", 12_000, 3)
+SIGNS = Renderings("signs", 5_000, 2)
+READER_PLATES = Renderings("plates", 30_000, 3)
 HELD_OUT = Renderings("plates", 1_000, 101)  # never trained on; the reader is measured on them by kind

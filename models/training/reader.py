@@ -42,7 +42,9 @@ class PlateReader(nn.Module):
             Conv(40, 64),
             nn.MaxPool2d((2, 1), (2, 1)),
             Residual(64),
+            Residual(64),
             Conv(64, FEATURES),
+            Residual(FEATURES),
             Residual(FEATURES),
         )
         self.place = nn.Parameter(torch.zeros(1, FEATURES, *GRID))

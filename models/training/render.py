@@ -17,12 +17,15 @@ import numpy.typing as npt
 
 from .fonts import ALPHABET, GLYPH_MARGIN, Face, font_files, load_face, text_mask
 from .formats import EU_BLUE, HEADERS, LAYOUTS, RGB, SLOGANS, Layout
+from .strokes import SEEDS, stroke_face
 
 ByteArray = npt.NDArray[np.uint8]
 Rng = np.random.Generator
 T = TypeVar("T")
 
 LETTERS = "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
+PLAIN = "0123456789ABCDEFGHJKLMNPRSTUVWXYZ"  # without letters that only their place tells from a digit
+TWINS = (("O", "0"), ("0", "O"), ("I", "1"))  # drawn as the other: the same die serves for both on many plates
 PLATE_HEIGHT_PX = {1: 60, 2: 92}  # by lines of text: a line's characters are about 40 px high
 US_HEIGHT_PX = 84  # room for the header
 MAX_CHARACTERS = 10  # slots of the reader
@@ -65,13 +68,17 @@ def pick(rng: Rng, options: Sequence[T]) -> T:
 
 def fill_pattern(pattern: str, layout: Layout, rng: Rng) -> str:
     """A pattern with its places filled; marks that are drawn but not read stay in."""
-    sets = {"A": LETTERS, "9": ALPHABET[:10], "X": ALPHABET, "L": "ABCDEFGHJKLMNPRSTUVWXYZ"}
+    anything = ALPHABET if rng.random() < 0.1 else PLAIN
+    sets = {"A": LETTERS, "9": ALPHABET[:10], "X": anything, "L": "ABCDEFGHJKLMNPRSTUVWXYZ"}
     drawn = []
     for part in re.split(r"(\{\d\})", pattern):
         if part.startswith("{"):
             drawn.append(pick(rng, layout.codes[int(part[1])]))
         else:
             drawn.extend(pick(rng, sets[p]) if p in sets else p for p in part)
+    gaps = [place for place, part in enumerate(drawn) if part in {" ", "-"}]
+    if layout.band == "eu" and gaps and "o" not in drawn and rng.random() < 0.3:
+        drawn[pick(rng, gaps)] = "o"
     return "".join(drawn)
 
 
@@ -128,7 +135,7 @@ def glyph(face: Face, character: str, size: tuple[float, int], weight: int) -> B
 def draw_seal(canvas: ByteArray, centre: tuple[int, int], size: int, rng: Rng) -> None:
     """What stands between the characters: one round sticker, two of them one above the other, or a square one."""
     x, y = centre
-    shape = int(rng.integers(3))
+    shape = pick(rng, (0, 1, 1, 2))
     if shape == 0:
         draw_sticker(canvas, (x, y + int(rng.integers(-size // 6, size // 6 + 1))), max(size // 5, 3), rng)
     elif shape == 1:
@@ -173,6 +180,7 @@ def draw_line(
     height = y2 - y1
     aspect = float(rng.uniform(0.45, 0.72))
     weight = int(pick(rng, [0, 0, 0, 1, 2, -1]))
+    twins = dict([pick(rng, TWINS)]) if rng.random() < 0.5 else {}
     unit = height * aspect
     gap, space = unit * float(rng.uniform(0.1, 0.32)), unit * float(rng.uniform(0.3, 0.9))
     widths = []
@@ -191,7 +199,7 @@ def draw_line(
             centres.append((x + width * squeeze / 2, (y1 + y2) / 2))
             blend(
                 canvas,
-                glyph(face, c, (unit * squeeze, height), weight),
+                glyph(face, twins.get(c, c), (unit * squeeze, height), weight),
                 (round(x), y1 - margin),
                 ink,
             )
@@ -211,7 +219,8 @@ def draw_band(canvas: ByteArray, x1: int, x2: int, rng: Rng, *, country: bool) -
     """
     height, width = canvas.shape[0], x2 - x1
     colour = EU_BLUE if rng.random() < 0.85 else pick(rng, BANDS)
-    canvas[:, x1:x2] = jitter(colour, rng, 20)
+    shade = float(rng.uniform(0.25, 1.1)) if rng.random() < 0.5 else 1.0
+    canvas[:, x1:x2] = jitter((int(colour[0] * shade), int(colour[1] * shade), int(colour[2] * shade)), rng, 20)
     upside = rng.random() < 0.12
     emblem_y = int(height * (rng.uniform(0.62, 0.78) if upside else rng.uniform(0.22, 0.4)))
     if country or rng.random() < 0.4:
@@ -377,7 +386,7 @@ def render_plate(rng: Rng) -> Plate:
     canvas, ink = draw_background(layout, (width, height), rng)
     x1, y1, x2, y2 = text_area(layout, canvas, rng)
     draw_edge(canvas, ink, rng)
-    face = load_face(pick(rng, font_files("plate")))
+    face = stroke_face(int(rng.integers(SEEDS))) if rng.random() < 0.5 else load_face(pick(rng, font_files("plate")))
     step = (y2 - y1) / len(lines)
     centres: list[tuple[float, float]] = []
     for index, line in enumerate(lines):

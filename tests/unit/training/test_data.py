@@ -16,12 +16,14 @@ from models.training.detector_data import (
     SMALLEST_PLATE_PX,
     Composer,
     Scene,
+    load_corrections,
     overlaps,
+    paint_over,
     paste,
     transform_boxes,
     visible_boxes,
 )
-from models.training.folders import clip_frames, load_folder
+from models.training.folders import TRAIN_FOLDERS, clip_frames, load_folder
 from models.training.plan import Renderings
 from models.training.pseudo import RealCrop, is_label
 from models.training.reader_data import CropComposer, centre_cells, crop_corners
@@ -223,3 +225,35 @@ def test_texts_become_padded_labels() -> None:
 def test_pseudo_labels_need_a_sure_and_whole_text(text: str, least: float, taken: bool) -> None:
     """Unsure, short, or with a hole: no label."""
     assert is_label(text, least, sure=0.85) is taken
+
+
+def test_corrections_name_boxes_of_training_pictures_only() -> None:
+    """Nothing that is measured on is corrected, and every box has an inside."""
+    corrections = load_corrections()
+    assert corrections
+    for name, correction in corrections.items():
+        assert name.rsplit("/", 1)[0] in TRAIN_FOLDERS
+        boxes = correction.unlabelled + correction.no_plates
+        assert boxes
+        assert all(x1 < x2 and y1 < y2 for x1, y1, x2, y2 in boxes)
+
+
+def test_painting_over_takes_a_plate_away_and_nothing_else() -> None:
+    """A white box on grey becomes grey; far from it no pixel changes."""
+    image = np.full((60, 120, 3), 120, np.uint8)
+    image[20:30, 40:80] = 255
+    image[50:, 100:] = 7
+    painted = paint_over(image, [[40, 20, 80, 30]])
+    assert int(painted[20:30, 40:80].max()) < 130
+    assert np.array_equal(painted[45:], image[45:])
+    assert np.array_equal(paint_over(image, []), image)
+
+
+def test_what_is_no_plate_is_cut_out_with_what_is_around_it() -> None:
+    """The cut holds the thing, has no text, and keeps inside the picture."""
+    scene = grey_scene()
+    badges = np.array([[0, 0, 20, 10], [630, 390, 640, 400]], np.float32)
+    first, last = Scene(scene.image, scene.boxes, scene.scales, False, False, badges).cut_no_plates()
+    assert first.text == last.text == ""
+    assert first.image.shape == (14, 27, 3)
+    assert last.image.shape == (13, 13, 3)

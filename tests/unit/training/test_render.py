@@ -10,6 +10,7 @@ from models.training.fonts import ALPHABET
 from models.training.formats import LAYOUTS
 from models.training.render import Plate, blend, fill_pattern, line_cells, readable, render_plate
 from models.training.signs import SIGNS, overlay_caption, render_sign
+from models.training.strokes import SEEDS, stroke_face
 
 DRAWN = set(ALPHABET) | set(" -.o|")
 PLATES = 150
@@ -119,3 +120,26 @@ def test_blend_drops_what_is_outside() -> None:
 def test_cells_of_a_line_follow_each_other() -> None:
     """Two characters of width 10 and a gap of 2: edges at 0 and 12, the end at 22."""
     assert line_cells("AB", [10.0, 10.0], 2.0, 5.0) == [0.0, 12.0, 22.0]
+
+
+def test_stroke_faces_have_every_character_in_the_frame_that_faces_have() -> None:
+    """All masks of a face have the same rows, and the ink of an H reaches from cap line to base line."""
+    for seed in range(0, SEEDS, 37):
+        face = stroke_face(seed)
+        assert set(face.masks) == set(ALPHABET)
+        rows = {mask.shape[0] for mask in face.masks.values()}
+        margin = (rows.pop() - face.cap_px) // 2
+        assert not rows
+        inked = np.flatnonzero(face.masks["H"].max(1) > 127)
+        assert abs(inked[0] - margin) <= 1
+        assert abs(inked[-1] - (margin + face.cap_px - 1)) <= 1
+
+
+def test_stroke_faces_differ_and_repeat() -> None:
+    """The same seed draws the same pixels; two seeds draw another 8; no two characters of a face are the same."""
+    assert np.array_equal(stroke_face(3).masks["8"], stroke_face.__wrapped__(3).masks["8"])
+    assert stroke_face(3).masks["8"].shape != stroke_face(4).masks["8"].shape or (
+        not np.array_equal(stroke_face(3).masks["8"], stroke_face(4).masks["8"])
+    )
+    drawn = [mask.tobytes() for character, mask in stroke_face(3).masks.items() if character not in "0O"]
+    assert len(set(drawn)) == len(drawn)
