@@ -11,7 +11,7 @@ TRUTH ?=
 MODELS ?=
 WORKDIR ?=
 
-.PHONY: demo test check bench train train-check torture soak format clean
+.PHONY: demo test check bench train train-check torture soak deb format clean
 
 $(VENV): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -37,9 +37,11 @@ check: $(VENV)
 	$(BIN)/coverage report
 	$(BIN)/python tests/branch_coverage.py 90 envelope seal spool upload
 
-# How fast reads are sealed, and by how much they grow.
+# What is promised about speed, memory and accuracy, measured; hours on two cores. Some rows by name: make bench
+# ROWS="sealing car-park". One that was cut off goes on with BENCH=--resume.
+BENCH ?=
 bench: $(VENV)
-	$(BIN)/python -m agent.bench.sealing
+	$(BIN)/python -m tests.bench $(ROWS) $(BENCH)
 
 # The built-in models, from nothing to files and cards, in an environment of its own; hours on two cores, and it says how
 # many. Stop it and start it again as you like: what is done lies in RUNS, which `make clean` leaves alone.
@@ -70,6 +72,14 @@ torture: $(VENV)
 
 soak: $(VENV)
 	$(BIN)/python -m tests.torture soak
+
+# The Debian package for this machine, or for another: make deb DEB_ARCH=arm64 DEB_PYTHON=3.13
+DEB_ARCH ?= $(shell dpkg --print-architecture 2>/dev/null || echo amd64)
+DEB_PYTHON ?= 3.11
+deb: $(VENV)
+	rm -rf build/deb
+	$(BIN)/python -m build --wheel --outdir build/deb .
+	$(BIN)/python -m deb.build --wheel build/deb/plateseal-*.whl --arch $(DEB_ARCH) --python $(DEB_PYTHON) --out dist
 
 format: $(VENV)
 	$(BIN)/ruff format .

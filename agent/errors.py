@@ -16,7 +16,8 @@ PlatesealError                     exit  retryable
 │   ├── ReceiptVerificationError      7     no
 │   ├── KeyringVerificationError      7     no
 │   ├── OpenError                     7     no
-│   └── AuditVerificationError        7     no
+│   ├── AuditVerificationError        7     no
+│   └── BundleVerificationError       7     no
 ├── KeyFileError                      8     no
 │   └── KeyringEndedError             8     no
 ├── SpoolError                        9     no
@@ -29,6 +30,8 @@ PlatesealError                     exit  retryable
 ├── ReceiverError                    11     no
 ├── DaemonError                      12     no
 ├── DemoError                        13     no
+├── BenchError                       17     no
+├── UnitFaultError                   18     no
 ├── SelfTestError                    14     no
 └── CustodyError                     15     no
 ```
@@ -124,6 +127,10 @@ class AuditVerificationError(VerificationError):
     """The owner's audit log is altered, incomplete or another owner's. Nothing was added to it, shown or destroyed."""
 
 
+class BundleVerificationError(VerificationError):
+    """A configuration bundle is not the pinned owner's, another unit's, or not newer. The configuration stays."""
+
+
 class KeyFileError(PlatesealError):
     """A key or certificate file is missing, unreadable, unsafe or of another kind."""
 
@@ -195,6 +202,18 @@ class DemoError(PlatesealError):
     """The demo's counts do not agree, or one of its processes failed."""
 
     exit_code = 13
+
+
+class BenchError(PlatesealError):
+    """A bench could not be finished. Nothing but its report is missing."""
+
+    exit_code = 17
+
+
+class UnitFaultError(PlatesealError):
+    """The doctor found something wrong with the unit. Nothing was changed."""
+
+    exit_code = 18
 
 
 class SelfTestError(PlatesealError):

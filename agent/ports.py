@@ -288,6 +288,7 @@ class DiskView(Protocol):
     def names(self, directory: Path) -> Iterator[str]:
         """Yield the names in a directory, in no order, one at a time: it may hold a hundred thousand.
 
+        The name of anything but a regular file ends with a slash, which no name can have, so it is not taken for one.
         Names may come and go while it runs, by the caller too: such a name is yielded or not, all others are.
 
         Raises:

@@ -13,6 +13,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -41,6 +42,9 @@ __all__ = [
     "Usage",
     "VerifiedReceipt",
 ]
+
+MIN_AGREEING: Final = 2
+"""Looks that make an agreement."""
 
 Image = npt.NDArray[np.uint8]
 """uint8, shape (H, W, 3), BGR."""
@@ -172,11 +176,12 @@ class Passage:
     Attributes:
         text: The text that the looks agree on.
         confidences: 0..1, one per character of `text`, over the looks that agree.
-        votes: (looks that agree, looks with any text).
-        region: Region of the look that won.
+        votes: (looks that agree on every character, looks with any text).
+        region: Region that the looks name.
         best: The look that won: its crop and its time are the passage's.
-        first_seen, last_seen: Aware UTC times of the first and last look.
-        direction: How the plate moved.
+        first_seen, last_seen: Aware UTC times at which the plate was first and last seen.
+        direction: How the plate moved; where that could not be seen, how vehicles in its lane do.
+        lane: Where it was, if that has a name.
     """
 
     text: str = field(repr=False)
@@ -187,6 +192,12 @@ class Passage:
     first_seen: datetime
     last_seen: datetime
     direction: Direction
+    lane: str | None = None
+
+    @property
+    def is_single(self) -> bool:
+        """Whether some character of the text rests on one look alone."""
+        return self.votes[0] < MIN_AGREEING
 
     @property
     def confidence(self) -> float:
@@ -233,15 +244,19 @@ class Usage:
 
 @dataclass(frozen=True, slots=True)
 class FileStatus:
-    """What a directory says of a file.
+    """What a file system says of a name.
 
     Attributes:
         size_bytes: Its length.
         modified_at: Aware UTC time of its last write, whole microseconds.
+        inode: Two names of one file system that have the same are one file.
+        is_file: Whether it is a regular file: no directory, link, pipe or device.
     """
 
     size_bytes: int
     modified_at: datetime
+    inode: int
+    is_file: bool = True
 
 
 def _check_image(image: Image) -> None:

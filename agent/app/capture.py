@@ -4,26 +4,30 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Generator, Sequence
+from contextlib import closing
 from datetime import timedelta
 from typing import Final
 
 from agent.app.bounds import Bounds, require_room
+from agent.app.cameras import Camera, open_cameras
 from agent.app.clock import SystemClock
 from agent.app.clock_trust import ClockTrust
-from agent.app.describe import describe
 from agent.app.keys import UnitKeys
+from agent.app.lifecycle import Lifecycle
 from agent.app.metrics import CAPTURE_FILE, MetricsFile, Samples
 from agent.app.process import prepare_daemon
 from agent.app.recorder import Recorder
+from agent.app.reload import Reload, restart_process
+from agent.app.reload_capture import CaptureChange, CaptureReload
 from agent.app.state import make_state_dir
-from agent.capture import LiveHooks, LiveStats, open_source, source_name
+from agent.capture import SeveralSources, SourceEnd, source_name
 from agent.config.models import SpoolConfig, UnitConfig
 from agent.errors import KeyringEndedError, PlatesealError, SourceError, SpoolError, SpoolFullError
-from agent.ports import FrameSource
-from agent.records import Passage
+from agent.records import Frame, Passage
 from agent.seal.chain import Chain
 from agent.seal.cipher import choose_cipher
-from agent.seal.keyfiles import load_ed25519_public, read_private_file
+from agent.seal.keyfiles import load_ed25519_public
 from agent.seal.keyring import KeyringFile
 from agent.seal.keyring_serial import SerialNote
 from agent.seal.known_keys import KnownKeys
@@ -34,7 +38,6 @@ from agent.seal.signing_key import SigningKeyFile
 from agent.spool.files import LocalFiles
 from agent.spool.lock import SpoolLock, SpoolPart
 from agent.spool.spool import FileSpool
-from agent.vision import PlatePipeline, build_vision
 
 _log = logging.getLogger(__name__)
 
@@ -44,32 +47,31 @@ class CaptureLoop:
 
     def __init__(
         self,
-        config: UnitConfig,
+        cameras: Sequence[Camera],
         *,
-        source: FrameSource,
-        pipeline: PlatePipeline,
         recorder: Recorder,
         stop: threading.Event,
         keys: UnitKeys | None = None,
-        live: LiveStats | None = None,
+        changes: CaptureReload | None = None,
     ) -> None:
         """Wire the parts together; nothing is read yet. Without `keys`, no key changes while it runs.
 
-        `live` is where a live source counts.
+        Without `changes`, no setting does.
         """
-        self._config = config
-        self._source = source
-        self._pipeline = pipeline
+        self._cameras = tuple(cameras)
         self._recorder = recorder
         self._keys = keys
-        self._live = live or LiveStats()
+        self._changes = changes
         self._stop = stop
+        self._lost: set[str] = set()
 
     def run(self) -> None:
-        """Play the source to its end, or until told to stop; passages in view are finished, not forgotten.
+        """Play the sources to their end, or until told to stop; passages in view are finished, not forgotten.
+
+        Of several cameras one that fails is left out and the others go on; the failure is raised when all have ended.
 
         Raises:
-            SourceError, InferenceError: The source or a model failed; what was read before is sealed.
+            SourceError, InferenceError: A source or a model failed; what was read before is sealed.
             SpoolFullError: The spool is full, and the unit is told to stop then; the reads that did not fit are noted.
             SpoolError: The disk refused.
             KeyringEndedError: The keyring has run out and the unit is told to stop then; that read is not sealed.
@@ -86,71 +88,110 @@ class CaptureLoop:
             raise self._recorder.full
 
     def rest(self) -> None:
-        """Do what must not wait for the next frame: called about once a second while a camera delivers none."""
+        """Do what must not wait for the next frame: called about once a second while no camera delivers one."""
         if self._keys is not None:
             self._keys.look()
-        if self._live.is_up is False:
-            self._keep_all(self._pipeline.flush())  # whoever was in view is gone when the camera is back
+        self._look_for_lost()
         self._recorder.expire()
+        self._follow_changes()
         if self._recorder.full is not None:
             self._stop.set()
 
+    def status(self) -> str:
+        """Say in one line what the daemon does."""
+        lost = sum(camera.is_lost for camera in self._cameras)
+        cameras = f"{len(self._cameras)} camera{'s' if len(self._cameras) > 1 else ''}"
+        return f"{cameras}{f', {lost} lost' if lost else ''}; {self._recorder.stats.sealed} reads sealed"
+
     def samples(self) -> Samples:
         """Return the daemon's metrics now."""
-        vision, recorded = self._pipeline.stats, self._recorder.stats
+        recorded = self._recorder.stats
         return {
-            "frames": vision.frames,
-            "frames_expected": self._source.frame_count or 0,
-            "detections": vision.detections,
-            "looks": vision.looks,
-            "passages": vision.passages,
-            "rejected_passages": sum(vision.rejected.values()),
+            **{name: value for camera in self._cameras for name, value in camera.samples().items()},
             "sealed": recorded.sealed,
             "dropped": recorded.dropped,
             "evicted": recorded.evicted,
             "expired": recorded.expired,
             "crops_left_out": recorded.crops_left_out,
-            "camera_frames": self._live.frames_received,
-            "camera_frames_dropped": self._live.frames_dropped_stale,
-            "camera_reconnects": self._live.reconnects,
-            "camera_frozen": self._live.frozen,
-            "camera_lag_seconds": self._live.lag_s,
-            "camera_up": float(self._live.is_up is True),
             **(self._keys.samples() if self._keys is not None else {}),
         }
 
     def _play(self) -> None:
-        for frame in self._source.frames():
-            if self._keys is not None:
-                self._keys.look()
-            self._keep_all(self._pipeline.process(frame))
-            self._recorder.expire()
-            if self._stop.is_set() or self._recorder.full is not None:
-                break
+        with closing(self._frames()) as frames:
+            for camera, frame in frames:
+                if self._keys is not None:
+                    self._keys.look()
+                self._keep_all(camera, camera.pipeline.process(frame))
+                self._look_for_lost()
+                self._recorder.expire()
+                self._follow_changes()
+                if self._stop.is_set() or self._recorder.full is not None:
+                    break
+
+    def _frames(self) -> Generator[tuple[Camera, Frame]]:
+        if len(self._cameras) == 1:  # nobody to take turns with, and no thread to do it
+            yield from ((self._cameras[0], frame) for frame in self._cameras[0].source.frames())
+        else:
+            yield from self._frames_in_turn()
+
+    def _frames_in_turn(self) -> Generator[tuple[Camera, Frame]]:
+        failures: list[SourceError] = []
+        sources = SeveralSources([one.source for one in self._cameras], [one.live for one in self._cameras])
+        with closing(sources.frames()) as turns:
+            for turn in turns:
+                if turn is None:
+                    self.rest()
+                elif isinstance(turn.what, Frame):
+                    yield self._cameras[turn.place], turn.what
+                else:
+                    failures += self._end_one(self._cameras[turn.place], turn.what)
+                if self._stop.is_set():
+                    return
+        if failures:
+            raise failures[0]
+
+    def _end_one(self, camera: Camera, end: SourceEnd) -> list[SourceError]:
+        self._keep_all(camera, camera.pipeline.flush())
+        if end.failure is None:
+            _log.info("%s has ended", camera.config.camera_id)
+            return []
+        _log.error("%s has ended, others go on: %s", camera.config.camera_id, end.failure)
+        return [end.failure]
+
+    def _follow_changes(self) -> None:
+        if self._changes is not None:
+            self._cameras = self._changes.step(self._cameras, keep=self._keep_all, rest=self.rest)
+
+    def _look_for_lost(self) -> None:
+        """Finish the passages of a camera that is lost: whoever was in view is gone when it is back."""
+        for camera in self._cameras:
+            name = camera.config.camera_id
+            if not camera.is_lost:
+                self._lost.discard(name)
+            elif name not in self._lost:
+                self._lost.add(name)
+                self._keep_all(camera, camera.pipeline.flush())
 
     def _end(self) -> None:
-        self._keep_all(self._pipeline.flush())
+        for camera in self._cameras:
+            self._keep_all(camera, camera.pipeline.flush())
         self._recorder.finish()
 
-    def _keep_all(self, passages: list[Passage]) -> None:
+    def _keep_all(self, camera: Camera, passages: list[Passage]) -> None:
         for passage in passages:
-            read = describe(
-                passage,
-                self._config,
-                clock_state=self._source.clock_state,
-                detector_digest=self._pipeline.detector_digest,
-                reader_digest=self._pipeline.reader_digest,
-            )
-            self._recorder.keep(read)
+            self._recorder.keep(camera.describe(passage))
 
 
 CAPTURE_COUNTERS: Final = frozenset(
     {
         "frames",
+        "frames_moving",
+        "frames_searched",
         "detections",
         "looks",
         "passages",
         "rejected_passages",
+        "unvoted_looks",
         "sealed",
         "dropped",
         "evicted",
@@ -175,7 +216,10 @@ def spool_bounds(config: SpoolConfig) -> Bounds:
 
 
 def run_capture(config: UnitConfig) -> None:
-    """Build every adapter, then capture until the source ends or a signal says stop.
+    """Capture until the source ends or a signal says stop, with the newest configuration that works.
+
+    Args:
+        config: The unit's own file.
 
     Raises:
         PlatesealError: Anything that keeps the daemon from running, in one line.
@@ -183,7 +227,28 @@ def run_capture(config: UnitConfig) -> None:
     stop = prepare_daemon()
     run_self_test(CAPTURE_CHECKS)
     make_state_dir(config.state_dir)
-    files, bounds = LocalFiles(), spool_bounds(config.spool)
+    files = LocalFiles()
+    reload: Reload[CaptureChange] = Reload(config, "capture", files=files, clock=SystemClock())
+    changes = CaptureReload(reload, clock=SystemClock(), stop=stop)
+    try:
+        _capture(reload, changes, files, stop)
+    except PlatesealError as error:
+        if not reload.on_trial:
+            raise
+        reload.reject(str(error))
+        changes.wants_restart = True
+    if changes.wants_restart:
+        restart_process()
+
+
+def _capture(reload: Reload[CaptureChange], changes: CaptureReload, files: LocalFiles, stop: Lifecycle) -> None:
+    """Build every adapter, and capture.
+
+    Raises:
+        PlatesealError: As `run_capture`.
+    """
+    config = reload.config
+    bounds = spool_bounds(config.spool)
     clock = ClockTrust(SystemClock(), state_dir=config.state_dir, files=files, max_age=bounds.max_age)
     signing_key = SigningKeyFile(config.seal.signing_key, clock, known=KnownKeys(config.state_dir))
     book = KeyringFile(
@@ -197,16 +262,7 @@ def run_capture(config: UnitConfig) -> None:
     lock = SpoolLock(config.spool.directory, SpoolPart.CAPTURE)
     spool.recover_puts()
     require_room(spool, bounds)
-    pipeline = build_vision(config.vision)
-    login = config.source.credential
-    hooks = LiveHooks(stop=stop, on_idle=lambda: loop.rest())  # noqa: PLW0108  the loop is built from the source
-    source = open_source(
-        config.source,
-        camera_id=config.camera_id,
-        clock=clock,
-        credential=None if login is None else read_private_file(login),
-        hooks=hooks,
-    )
+    cameras = open_cameras(config.cameras, clock=clock, stop=stop, on_idle=lambda: loop.rest())  # noqa: PLW0108  see below
     link = LastLink(config.state_dir, files)
     chain = Chain(last=link.take())
     sealer = Sealer(signing_key=signing_key.key, book=book, cipher=choose_cipher(config.seal.cipher))
@@ -219,13 +275,16 @@ def run_capture(config: UnitConfig) -> None:
         may_expire=clock.may_expire,
     )
     keys = UnitKeys(keyring=book, signing_key=signing_key, sealer=sealer, chain=chain)
-    loop = CaptureLoop(
-        config, source=source, pipeline=pipeline, recorder=recorder, stop=stop, keys=keys, live=hooks.stats
-    )
-    _log.info("capturing from %s as %s", source_name(config.source.uri), config.camera_id)
+    loop = CaptureLoop(cameras, recorder=recorder, stop=stop, keys=keys, changes=changes)  # which `on_idle` above calls
+    for camera in cameras:
+        _log.info("capturing from %s as %s", source_name(camera.config.source.uri), camera.config.camera_id)
     try:
-        with MetricsFile(config.state_dir / CAPTURE_FILE, loop.samples, counters=CAPTURE_COUNTERS):
+        with MetricsFile(
+            config.state_dir / CAPTURE_FILE, lambda: loop.samples() | reload.samples(), counters=CAPTURE_COUNTERS
+        ):
             recorder.recover()
+            changes.watch()
+            stop.ready(loop.status)
             loop.run()
     except (SourceError, KeyringEndedError, SpoolFullError):
         link.leave(chain)
@@ -233,7 +292,8 @@ def run_capture(config: UnitConfig) -> None:
     except SpoolError:
         raise  # what the last put left behind is not known, and no note is better than a wrong one
     finally:
-        source.close()
+        for camera in cameras:
+            camera.source.close()
     link.leave(chain)
     lock.close()
     _log.info("capture ended: %d reads sealed, %d dropped", recorder.stats.sealed, recorder.stats.dropped)

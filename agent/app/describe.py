@@ -7,7 +7,7 @@ from typing import Final
 import cv2
 
 from agent import __version__
-from agent.config.models import UnitConfig
+from agent.config.models import CameraConfig
 from agent.envelope.plaintext import MAX_TEXT_CHARS
 from agent.errors import InferenceError
 from agent.records import ClockState, Image, Passage, Plaintext
@@ -18,7 +18,7 @@ MICRODEGREES: Final = 1_000_000
 
 def describe(
     passage: Passage,
-    config: UnitConfig,
+    camera: CameraConfig,
     *,
     clock_state: ClockState,
     detector_digest: bytes,
@@ -32,9 +32,9 @@ def describe(
     if len(passage.text) > MAX_TEXT_CHARS:
         raise InferenceError(f"a text of {len(passage.text)} characters, at most {MAX_TEXT_CHARS} are allowed")
     best = passage.best
-    position = config.position
+    position = camera.position
     return Plaintext(
-        camera=config.camera_id,
+        camera=camera.camera_id,
         captured_at=best.captured_at,
         clock=clock_state,
         text=passage.text,
@@ -48,12 +48,13 @@ def describe(
         first_seen=passage.first_seen,
         last_seen=passage.last_seen,
         direction=passage.direction,
-        crop=encode_jpeg(best.crop, quality=config.vision.jpeg_quality) if config.vision.crop else b"",
+        crop=encode_jpeg(best.crop, quality=camera.vision.jpeg_quality) if camera.vision.crop else b"",
         detector_digest=detector_digest,
         reader_digest=reader_digest,
         agent_version=__version__,
-        site=config.site,
+        site=camera.site,
         position=None if position is None else (_microdegrees(position[0]), _microdegrees(position[1])),
+        lane=passage.lane,
     )
 
 

@@ -44,6 +44,7 @@ class UnitKeys:
         """Return the metrics of the keys now."""
         return {
             "keyring_serial": self._keyring.keyring.serial,
-            "keyring_days_left": round(self._keyring.days_left, 3),
+            "keyring_left_seconds": round(self._keyring.days_left * 86_400),
+            "chain_sequence": self._chain.next.seq,
             "keyring_expired": float(self._keyring.has_ended),
         }

@@ -6,6 +6,7 @@ Owns: the metric names and the file. The daemons keep plain counts; this module 
 from __future__ import annotations
 
 import logging
+import re
 import threading
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -17,6 +18,7 @@ from prometheus_client.exposition import write_to_textfile
 from prometheus_client.parser import text_fd_to_metric_families
 from prometheus_client.registry import Collector
 
+from agent.app.metric_help import HELP
 from agent.errors import SpoolError
 
 CAPTURE_FILE: Final = "capture.prom"
@@ -26,7 +28,14 @@ WRITE_EVERY_S: Final = 1.0
 _log = logging.getLogger(__name__)
 
 Samples = dict[str, float]
-"""Metric name without the prefix `plateseal_`, and its value now."""
+"""Metric name without the prefix `plateseal_`, and its value now. It may have labels: `frames{camera="a"}`."""
+_LABEL: Final = re.compile(r'(\w+)="([^"]*)"')
+
+
+def labelled(name: str, **labels: str) -> str:
+    """Return a metric's name with labels, whose values hold no quotes."""
+    pairs = ",".join(f'{key}="{value}"' for key, value in labels.items())
+    return f"{name}{{{pairs}}}"
 
 
 class _Snapshot(Collector):
@@ -35,9 +44,14 @@ class _Snapshot(Collector):
         self._counters = counters
 
     def collect(self) -> Iterable[Metric]:
-        for name, value in self._read().items():
+        families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
+        for sample, value in self._read().items():
+            name, _, labels = sample.partition("{")
+            pairs = dict(_LABEL.findall(labels))
             kind = CounterMetricFamily if name in self._counters else GaugeMetricFamily
-            yield kind(f"plateseal_{name}", name.replace("_", " ") + ".", value=value)
+            family = families.setdefault(name, kind(f"plateseal_{name}", HELP.get(name, ""), labels=list(pairs)))
+            family.add_metric(list(pairs.values()), value)
+        yield from families.values()
 
 
 class MetricsFile:
@@ -91,11 +105,18 @@ def read_metrics(path: Path) -> Samples:
     """Read a metrics file back; empty while there is none.
 
     Returns:
-        Values by sample name without the prefix `plateseal_` (counters end in `_total`).
+        Values by sample name without the prefix `plateseal_` (counters end in `_total`); of one with labels the sum,
+        and each as written, as in `frames_total{camera="a"}`.
     """
     try:
         with path.open(encoding="utf-8") as stream:
             families = list(text_fd_to_metric_families(stream))
     except (OSError, ValueError):
         return {}
-    return {sample.name.removeprefix("plateseal_"): sample.value for family in families for sample in family.samples}
+    found: Samples = {}
+    for sample in (sample for family in families for sample in family.samples):
+        name = sample.name.removeprefix("plateseal_")
+        found[name] = found.get(name, 0.0) + sample.value
+        if sample.labels:
+            found[labelled(name, **sample.labels)] = sample.value
+    return found

@@ -8,29 +8,33 @@ import os
 import resource
 import signal
 import sys
-import threading
 from types import FrameType
 from typing import Final
+
+from agent.app.journal import log_to
+from agent.app.lifecycle import Lifecycle
+from agent.app.notify import ServiceManager
 
 _PR_SET_DUMPABLE: Final = 4
 """prctl(2)."""
 _CHATTY: Final = ("httpx", "httpcore", "open_image_models", "fast_plate_ocr")
 
 
-def prepare_daemon() -> threading.Event:
-    """Harden the process, set up logs, and return an event that SIGTERM or SIGINT sets."""
+def prepare_daemon() -> Lifecycle:
+    """Harden the process, set up logs, and return an event that SIGTERM or SIGINT sets and systemd is told by."""
     forbid_dumps()
     os.umask(0o077)
-    logging.basicConfig(stream=sys.stderr, level=logging.INFO, format="%(levelname)s %(name)s: %(message)s")
+    log_to(sys.stderr)
     for name in _CHATTY:
         logging.getLogger(name).setLevel(logging.WARNING)
-    stop = threading.Event()
+    stop = Lifecycle(ServiceManager.of_this_process())
 
     def ask_to_stop(_signal: int, _frame: FrameType | None) -> None:
         stop.set()
 
     signal.signal(signal.SIGTERM, ask_to_stop)
     signal.signal(signal.SIGINT, ask_to_stop)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)  # until `agent.app.reload` follows it
     return stop
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent.envelope.sealed import verify_envelope
-from agent.errors import EnvelopeVerificationError, FormatError, SpoolMissingError
+from agent.errors import EnvelopeVerificationError, FormatError, SpoolError, SpoolMissingError
 from agent.spool.reader import SpoolReader, is_id
 
 
@@ -53,7 +53,7 @@ def check_pending(
                 verify_envelope(envelope, key)
         except SpoolMissingError:
             continue
-        except (FormatError, EnvelopeVerificationError) as error:
+        except (FormatError, EnvelopeVerificationError, SpoolError) as error:
             yield Checked(name, str(error))
         else:
             yield Checked(name, None)

@@ -4,19 +4,26 @@ from __future__ import annotations
 
 import logging
 import threading
+from contextlib import nullcontext
+from datetime import datetime, timedelta
 from typing import Final
 
+from agent.app.certificate import CertificateWatch
 from agent.app.clock import SystemClock
 from agent.app.clock_trust import ReceiptTime
+from agent.app.health import THERMAL, HealthReporter, disk_space, read_health, read_temperature
+from agent.app.lifecycle import Lifecycle
 from agent.app.metrics import UPLOAD_FILE, MetricsFile, Samples
 from agent.app.process import prepare_daemon
+from agent.app.reload import Reload
+from agent.app.reload_upload import UploadChange, UploadReload
 from agent.app.state import make_state_dir
 from agent.app.tls_files import TlsFiles
 from agent.config.models import UnitConfig
 from agent.envelope.cose import ed25519_kid
-from agent.errors import KeyFileError
+from agent.errors import KeyFileError, TransportError
 from agent.ports import Clock, SpoolView
-from agent.records import SpoolState, Usage
+from agent.records import ClockState, SpoolState, Usage
 from agent.seal.keyfiles import load_ed25519_public
 from agent.seal.known_keys import KnownKeys
 from agent.seal.selftest import UPLOAD_CHECKS, run_self_test
@@ -35,11 +42,14 @@ UPLOAD_COUNTERS: Final = frozenset(
         "refused",
         "corrupt",
         "unsigned",
+        "unreadable",
         "bad_receipts",
         "failed_batches",
         "sent_bytes",
     }
 )
+ERASERS: Final = 4
+"""Files erased side by side: each waits for the disk twice, and a disk answers four such waits in the time of one."""
 COUNTING_SHARE: Final = 1 / 30
 """Counting what waits reads two directories: at once while they are small, every half minute or so at 100,000 files."""
 FIRST_COUNT_AFTER_S: Final = 3.0
@@ -57,6 +67,7 @@ class SpoolGauges:
         self._clock = clock
         self._count_at_s = clock.monotonic_s() + FIRST_COUNT_AFTER_S
         self._counted: tuple[Usage, Usage] | None = None
+        self._oldest_at: datetime | None = None
 
     def count_now(self) -> None:
         """Let the next samples be counted anew."""
@@ -71,14 +82,18 @@ class SpoolGauges:
         began_s = self._clock.monotonic_s()
         if began_s >= self._count_at_s:
             self._counted = self._spool.usage(SpoolState.PENDING), self._spool.usage(SpoolState.QUARANTINE)
+            oldest = self._spool.entries(SpoolState.PENDING, limit=1)
+            self._oldest_at = oldest[0].spooled_at if oldest else None
             ended_s = self._clock.monotonic_s()
             self._count_at_s = ended_s + (ended_s - began_s) / COUNTING_SHARE
         if self._counted is None:
             return {}
         pending, set_aside = self._counted
+        waits = self._clock.now() - self._oldest_at if self._oldest_at is not None else timedelta(0)
         return {
             "pending": pending.count,
             "pending_bytes": pending.bytes,
+            "pending_oldest_seconds": max(round(waits.total_seconds(), 3), 0.0),
             "quarantined": set_aside.count,
             "quarantine_alarm": float(set_aside.count > 0),
         }
@@ -98,49 +113,109 @@ def run_upload(config: UnitConfig, *, drain: bool = False) -> None:
     run_self_test(UPLOAD_CHECKS)
     make_state_dir(config.state_dir)
     bounds, files = config.spool, LocalFiles()
-    spool = FileSpool(bounds.directory, max_bytes=bounds.max_bytes, max_count=bounds.max_count, files=files)
+    spool = FileSpool(
+        bounds.directory, max_bytes=bounds.max_bytes, max_count=bounds.max_count, files=files, erasers=ERASERS
+    )
+    reload: Reload[UploadChange] = Reload(config, "upload", files=files, clock=SystemClock())
     with SpoolLock(bounds.directory, SpoolPart.UPLOAD):
         spool.recover_shreds()
-        _deliver(config, spool, files, stop, drain=drain)
+        _Delivery(reload, spool, files, stop).run(drain=drain)
 
 
-def _deliver(config: UnitConfig, spool: FileSpool, files: LocalFiles, stop: threading.Event, *, drain: bool) -> None:
-    settings, clock = config.upload, SystemClock()
-    receiver_key = load_ed25519_public(settings.receiver_key)
-    known_keys = KnownKeys(config.state_dir)
-    tls_files = TlsFiles(settings, clock)
-    transport = HttpsTransport(
-        settings.url,
-        context=tls_files.context,
-        clock=clock,
-        connect_timeout_s=settings.connect_timeout_s,
-        reply_timeout_s=settings.reply_timeout_s,
-        renewed=tls_files.renewed,
-    )
-    worker = UploadWorker(
-        spool=spool,
-        transport=transport,
-        receiver_keys={ed25519_kid(receiver_key): receiver_key},
-        device_key=known_keys.find,
-        settings=settings,
-        clock=clock,
-        stop=stop,
-        note_receipt=ReceiptTime(config.state_dir, files, clock).note_receipt,
-    )
-    gauges = SpoolGauges(spool, clock)
+class _Delivery:
+    """One worker after the other, each with the configuration of its time; the counts go on."""
 
-    def samples() -> Samples:
-        return {**_counts(worker.stats), **gauges.samples()}
+    def __init__(self, reload: Reload[UploadChange], spool: FileSpool, files: LocalFiles, stop: Lifecycle) -> None:
+        self._reload = reload
+        self._spool = spool
+        self._stop = stop
+        self._clock = SystemClock()
+        self._stats = UploadStats()
+        self._state_dir = reload.config.state_dir
+        self._known_keys = KnownKeys(self._state_dir)
+        self._receipt_time = ReceiptTime(self._state_dir, files, self._clock)
+        self._gauges = SpoolGauges(spool, self._clock)
+        self._certificate = CertificateWatch(reload.config.upload.certificate, self._clock)
+        self._transport: HttpsTransport | None = None
+        self._changes = UploadReload(reload, self._stats, clock=self._clock, stop=stop)
 
-    _log.info("delivering to %s", settings.url)
-    try:
-        with MetricsFile(config.state_dir / UPLOAD_FILE, samples, counters=UPLOAD_COUNTERS):
-            if _await_first_key(known_keys, spool, stop, drain=drain):
-                worker.run(drain=drain)
-            gauges.count_now()
-    finally:
-        transport.close()
-    _log.info("upload ended: %d acknowledged, %d erased", worker.stats.acknowledged, worker.stats.shredded)
+    def run(self, *, drain: bool) -> None:
+        """Deliver until told to stop, or until nothing is left that may be sent now.
+
+        Raises:
+            PlatesealError: As `run_upload`.
+        """
+        with MetricsFile(self._state_dir / UPLOAD_FILE, self._samples, counters=UPLOAD_COUNTERS):
+            if not drain:
+                self._changes.watch()
+            self._stop.ready(self._status)
+            with nullcontext() if drain else HealthReporter(lambda: read_health(self._reload.config), self._report):
+                if _await_first_key(self._known_keys, self._spool, self._stop, drain=drain):
+                    self._deliver(drain=drain)
+                    while not drain and self._changes.take_up():
+                        self._deliver(drain=drain)
+            self._gauges.count_now()
+        _log.info("upload ended: %d acknowledged, %d erased", self._stats.acknowledged, self._stats.shredded)
+
+    def _deliver(self, *, drain: bool) -> None:
+        """Deliver with the configuration in use until its worker is told to end; one on trial may be taken back."""
+        settings = self._reload.config.upload
+        try:
+            receiver_key = load_ed25519_public(settings.receiver_key)
+            tls_files = TlsFiles(settings, self._clock)
+            self._certificate = CertificateWatch(settings.certificate, self._clock)
+        except KeyFileError as error:
+            if not self._reload.on_trial:
+                raise
+            self._reload.reject(str(error))
+            return
+        self._transport = transport = HttpsTransport(
+            settings.url,
+            context=tls_files.context,
+            clock=self._clock,
+            connect_timeout_s=settings.connect_timeout_s,
+            reply_timeout_s=settings.reply_timeout_s,
+            renewed=tls_files.renewed,
+        )
+        worker = UploadWorker(
+            spool=self._spool,
+            transport=transport,
+            receiver_keys={ed25519_kid(receiver_key): receiver_key},
+            device_key=self._known_keys.find,
+            settings=settings,
+            clock=self._clock,
+            stop=self._changes.halt,
+            note_receipt=self._receipt_time.note_receipt,
+        )
+        worker.stats = self._stats
+        _log.info("delivering to %s", settings.url)
+        try:
+            worker.run(drain=drain)
+        finally:
+            transport.close()
+
+    def _report(self, body: bytes) -> None:
+        if self._transport is None:
+            raise TransportError("nothing has been connected yet")
+        self._transport.report(body)
+
+    def _status(self) -> str:
+        link = {True: "delivering", False: "the receiver is not reached", None: "nothing sent yet"}[self._stats.link_up]
+        return f"{link}; {self._stats.acknowledged} reads delivered"
+
+    def _system(self) -> Samples:
+        left_s = self._certificate.left_s()
+        free_bytes, _ = disk_space(self._reload.config.spool.directory)
+        temperature_mc = read_temperature(THERMAL)
+        return {
+            "disk_free_bytes": free_bytes,
+            "clock_synchronized": float(self._clock.state() is ClockState.SYNCHRONIZED),
+            **({} if left_s is None else {"certificate_left_seconds": round(left_s)}),
+            **({} if temperature_mc is None else {"temperature_celsius": temperature_mc / 1000}),
+        }
+
+    def _samples(self) -> Samples:
+        return {**_counts(self._stats), **self._gauges.samples(), **self._system(), **self._reload.samples()}
 
 
 def _await_first_key(known: KnownKeys, spool: SpoolView, stop: threading.Event, *, drain: bool) -> bool:
@@ -172,6 +247,7 @@ def _counts(stats: UploadStats) -> Samples:
         "refused": stats.refused,
         "corrupt": stats.corrupt,
         "unsigned": stats.unsigned,
+        "unreadable": stats.unreadable,
         "bad_receipts": stats.bad_receipts,
         "failed_batches": stats.failed_batches,
         "sent_bytes": stats.sent_bytes,

@@ -7,8 +7,10 @@ frame numbers between which the plate is wholly visible, null if it never is.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -95,28 +97,68 @@ def load_truth(path: Path) -> Truth:
         raise UsageError(f'{path}: not a truth file; expected {{"frames": .., "passes": [{{"text", ..}}]}}') from None
 
 
-def score(truth: Truth, passages: Iterable[ScoredPassage]) -> Score:
-    """Compare passages with the truth.
+class Verdict(StrEnum):
+    """What a passage is, held against the truth."""
+
+    EXACT = "exact"
+    MISREAD = "misread"
+    DUPLICATE = "duplicate"
+    SPURIOUS = "spurious"
+
+
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One passage against the truth.
+
+    Attributes:
+        verdict: What it is. Of several passages of one vehicle the first exact one counts, else the first; the others
+            are duplicates.
+        vehicle: Index of its vehicle in the truth; None if there was none in view.
+    """
+
+    verdict: Verdict
+    vehicle: int | None
+
+
+def judge(truth: Truth, passages: Sequence[ScoredPassage]) -> list[Judged]:
+    """Say of each passage what it is.
 
     A passage belongs to the vehicle in view at its best look; where two are nearly in view, to the one whose text
     it has, else to the first.
     """
-    texts: dict[int, list[str]] = {}
-    spurious = 0
-    for passage in passages:
-        index = _vehicle_of(truth, passage)
-        if index is None:
-            spurious += 1
+    owners = [_vehicle_of(truth, passage) for passage in passages]
+    counted: dict[int, int] = {}  # vehicle to the passage that counts for it
+    for place, (owner, passage) in enumerate(zip(owners, passages, strict=True)):
+        if owner is None:
+            continue
+        first = counted.setdefault(owner, place)
+        text = truth.passes[owner].text
+        if passage.text == text != passages[first].text:
+            counted[owner] = place
+    judged = []
+    for place, (owner, passage) in enumerate(zip(owners, passages, strict=True)):
+        if owner is None:
+            verdict = Verdict.SPURIOUS
+        elif counted[owner] != place:
+            verdict = Verdict.DUPLICATE
         else:
-            texts.setdefault(index, []).append(passage.text)
-    exact = sum(truth.passes[index].text in found for index, found in texts.items())
+            verdict = Verdict.EXACT if passage.text == truth.passes[owner].text else Verdict.MISREAD
+        judged.append(Judged(verdict, owner))
+    return judged
+
+
+def score(truth: Truth, passages: Iterable[ScoredPassage]) -> Score:
+    """Compare passages with the truth, as `judge` does."""
+    judged = judge(truth, list(passages))
+    counts = Counter(one.verdict for one in judged)
+    found = {one.vehicle for one in judged if one.vehicle is not None}
     return Score(
         vehicles=len(truth.passes),
-        exact=exact,
-        misread=len(texts) - exact,
-        missed=len(truth.passes) - len(texts),
-        duplicates=sum(len(found) - 1 for found in texts.values()),
-        spurious=spurious,
+        exact=counts[Verdict.EXACT],
+        misread=counts[Verdict.MISREAD],
+        missed=len(truth.passes) - len(found),
+        duplicates=counts[Verdict.DUPLICATE],
+        spurious=counts[Verdict.SPURIOUS],
     )
 
 

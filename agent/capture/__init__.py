@@ -10,11 +10,14 @@ from agent.capture.cameras import source_name
 from agent.capture.live import LiveHooks, LiveStats
 from agent.capture.opening import open_source
 from agent.capture.pictures import PICTURE_SUFFIXES, list_pictures, read_picture
+from agent.capture.several import SeveralSources, SourceEnd
 
 __all__ = [
     "PICTURE_SUFFIXES",
     "LiveHooks",
     "LiveStats",
+    "SeveralSources",
+    "SourceEnd",
     "list_pictures",
     "open_source",
     "read_picture",

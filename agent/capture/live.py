@@ -55,6 +55,8 @@ class LiveStats:
     Attributes:
         frames_received: Frames that the camera delivered.
         frames_dropped_stale: Of these, dropped because a newer one came first or because they were old on arrival.
+        frames_dropped_waiting: Of these, dropped because a newer one came while other cameras had their turn; written
+            by the thread that waits for frames.
         reconnects: Connections made, but for the first.
         frozen: Times the camera was found frozen.
         lag_s: How much later than the fastest the newest frame came, seconds; it stays small on a unit that keeps up.
@@ -63,6 +65,7 @@ class LiveStats:
 
     frames_received: int = 0
     frames_dropped_stale: int = 0
+    frames_dropped_waiting: int = 0
     reconnects: int = 0
     frozen: int = 0
     lag_s: float = 0.0

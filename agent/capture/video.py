@@ -6,12 +6,15 @@ Owns: frame rate, the promise of the file's header, and noticing that a file end
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import closing
+from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
+from agent.capture.ahead import decoded_ahead
 from agent.capture.opencv import check_size, cv2
 from agent.capture.pacing import Pacer, recording_start
 from agent.config.models import SourceConfig
@@ -68,17 +71,21 @@ class VideoFile:
         """
         if self._closed:
             raise SourceError(f"{self._path}: the source is closed")
-        capture = self._open()
-        try:
-            yield from self._decode(capture)
-        finally:
-            capture.release()
+        decoded = self._decode(self._open())
+        with closing(decoded if self._config.pace == "real" else decoded_ahead(decoded)) as frames:
+            yield from takewhile(lambda _: not self._closed, frames)
 
     def close(self) -> None:
         """End a running `frames()` after its frame. Idempotent."""
         self._closed = True
 
-    def _decode(self, capture: cv2.VideoCapture) -> Iterator[Frame]:
+    def _decode(self, capture: cv2.VideoCapture) -> Generator[Frame]:
+        try:
+            yield from self._frames_of(capture)
+        finally:
+            capture.release()
+
+    def _frames_of(self, capture: cv2.VideoCapture) -> Iterator[Frame]:
         pacer = Pacer(self._clock, frame_rate=self._frame_rate, started_at=self._started_at)
         came = 0
         while not self._closed:

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from agent import __version__
-from agent.cli import custody, demo, device, models, read, receiver, spool
+from agent.cli import bench, config, custody, demo, device, doctor, models, read, receiver, spool, status
 from agent.errors import PlatesealError
 
 app = typer.Typer(
@@ -26,8 +26,12 @@ app.add_typer(models.app, name="models")
 app.add_typer(device.app, name="device")
 app.add_typer(receiver.app, name="receiver")
 app.add_typer(custody.app, name="custody")
+app.add_typer(config.app, name="config")
 app.command("demo")(demo.demo)
 app.command("read")(read.read)
+app.command("bench")(bench.bench)
+app.command("doctor")(doctor.doctor)
+app.command("status")(status.status)
 
 ConfigOption = Annotated[
     Path, typer.Option("--config", metavar="FILE", help="The unit's configuration (TOML).", show_default=False)
@@ -57,9 +61,12 @@ def capture(config: ConfigOption) -> None:
     Example: plateseal capture --config /etc/plateseal/unit.toml
     """
     from agent.app.capture import run_capture  # noqa: PLC0415  loads the vision libraries, which `upload` never needs
+    from agent.app.last_error import noted_errors  # noqa: PLC0415
     from agent.config.load import load_config  # noqa: PLC0415
 
-    run_capture(load_config(config))
+    unit = load_config(config)
+    with noted_errors(unit.state_dir, "capture"):
+        run_capture(unit)
 
 
 @app.command()
@@ -72,10 +79,13 @@ def upload(
 
     Example: plateseal upload --config /etc/plateseal/unit.toml --drain
     """
+    from agent.app.last_error import noted_errors  # noqa: PLC0415
     from agent.app.upload import run_upload  # noqa: PLC0415
     from agent.config.load import load_config  # noqa: PLC0415
 
-    run_upload(load_config(config), drain=drain)
+    unit = load_config(config)
+    with noted_errors(unit.state_dir, "upload"):
+        run_upload(unit, drain=drain)
 
 
 @app.command()

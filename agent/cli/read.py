@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from collections import deque
 from collections.abc import Iterable, Iterator
@@ -15,9 +14,11 @@ from typing import TYPE_CHECKING, Annotated, Final, Protocol, TextIO, TypeVar
 
 import typer
 
-from agent.errors import SourceError, UsageError
+from agent.cli.private import open_private
+from agent.errors import SourceError
 
 if TYPE_CHECKING:
+    from agent.bench.preview import Preview
     from agent.ports import FrameSource
     from agent.records import Passage, PlateRead
     from agent.vision import PlatePipeline
@@ -86,9 +87,21 @@ def read(
         Path | None,
         typer.Option("--models", metavar="DIR", help="Folder of model files; its own manifest.toml is used if any."),
     ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="A unit's configuration, whose [vision] settings hold, masks among them."),
+    ] = None,
     jsonl: Annotated[
         str | None,
         typer.Option("--jsonl", metavar="FILE|-", help="Write one JSON object a line to FILE, or to standard output."),
+    ] = None,
+    preview: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Write annotated pictures into a new or empty folder, readable by you only: of each picture, and of "
+            "each frame from which a plate was read.",
+        ),
     ] = None,
 ) -> None:
     """Read plates from pictures, recordings or a camera and show them. Nothing is sealed or kept.
@@ -97,41 +110,64 @@ def read(
 
     Example: plateseal read clip.mp4 pictures/ --jsonl -
     """
-    from agent.config.models import VisionConfig  # noqa: PLC0415  the vision libraries take a second to load
+    from agent.cli.settings import vision_settings  # noqa: PLC0415  the vision libraries take a second to load
     from agent.vision import build_vision  # noqa: PLC0415
 
     errors: list[SourceError] = []
-    vision = build_vision(VisionConfig(models=models))
+    shown = None if preview is None else _open_preview(preview)
+    vision = build_vision(vision_settings(config, models), watcher=shown)
     with _open_output(jsonl) as output:
         try:
             for source in sources:
                 # A fresh pipeline per source: tracks of one recording must not go on in the next.
-                for line in _read_source(source, vision.fresh(), errors):
+                for line in _read_source(source, vision.fresh(), errors, shown):
                     output.put(line)
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
         finally:
             output.finish(failed=bool(errors))
+            if shown is not None:
+                _end_preview(shown)
     if errors:
         raise _combined(errors)
 
 
-def _read_source(source: str, pipeline: PlatePipeline, errors: list[SourceError]) -> Iterator[_Line]:
-    from agent.capture import PICTURE_SUFFIXES, list_pictures  # noqa: PLC0415
+def _open_preview(folder: Path) -> Preview:
+    from agent.bench.preview import Preview  # noqa: PLC0415
+    from agent.cli.private import create_private, make_private_folder  # noqa: PLC0415
+
+    make_private_folder(folder, option="--preview")
+    return Preview(lambda name, content: create_private(folder / name, content, option="--preview"))
+
+
+def _end_preview(preview: Preview) -> None:
+    preview.finish()
+    for name, count in preview.left_out.items():
+        typer.echo(f"plateseal: --preview: {count} more pictures of {name} were not written", err=True)
+
+
+def _read_source(
+    source: str, pipeline: PlatePipeline, errors: list[SourceError], preview: Preview | None
+) -> Iterator[_Line]:
+    from agent.capture import PICTURE_SUFFIXES, list_pictures, source_name  # noqa: PLC0415
 
     path = Path(source)
     try:
         if path.is_dir():
-            yield from _read_pictures(list_pictures(path), pipeline, errors)
+            yield from _read_pictures(list_pictures(path), pipeline, errors, preview)
         elif path.suffix.lower() in PICTURE_SUFFIXES and "://" not in source:
-            yield from _read_pictures([path], pipeline, errors)
+            yield from _read_pictures([path], pipeline, errors, preview)
         else:
+            if preview is not None:
+                preview.begin(source_name(source))
             yield from _read_stream(source, pipeline)
     except SourceError as error:
         errors.append(error)
 
 
-def _read_pictures(paths: list[Path], pipeline: PlatePipeline, errors: list[SourceError]) -> Iterator[_Line]:
+def _read_pictures(
+    paths: list[Path], pipeline: PlatePipeline, errors: list[SourceError], preview: Preview | None
+) -> Iterator[_Line]:
     from agent.capture import read_picture  # noqa: PLC0415
     from agent.records import Frame  # noqa: PLC0415
 
@@ -146,7 +182,11 @@ def _read_pictures(paths: list[Path], pipeline: PlatePipeline, errors: list[Sour
             errors.append(SourceError(f"{path}: went away, or has no usable modification time"))
             continue
         frame = Frame(camera_id=CAMERA_ID, sequence=0, captured_at=taken_at, monotonic_s=0.0, image=image)
-        for look in pipeline.read_picture(frame):
+        looks = pipeline.read_picture(frame)
+        if preview is not None:
+            preview.begin(path.name)
+            preview.picture(pipeline.paint(frame), looks)
+        for look in looks:
             yield _Line(str(path), look, look.plate.text, look.plate.confidences, look.plate.region, votes=1, looks=1)
 
 
@@ -256,17 +296,8 @@ def _open_output(jsonl: str | None) -> Iterator[_Output]:
     elif jsonl == STDOUT:
         yield _JsonLines(sys.stdout)
     else:
-        with _open_private(Path(jsonl)) as stream:
+        with open_private(Path(jsonl), option="--jsonl") as stream:
             yield _JsonLines(stream)
-
-
-def _open_private(path: Path) -> TextIO:
-    try:
-        # Plates in clear, because the user asked for them: for the user's eyes only.
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    except OSError as error:
-        raise UsageError(f"--jsonl {path}: cannot be written: {error.strerror}") from error
-    return os.fdopen(descriptor, "w", encoding="utf-8")
 
 
 def _public(source: str) -> str:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
+import secrets
+import sys
 from pathlib import Path
 from typing import Annotated
 
@@ -14,13 +15,15 @@ from agent.envelope.tombstone import LossReason
 from agent.errors import VerificationError
 from agent.receiver.devices import DeviceBook
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.pki import DEFAULT_HOSTS, DEFAULT_OVERLAP, enrol, init_receiver
+from agent.receiver.pki import DEFAULT_HOSTS, DEFAULT_OVERLAP, enrol, init_receiver, issue_operator
 from agent.receiver.store import EnvelopeStore
 from agent.receiver.verification import ChainReport, finding_lines, verify_store
 from agent.seal.identity import TLS_CERTIFICATE_NAME
-from agent.seal.keyfiles import PUBLIC_MODE, replace_file
+from agent.seal.keyfiles import PUBLIC_MODE, replace_file, write_private
 
 DEFAULT_PORT = 8443
+PASSPHRASE_BYTES = 15
+"""120 bits, 20 characters to type once."""
 LOSSES = {LossReason.OVERFLOW: "overflowed", LossReason.EXPIRED: "expired", LossReason.EVICTED: "evicted"}
 """What became of reads that a unit's own bounds forced out; also the names in the JSON report."""
 
@@ -129,6 +132,35 @@ def enrol_device(
         )
 
 
+@app.command("operator")
+def operator(
+    directory: Directory,
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The person's name: a-z, 0-9, '.', '_', '-'.")],
+    *,
+    out: Annotated[
+        Path | None, typer.Option("--out", metavar="FILE", help="Where the key and certificate go. Default: NAME.p12.")
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Let a person see the fleet page: make a certificate that their browser imports, and the passphrase for that.
+
+    It opens the page and nothing else. The passphrase is shown once. To end it, remove its file from DIR/operators; it
+    takes effect at once.
+
+    Example: plateseal receiver operator bench/receiver anna --out anna.p12
+    """
+    passphrase = secrets.token_urlsafe(PASSPHRASE_BYTES)
+    target = out or Path(f"{name}.p12")
+    issued = issue_operator(directory, name, passphrase=passphrase)
+    write_private(target, issued.pkcs12)
+    if as_json:
+        found = {"name": name, "file": str(target), "passphrase": passphrase, "operator": str(issued.file)}
+        typer.echo(json.dumps({**found, "expires_at": issued.expires_at.isoformat()}))
+        return
+    typer.echo(f"{target}: for {name}'s browser, until {issued.expires_at:%Y-%m-%d}; passphrase {passphrase}")
+    typer.echo(f"Then open https://RECEIVER/fleet there. To end it, remove {issued.file}.")
+
+
 @app.command("serve")
 def serve(
     directory: Directory,
@@ -142,10 +174,19 @@ def serve(
 
     Example: plateseal receiver serve bench/receiver --host 0.0.0.0 --port 8443
     """
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    from agent.app.journal import log_to  # noqa: PLC0415
+    from agent.app.notify import ServiceManager  # noqa: PLC0415
     from agent.receiver import server  # noqa: PLC0415  # its packages are slow to import
 
-    server.serve(directory, host=host, port=port, port_file=port_file)
+    log_to(sys.stderr)
+    manager = ServiceManager.of_this_process()
+
+    def ready(line: str) -> None:
+        manager.status(line)
+        manager.ready()
+
+    hooks = server.ServeHooks(ready=ready, alive=manager.alive)
+    server.serve(directory, host=host, port=port, port_file=port_file, hooks=hooks)
 
 
 @app.command("verify")

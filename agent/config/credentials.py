@@ -32,17 +32,27 @@ def is_credential(text: str) -> bool:
     return text.startswith(CREDENTIAL_PREFIX)
 
 
-def resolve_credential(text: str) -> Path:
-    """Return the file that `credential:NAME` stands for.
+def credential_name(text: str) -> str:
+    """Return NAME of `credential:NAME`.
 
     Raises:
-        ConfigError: The name is none, or this process has been given no credentials.
+        ConfigError: The name is none.
     """
     name = text.removeprefix(CREDENTIAL_PREFIX)
     if not _NAME.fullmatch(name):
         raise ConfigError(
             f"{text[:80]!r}: after {CREDENTIAL_PREFIX} a name of letters, digits, '.', '_', '-' is needed"
         )
+    return name
+
+
+def resolve_credential(text: str) -> Path:
+    """Return the file that `credential:NAME` stands for.
+
+    Raises:
+        ConfigError: The name is none, or this process has been given no credentials.
+    """
+    name = credential_name(text)
     directory = credentials_directory()
     if directory is None:
         raise ConfigError(

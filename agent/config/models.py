@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from agent.envelope.plaintext import MAX_NAME_CHARS
 from agent.envelope.reply import MAX_BATCH_BYTES, MAX_BATCH_ENVELOPES
@@ -24,6 +24,8 @@ Share = Annotated[float, Field(ge=0.0, le=1.0)]
 
 MIN_SPOOL_BYTES: Final = 1 << 20
 MIN_SPOOL_COUNT: Final = 100
+MAX_CAMERAS: Final = 16
+"""Cameras of one unit: more than any small machine decodes, and a bound on threads and memory."""
 GSTREAMER_PREFIX: Final = "gst:"
 RTSP_PREFIXES: Final = ("rtsp://", "rtsps://")
 _PASSWORD: Final = re.compile(r"://[^/?#\s]*@|\buser-pw\s*=", re.IGNORECASE)
@@ -74,15 +76,69 @@ class SourceConfig(_Section):
         return value
 
 
+Point = Annotated[tuple[Share, Share], Field(strict=False)]
+"""Right and down from the picture's upper left corner, as shares of its width and height."""
+Polygon = Annotated[tuple[Point, ...], Field(strict=False, min_length=3, max_length=64)]
+"""Corners of an area of the picture, in order; the last is joined to the first."""
+
+
+class MaskConfig(_Section):
+    """An area of the picture that nothing ever looks at.
+
+    Attributes:
+        polygon: Its corners.
+    """
+
+    polygon: Polygon
+
+
+class LaneConfig(_Section):
+    """An area of the picture that gives passages in it a name.
+
+    Attributes:
+        name: Goes into the read.
+        polygon: Its corners.
+        direction: How vehicles in it drive; says the direction of a passage whose own could not be seen.
+    """
+
+    name: Name
+    polygon: Polygon
+    direction: Literal["approaching", "receding"] | None = None
+
+
+def _pattern(value: str) -> str:
+    try:
+        re.compile(value)
+    except re.error as error:
+        raise ValueError(f"is no regular expression: {error}") from error
+    return value
+
+
+TextPattern = Annotated[str, Field(min_length=1, max_length=200), AfterValidator(_pattern)]
+Provider = Literal["cpu", "xnnpack", "openvino", "cuda", "tensorrt"]
+
+
 class VisionConfig(_Section):
     """How plates are found and read.
 
     Attributes:
         models: Folder of model files; the built-in manifest serves where it has none of its own.
-        detector, reader: Names in the manifest; the manifest's first that is there if left out.
-        detector_confidence: Boxes below are ignored; the manifest's value for the model if left out.
-        reader_confidence: Looks whose least sure character is below do not vote.
-        min_votes: Looks that must agree before a text is a passage.
+        detector, reader: Names in the manifest; if left out, the manifest's first that is there, and of its shapes the
+            one that suits the frame.
+        detector_confidence: The detector's threshold; the manifest's value for the model if left out. Boxes below three
+            quarters of it begin no track, and below half of it are ignored.
+        reader_confidence: Characters of which the reader is less sure do not vote, nor do looks whose mean is below.
+        min_votes: Looks that must agree on every character before a text is a passage; 1 lets single looks pass.
+        text: What a plate's text is, as a regular expression for the whole of it, by the region that the reader names;
+            `default` is for all others. Looks with another text do not vote.
+        gate: Whether plates are looked for only while something moves.
+        detect_every_s: Where something moves, the detector runs at least this often, and more often for a plate that
+            is new; 0 means on every frame.
+        early_read: Whether a passage is reported as soon as its text is firm, and not when the vehicle has left.
+        mask: Areas that are painted over before anything looks at a frame.
+        lane: Areas that have a name; the first that holds a plate is its lane.
+        providers: `auto`, or what runs the models, best first: cpu, xnnpack, openvino, cuda, tensorrt.
+        threads: Threads inside one inference.
         jpeg_quality: Of the crop, 1 to 100.
         crop: Whether the crop is sealed with the text.
     """
@@ -92,9 +148,25 @@ class VisionConfig(_Section):
     reader: Name | None = None
     detector_confidence: Share | None = None
     reader_confidence: Share = 0.3
-    min_votes: int = Field(default=2, ge=1, le=100)
+    min_votes: int = Field(default=2, ge=1, le=10)
+    text: dict[str, TextPattern] = Field(default={}, max_length=300)
+    gate: bool = True
+    detect_every_s: float = Field(default=0.2, ge=0.0, le=1.0)
+    early_read: bool = False
+    mask: Annotated[tuple[MaskConfig, ...], Field(strict=False)] = Field(default=(), max_length=32)
+    lane: Annotated[tuple[LaneConfig, ...], Field(strict=False)] = Field(default=(), max_length=32)
+    providers: Literal["auto"] | Annotated[tuple[Provider, ...], Field(strict=False, min_length=1)] = "auto"
+    threads: int = Field(default=1, ge=1, le=64)
     jpeg_quality: int = Field(default=85, ge=1, le=100)
     crop: bool = True
+
+    @field_validator("lane")
+    @classmethod
+    def _own_names(cls, value: tuple[LaneConfig, ...]) -> tuple[LaneConfig, ...]:
+        names = [lane.name for lane in value]
+        if len(set(names)) < len(names):
+            raise ValueError("two lanes have the same name")
+        return value
 
 
 class SealConfig(_Section):
@@ -185,39 +257,112 @@ class UploadConfig(_Section):
         return value.rstrip("/")
 
 
-class UnitConfig(_Section):
-    """One camera unit.
+class BundleConfig(_Section):
+    """New configurations, which reach the unit as signed bundles (docs/FLEET.md).
+
+    Attributes:
+        incoming: Where a new bundle is put, by renaming it there; none is taken if left out.
+        healthy_within_s: A new configuration that does not work within this time is taken back.
+    """
+
+    incoming: Path | None = None
+    healthy_within_s: float = Field(default=60.0, ge=1.0, le=600.0)
+
+
+def _without_password(source: SourceConfig) -> SourceConfig:
+    if _PASSWORD.search(source.uri):
+        raise ValueError(
+            "a user or password does not belong into uri; put USER:PASSWORD into a file of its own and name it in "
+            "source.credential, as a path or credential:NAME"
+        )
+    if source.credential is not None and not source.uri.lower().startswith(RTSP_PREFIXES):
+        raise ValueError("credential is for rtsp:// sources only")
+    return source
+
+
+Position = tuple[Annotated[float, Field(ge=-90, le=90)], Annotated[float, Field(ge=-180, le=180)]]
+"""Latitude and longitude, degrees."""
+UnitSource = Annotated[SourceConfig, AfterValidator(_without_password)]
+"""A source in a unit's file, which is copied, logged and backed up: no password in it."""
+
+
+class CameraConfig(_Section):
+    """One camera: a `[[camera]]` table for each further one of a unit.
 
     Attributes:
         camera_id: Its name in every read.
-        site: The place it stands at, if named.
-        position: Latitude and longitude in degrees, if known.
-        state_dir: Where the daemons keep what is neither a read nor a secret: metrics, the chain's last link.
+        site: The place it stands at; the unit's if left out.
+        position: Latitude and longitude in degrees; the unit's if left out.
+        source: Where its frames come from.
+        vision: What differs from the unit's `[vision]`.
     """
 
     camera_id: Name
     site: Name | None = None
-    position: tuple[Annotated[float, Field(ge=-90, le=90)], Annotated[float, Field(ge=-180, le=180)]] | None = Field(
-        default=None, strict=False
-    )
+    position: Position | None = Field(default=None, strict=False)
+    source: UnitSource
+    vision: VisionConfig = VisionConfig()
+
+
+class UnitConfig(_Section):
+    """One camera unit.
+
+    Attributes:
+        camera_id: The name of its camera, or of its first one, in every read.
+        site: The place it stands at, if named.
+        position: Latitude and longitude in degrees, if known.
+        state_dir: Where the daemons keep what is neither a read nor a secret: metrics, the chain's last link.
+        camera: Its further cameras.
+    """
+
+    camera_id: Name
+    site: Name | None = None
+    position: Position | None = Field(default=None, strict=False)
     state_dir: Path
-    source: SourceConfig
+    source: UnitSource
     vision: VisionConfig = VisionConfig()
     seal: SealConfig
     spool: SpoolConfig
     upload: UploadConfig
+    bundle: BundleConfig = BundleConfig()
+    camera: Annotated[tuple[CameraConfig, ...], Field(strict=False)] = Field(default=(), max_length=MAX_CAMERAS - 1)
 
-    @field_validator("source")
-    @classmethod
-    def _no_password(cls, value: SourceConfig) -> SourceConfig:
-        if _PASSWORD.search(value.uri):
-            raise ValueError(
-                "a user or password does not belong into uri; put USER:PASSWORD into a file of its own and name it in "
-                "source.credential, as a path or credential:NAME"
-            )
-        if value.credential is not None and not value.uri.lower().startswith(RTSP_PREFIXES):
-            raise ValueError("credential is for rtsp:// sources only")
-        return value
+    @property
+    def cameras(self) -> tuple[CameraConfig, ...]:
+        """Every camera with all that holds for it, the first one first."""
+        first = CameraConfig(
+            camera_id=self.camera_id, site=self.site, position=self.position, source=self.source, vision=self.vision
+        )
+        return first, *(self._completed(camera) for camera in self.camera)
+
+    def _completed(self, camera: CameraConfig) -> CameraConfig:
+        own = {name: getattr(camera.vision, name) for name in camera.vision.model_fields_set}
+        return camera.model_copy(
+            update={
+                "site": camera.site or self.site,
+                "position": camera.position or self.position,
+                "vision": self.vision.model_copy(update=own),
+            }
+        )
+
+    @model_validator(mode="after")
+    def _distinct(self) -> UnitConfig:
+        names = [self.camera_id, *(camera.camera_id for camera in self.camera)]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise ValueError(f"two cameras are called {', '.join(twice)}; each needs a camera_id of its own")
+        return self
 
 
-__all__ = ["SealConfig", "SourceConfig", "SpoolConfig", "UnitConfig", "UploadConfig", "VisionConfig"]
+__all__ = [
+    "BundleConfig",
+    "CameraConfig",
+    "LaneConfig",
+    "MaskConfig",
+    "SealConfig",
+    "SourceConfig",
+    "SpoolConfig",
+    "UnitConfig",
+    "UploadConfig",
+    "VisionConfig",
+]

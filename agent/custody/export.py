@@ -182,6 +182,7 @@ def read_as_json(envelope: Envelope, read: Plaintext) -> dict[str, object]:
         "first_seen": iso(read.first_seen),
         "last_seen": iso(read.last_seen),
         "direction": str(read.direction),
+        "lane": read.lane,
         "crop_bytes": len(read.crop),
         "detector_sha256": read.detector_digest.hex(),
         "reader_sha256": read.reader_digest.hex(),

@@ -29,7 +29,7 @@ _REQUIRED: Final = frozenset(
         "frame_wh", "first_seen", "last_seen", "direction", "crop", "models", "agent",
     }
 )  # fmt: skip
-_OPTIONAL: Final = frozenset({"region", "site", "position"})
+_OPTIONAL: Final = frozenset({"region", "site", "position", "lane"})
 
 
 class ClockState(StrEnum):
@@ -59,19 +59,20 @@ class Plaintext:
         clock: What that time rests on.
         text: The agreed plate text.
         confidences: One per character of `text`, thousandths.
-        votes: (looks that agree, looks in all).
+        votes: (looks that agree on every character, looks in all). With a 1 first, the text rests on a single look.
         region: Region that the reader named, if any.
         detector_confidence: Of the look that won, thousandths.
         box: x1, y1, x2, y2 in frame pixels, half open.
         frame_sequence: Number of the frame that won.
         frame_wh: Frame (width, height), pixels.
         first_seen, last_seen: Times of the first and last look.
-        direction: How the plate moved.
+        direction: How the plate moved; where that could not be seen, how vehicles in its lane do.
         crop: JPEG of the look that won; empty when the crop was left out.
         detector_digest, reader_digest: SHA-256 of the model files.
         agent_version: Version of plateseal.
         site: Site id, if configured.
         position: (latitude, longitude) in millionths of a degree, if configured.
+        lane: Name of the lane it was in, if lanes are configured and it was in one.
     """
 
     camera: str
@@ -94,6 +95,7 @@ class Plaintext:
     agent_version: str
     site: str | None = None
     position: tuple[int, int] | None = None
+    lane: str | None = None
 
 
 def encode_plaintext(read: Plaintext) -> bytes:
@@ -123,6 +125,8 @@ def encode_plaintext(read: Plaintext) -> bytes:
         value["site"] = read.site
     if read.position is not None:
         value["position"] = list(read.position)
+    if read.lane is not None:
+        value["lane"] = read.lane
     return cbor.encode(value)
 
 
@@ -160,6 +164,7 @@ def parse_plaintext(data: bytes) -> Plaintext:
         agent_version=cbor.as_text(value["agent"], MAX_NAME_CHARS, "plaintext: agent"),
         site=_optional_text(value, "site"),
         position=_position(value.get("position")) if "position" in value else None,
+        lane=_optional_text(value, "lane"),
     )
 
 

@@ -57,8 +57,18 @@ class ReceiverLayout:
         return self.directory / "devices"
 
     @property
+    def operators(self) -> Path:
+        """One file per certificate of a person who may see the fleet; made with the first."""
+        return self.directory / "operators"
+
+    @property
+    def fleet(self) -> Path:
+        """The SQLite store of the units' newest health reports; made by `serve`, and no loss if it is gone."""
+        return self.directory / "fleet.db"
+
+    @property
     def everything(self) -> tuple[Path, ...]:
-        """All of the above, in the order in which they are made."""
+        """What a receiver has from its beginning, in the order in which it is made."""
         return (
             self.ca_key,
             self.ca,

@@ -1,6 +1,6 @@
-"""The bench CA: what `receiver init` and `receiver enrol` make.
+"""The bench CA: what `receiver init`, `receiver enrol` and `receiver operator` make.
 
-Owns: the profile of the three kinds of certificate. A fleet may use its own CA instead: the receiver asks only that
+Owns: the profile of the four kinds of certificate. A fleet may use its own CA instead: the receiver asks only that
 `ca.pem` issued the certificates and that a device's file names its certificate.
 
 The profile holds for OpenSSL with VERIFY_X509_STRICT and VERIFY_X509_PARTIAL_CHAIN: version 3, critical
@@ -22,7 +22,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding
+from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from agent.envelope.rotation import Rotation, verify_rotation
@@ -30,8 +31,10 @@ from agent.errors import KeyFileError, ReceiverError, UsageError, VerificationEr
 from agent.receiver.devices import MAX_CERTIFICATES, Device, DeviceBook, Rotated
 from agent.receiver.enrolment import Enrolment, load_enrolment
 from agent.receiver.layout import ReceiverLayout
+from agent.receiver.operators import Operator, OperatorBook
 from agent.receiver.store import EnvelopeStore
 from agent.seal import keyfiles
+from agent.seal.identity import check_device_name
 
 DEFAULT_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 MAX_HOSTS: Final = 32
@@ -72,6 +75,23 @@ class IssuedCertificate:
     other_keys: int
     replaced: bytes | None = None
     overlap_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedOperator:
+    """An operator's new certificate, with its key, as browsers import it.
+
+    Attributes:
+        operator: Who may see the fleet now.
+        pkcs12: Key, certificate and CA, under the passphrase.
+        expires_at: Aware UTC time after which the certificate is refused.
+        file: To be removed to end it.
+    """
+
+    operator: Operator
+    pkcs12: bytes = field(repr=False)
+    expires_at: datetime
+    file: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +188,47 @@ def enrol(
         replaced=None if old is None else old.key_id,
         overlap_until=None if rotated is None else rotated.certificates_until,
     )
+
+
+def issue_operator(directory: Path, name: str, *, passphrase: str, now: datetime | None = None) -> IssuedOperator:
+    """Make a key and a certificate with which a person's browser may see the fleet page, and nothing else.
+
+    Args:
+        directory: The receiver's.
+        name: The person's, as a device may be called.
+        passphrase: Protects the key on its way to the browser.
+        now: Aware time of issue; the clock's if left out.
+
+    Raises:
+        UsageError: No such name.
+        KeyFileError: The CA's key or certificate cannot be read; or the disk refused.
+        ReceiverError: The folder of operators cannot be made.
+    """
+    check_device_name(name)
+    layout = ReceiverLayout(directory)
+    issuer = _load_issuer(layout)
+    moment = now or datetime.now(UTC)
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.COMMON_NAME, name),
+            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "plateseal operator"),
+        ]
+    )
+    builder = _leaf(
+        issuer, subject, key.public_key(), moment=moment, days=CLIENT_DAYS, role=ExtendedKeyUsageOID.CLIENT_AUTH
+    )
+    certificate = builder.sign(issuer.key, hashes.SHA256())
+    operator = Operator(name, certificate.fingerprint(hashes.SHA256()).hex(), moment)
+    file = OperatorBook(layout.operators).save(operator)
+    pkcs12 = serialize_key_and_certificates(
+        f"plateseal operator {name}".encode(),
+        key,
+        certificate,
+        [issuer.certificate],
+        BestAvailableEncryption(passphrase.encode()),
+    )
+    return IssuedOperator(operator, pkcs12, certificate.not_valid_after_utc, file)
 
 
 def _rotating_device(book: DeviceBook, rotation: Rotation) -> Device:

@@ -14,6 +14,8 @@ import logging
 import signal
 import socket
 import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -24,21 +26,25 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from agent.errors import KeyFileError, ReceiverError, UsageError
 from agent.receiver.devices import DeviceBook
+from agent.receiver.fleet_store import FleetStore
 from agent.receiver.intake import Intake
 from agent.receiver.layout import ReceiverLayout
+from agent.receiver.operators import OperatorBook
 from agent.receiver.service import PEER_CERTIFICATE, build_service
 from agent.receiver.store import EnvelopeStore
 from agent.seal import keyfiles
 
-IDLE_DEADLINE_S: Final = 60.0
-"""From the handshake, or the last reply, to the end of the next request's head."""
+IDLE_DEADLINE_S: Final = 90.0
+"""From the handshake, or the last reply, to the end of the next request's head. A quiet unit reports once a minute."""
 REQUEST_DEADLINE_S: Final = 150.0
 """From the end of a request's head to the end of its reply: waiting for a turn, 60 s of body, storing, replying."""
 MAX_HEAD_BYTES: Final = 16 << 10
 """Of a request whose head is not complete; one that arrives in a single read may be as long as that read."""
-MAX_CONNECTIONS: Final = 512
-"""Beyond this, 503. A fleet of 300 units has one connection each."""
+MAX_CONNECTIONS: Final = 1024
+"""Beyond this, 503. A fleet of 300 units has one connection each, for moments two; browsers have six."""
 BACKLOG: Final = 512
+TICKS_PER_PULSE: Final = 10
+"""uvicorn's main loop comes round ten times a second."""
 STOP_DEADLINE_S: Final = 3
 """Requests that are under way get this long after SIGTERM. Whatever is cut off will be sent again."""
 
@@ -93,11 +99,27 @@ class _Protocol(H11Protocol):
         self.transport.abort()
 
 
-class _Server(uvicorn.Server):
-    """uvicorn's server, which tells when it listens."""
+@dataclass(frozen=True, slots=True)
+class ServeHooks:
+    """What a service manager wants to know.
 
-    def __init__(self, config: uvicorn.Config, *, address: str, port: int, port_file: Path | None) -> None:
+    Attributes:
+        ready: Called once the receiver listens, with what it does, in one line.
+        alive: Called about once a second by the event loop itself.
+    """
+
+    ready: Callable[[str], None] = lambda _: None
+    alive: Callable[[], None] = lambda: None
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which tells when it listens and that it lives."""
+
+    def __init__(
+        self, config: uvicorn.Config, *, address: str, port: int, port_file: Path | None, hooks: ServeHooks
+    ) -> None:
         super().__init__(config)
+        self._hooks = hooks
         self._address = address
         self._port = port
         self._port_file = port_file
@@ -108,13 +130,22 @@ class _Server(uvicorn.Server):
         _log.info("listening on %s port %d", self._address, self._port)
         if self._port_file is not None:
             keyfiles.replace_file(self._port_file, f"{self._port}\n".encode("ascii"), keyfiles.PUBLIC_MODE)
+        self._hooks.ready(f"listening on {self._address} port {self._port}")
+
+    async def on_tick(self, counter: int) -> bool:
+        """Do what is done ten times a second, and whether to stop; `counter` goes from 0 to 863,999."""
+        if counter % TICKS_PER_PULSE == 0:
+            self._hooks.alive()
+        return await super().on_tick(counter)
 
     def stop(self, number: int, frame: FrameType | None) -> None:
         """Stop soon: for a signal that comes before uvicorn listens to signals, or again after its stop."""
         self.should_exit = True
 
 
-def serve(directory: Path, *, host: str, port: int, port_file: Path | None = None) -> None:
+def serve(
+    directory: Path, *, host: str, port: int, port_file: Path | None = None, hooks: ServeHooks | None = None
+) -> None:
     """Run the receiver until SIGTERM or SIGINT.
 
     Args:
@@ -123,6 +154,7 @@ def serve(directory: Path, *, host: str, port: int, port_file: Path | None = Non
         port: TCP port; 0 picks a free one.
         port_file: Gets the port, as text and a newline, once the receiver listens. One from an earlier run is
             removed first.
+        hooks: What a service manager wants to know.
 
     Raises:
         KeyFileError: A key or certificate is missing, unreadable, unsafe or of another kind; or the
@@ -137,12 +169,17 @@ def serve(directory: Path, *, host: str, port: int, port_file: Path | None = Non
     _log.info("%d device keys are enrolled", len(devices.all()))
     if port_file is not None:
         _remove(port_file)
-    with EnvelopeStore.open(layout.store) as store, _listen(host, port) as listener:
+    with (
+        EnvelopeStore.open(layout.store) as store,
+        FleetStore(layout.fleet) as fleet,
+        _listen(host, port) as listener,
+    ):
         _log.info("%d envelopes are stored", store.count())
         intake = Intake(devices=devices, store=store, receipt_key=receipt_key)
-        config = _config(build_service(intake), context)
+        app = build_service(intake, fleet=fleet, devices=devices, operators=OperatorBook(layout.operators))
+        config = _config(app, context)
         address, bound = listener.getsockname()[:2]
-        _run(_Server(config, address=address, port=bound, port_file=port_file), listener)
+        _run(_Server(config, address=address, port=bound, port_file=port_file, hooks=hooks or ServeHooks()), listener)
         _log.info("stopped, %d envelopes are stored", store.count())
 
 

@@ -1,7 +1,9 @@
-"""The upload protocol as an ASGI application: `POST /v1/envelopes`.
+"""The upload protocol as an ASGI application: `POST /v1/envelopes`, `/v1/health`, and the page at `/fleet`.
 
 Owns: status codes, limits on the body, and which thread works. Leaves to others: TLS (`server`), which puts the peer's
 certificate into the connection's state under `PEER_CERTIFICATE`; what becomes of an envelope (`intake`).
+
+For `POST /v1/envelopes`:
 
 | status | when | what is stored |
 |---|---|---|
@@ -13,6 +15,9 @@ certificate into the connection's state under `PEER_CERTIFICATE`; what becomes o
 | 415 | another media type | nothing |
 | 503 | a device's file cannot be read | nothing |
 
+`POST /v1/health` takes a unit's report and answers 204, or one of the above; `GET` answers 204 to whoever might send,
+and changes nothing. `GET /fleet` is for operators: 401 and 403 as above, for anybody else's certificate.
+
 Logs carry device names, ids and sizes; never what is in an envelope.
 """
 
@@ -21,6 +26,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
+from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import Final
 
 from starlette.applications import Starlette
@@ -29,11 +36,16 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
+from agent.envelope.health import HEALTH_MEDIA_TYPE, HEALTH_PATH, MAX_HEALTH_BYTES, parse_health
 from agent.envelope.reply import ENVELOPES_PATH, MAX_BATCH_BYTES, MEDIA_TYPE, encode_reply, parse_request
 from agent.errors import FormatError, ReceiverError
-from agent.receiver.devices import Device
+from agent.receiver.devices import Device, DeviceBook
+from agent.receiver.fleet import assess_fleet
+from agent.receiver.fleet_page import PAGE_HEADERS, render_fleet
+from agent.receiver.fleet_store import FleetStore
 from agent.receiver.intake import STORE_WAIT_S, Intake
 from agent.receiver.notices import Notices
+from agent.receiver.operators import Operator, OperatorBook
 
 PEER_CERTIFICATE: Final = "peer_certificate"
 """Key in the connection's state: the verified client certificate (DER bytes), if there is one."""
@@ -90,22 +102,45 @@ async def _drain(receive: Receive) -> None:
             return
 
 
-class _Envelopes:
-    """The one endpoint."""
+class _Units:
+    """What units may do."""
 
-    def __init__(self, intake: Intake) -> None:
+    def __init__(self, intake: Intake, fleet: FleetStore | None) -> None:
         self._intake = intake
+        self._fleet = fleet
         self._bodies = asyncio.Semaphore(MAX_BODIES)
         self._notices = Notices()
 
-    async def post(self, request: Request) -> Response:
+    async def post_envelopes(self, request: Request) -> Response:
         """Answer a batch."""
+        return await self._take(request, MEDIA_TYPE, MAX_BATCH_BYTES, self._answer)
+
+    async def post_health(self, request: Request) -> Response:
+        """Keep a report."""
+        return await self._take(request, HEALTH_MEDIA_TYPE, MAX_HEALTH_BYTES, self._keep_report)
+
+    async def get_health(self, request: Request) -> Response:
+        """Tell a unit that it may send."""
+        try:
+            await self._sender(request)
+        except _RefusedError as error:
+            return _Refusal(error)
+        return Response(status_code=204)
+
+    async def _take(
+        self,
+        request: Request,
+        media_type: str,
+        max_bytes: int,
+        answer: Callable[[bytes, Device], Awaitable[Response]],
+    ) -> Response:
+        """Read a body of an enrolled device and answer it."""
         try:
             sender = await self._sender(request)
             try:
-                _check_media_type(request)
+                _check_media_type(request, media_type)
                 async with self._bodies:
-                    return await self._answer(await _read_body(request), sender)
+                    return await answer(await _read_body(request, max_bytes), sender)
             except _RefusedError as error:
                 _log.warning("%d for a request of %s: %s", error.status, sender.name, error.line)
                 return _Refusal(error)
@@ -115,9 +150,7 @@ class _Envelopes:
             return Response(status_code=400)  # to nobody: the connection is gone, and nothing was stored
 
     async def _sender(self, request: Request) -> Device:
-        certificate = request.scope.get("state", {}).get(PEER_CERTIFICATE)
-        if not isinstance(certificate, bytes):
-            raise _RefusedError(401, "a client certificate is needed")
+        certificate = _peer_certificate(request)
         subject = f"certificate {hashlib.sha256(certificate).hexdigest()[:16]}"
         try:
             device = await asyncio.to_thread(self._intake.sender, certificate)
@@ -141,30 +174,110 @@ class _Envelopes:
         answers = await asyncio.to_thread(self._intake.take, batch, sender)
         return Response(encode_reply(answers), media_type=MEDIA_TYPE)
 
+    async def _keep_report(self, body: bytes, sender: Device) -> Response:
+        try:
+            report = parse_health(body)
+        except FormatError as error:
+            raise _RefusedError(400, str(error)) from None
+        try:
+            if self._fleet is not None:
+                await asyncio.to_thread(self._fleet.keep, sender.name, report, datetime.now(UTC))
+        except ReceiverError as error:
+            if self._notices.begins("health"):
+                _log.error("health reports are not kept: %s", error)
+            raise _RefusedError(503, "not able to keep reports", retry_after_s=STORE_WAIT_S) from None
+        if self._notices.ends("health"):
+            _log.info("health reports are kept again")
+        return Response(status_code=204)
 
-def build_service(intake: Intake) -> Starlette:
-    """Return the ASGI application around an intake."""
-    return Starlette(routes=[Route(ENVELOPES_PATH, _Envelopes(intake).post, methods=["POST"])])
+
+class _Operators:
+    """What operators may do."""
+
+    def __init__(self, operators: OperatorBook, devices: DeviceBook, fleet: FleetStore) -> None:
+        self._operators = operators
+        self._devices = devices
+        self._fleet = fleet
+        self._notices = Notices()
+
+    async def get_fleet(self, request: Request) -> Response:
+        """Show every unit."""
+        try:
+            await self._operator(request)
+            page = await asyncio.to_thread(self._page)
+        except _RefusedError as error:
+            return _Refusal(error)
+        except ReceiverError as error:
+            _log.error("503 for the fleet page: %s", error)
+            return _Refusal(_RefusedError(503, "not able to read the fleet", retry_after_s=STORE_WAIT_S))
+        return Response(page, media_type="text/html", headers=PAGE_HEADERS)
+
+    async def _operator(self, request: Request) -> Operator:
+        certificate = _peer_certificate(request)
+        operator = await asyncio.to_thread(self._operators.by_certificate, certificate)
+        if operator is None:
+            raise _RefusedError(403, "the client certificate is not that of an operator")
+        if self._notices.begins(operator.fingerprint):
+            _log.info("%s looks at the fleet", operator.name)
+        return operator
+
+    def _page(self) -> bytes:
+        now = datetime.now(UTC)
+        names = [device.name for device in self._devices.all()]
+        return render_fleet(assess_fleet(names, self._fleet.newest(), now), now)
 
 
-def _check_media_type(request: Request) -> None:
-    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if media_type != MEDIA_TYPE:
-        raise _RefusedError(415, f"the body must be {MEDIA_TYPE}")
+def build_service(
+    intake: Intake,
+    *,
+    fleet: FleetStore | None = None,
+    devices: DeviceBook | None = None,
+    operators: OperatorBook | None = None,
+) -> Starlette:
+    """Return the ASGI application.
+
+    Args:
+        intake: Takes envelopes.
+        fleet: Keeps health reports; without it they are checked and forgotten.
+        devices: Who is on the fleet page; without these, `fleet` and `operators` there is none.
+        operators: Who sees it.
+    """
+    units = _Units(intake, fleet)
+    routes = [
+        Route(ENVELOPES_PATH, units.post_envelopes, methods=["POST"]),
+        Route(HEALTH_PATH, units.post_health, methods=["POST"]),
+        Route(HEALTH_PATH, units.get_health, methods=["GET"]),
+    ]
+    if fleet is not None and devices is not None and operators is not None:
+        routes.append(Route("/fleet", _Operators(operators, devices, fleet).get_fleet, methods=["GET"]))
+    return Starlette(routes=routes)
 
 
-async def _read_body(request: Request) -> bytes:
+def _peer_certificate(request: Request) -> bytes:
+    certificate = request.scope.get("state", {}).get(PEER_CERTIFICATE)
+    if not isinstance(certificate, bytes):
+        raise _RefusedError(401, "a client certificate is needed")
+    return certificate
+
+
+def _check_media_type(request: Request, media_type: str) -> None:
+    found = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if found != media_type:
+        raise _RefusedError(415, f"the body must be {media_type}")
+
+
+async def _read_body(request: Request, max_bytes: int) -> bytes:
     """Read the body within its limits of size and time."""
-    too_long = _RefusedError(413, f"the body is longer than {MAX_BATCH_BYTES} bytes")
+    too_long = _RefusedError(413, f"the body is longer than {max_bytes} bytes")
     announced = request.headers.get("content-length", "0")
-    if not announced.isdecimal() or int(announced) > MAX_BATCH_BYTES:
+    if not announced.isdecimal() or int(announced) > max_bytes:
         raise too_long
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_DEADLINE_S):
             async for chunk in request.stream():
                 body += chunk
-                if len(body) > MAX_BATCH_BYTES:
+                if len(body) > max_bytes:
                     raise too_long
     except TimeoutError:
         raise _RefusedError(408, f"the body took longer than {BODY_DEADLINE_S:.0f} s") from None

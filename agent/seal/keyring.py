@@ -108,7 +108,7 @@ class KeyringFile:
         self._is_short = self._has_ended = False
         self._watch = FileWatch(path, clock)  # before the file is read: a change meanwhile shows at the next look
         self._keyring = self._load()
-        self._ends_at = _last_end(self._keyring)
+        self._ends_at = keyring_end(self._keyring)
         self._note_days_left()
 
     @property
@@ -158,7 +158,7 @@ class KeyringFile:
                 _log.error("the keyring is refused, serial %d stays in use: %s", self._keyring.serial, error)
             self._trouble = str(error)
             return
-        before, self._keyring, self._ends_at = self._keyring.serial, keyring, _last_end(keyring)
+        before, self._keyring, self._ends_at = self._keyring.serial, keyring, keyring_end(keyring)
         if keyring.serial != before:
             _log.info("keyring serial %d in use, until %s UTC", keyring.serial, f"{self._ends_at:%Y-%m-%d %H:%M}")
         elif self._trouble is not None:
@@ -193,8 +193,8 @@ class KeyringFile:
         self._has_ended = bool(outside)
 
 
-def _last_end(keyring: Keyring) -> datetime:
-    """Return when the first recipient runs out of epochs."""
+def keyring_end(keyring: Keyring) -> datetime:
+    """Return the aware UTC time at which the first recipient runs out of epochs."""
     last: dict[str, datetime] = {}
     for key in keyring.keys:
         last[key.recipient] = max(key.valid_until, last.get(key.recipient, key.valid_until))

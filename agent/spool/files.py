@@ -124,14 +124,14 @@ class LocalFiles:
             self.sync_dir(parent)  # always: an earlier start may have been killed between making and syncing
 
     def names(self, directory: Path) -> Iterator[str]:
-        """Yield the names in a directory, in no order, one at a time.
+        """Yield the names in a directory, in no order, one at a time; those of anything but files end with a slash.
 
         Raises:
             SpoolError: The disk refused.
         """
         with _translated("list", directory), os.scandir(directory) as listing:
             for entry in listing:
-                yield entry.name
+                yield entry.name if entry.is_file(follow_symlinks=False) else f"{entry.name}/"
 
     def statuses(self, directory: Path) -> Iterator[tuple[str, FileStatus]]:
         """Yield the names with their statuses, one at a time; names that are gone before their turn are left out.
@@ -177,7 +177,8 @@ def _write_all(fd: int, data: bytes) -> None:
 
 
 def _as_status(status: os.stat_result) -> FileStatus:
-    return FileStatus(status.st_size, _EPOCH + timedelta(microseconds=status.st_mtime_ns // 1000))
+    modified_at = _EPOCH + timedelta(microseconds=status.st_mtime_ns // 1000)
+    return FileStatus(status.st_size, modified_at, status.st_ino, stat.S_ISREG(status.st_mode))
 
 
 def _read_most(fd: int, most_bytes: int) -> bytes:

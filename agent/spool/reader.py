@@ -75,13 +75,13 @@ class SpoolReader:
         return choose(limit, found, key=_age)
 
     def usage(self, state: SpoolState) -> Usage:
-        """Count envelopes and their bytes; keeps nothing of the directory in memory.
+        """Count envelopes and their bytes, in quarantine whatever else is set aside too; keeps nothing in memory.
 
         Raises:
             SpoolError: The disk refused.
         """
         envelopes, size_bytes = 0, 0
-        for _, status in self._found(state):
+        for _, status in self._counted(state):
             envelopes += 1
             size_bytes += status.size_bytes
         return Usage(envelopes, size_bytes)
@@ -98,7 +98,7 @@ class SpoolReader:
         return self._read(self._in_pending(envelope_id))
 
     def pending_names(self) -> Iterator[str]:
-        """Yield every name in pending, an envelope's or not.
+        """Yield every name in pending, an envelope's or not; those of other things than files end with a slash.
 
         Raises:
             SpoolError: The disk refused.
@@ -120,7 +120,12 @@ class SpoolReader:
             yield SpoolEntry(name, status.size_bytes, state, status.modified_at)
 
     def _found(self, state: SpoolState) -> Iterator[tuple[str, FileStatus]]:
-        return ((name, status) for name, status in self._files.statuses(self._root / state) if is_id(name))
+        return ((name, each) for name, each in self._files.statuses(self._root / state) if each.is_file and is_id(name))
+
+    def _counted(self, state: SpoolState) -> Iterator[tuple[str, FileStatus]]:
+        if state is SpoolState.PENDING:
+            return self._found(state)
+        return (found for found in self._files.statuses(self._quarantine) if not found[0].endswith(REASON_SUFFIX))
 
     def _read(self, path: Path) -> Envelope:
         envelope = parse_envelope(self._files.read(path, limit_bytes=MAX_ENVELOPE_BYTES))

@@ -38,8 +38,8 @@ then overwrite |
 | ID in quarantine/ and pending/ | quarantine before **S**, or release after it | as accepted: sync pending, unlink \
 name and reason in quarantine |
 | ID.reason alone | quarantine before its link was durable | unlink |
-| another name in pending/ | no operation of ours | moved to quarantine/ as a quarantine does, under a name of ours; \
-never erased |
+| another name in pending/, or no regular file | no operation of ours | moved to quarantine/ as a quarantine does, \
+under a name of ours; never erased |
 | ID nowhere | put before **S**; shred after its rename | nothing: never accepted, or delivered |
 
 Why a shred syncs shredding before pending: otherwise the old name could go for good before the new one is there, and
@@ -50,6 +50,9 @@ rename: it may lose neither name, for the receiver does not have it.
 Two processes share a spool, and each part of it has one owner (`agent.spool.lock`): capture puts, expires and owns
 incoming; upload shreds, sets aside and owns the rest. An envelope that expires in the very moment in which it is set
 aside ends as a file of zeros in quarantine; its tombstone tells of it.
+
+Files that are erased together may be overwritten and unlinked side by side, between the syncs that stand before and
+after them: no step of one rests on a step of another, and recovery looks at each alone.
 
 On a full disk an envelope is set aside without its reason rather than left in the way of the others.
 
@@ -62,8 +65,8 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
-from itertools import count
 from pathlib import Path
 from typing import Final
 
@@ -72,7 +75,15 @@ from agent.envelope.tombstone import Tombstone
 from agent.errors import EnvelopeVerificationError, FormatError, SpoolError, SpoolFullError, SpoolMissingError
 from agent.ports import Disk
 from agent.records import SpoolState, Usage, VerifiedReceipt
-from agent.spool.reader import INCOMING, MAX_REASON_BYTES, REASON_SUFFIX, SHREDDING, SpoolReader, is_id, reason_of
+from agent.spool.reader import (
+    INCOMING,
+    MAX_REASON_BYTES,
+    REASON_SUFFIX,
+    SHREDDING,
+    SpoolReader,
+    is_id,
+    reason_of,
+)
 
 PROBE: Final = "probe"
 PROBE_BYTES: Final = 1 << 16
@@ -97,7 +108,9 @@ def reserve_count(max_count: int) -> int:
 class FileSpool(SpoolReader):
     """`Spool` and `SpoolIntake` over a directory."""
 
-    def __init__(self, directory: Path, *, max_bytes: int, max_count: int | None = None, files: Disk) -> None:
+    def __init__(
+        self, directory: Path, *, max_bytes: int, max_count: int | None = None, files: Disk, erasers: int = 1
+    ) -> None:
         """Make the directories if they are missing, and check that they can be used.
 
         Args:
@@ -106,6 +119,8 @@ class FileSpool(SpoolReader):
                 to tombstones.
             max_count: As many of them may be there, likewise; None sets no limit.
             files: The file system; every access goes through it.
+            erasers: Threads that erase files side by side, so that the waits for the disk overlap; with more than one
+                `files` must be safe for threads.
 
         Raises:
             SpoolError: The directory cannot be made, read or written.
@@ -114,6 +129,7 @@ class FileSpool(SpoolReader):
         self._max_bytes = max_bytes
         self._max_count = max_count
         self._files: Disk = files
+        self._erasers = erasers
         self._incoming = directory / INCOMING
         self._shredding = directory / SHREDDING
         self._used: Usage | None = None
@@ -237,7 +253,7 @@ class FileSpool(SpoolReader):
         Raises:
             SpoolError: The disk refused.
         """
-        return self._finish_shreds() + self._settle_quarantine() + self._set_odd_names_aside()
+        return self._finish_shreds() + self._set_odd_names_aside() + self._settle_quarantine()
 
     def _finish_shreds(self) -> int:
         left = 0
@@ -275,23 +291,34 @@ class FileSpool(SpoolReader):
     def _set_odd_names_aside(self) -> int:
         moved = 0
         for name in self._files.names(self._pending):
-            if is_id(name):
-                continue
-            stem = f"odd-{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}"
-            target = next(path for n in count() if not self._is_there(path := self._quarantine / f"{stem}-{n}"))
-            self._note_reason(target, f"found in pending/ under a name that no envelope has: {name!r}")
-            self._move(self._pending / name, target)
-            moved += 1
+            if not is_id(name):
+                self._set_odd_name_aside(name)
+                moved += 1
         return moved
 
-    def _move(self, source: Path, target: Path) -> None:
-        try:
-            self._files.link(source, target)
-        except SpoolError:
-            self._files.rename(source, target)  # a directory cannot be linked
+    def _set_odd_name_aside(self, name: str) -> None:
+        source = self._pending / name
+        target, is_linked = self._place_for_odd_name(name)
+        self._note_reason(target, f"found in pending/, and can be no envelope: {name!r}")
+        if not is_linked:
+            try:
+                self._files.link(source, target)
+            except SpoolError:
+                self._files.rename(source, target)  # a directory cannot be linked
         self._files.sync_dir(self._quarantine)
         self._files.unlink(source)
         self._files.sync_dir(self._pending)
+
+    def _place_for_odd_name(self, name: str) -> tuple[Path, bool]:
+        """Return a free name in quarantine; or the one that it was given before a crash, and True."""
+        stem = f"odd-{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}"
+        inode = self._files.status(self._pending / name).inode
+        n = 0
+        while self._is_there(path := self._quarantine / f"{stem}-{n}"):
+            if self._files.status(path).inode == inode:
+                return path, True
+            n += 1
+        return path, False
 
     def _take_away(self, envelope_ids: Iterable[str]) -> list[str]:
         taken: list[str] = []
@@ -314,11 +341,19 @@ class FileSpool(SpoolReader):
         return taken
 
     def _erase(self, doomed: Iterable[Path]) -> None:
-        for path in doomed:
-            with suppress(SpoolMissingError):  # the other process has finished it
-                self._files.overwrite(path)
-            self._files.unlink(path)
+        if self._erasers == 1:
+            for path in doomed:
+                self._erase_one(path)
+        else:
+            with ThreadPoolExecutor(self._erasers, thread_name_prefix="erase") as pool:
+                for erased in [pool.submit(self._erase_one, path) for path in doomed]:
+                    erased.result()
         self._files.sync_dir(self._shredding)
+
+    def _erase_one(self, path: Path) -> None:
+        with suppress(SpoolMissingError):  # the other process has finished it
+            self._files.overwrite(path)
+        self._files.unlink(path)
 
     def _require_accepted(self, tombstone: Envelope) -> None:
         """Pass if this object accepted it, even if it is delivered by now, or if it is pending, durably."""

@@ -1,7 +1,11 @@
 """Which pending envelope goes next: oldest first, and beside a backlog a lane for the newest.
 
 Owns: the listings of the spool, which are few because each reads the whole directory (about a second of one core for
-100,000 entries), and the envelopes that the receiver has put off. Memory is bounded whatever waits in the spool.
+100,000 entries), the envelopes that are under way, and those that are put off. Memory is bounded whatever waits in the
+spool.
+
+Invariant: nothing is listed while anything is under way. So what is on its way to the receiver, or being erased, is
+never taken for an envelope that still waits, and no erasure waits for a listing.
 """
 
 from __future__ import annotations
@@ -40,37 +44,40 @@ class Lanes:
         self._credit = 0.0
         self._oldest: deque[str] = deque()
         self._newest: deque[str] = deque()
-        self._from_newest: set[str] = set()
+        self._under_way: dict[str, deque[str]] = {}
         self._look_at_s = clock.monotonic_s()
         self._put_off: dict[str, float] = {}
 
     def next_ids(self) -> Iterator[str]:
-        """Yield the ids for one batch, as many as the caller takes; each is taken out of its lane.
+        """Yield the ids for one batch, as many as the caller takes; each is under way until the caller is done with it.
 
-        Some may have left the spool since they were listed.
+        Some may have left the spool since they were listed. Nothing comes when the spool must be listed first and
+        something is under way.
 
         Raises:
             SpoolError: The disk refused.
         """
+        if self._under_way and self._must_list():
+            return
         if not self._oldest:
             self._list_oldest()
-        self._from_newest.clear()
         if self._is_turn_of_the_newest():
-            for envelope_id in self._take(self._newest):
-                self._from_newest.add(envelope_id)
-                yield envelope_id
-        for envelope_id in self._take(self._oldest):
-            if envelope_id not in self._from_newest:  # a read may stand in both lanes
-                yield envelope_id
+            yield from self._take(self._newest)
+        yield from self._take(self._oldest)
+
+    def done(self, envelope_ids: Iterable[str]) -> None:
+        """Forget ids that are delivered, set aside or gone; those that are not under way are fine."""
+        for envelope_id in envelope_ids:
+            self._under_way.pop(envelope_id, None)
 
     def put_back(self, envelope_ids: Iterable[str]) -> None:
-        """Let some of the last batch's ids go next in their lanes, in this order."""
+        """Let ids that are under way go next in the lanes they came from, in this order."""
         for envelope_id in reversed(list(envelope_ids)):
-            lane = self._newest if envelope_id in self._from_newest else self._oldest
-            lane.appendleft(envelope_id)
+            self._under_way.pop(envelope_id).appendleft(envelope_id)
 
     def put_off(self, envelope_id: str, *, wait_s: float) -> None:
-        """Hold an envelope back for `wait_s` seconds; others go on."""
+        """Hold an envelope that is under way back for `wait_s` seconds; others go on."""
+        del self._under_way[envelope_id]
         self._put_off[envelope_id] = self._clock.monotonic_s() + wait_s
 
     def _list_oldest(self) -> None:
@@ -80,6 +87,12 @@ class Lanes:
             return  # the receiver puts off whatever it is sent: more of the same would only grow this book
         listed = self._spool.entries(SpoolState.PENDING, limit=LISTING + len(self._put_off))
         self._oldest.extend(entry.envelope_id for entry in listed)
+
+    def _must_list(self) -> bool:
+        if not self._oldest:
+            return True
+        is_their_turn = len(self._oldest) > self._backlog and self._credit + self._fresh_share >= 1.0
+        return is_their_turn and self._clock.monotonic_s() >= self._look_at_s
 
     def _is_turn_of_the_newest(self) -> bool:
         if len(self._oldest) <= self._backlog:
@@ -102,7 +115,10 @@ class Lanes:
     def _take(self, lane: deque[str]) -> Iterator[str]:
         while lane:
             envelope_id = lane.popleft()
+            if envelope_id in self._under_way:  # a read may stand in both lanes
+                continue
             if self._put_off.get(envelope_id, 0.0) <= self._clock.monotonic_s():
+                self._under_way[envelope_id] = lane
                 yield envelope_id
 
 

@@ -27,6 +27,11 @@ class BatchSize:
         self._most = most
         self._reply_timeout_s = reply_timeout_s
 
+    @property
+    def is_largest(self) -> bool:
+        """Whether batches are as large as they may be: line and disk are quick enough for them."""
+        return self.limit == self._most
+
     def worked(self, count: int, *, sent_s: float, erased_s: float) -> None:
         """Note a batch of `count` that was answered after `sent_s` and erased in a further `erased_s`.
 

@@ -17,6 +17,7 @@ from typing import Final
 import httpx
 
 from agent.envelope import reply
+from agent.envelope.health import HEALTH_MEDIA_TYPE, HEALTH_PATH
 from agent.errors import (
     BatchTooLargeError,
     BrokenTransferError,
@@ -29,6 +30,9 @@ from agent.ports import Clock
 
 MAX_RETRY_AFTER_S: Final = 3600.0
 """A receiver's `Retry-After` is honoured up to an hour; a mistyped one must not silence a unit for days."""
+
+KEEP_ALIVE_S: Final = 80.0
+"""A quiet unit sends a health report once a minute; a new handshake each time would be most of its traffic."""
 
 _TRY_AGAIN: Final = frozenset({HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 _NOT_CONNECTED: Final = (httpx.ConnectError, httpx.ConnectTimeout)
@@ -115,6 +119,36 @@ class HttpsTransport:
         except FormatError as error:
             raise TransportError(f"{self._url}: answered 200 with no agreed reply: {error}") from None
 
+    def report(self, body: bytes) -> None:
+        """Send a health report, on any thread, over the connection that is there or one more.
+
+        Raises:
+            TransportError: It did not arrive, or the receiver does not take it.
+        """
+        url = self._url.removesuffix(reply.ENVELOPES_PATH) + HEALTH_PATH
+        try:
+            with self._client.stream("POST", url, content=body, headers={"Content-Type": HEALTH_MEDIA_TYPE}) as answer:
+                status = answer.status_code
+                if status == HTTPStatus.NO_CONTENT:
+                    answer.read()  # nothing, by definition; the connection is kept
+        except (httpx.HTTPError, RuntimeError) as error:  # RuntimeError: closed meanwhile, because TLS files changed
+            raise TransportError(f"{url}: {type(error).__name__}: {error}"[:300]) from None
+        if status != HTTPStatus.NO_CONTENT:
+            raise TransportError(f"{url}: answered {status}")
+
+    def ask(self) -> int:
+        """Ask the receiver whether this unit may send, and return its status: 204 if so (docs/HEALTH.md).
+
+        Raises:
+            TransportError: No answer came.
+        """
+        url = self._url.removesuffix(reply.ENVELOPES_PATH) + HEALTH_PATH
+        try:
+            with self._client.stream("GET", url) as answer:
+                return answer.status_code
+        except httpx.HTTPError as error:
+            raise TransportError(f"{url}: {type(error).__name__}: {error}"[:300]) from None
+
     def close(self) -> None:
         """Drop the connection. Idempotent."""
         self._client.close()
@@ -125,7 +159,7 @@ class HttpsTransport:
             trust_env=False,
             follow_redirects=False,
             timeout=httpx.Timeout(self._reply_timeout_s, connect=self._connect_timeout_s),
-            limits=httpx.Limits(max_connections=1, max_keepalive_connections=1),
+            limits=httpx.Limits(max_connections=2, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE_S),
             headers={"Content-Type": reply.MEDIA_TYPE, "Accept": reply.MEDIA_TYPE, "Accept-Encoding": "identity"},
         )
 

@@ -3,18 +3,26 @@
 Owns: what is checked before an envelope is sent, what an answer does to the spool, and how long to wait after a
 failure. Leaves to others: which envelope goes next (`lanes`), how many at once and how fast (`pace`).
 
+A request is sent by a thread of its own; everything else is done by the caller's. While batches go well the caller
+erases the batch before and reads the next one beside the request, so that unit and receiver work at the same time. At
+the first fault what was read ahead goes back to its lane, and batches go one by one until the link is up again.
+
 Invariants: an envelope is sent only if its bytes are those that were put and one of the unit's own keys signed them. It
-is shredded only with a receipt that `verify_receipt` has checked against the very bytes that were sent.
+is shredded only with a receipt that `verify_receipt` has checked against the very bytes that were sent. At most two
+batches are in memory. Nothing is read ahead while an answer has waited for `ANSWER_WAITS_S`: erasing comes first.
 """
 
 from __future__ import annotations
 
 import logging
+import math
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Executor, ThreadPoolExecutor, wait
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, sleep_using_event, stop_when_event_set
@@ -31,6 +39,7 @@ from agent.errors import (
     FormatError,
     ReceiptVerificationError,
     RejectedError,
+    SpoolError,
     SpoolMissingError,
     TransportError,
 )
@@ -38,6 +47,15 @@ from agent.ports import Clock, Spool, Transport
 from agent.records import Envelope, VerifiedReceipt
 from agent.upload.lanes import Lanes
 from agent.upload.pace import Bandwidth, BatchSize, LogBudget
+
+ASK_EVERY_S: Final = 1.0
+"""How often the loop asks whether to stop while it waits for an answer."""
+ANSWER_WAITS_S: Final = 0.25
+"""Reading ahead ends when an answer has waited this long: an eighth of what its erasure may take."""
+UNREADABLE_WAIT_S: Final = 60.0
+"""An envelope that the disk cannot read is tried again after this."""
+MAX_UNREADABLE: Final = 64
+"""So many of them are remembered; others are found anew."""
 
 _log = logging.getLogger(__name__)
 
@@ -52,6 +70,7 @@ class UploadStats:
         refused: Envelopes that the receiver refused for good.
         corrupt: Envelopes whose bytes on disk are not what was put.
         unsigned: Envelopes that none of the unit's own keys signed.
+        unreadable: Times the disk could not read an envelope.
         bad_receipts: Receipts that failed a check.
         failed_batches: Requests without an agreed answer.
         sent_bytes: Request bodies, failed ones too.
@@ -64,6 +83,7 @@ class UploadStats:
     refused: int = 0
     corrupt: int = 0
     unsigned: int = 0
+    unreadable: int = 0
     bad_receipts: int = 0
     failed_batches: int = 0
     sent_bytes: int = 0
@@ -129,6 +149,7 @@ class UploadWorker:
         self._size = BatchSize(most=settings.batch_envelopes, reply_timeout_s=settings.reply_timeout_s)
         self._bandwidth = Bandwidth(settings.max_bytes_per_s, clock)
         self._lines = LogBudget(clock)
+        self._unreadable: set[str] = set()
 
     def run(self, *, drain: bool = False) -> None:
         """Deliver until told to stop; with `drain`, until nothing that may be sent now is left.
@@ -145,7 +166,10 @@ class UploadWorker:
                 self._stop.wait(self._settings.poll_s)
 
     def step(self) -> int:
-        """Send one batch and act on every answer. Returns how many envelopes were looked at; 0 when none waits.
+        """Send one batch and act on every answer, and so on while the next one can be read beside it.
+
+        Returns:
+            How many envelopes were looked at; 0 when none waits.
 
         Raises:
             TransportError: No agreed answer, or a receipt that proves nothing. Nothing unproven was erased.
@@ -157,16 +181,25 @@ class UploadWorker:
         batch, looked_at = self._next_batch()
         if not batch:
             return looked_at
-        began_s = self._clock.monotonic_s()
-        answers = self._send(batch)
-        if answers is None:
-            return looked_at
-        answered_s = self._clock.monotonic_s()
-        self._act_on(batch, answers)
-        erased_s = self._clock.monotonic_s() - answered_s
-        self.stats.slowest_erasure_s = max(self.stats.slowest_erasure_s, erased_s)
-        self._size.worked(len(batch), sent_s=answered_s - began_s, erased_s=erased_s)
+        answered: _Answered | None = None
+        with ThreadPoolExecutor(1, thread_name_prefix="send") as line:
+            while batch and not self._stop.is_set():
+                request = self._send(batch, line)
+                if answered is not None:
+                    self._erase(answered)
+                following, also = self._next_batch(beside=request) if self._goes_well() else ([], 0)
+                looked_at += also
+                answered = self._settle(request, following)
+                batch = following if answered is not None else []
+        self._give_back(batch)
+        if answered is not None:
+            self._erase(answered)
         return looked_at
+
+    def _goes_well(self) -> bool:
+        """Whether to read ahead beside a request: not on a line that is limited, slow, or was down just now."""
+        is_limited = self._settings.max_bytes_per_s is not None
+        return bool(self.stats.link_up) and self._size.is_largest and not is_limited and not self._stop.is_set()
 
     def _step_with_retry(self) -> int:
         retrying = Retrying(
@@ -193,8 +226,8 @@ class UploadWorker:
             _log.info("receiver reached, delivering")
             self.stats.link_up = True
 
-    def _next_batch(self) -> tuple[list[Envelope], int]:
-        """Return the next batch, and how many envelopes were looked at for it."""
+    def _next_batch(self, *, beside: _Request | None = None) -> tuple[list[Envelope], int]:
+        """Return the next batch, and how many envelopes were looked at for it; a short one if `beside` is answered."""
         batch: list[Envelope] = []
         looked_at = size_bytes = 0
         most_bytes = self._bandwidth.most_bytes(self._settings.batch_bytes)
@@ -208,20 +241,26 @@ class UploadWorker:
                 self._lanes.put_back([envelope_id])
                 break
             batch.append(envelope)
-            if len(batch) == self._size.limit:
+            if len(batch) == self._size.limit or (beside is not None and beside.waits_s() > ANSWER_WAITS_S):
                 break
         return batch, looked_at
 
     def _load(self, envelope_id: str) -> Envelope | None:
-        """Return an envelope that may be sent, or None: it is not there any more, or has been set aside."""
+        """Return an envelope that may be sent, or None: it is gone, put off, or has been set aside."""
         try:
             envelope = self._spool.get(envelope_id)
         except SpoolMissingError:
-            return None  # delivered or expired since it was listed
+            self._lanes.done([envelope_id])  # delivered or expired since it was listed
+            return None
         except (FormatError, EnvelopeVerificationError) as error:
+            self._set_unreadable_aside()
             self.stats.corrupt += 1
             self._set_aside(envelope_id, f"corrupt on disk: {error}")
             return None
+        except SpoolError as error:
+            self._put_unreadable_off(envelope_id, error)
+            return None
+        self._set_unreadable_aside()
         try:
             self._check_signature(envelope)
         except EnvelopeVerificationError as error:
@@ -229,6 +268,25 @@ class UploadWorker:
             self._set_aside(envelope_id, str(error))
             return None
         return envelope
+
+    def _put_unreadable_off(self, envelope_id: str, error: SpoolError) -> None:
+        """Try an envelope that the disk cannot read again later: it may be the whole disk, and only for now."""
+        self.stats.unreadable += 1
+        self._lanes.put_off(envelope_id, wait_s=UNREADABLE_WAIT_S)
+        if len(self._unreadable) < MAX_UNREADABLE:
+            self._unreadable.add(envelope_id)
+        self._log_error(f"envelope {envelope_id[:16]} stays for now: {error}")
+
+    def _set_unreadable_aside(self) -> None:
+        """The disk reads another one: what it still cannot read is damaged, and is for a person."""
+        unreadable, self._unreadable = self._unreadable, set()
+        for envelope_id in unreadable:
+            try:
+                self._spool.get(envelope_id)
+            except (SpoolMissingError, FormatError, EnvelopeVerificationError):
+                continue  # gone, or looked at in its turn
+            except SpoolError as error:
+                self._set_aside(envelope_id, f"the disk cannot read it: {error}")
 
     def _check_signature(self, envelope: Envelope) -> None:
         key = self._device_key(envelope.device_kid)
@@ -238,70 +296,161 @@ class UploadWorker:
             )
         verify_envelope(envelope, key)
 
-    def _send(self, batch: list[Envelope]) -> list[Answer] | None:
-        """Return the answers to a batch, or None if it is too large; what is not answered goes next."""
+    def _send(self, batch: list[Envelope], line: Executor) -> _Request:
         size_bytes = sum(map(_size_in_request, batch))
         self._bandwidth.spend(size_bytes)
         self.stats.sent_bytes += size_bytes
+        return _Request(batch, self._transport, self._clock, line)
+
+    def _settle(self, request: _Request, following: list[Envelope]) -> _Answered | None:
+        """Act on the answers to a batch, or give it and the next one back.
+
+        Returns:
+            What is left to do; None if the batch was too large.
+
+        Raises:
+            TransportError: As `step`.
+        """
+        batch = request.batch
         try:
-            answers = self._transport.send([envelope.data for envelope in batch])
+            answers = request.answers(self._stop)
         except BatchTooLargeError as error:
             self._note_success()
-            self._shrink(batch, error)
+            self._shrink(batch, following, error)
             return None
         except TransportError as error:
-            self._lanes.put_back(envelope.envelope_id for envelope in batch)
+            self._give_back(batch, following)
             if isinstance(error, BrokenTransferError):
                 self._size.failed(len(batch))
             raise
-        return answers
+        answered, unproven, doubt = self._sort(request, answers)
+        if doubt is not None:
+            self._give_back(unproven, following)
+            self._erase(answered)
+            raise TransportError(f"a receipt proves nothing, its envelope stays: {doubt}")
+        self._note_success()
+        return answered
 
-    def _shrink(self, batch: list[Envelope], error: BatchTooLargeError) -> None:
+    def _shrink(self, batch: list[Envelope], following: list[Envelope], error: BatchTooLargeError) -> None:
         if len(batch) == 1:
+            self._give_back(following)
             self.stats.refused += 1
             self._set_aside(batch[0].envelope_id, f"the receiver refuses {len(batch[0].data)} bytes: {error}")
             return
+        self._give_back(batch, following)
         self._size.failed(len(batch))
-        self._lanes.put_back(envelope.envelope_id for envelope in batch)
 
-    def _act_on(self, batch: list[Envelope], answers: list[Answer]) -> None:
+    def _give_back(self, *batches: list[Envelope]) -> None:
+        self._lanes.put_back(envelope.envelope_id for batch in batches for envelope in batch)
+
+    def _sort(
+        self, request: _Request, answers: list[Answer]
+    ) -> tuple[_Answered, list[Envelope], ReceiptVerificationError | FormatError | None]:
+        """Check the receipts; return what is left to do, which envelopes are not proven, and why."""
         proven: list[VerifiedReceipt] = []
-        unproven: list[str] = []
+        unproven: list[Envelope] = []
         refused: list[tuple[str, str]] = []
         doubt: ReceiptVerificationError | FormatError | None = None
-        for envelope, answer in zip(batch, answers, strict=True):
+        for envelope, answer in zip(request.batch, answers, strict=True):
             match answer:
                 case Stored(receipt):
                     try:
                         proven.append(verify_receipt(receipt, envelope, self._receiver_keys))
                     except (ReceiptVerificationError, FormatError) as error:
                         self.stats.bad_receipts += 1
-                        unproven.append(envelope.envelope_id)
+                        unproven.append(envelope)
                         doubt = error
                 case Refused(reason):
-                    refused.append((envelope.envelope_id, f"refused by the receiver: {reason}"))
+                    refused.append((envelope.envelope_id, reason))
                 case Later(wait_s):
                     self._lanes.put_off(envelope.envelope_id, wait_s=wait_s)
         self.stats.acknowledged += len(proven)
-        self._spool.shred(*proven)
-        self.stats.shredded += len(proven)
-        for envelope_id, reason in refused:
+        return _Answered(proven, refused, len(answers), request.took_s, request.answered_s), unproven, doubt
+
+    def _erase(self, answered: _Answered) -> None:
+        """Erase what is proven, then set aside what is refused."""
+        self._spool.shred(*answered.proven)
+        self.stats.shredded += len(answered.proven)
+        self._lanes.done(verified.envelope_id for verified in answered.proven)
+        for envelope_id, reason in answered.refused:
             self.stats.refused += 1
-            self._set_aside(envelope_id, reason)
-        if proven:
-            self._note_receipt(max(verified.receipt.stored_at for verified in proven))
-        if doubt is not None:
-            self._lanes.put_back(unproven)
-            raise TransportError(f"a receipt proves nothing, its envelope stays: {doubt}")
-        self._note_success()
+            self._set_aside(envelope_id, f"refused by the receiver: {reason}")
+        erased_s = self._clock.monotonic_s() - answered.at_s
+        self.stats.slowest_erasure_s = max(self.stats.slowest_erasure_s, erased_s)
+        self._size.worked(answered.count, sent_s=answered.took_s, erased_s=erased_s)
+        if answered.proven:
+            self._note_receipt(max(verified.receipt.stored_at for verified in answered.proven))
 
     def _set_aside(self, envelope_id: str, reason: str) -> None:
-        held_back = self._lines.spend()
-        if held_back is not None:
-            others = f" ({held_back} others before it without a line)" if held_back else ""
-            _log.error("envelope %s set aside: %s%s", envelope_id[:16], reason, others)
+        self._log_error(f"envelope {envelope_id[:16]} set aside: {reason}")
+        self._lanes.done([envelope_id])
         with suppress(SpoolMissingError):  # expired meanwhile
             self._spool.quarantine(envelope_id, reason=reason)
+
+    def _log_error(self, line: str) -> None:
+        held_back = self._lines.spend()
+        if held_back is not None:
+            _log.error("%s%s", line, f" ({held_back} others before it without a line)" if held_back else "")
+
+
+class _Request:
+    """A batch on its way, sent by a thread of its own.
+
+    Attributes:
+        batch: What is sent.
+        answered_s: When the answer or its failure came, on the monotonic clock; infinite before.
+    """
+
+    def __init__(self, batch: list[Envelope], transport: Transport, clock: Clock, line: Executor) -> None:
+        self.batch = batch
+        self.answered_s = math.inf
+        self._clock = clock
+        self._began_s = clock.monotonic_s()
+        self._answers = line.submit(self._send, transport)
+
+    def waits_s(self) -> float:
+        """Return how long the answer has waited, seconds; less than 0 while there is none."""
+        return self._clock.monotonic_s() - self.answered_s
+
+    def answers(self, stop: threading.Event) -> list[Answer]:
+        """Wait for the answers, and ask `stop` meanwhile: that is how the loop shows that it is alive.
+
+        Raises:
+            TransportError: No agreed answer came.
+        """
+        while wait([self._answers], timeout=ASK_EVERY_S).not_done:
+            stop.is_set()
+        return self._answers.result()
+
+    @property
+    def took_s(self) -> float:
+        """From the request's beginning to its answer, seconds."""
+        return self.answered_s - self._began_s
+
+    def _send(self, transport: Transport) -> list[Answer]:
+        try:
+            return transport.send([envelope.data for envelope in self.batch])
+        finally:
+            self.answered_s = self._clock.monotonic_s()
+
+
+@dataclass(frozen=True, slots=True)
+class _Answered:
+    """What is left to do for a batch that was answered.
+
+    Attributes:
+        proven: Proofs for what is to be erased.
+        refused: (envelope id, reason) of what is to be set aside.
+        count: Envelopes in the batch.
+        took_s: From the request to the answer, seconds.
+        at_s: When the answer came, on the monotonic clock.
+    """
+
+    proven: Sequence[VerifiedReceipt]
+    refused: Sequence[tuple[str, str]]
+    count: int
+    took_s: float
+    at_s: float
 
 
 def _size_in_request(envelope: Envelope) -> int:

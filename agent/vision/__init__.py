@@ -6,6 +6,7 @@ everything after a passage. Runs offline: only `fetch` uses the network, when a 
 
 from __future__ import annotations
 
-from agent.vision.pipeline import PlatePipeline, VisionStats, build_vision
+from agent.vision.models import Execution, Models, build_vision, load_models
+from agent.vision.pipeline import PlatePipeline, VisionStats
 
-__all__ = ["PlatePipeline", "VisionStats", "build_vision"]
+__all__ = ["Execution", "Models", "PlatePipeline", "VisionStats", "build_vision", "load_models"]

@@ -1,29 +1,42 @@
-"""The vote: many looks at one plate become one text, or none.
+"""The vote: several looks at one plate become one text, or none.
 
-Owns: which looks vote, what a vote weighs, and when the outcome is a passage. Memory is bounded: of each text only its
-best look is kept, with counts of the rest, so a car that stands for a day costs no more than one that passes.
+Owns: which looks vote, what a vote weighs, when the outcome is a passage, and when it is firm.
 
-What a look weighs is the product of its character confidences: the reader's own probability that the whole text is
-right, if its characters err independently. The mean would let one hopeless character pass among eight sure ones.
+Looks vote character by character. One may have lost a character or seen one too many, so each text is first laid beside
+the one that weighs most, with the fewest changes. What a look weighs is the product of its character confidences, the
+reader's own probability that the whole text is right: the mean would let one hopeless character pass among eight sure
+ones. A character's vote weighs that times its own confidence.
 """
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-import cv2
-
-from agent.records import Detection, Direction, Image, Passage, PlateRead, PlateText
+from agent.records import Detection, Direction, Passage, PlateRead, PlateText
+from agent.vision.looks import picture_quality
+from agent.vision.regions import Lane
+from agent.vision.textfilter import TextFilter
 
 MIN_SHARE: Final = 1 / 3
-"""Least share of all the weight that the winning text needs: below it two other texts of the same weight were possible,
-so the looks disagree more than they agree."""
-MAX_TEXTS: Final = 32
-"""Different texts kept for one plate; the lightest goes first. A readable plate has a handful."""
+"""Least share of the weight that each character of the outcome needs: below it two others of the same weight were
+possible, so the looks disagree more than they agree."""
+MIN_SUPPORT: Final = 0.5
+"""Least sum, over the looks that agree, of the probability that the whole text is right: as likely as not, one of them
+is. Real plates have 1 and more; what readers agree on in lamps and grilles, 0.2 and less."""
+WEIGHT_DIGITS: Final = 9
+"""Decimals to which weights are compared: the order in which the same looks were added must not decide."""
+FIRM_VOTES: Final = 3
+"""So many looks must agree on every character before the outcome is firm: two may share a blur, as they are close."""
+FIRM_SHARE: Final = 0.8
+"""Least share for a firm character: another look of the same weight against it would not turn it over."""
+FIRM_CONFIDENCE: Final = 0.8
+"""Least mean confidence of a firm character: looks that agree and are unsure wait for better ones."""
 GROWTH_FOR_DIRECTION: Final = 1.15
 """How much a plate must grow (or shrink) in view to count as approaching (or receding): a trend well above the few
 per cent by which boxes jitter from frame to frame."""
@@ -34,10 +47,14 @@ MIN_LOOKS_FOR_DIRECTION: Final = 3
 class Rejection(StrEnum):
     """Why a plate that was in view is not a passage."""
 
+    NOT_READ = "not_read"
+    """It was never whole in the picture."""
     NO_TEXT = "no_text"
     """No look had any text."""
     UNSURE = "unsure"
-    """Every text had a character below the reader's confidence threshold."""
+    """The reader was less sure than demanded: of every text on the whole, or of some character in all of them."""
+    TEXT_FILTER = "text_filter"
+    """No plate of that region has such a text."""
     TOO_FEW_VOTES = "too_few_votes"
     """Fewer looks agree than are demanded."""
     DISAGREEMENT = "disagreement"
@@ -46,92 +63,155 @@ class Rejection(StrEnum):
     """The same plate was reported just before: a track that was lost and found again, or a parked car."""
 
 
-@dataclass(slots=True)
-class _Candidate:
-    """One text, and what spoke for it."""
+LOOK_REJECTIONS: Final = (Rejection.NO_TEXT, Rejection.UNSURE, Rejection.TEXT_FILTER)
+"""Why a single look does not vote."""
 
-    best: PlateRead
-    best_quality: float
-    votes: int = 0
-    weight: float = 0.0
-    confidence_sums: list[float] = field(default_factory=list)
+
+@dataclass(frozen=True, slots=True)
+class Consensus:
+    """What the looks agree on.
+
+    Attributes:
+        plate: The text, the mean confidence of each character among the looks that agree on it, and the region.
+        votes: Looks that agree on the character that the fewest agree on.
+        share: Least share of the weight that a character has, 0..1.
+    """
+
+    plate: PlateText
+    votes: int
+    share: float
+
+    @property
+    def support(self) -> float:
+        """How many of the looks that agree are right, by the reader's own account."""
+        return self.votes * text_probability(self.plate)
+
+    @property
+    def is_firm(self) -> bool:
+        """Whether further looks are not worth their price."""
+        return (
+            self.votes >= FIRM_VOTES
+            and self.share >= FIRM_SHARE
+            and min(self.plate.confidences, default=0.0) >= FIRM_CONFIDENCE
+        )
 
 
 class Ballot:
-    """Collects the looks of one track."""
+    """Collects the looks of one plate."""
 
-    def __init__(self, *, reader_confidence: float) -> None:
-        """Start empty; a look whose least sure character is below `reader_confidence`, 0..1, does not vote."""
+    def __init__(self, *, reader_confidence: float, text_filter: TextFilter | None = None) -> None:
+        """Start empty.
+
+        Args:
+            reader_confidence: Characters below do not vote, nor does a look whose mean is below, 0..1.
+            text_filter: Looks with a text that no plate has do not vote.
+        """
         self._reader_confidence = reader_confidence
-        self._candidates: dict[str, _Candidate] = {}
+        self._filter = text_filter or TextFilter()
         self._trend = _Trend()
-        self._looks_with_text = 0
-        self._total_weight = 0.0
-        self._first_seen: datetime | None = None
-        self._last_seen: datetime | None = None
+        self._lanes: Counter[Lane] = Counter()
+        self._votes: list[PlateRead] = []
+        self._best: PlateRead | None = None
+        self._seen: tuple[datetime, datetime] | None = None
+        self._consensus: Consensus | None = None
+        self.rejected: Counter[Rejection] = Counter()
+        """Looks that do not vote, by reason."""
 
-    def add(self, look: PlateRead) -> None:
-        """Take one look, in order of time."""
-        if self._first_seen is None:
-            self._first_seen = look.captured_at
-        self._last_seen = look.captured_at
-        self._trend.add(look.detection, look.monotonic_s)
-        if not look.plate.text:
-            return
-        self._looks_with_text += 1
-        if min(look.plate.confidences) >= self._reader_confidence:
-            self._vote(look)
+    @property
+    def looks(self) -> int:
+        """Looks that were read."""
+        return len(self._votes) + self.rejected.total()
+
+    @property
+    def best(self) -> PlateRead | None:
+        """The best picture among the looks, whether it voted or not."""
+        return self._best
+
+    def see(self, box: Detection, *, captured_at: datetime, at_s: float, lane: Lane | None = None) -> None:
+        """Note that the plate was there, in order of time; whether it is read or not."""
+        self._seen = (captured_at if self._seen is None else self._seen[0], captured_at)
+        self._trend.add(box, at_s)
+        if lane is not None:
+            self._lanes[lane] += 1
+
+    def add(self, look: PlateRead) -> Rejection | None:
+        """Take one look; return why it does not vote."""
+        if self._best is None or look_quality(look) > look_quality(self._best):
+            self._best = look
+        fault = self._fault(look.plate)
+        if fault is None:
+            self._votes.append(look)
+            self._consensus = None
+        else:
+            self.rejected[fault] += 1
+        return fault
+
+    @property
+    def consensus(self) -> Consensus | None:
+        """What the looks agree on so far; None while none votes."""
+        if self._consensus is None and self._votes:
+            self._consensus = vote([look.plate for look in self._votes], least=self._reader_confidence)
+        return self._consensus
+
+    @property
+    def is_firm(self) -> bool:
+        """Whether the outcome would not change with further looks."""
+        consensus = self.consensus
+        return consensus is not None and consensus.is_firm and self._allows(consensus.plate)
 
     def verdict(self, *, min_votes: int) -> Passage | Rejection:
         """Count. At least `min_votes` looks must agree; the ballot stays open."""
-        if self._looks_with_text == 0:
-            return Rejection.NO_TEXT
-        if not self._candidates:
-            return Rejection.UNSURE
-        text, winner = max(self._candidates.items(), key=lambda pair: (pair[1].weight, pair[1].votes))
-        if winner.votes < min_votes:
-            return Rejection.TOO_FEW_VOTES
-        if winner.weight < MIN_SHARE * self._total_weight:
+        consensus = self.consensus
+        if consensus is None:
+            return self._why_none()
+        if consensus.votes < min_votes:
+            return Rejection.TOO_FEW_VOTES if consensus.votes else Rejection.UNSURE
+        if consensus.share < MIN_SHARE:
             return Rejection.DISAGREEMENT
-        return self._passage(text, winner)
+        if consensus.support < MIN_SUPPORT:
+            return Rejection.UNSURE
+        if not self._allows(consensus.plate):
+            return Rejection.TEXT_FILTER
+        return self._passage(consensus)
 
-    def _passage(self, text: str, winner: _Candidate) -> Passage:
-        first_seen, last_seen = self._first_seen, self._last_seen
-        assert first_seen is not None, "a candidate comes from a look, and a look has a time"
-        assert last_seen is not None, "a candidate comes from a look, and a look has a time"
+    def _why_none(self) -> Rejection:
+        """Return why no look votes: the reason that came closest to a vote."""
+        for reason in reversed(LOOK_REJECTIONS):
+            if self.rejected[reason]:
+                return reason
+        return Rejection.NOT_READ
+
+    def _passage(self, consensus: Consensus) -> Passage:
+        assert self._seen is not None, "a look is of a plate that was seen"
+        plate = consensus.plate
+        with_text = len(self._votes) + self.rejected.total() - self.rejected[Rejection.NO_TEXT]
+        # The picture to keep is of a look that read this text, or the nearest one where the vote made it up of several.
+        best = min(self._votes, key=lambda look: (changes(look.plate.text, plate.text), -look_quality(look)))
+        lane = self._lanes.most_common(1)[0][0] if self._lanes else None
+        direction = self._trend.direction()
+        if direction is Direction.UNKNOWN and lane is not None:
+            direction = lane.direction
         return Passage(
-            text=text,
-            confidences=tuple(total / winner.votes for total in winner.confidence_sums),
-            votes=(winner.votes, self._looks_with_text),
-            region=winner.best.plate.region,
-            best=winner.best,
-            first_seen=first_seen,
-            last_seen=last_seen,
-            direction=self._trend.direction(),
+            text=plate.text,
+            confidences=plate.confidences,
+            votes=(consensus.votes, with_text),
+            region=plate.region,
+            best=best,
+            first_seen=self._seen[0],
+            last_seen=self._seen[1],
+            direction=direction,
+            lane=None if lane is None else lane.name,
         )
 
-    def _vote(self, look: PlateRead) -> None:
-        weight = text_probability(look.plate)
-        quality = look_quality(look)
-        self._total_weight += weight
-        candidate = self._candidates.get(look.plate.text)
-        if candidate is None:
-            candidate = _Candidate(look, quality, confidence_sums=[0.0] * len(look.plate.confidences))
-            self._candidates[look.plate.text] = candidate
-        candidate.votes += 1
-        candidate.weight += weight
-        for place, confidence in enumerate(look.plate.confidences):
-            candidate.confidence_sums[place] += confidence
-        if quality > candidate.best_quality:
-            candidate.best, candidate.best_quality = look, quality
-        if len(self._candidates) > MAX_TEXTS:
-            self._drop_lightest(besides=look.plate.text)
+    def _fault(self, plate: PlateText) -> Rejection | None:
+        if not plate.text:
+            return Rejection.NO_TEXT
+        if plate.confidence < self._reader_confidence:
+            return Rejection.UNSURE
+        return None if self._allows(plate) else Rejection.TEXT_FILTER
 
-    def _drop_lightest(self, *, besides: str) -> None:
-        # Never the newest: a plate that has become readable must be able to gather votes.
-        others = (pair for pair in self._candidates.items() if pair[0] != besides)
-        lightest, _ = min(others, key=lambda pair: pair[1].weight)
-        del self._candidates[lightest]
+    def _allows(self, plate: PlateText) -> bool:
+        return self._filter.allows(plate.text, plate.region)
 
 
 def text_probability(plate: PlateText) -> float:
@@ -140,19 +220,103 @@ def text_probability(plate: PlateText) -> float:
 
 
 def look_quality(look: PlateRead) -> float:
-    """Return how good a picture of its plate a look is: confidence x width x sharpness; for comparing only."""
-    width_px = look.detection.x2 - look.detection.x1
-    return text_probability(look.plate) * look.detection.confidence * width_px * sharpness(look.crop)
+    """Return how good a look at its plate is: readable picture x the text's probability; for comparing only."""
+    return text_probability(look.plate) * picture_quality(look.crop, look.detection.confidence)
 
 
-def sharpness(crop: Image) -> float:
-    """Return the standard deviation of the Laplacian in grey levels, at least 1 so that a flat crop still compares.
+def vote(plates: Sequence[PlateText], *, least: float = 0.0) -> Consensus:
+    """Let texts of one plate, of whatever lengths, vote character by character.
 
     Args:
-        crop: uint8, shape (h, w, 3), BGR.
+        plates: At least one, none empty.
+        least: Characters of which the reader is less sure weigh what they weigh, but make no vote, 0..1.
     """
-    grey = cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)
-    return max(float(cv2.Laplacian(grey, cv2.CV_32F).std()), 1.0)
+    weights = [max(text_probability(plate), 1e-9) for plate in plates]
+    texts: defaultdict[str, float] = defaultdict(float)
+    regions: defaultdict[str | None, float] = defaultdict(float)
+    for plate, weight in zip(plates, weights, strict=True):
+        texts[plate.text] += weight
+        regions[plate.region] += weight
+    spine = max(texts, key=lambda text: (round(texts[text], WEIGHT_DIGITS), text))
+    columns: list[_Column] = [_Column() for _ in range(2 * len(spine) + 1)]
+    for plate, weight in zip(plates, weights, strict=True):
+        for place, pairs in enumerate(_laid_beside(spine, plate)):
+            columns[place].add(pairs, weight, least=least, gap_confidence=plate.confidence)
+    return _outcome(columns, max(regions, key=lambda region: regions[region]))
+
+
+class _Column:
+    """One place of the outcome: the characters (none, one, or several where a gap is) that the looks see there."""
+
+    def __init__(self) -> None:
+        self._weights: defaultdict[str, float] = defaultdict(float)
+        self._looks: Counter[str] = Counter()
+        self._votes: Counter[str] = Counter()
+        self._confidences: dict[str, list[float]] = {}
+
+    def add(self, pairs: Sequence[tuple[str, float]], weight: float, *, least: float, gap_confidence: float) -> None:
+        text = "".join(char for char, _ in pairs)
+        sure = min((confidence for _, confidence in pairs), default=gap_confidence)
+        self._weights[text] += weight * sure
+        self._looks[text] += 1
+        self._votes[text] += sure >= least
+        sums = self._confidences.setdefault(text, [0.0] * len(pairs))
+        for place, (_, confidence) in enumerate(pairs):
+            sums[place] += confidence
+
+    def winner(self) -> tuple[str, list[float], int, float]:
+        """Return its text, its characters' mean confidences, its votes and its share of the weight."""
+        text = max(self._weights, key=lambda one: (round(self._weights[one], WEIGHT_DIGITS), one))
+        means = [total / self._looks[text] for total in self._confidences[text]]
+        return text, means, self._votes[text], self._weights[text] / (sum(self._weights.values()) or 1.0)
+
+
+def _outcome(columns: Sequence[_Column], region: str | None) -> Consensus:
+    winners = [column.winner() for column in columns]
+    text = "".join(one for one, _, _, _ in winners)
+    confidences = tuple(mean for _, means, _, _ in winners for mean in means)
+    votes = min(votes for _, _, votes, _ in winners)
+    return Consensus(PlateText(text, confidences, region), votes, min(share for _, _, _, share in winners))
+
+
+def _laid_beside(spine: str, plate: PlateText) -> list[list[tuple[str, float]]]:
+    """Lay a text beside another with the fewest changes.
+
+    Returns:
+        2 n + 1 places for a spine of n characters: what comes before the first, at the first, between it and the
+        second, and so on; each a list of (character, confidence).
+    """
+    text = plate.text
+    costs = _edit_costs(spine, text)
+    places: list[list[tuple[str, float]]] = [[] for _ in range(2 * len(spine) + 1)]
+    row, column = len(spine), len(text)
+    while row > 0 or column > 0:
+        here = costs[row][column]
+        if row > 0 and column > 0 and here == costs[row - 1][column - 1] + (spine[row - 1] != text[column - 1]):
+            row, column = row - 1, column - 1
+            places[2 * row + 1].insert(0, (text[column], plate.confidences[column]))
+        elif row > 0 and here == costs[row - 1][column] + 1:
+            row -= 1
+        else:
+            column -= 1
+            places[2 * row].insert(0, (text[column], plate.confidences[column]))
+    return places
+
+
+def _edit_costs(one: str, other: str) -> list[list[int]]:
+    """Return Levenshtein's table: changes between the first i characters of one and the first j of the other."""
+    table = [[*range(len(other) + 1)]]
+    for i, char in enumerate(one, start=1):
+        row = [i]
+        for j, against in enumerate(other, start=1):
+            row.append(min(table[-1][j] + 1, row[-1] + 1, table[-1][j - 1] + (char != against)))
+        table.append(row)
+    return table
+
+
+def changes(one: str, other: str) -> int:
+    """Return how many characters to change, add or take away lead from one text to the other."""
+    return _edit_costs(one, other)[-1][-1]
 
 
 class _Trend:

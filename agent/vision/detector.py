@@ -1,33 +1,32 @@
-"""`Detector` on any model of the open-image-models end-to-end contract, through that library's own code.
+"""`Detector` on any model of the open-image-models end-to-end contract.
 
-Owns: the contract's checks at load and at every run. The library logs and swallows a failed inference; here it raises.
-Square models run in the library's class, wide and tall ones, which that class refuses, in the same steps without it.
+Owns: the contract's checks at load and at every run, the picture that goes in, and the boxes that come out. Both are
+the library's, number for number (a test compares them), but not its code: that turns every picture into 64-bit numbers
+first, which cost a tenth of a detection, takes square inputs only, and swallows a failed inference.
+
+Invariant: no state changes after `__init__`, so that several cameras may share a detector.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final
 
+import cv2
 import numpy as np
+import numpy.typing as npt
 import onnxruntime as ort
-from open_image_models.detection.core.yolo_v9.inference import YoloV9Detector
-from open_image_models.detection.core.yolo_v9.postprocess import convert_to_detection_result
-from open_image_models.detection.core.yolo_v9.preprocess import preprocess
 
 from agent.errors import InferenceError, ModelMismatchError
 from agent.records import Detection, Image
 from agent.vision.manifest import CheckedModel
-from agent.vision.session import CPU_PROVIDERS, DEFAULT_THREADS, as_path, hush, session_options
+from agent.vision.session import CPU_PROVIDERS, DEFAULT_THREADS, Providers, as_path, first_line, session_options
 
 ROW_FIELDS: Final = 7
 """[batch, x1, y1, x2, y2, class, score]."""
-CLASS_LABEL: Final = "License Plate"
-"""What the library calls the one class."""
+PADDING_GREY: Final = 114
+"""Grey level around the letterboxed picture, which the models were trained with."""
 
-hush("open_image_models.detection.core.yolo_v9.inference")
+FloatArray = npt.NDArray[np.float32]
 
 
 class OnnxDetector:
@@ -40,7 +39,7 @@ class OnnxDetector:
         input_wh: tuple[int, int],
         confidence: float,
         threads: int = DEFAULT_THREADS,
-        providers: Sequence[str] = CPU_PROVIDERS,
+        providers: Providers = CPU_PROVIDERS,
     ) -> None:
         """Load a model and check its contract.
 
@@ -57,16 +56,22 @@ class OnnxDetector:
         self._name = model.name
         self._digest = model.digest
         self._input_wh = input_wh
-        self._library = _load(model, input_wh, confidence, threads, providers)
-        _check_contract(self._library.model, model.name, input_wh)
-        self._session = _WatchedSession(self._library.model)
-        self._library.model = self._session
+        self._confidence = confidence
+        self._session = _load(model, threads, providers)
+        _check_contract(self._session, model.name, input_wh)
+        self._input = self._session.get_inputs()[0].name
+        self._output = self._session.get_outputs()[0].name
         self._probe()
 
     @property
     def digest(self) -> bytes:
         """SHA-256 of the model file, 32 bytes."""
         return self._digest
+
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The execution providers that onnxruntime really uses, best first."""
+        return tuple(self._session.get_providers())
 
     def detect(self, image: Image) -> list[Detection]:
         """Find plates.
@@ -82,82 +87,49 @@ class OnnxDetector:
         """
         height, width = image.shape[:2]
         scale = min(self._input_wh[0] / width, self._input_wh[1] / height)
-        if round(min(height, width) * scale) < 1:
+        inner_wh = round(width * scale), round(height * scale)
+        if min(inner_wh) < 1:
             return []  # so thin that nothing is left of it at the model's size
-        self._session.failure = None
-        found = self._library.predict(image)
-        if self._session.failure is not None:
-            raise InferenceError(f"detector {self._name}: {self._session.failure}")
-        boxes = [_clip(one, width, height) for one in found]
+        padding = (self._input_wh[0] - inner_wh[0]) / 2, (self._input_wh[1] - inner_wh[1]) / 2
+        rows = self._run(_letterbox(image, inner_wh, padding, self._input_wh))
+        boxes = [_box(row, scale, padding, width, height) for row in rows[rows[:, 6] >= self._confidence]]
         return sorted((box for box in boxes if box is not None), key=lambda box: -box.confidence)
+
+    def _run(self, pixels: FloatArray) -> FloatArray:
+        try:
+            rows = np.asarray(self._session.run([self._output], {self._input: pixels})[0])
+        except Exception as error:
+            # onnxruntime's exceptions share no base class of their own.
+            raise InferenceError(f"detector {self._name}: inference failed: {first_line(error)}") from error
+        fault = _row_fault(rows)
+        if fault is not None:
+            raise InferenceError(f"detector {self._name}: {fault}")
+        return rows
 
     def _probe(self) -> None:
         width, height = self._input_wh
-        grey = np.full((height, width, 3), 114, np.uint8)
         try:
-            self.detect(grey)
+            self.detect(np.full((height, width, 3), PADDING_GREY, np.uint8))
         except InferenceError as error:
             raise ModelMismatchError(f"{error} (on an empty picture, at load)") from error
 
 
-class _OblongYolo:
-    """`YoloV9Detector` for an input that is not square: the library's own letterbox and decoding around one run.
-
-    Attributes:
-        model: The onnxruntime session.
-    """
-
-    def __init__(
-        self, path: Path, *, input_wh: tuple[int, int], confidence: float, providers: Sequence[str], options: object
-    ) -> None:
-        self.model: Any = ort.InferenceSession(str(path), sess_options=options, providers=list(providers))
-        self._input_hw = input_wh[::-1]
-        self._confidence = confidence
-        self._input = self.model.get_inputs()[0].name
-        self._output = self.model.get_outputs()[0].name
-
-    def predict(self, image: Image) -> list[Any]:
-        """Return the library's detections; none after a failure, as there."""
-        pixels, ratio, padding = preprocess(image, self._input_hw)
-        try:
-            rows = self.model.run([self._output], {self._input: pixels})[0]
-        except InferenceError:
-            return []  # the watched session keeps it
-        labels = {0: CLASS_LABEL}
-        found: list[Any] = convert_to_detection_result(np.asarray(rows), labels, ratio, padding, self._confidence)
-        return found
+def _letterbox(
+    image: Image, inner_wh: tuple[int, int], padding: tuple[float, float], input_wh: tuple[int, int]
+) -> FloatArray:
+    """Return the picture as the models take it: float32, shape (1, 3, height, width), RGB / 255, centred on grey."""
+    width, height = inner_wh
+    small = image if image.shape[1::-1] == inner_wh else cv2.resize(image, inner_wh, interpolation=cv2.INTER_LINEAR)
+    left, top = round(padding[0] - 0.1), round(padding[1] - 0.1)
+    pixels = np.full((1, 3, input_wh[1], input_wh[0]), PADDING_GREY / 255, np.float32)
+    inner = pixels[0, :, top : top + height, left : left + width]
+    # One colour after the other: no picture of three interleaved floats in between.
+    for channel in range(3):
+        np.multiply(small[..., 2 - channel], np.float32(1 / 255), out=inner[channel])
+    return pixels
 
 
-class _WatchedSession:
-    """An onnxruntime session that remembers why it failed, because its caller swallows the exception.
-
-    Attributes:
-        failure: One line about the last failed run; None if it did not fail.
-    """
-
-    def __init__(self, session: Any) -> None:  # noqa: ANN401  onnxruntime has no types
-        self._session = session
-        self.failure: str | None = None
-
-    def run(self, names: list[str], feeds: dict[str, Any]) -> list[Any]:
-        """Run and check the rows.
-
-        Raises:
-            InferenceError: For the caller to swallow; `failure` keeps it.
-        """
-        try:
-            outputs: list[Any] = self._session.run(names, feeds)
-        except Exception as error:
-            # onnxruntime's exceptions share no base class of their own.
-            self.failure = f"inference failed: {_first_line(error)}"
-            raise InferenceError(self.failure) from error
-        self.failure = _row_fault(np.asarray(outputs[0]))
-        if self.failure is not None:
-            raise InferenceError(self.failure)
-        return outputs
-
-
-def _row_fault(rows: np.ndarray[Any, np.dtype[Any]]) -> str | None:
+def _row_fault(rows: FloatArray) -> str | None:
     if rows.ndim != 2 or rows.shape[1] != ROW_FIELDS:
         return f"returned shape {rows.shape}, the contract is (n, {ROW_FIELDS})"
     if not np.isfinite(rows).all():
@@ -167,24 +139,15 @@ def _row_fault(rows: np.ndarray[Any, np.dtype[Any]]) -> str | None:
     return None
 
 
-def _load(
-    model: CheckedModel, input_wh: tuple[int, int], confidence: float, threads: int, providers: Sequence[str]
-) -> Any:  # noqa: ANN401
-    options = session_options(threads)
+def _load(model: CheckedModel, threads: int, providers: Providers) -> Any:  # noqa: ANN401
     with as_path(model.onnx) as path:
         try:
-            if input_wh[0] != input_wh[1]:
-                return _OblongYolo(path, input_wh=input_wh, confidence=confidence, providers=providers, options=options)
-            return YoloV9Detector(
-                path,
-                class_labels=(CLASS_LABEL,),
-                conf_thresh=confidence,
-                providers=list(providers),
-                sess_options=options,
+            return ort.InferenceSession(
+                str(path), sess_options=session_options(threads, providers), providers=list(providers)
             )
         except Exception as error:
-            # Whatever the library and onnxruntime raise on a foreign file, it means one thing here.
-            raise ModelMismatchError(f"detector {model.name}: cannot be loaded: {_first_line(error)}") from error
+            # Whatever onnxruntime raises on a foreign file, it means one thing here.
+            raise ModelMismatchError(f"detector {model.name}: cannot be loaded: {first_line(error)}") from error
 
 
 def _check_contract(session: Any, name: str, input_wh: tuple[int, int]) -> None:  # noqa: ANN401
@@ -199,15 +162,10 @@ def _check_contract(session: Any, name: str, input_wh: tuple[int, int]) -> None:
         )
 
 
-def _clip(found: Any, width: int, height: int) -> Detection | None:  # noqa: ANN401
-    box = found.bounding_box
-    x1, x2 = (min(max(x, 0), width) for x in (box.x1, box.x2))
-    y1, y2 = (min(max(y, 0), height) for y in (box.y1, box.y2))
-    if x1 >= x2 or y1 >= y2:
-        return None
-    confidence = float(found.confidence)
-    return Detection(x1, y1, x2, y2, confidence if math.isfinite(confidence) else 0.0)
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]
+def _box(row: FloatArray, scale: float, padding: tuple[float, float], width: int, height: int) -> Detection | None:
+    """Return one row's box in frame pixels, cut off to whole numbers as the library does; None if nothing is left."""
+    # In 32-bit numbers as there, or a side that falls on a whole pixel is another one.
+    _, x1, y1, x2, y2, _, score = row
+    left, right = (min(max(int((x - padding[0]) / scale), 0), width) for x in (x1, x2))
+    top, bottom = (min(max(int((y - padding[1]) / scale), 0), height) for y in (y1, y2))
+    return Detection(left, top, right, bottom, float(score)) if left < right and top < bottom else None

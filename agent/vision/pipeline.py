@@ -1,4 +1,4 @@
-"""Frames in, passages out: detector, tracker, reader and vote, one after the other.
+"""Frames in, passages out: gate, detector, tracker, reader and vote, one after the other.
 
 Owns: which detections are read, when a passage is reported, and the counts. Leaves to others: sealing and encoding.
 No count, log line or message carries plate text.
@@ -6,32 +6,38 @@ No count, log line or message carries plate text.
 
 from __future__ import annotations
 
+import math
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from time import perf_counter
+from typing import Final, TypeVar
 
-import numpy as np
-
-from agent.config.models import VisionConfig
 from agent.ports import Detector, Reader
 from agent.records import Detection, Frame, Passage, PlateRead
-from agent.vision.consensus import Ballot, Rejection
-from agent.vision.detector import OnnxDetector
-from agent.vision.manifest import open_library
-from agent.vision.reader import OnnxReader
+from agent.vision.consensus import LOOK_REJECTIONS, Rejection
+from agent.vision.gate import MotionGate
+from agent.vision.looks import Look, cut_out
+from agent.vision.regions import Regions
 from agent.vision.repeats import RecentPassages
-from agent.vision.session import DEFAULT_THREADS
-from agent.vision.tracker import Tracker
+from agent.vision.schedule import Concern, Schedule
+from agent.vision.textfilter import TextFilter
+from agent.vision.tracker import Step, Tracker, distinct
+from agent.vision.view import View
+from agent.vision.watching import Watcher
 
+BEGIN_SHARE: Final = 0.75
+"""Boxes down to this share of the detector's threshold begin a track. The threshold is what a single picture's boxes
+must have; a track must prove itself by looks that agree, so it may begin with less."""
 FAINT_SHARE: Final = 0.5
-"""Boxes down to this share of the detector's threshold go on with a plate that was seen before, as blur lowers a score.
-They begin no track, and their texts vote like any other. Chosen beforehand; ByteTrack goes down to a sixth."""
+"""Boxes down to this share go on with a plate that was seen before, as blur lowers a score. They begin no track, and
+their texts vote like any other. Chosen beforehand; ByteTrack goes down to a sixth."""
 MIN_PLATE_WH: Final = (16, 6)
 """Smallest box that is read, pixels. Seven characters on 16 pixels are two pixels each: nobody reads those."""
-REPORT_AFTER_S: Final = 10.0
-"""A plate in view for so long is reported while it stays: a parked car or a jam, whose owner should not wait for it to
-leave. After that it is followed, so that it is reported once, but no longer read."""
+CUT_PX: Final = 1
+"""A box this close to the picture's edge is of half a plate, which reads as another plate's text."""
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,33 +46,27 @@ class VisionStats:
 
     Attributes:
         frames: Frames processed.
+        moving: Frames on which the gate saw motion; all of them where there is no gate.
+        searched: Frames on which the detector ran.
         detections: Boxes that the detector found, faint ones included.
-        looks: Boxes that the reader read.
+        looks: Looks that the reader read.
         passages: Passages reported.
         rejected: Plates in view that are no passage, by reason (`Rejection`).
+        unvoted: Looks that were read and did not vote, by reason (`Rejection`).
         unread: Boxes too small to read.
+        cut: Boxes at the picture's edge, which are followed and not read.
     """
 
     frames: int
+    moving: int
+    searched: int
     detections: int
     looks: int
     passages: int
     rejected: Mapping[str, int]
+    unvoted: Mapping[str, int]
     unread: int
-
-
-class _View:
-    """One plate in view: its ballot, and what is needed to report it once."""
-
-    def __init__(self, detection: Detection, at_s: float, *, reader_confidence: float) -> None:
-        self.ballot = Ballot(reader_confidence=reader_confidence)
-        self.first_s = self.last_s = at_s
-        self.first_box = self.last_box = detection
-        self.settled = False
-        self.text: str | None = None
-
-    def see(self, detection: Detection, at_s: float) -> None:
-        self.last_s, self.last_box = at_s, detection
+    cut: int
 
 
 class PlatePipeline:
@@ -80,26 +80,47 @@ class PlatePipeline:
         detector_confidence: float = 0.0,
         reader_confidence: float = 0.3,
         min_votes: int = 2,
+        text_filter: TextFilter | None = None,
+        regions: Regions | None = None,
+        has_gate: bool = False,
+        detect_every_s: float = 0.0,
+        early_read: bool = False,
+        watcher: Watcher | None = None,
     ) -> None:
         """Wire the models together.
 
         Args:
             detector: Finds plates.
             reader: Reads crops.
-            detector_confidence: Boxes below go on with a plate that is in view but are no plate of their own, 0..1.
-            reader_confidence: Looks whose least sure character is below do not vote, 0..1.
+            detector_confidence: The detector's threshold, 0..1. Boxes well below (`BEGIN_SHARE`) go on with a plate
+                that is in view but are no plate of their own.
+            reader_confidence: Characters below do not vote, nor do looks whose mean is below, 0..1.
             min_votes: Looks that must agree before a text is a passage, at least 1.
+            text_filter: Which texts a plate can have; the built-in pattern if left out.
+            regions: Masks and lanes; none if left out.
+            has_gate: Whether the detector rests while nothing moves.
+            detect_every_s: Longest time between two runs of the detector while something moves; 0: every frame.
+            early_read: Whether a passage is reported as soon as its text is firm.
+            watcher: Is told what happens.
         """
         self._detector = detector
         self._reader = reader
+        self._detector_confidence = detector_confidence
         self._reader_confidence = reader_confidence
         self._min_votes = min_votes
-        self._detector_confidence = detector_confidence
-        self._tracker = Tracker(begin_confidence=detector_confidence)
-        self._views: dict[int, _View] = {}
+        self._filter = text_filter or TextFilter()
+        self._regions = regions or Regions()
+        self._detect_every_s = detect_every_s
+        self._early_read = early_read
+        self._watcher = watcher
+        self._gate = MotionGate() if has_gate else None
+        self._schedule = Schedule(every_s=detect_every_s)
+        self._tracker = Tracker(begin_confidence=detector_confidence * BEGIN_SHARE)
+        self._views: dict[int, View] = {}
         self._recent = RecentPassages()
         self._counts: Counter[str] = Counter()
         self._rejected: Counter[str] = Counter({str(reason): 0 for reason in Rejection})
+        self._unvoted: Counter[str] = Counter({str(reason): 0 for reason in LOOK_REJECTIONS})
 
     def fresh(self) -> PlatePipeline:
         """Return a pipeline with the same models and settings that has seen nothing yet."""
@@ -109,7 +130,31 @@ class PlatePipeline:
             detector_confidence=self._detector_confidence,
             reader_confidence=self._reader_confidence,
             min_votes=self._min_votes,
+            text_filter=self._filter,
+            regions=self._regions,
+            has_gate=self._gate is not None,
+            detect_every_s=self._detect_every_s,
+            early_read=self._early_read,
+            watcher=self._watcher,
         )
+
+    @property
+    def is_between_passages(self) -> bool:
+        """Whether no plate in view is still being read: a good moment to put another pipeline in this one's place."""
+        return all(view.settled for view in self._views.values())
+
+    def follow(self, before: PlatePipeline, *, same_scene: bool) -> None:
+        """Take the place of another pipeline, which has been flushed; its counts go on.
+
+        Args:
+            before: The pipeline at work until now.
+            same_scene: Whether it saw the same camera, so that what it reported lately is a repeat here as well.
+        """
+        self._counts.update(before._counts)
+        self._rejected.update(before._rejected)
+        self._unvoted.update(before._unvoted)
+        if same_scene:
+            self._recent = before._recent
 
     @property
     def detector_digest(self) -> bytes:
@@ -127,11 +172,15 @@ class PlatePipeline:
         counts = self._counts
         return VisionStats(
             frames=counts["frames"],
+            moving=counts["moving"],
+            searched=counts["searched"],
             detections=counts["detections"],
             looks=counts["looks"],
             passages=counts["passages"],
             rejected=dict(self._rejected),
+            unvoted=dict(self._unvoted),
             unread=counts["unread"],
+            cut=counts["cut"],
         )
 
     def process(self, frame: Frame) -> list[Passage]:
@@ -143,29 +192,33 @@ class PlatePipeline:
         Raises:
             InferenceError: A model failed.
         """
+        self._counts["frames"] += 1
         at_s = frame.monotonic_s
-        detections = self._detect(frame)
-        step = self._tracker.update(detections, at_s=at_s)
-        reported = self._finish(step.ended)
-        to_read: list[tuple[_View, Detection]] = []
-        for tracked in step.seen:
-            view = self._views.get(tracked.track_id)
-            if view is None:
-                view = _View(tracked.detection, at_s, reader_confidence=self._reader_confidence)
-                self._views[tracked.track_id] = view
-            view.see(tracked.detection, at_s)
-            if not view.settled:
-                to_read.append((view, tracked.detection))
-        looks = self._read(frame, [detection for _, detection in to_read])
-        for (view, _), look in zip(to_read, looks, strict=True):
-            view.ballot.add(look)
-            if at_s - view.first_s >= REPORT_AFTER_S:
-                reported += self._settle_early(view)
-        return reported
+        moves = self._gate is None or self._timed("gate", lambda: self._moves(frame))
+        self._counts["moving"] += moves
+        detections: list[Detection] = []
+        if self._schedule.is_due(moves=moves, concerns=self._concerns(frame.wh), at_s=at_s):
+            frame = self._painted(frame)
+            detections = self._detect(frame)
+            self._follow(frame, detections)
+        else:
+            self._keep_pieces(frame)
+        looks = self._read_waiting(at_s)
+        passages = self._timed("vote", lambda: self._report(at_s))
+        if self._watcher is not None:
+            self._watcher.frame(self._regions.paint(frame), detections, looks)
+        return passages
 
     def flush(self) -> list[Passage]:
-        """End the plates that are still in view, at the end of a recording or a stop."""
-        return self._finish(self._tracker.flush())
+        """End the plates that are still in view, at the end of a recording or a stop.
+
+        Raises:
+            InferenceError: The reader failed.
+        """
+        for track_id in self._tracker.flush():
+            self._views[track_id].is_gone = True
+        self._read_waiting(math.inf)
+        return self._report(math.inf)
 
     def read_picture(self, frame: Frame) -> list[PlateRead]:
         """Read every plate of one still picture: no vote, no threshold on the text. Frames before do not matter.
@@ -176,96 +229,134 @@ class PlatePipeline:
         Raises:
             InferenceError: A model failed.
         """
-        sure = [box for box in self._detect(frame) if box.confidence >= self._detector_confidence]
-        return [look for look in self._read(frame, sure) if look.plate.text]
-
-    def _detect(self, frame: Frame) -> list[Detection]:
-        found = self._detector.detect(frame.image)
-        readable = [box for box in found if _is_readable(box)]
         self._counts["frames"] += 1
-        self._counts["detections"] += len(found)
-        self._counts["unread"] += len(found) - len(readable)
-        return readable
+        frame = self._painted(frame)
+        sure = [box for box in self._detect(frame) if box.confidence >= self._detector_confidence]
+        looks = [cut_out(frame, box) for box in sure]
+        return [read for read in self._read(looks) if read.plate.text]
 
-    def _read(self, frame: Frame, detections: list[Detection]) -> list[PlateRead]:
-        if not detections:
-            return []
-        # Copies: a crop that is kept must not keep its whole frame alive.
-        crops = [np.ascontiguousarray(frame.image[box.y1 : box.y2, box.x1 : box.x2]).copy() for box in detections]
-        texts = self._reader.read(crops)
-        self._counts["looks"] += len(texts)
+    def paint(self, frame: Frame) -> Frame:
+        """Return a frame as this camera may show it: with its masks painted over."""
+        return self._regions.paint(frame)
+
+    def _moves(self, frame: Frame) -> bool:
+        assert self._gate is not None, "asked only with a gate"
+        return self._gate.moves(frame.image, at_s=frame.monotonic_s, hidden=self._regions.hidden(frame.wh))
+
+    def _concerns(self, wh: tuple[int, int]) -> list[Concern]:
         return [
-            PlateRead(
-                sequence=frame.sequence,
-                captured_at=frame.captured_at,
-                monotonic_s=frame.monotonic_s,
-                frame_wh=frame.wh,
-                detection=box,
-                plate=text,
-                crop=crop,
+            Concern(
+                looks=view.seen,
+                misses=view.misses,
+                settled=view.settled,
+                left_s=self._tracker.time_left_s(track_id, frame_wh=wh),
+                firm=view.ballot.is_firm,
             )
-            for box, text, crop in zip(detections, texts, crops, strict=True)
+            for track_id, view in self._views.items()
         ]
 
-    def _finish(self, ended: Iterable[int]) -> list[Passage]:
-        reported: list[Passage] = []
-        for track_id in ended:
-            view = self._views.pop(track_id)
-            if view.text is not None:
-                self._recent.remember(view.text, last_s=view.last_s, box=view.last_box)
+    def _painted(self, frame: Frame) -> Frame:
+        return self._timed("mask", lambda: self._regions.paint(frame))
+
+    def _detect(self, frame: Frame) -> list[Detection]:
+        found = self._timed("detect", lambda: self._detector.detect(frame.image))
+        plates = distinct([box for box in found if _is_readable(box)])
+        self._counts["searched"] += 1
+        self._counts["detections"] += len(found)
+        self._counts["unread"] += sum(not _is_readable(box) for box in found)
+        return plates
+
+    def _follow(self, frame: Frame, detections: Sequence[Detection]) -> None:
+        at_s = frame.monotonic_s
+        step = self._timed("track", lambda: self._tracker.update(detections, at_s=at_s))
+        self._schedule.ran(at_s=at_s, found=bool(step.seen))
+        self._note_unseen(step)
+        for tracked in step.seen:
+            box = tracked.detection
+            view = self._views.get(tracked.track_id)
+            if view is None:
+                view = View(frame, box, reader_confidence=self._reader_confidence, text_filter=self._filter)
+                self._views[tracked.track_id] = view
+            is_whole = not _is_cut(box, frame.wh)
+            self._counts["cut"] += not is_whole
+            view.see(frame, box, lane=self._regions.lane_of(box, frame.wh), is_whole=is_whole)
+
+    def _keep_pieces(self, frame: Frame) -> None:
+        for track_id, view in self._views.items():
             if not view.settled:
-                reported += self._settle(view, view.ballot.verdict(min_votes=self._min_votes))
+                expected = self._tracker.predict(track_id, at_s=frame.monotonic_s)
+                view.keep_piece(frame, expected, self._regions)
+
+    def _note_unseen(self, step: Step) -> None:
+        for track_id, misses in step.missed.items():
+            self._views[track_id].misses = misses
+        for track_id in step.ended:
+            self._views[track_id].is_gone = True
+
+    def _read_waiting(self, at_s: float) -> list[PlateRead]:
+        """Read what is worth it: one batch of each plate, and all that is needed of those that have left."""
+        done: list[PlateRead] = []
+        while views := [view for view in self._views.values() if view.wants_read(at_s, early=self._early_read)]:
+            batch = [(view, look) for view in views for look in view.take_batch(at_s)]
+            reads = self._read([look for _, look in batch])
+            for (view, _), read in zip(batch, reads, strict=True):
+                fault = view.ballot.add(read)
+                if fault is not None:
+                    self._unvoted[fault] += 1
+            done += reads
+        return done
+
+    def _read(self, looks: Sequence[Look]) -> list[PlateRead]:
+        if not looks:
+            return []
+        texts = self._timed("read", lambda: self._reader.read([look.crop for look in looks]))
+        self._counts["looks"] += len(texts)
+        return [look.with_text(text) for look, text in zip(looks, texts, strict=True)]
+
+    def _report(self, at_s: float) -> list[Passage]:
+        reported: list[Passage] = []
+        for track_id, view in list(self._views.items()):
+            if not view.settled and view.is_ready(at_s, early=self._early_read):
+                reported += self._settle(view)
+            if view.is_gone:
+                del self._views[track_id]
+                if view.text is not None:
+                    self._recent.remember(view.text, last_s=view.last_s, box=view.last_box)
         return reported
 
-    def _settle_early(self, view: _View) -> list[Passage]:
+    def _settle(self, view: View) -> list[Passage]:
         verdict = view.ballot.verdict(min_votes=self._min_votes)
-        # Not yet a passage is no rejection: the plate is still there to be read.
-        return [] if isinstance(verdict, Rejection) else self._settle(view, verdict)
-
-    def _settle(self, view: _View, verdict: Passage | Rejection) -> list[Passage]:
-        view.settled = True
         if isinstance(verdict, Rejection):
-            self._rejected[verdict] += 1
+            if view.is_gone:  # while it is there, it may still be read
+                self._reject(view, verdict)
             return []
         view.text = verdict.text
         is_repeat = self._recent.is_repeat(verdict.text, first_s=view.first_s, first_box=view.first_box)
         self._recent.remember(verdict.text, last_s=view.last_s, box=view.last_box)
+        view.settle()
         if is_repeat:
-            self._rejected[Rejection.REPEAT] += 1
+            self._reject(view, Rejection.REPEAT)
             return []
         self._counts["passages"] += 1
         return [verdict]
 
+    def _reject(self, view: View, reason: Rejection) -> None:
+        self._rejected[reason] += 1
+        if self._watcher is not None:
+            self._watcher.rejected(reason, view.ballot.best)
 
-def build_vision(config: VisionConfig, *, threads: int = DEFAULT_THREADS) -> PlatePipeline:
-    """Load the configured models, each checked against the manifest, and build the pipeline of one camera.
-
-    Args:
-        config: Which models, and the thresholds.
-        threads: Threads inside one inference.
-
-    Raises:
-        ModelMissingError: A model or its file is not there.
-        ModelMismatchError: A file is not the one that the manifest names, or has another contract.
-        ModelError: The manifest is wrong.
-    """
-    library = open_library(config.models)
-    detector = library.detector(config.detector)
-    reader = library.reader(config.reader)
-    confidence = detector.confidence if config.detector_confidence is None else config.detector_confidence
-    return PlatePipeline(
-        OnnxDetector(
-            library.load(detector),
-            input_wh=detector.input_wh,
-            confidence=confidence * FAINT_SHARE,
-            threads=threads,
-        ),
-        OnnxReader(library.load(reader), reader, threads=threads),
-        detector_confidence=confidence,
-        reader_confidence=config.reader_confidence,
-        min_votes=config.min_votes,
-    )
+    def _timed(self, stage: str, work: Callable[[], _T]) -> _T:
+        if self._watcher is None:
+            return work()
+        began_s = perf_counter()
+        done = work()
+        self._watcher.stage(stage, perf_counter() - began_s)
+        return done
 
 
 def _is_readable(box: Detection) -> bool:
     return box.x2 - box.x1 >= MIN_PLATE_WH[0] and box.y2 - box.y1 >= MIN_PLATE_WH[1]
+
+
+def _is_cut(box: Detection, wh: tuple[int, int]) -> bool:
+    return box.x1 < CUT_PX or box.y1 < CUT_PX or box.x2 > wh[0] - CUT_PX or box.y2 > wh[1] - CUT_PX

@@ -15,7 +15,15 @@ from fast_plate_ocr import LicensePlateRecognizer
 from agent.errors import InferenceError, ModelMismatchError
 from agent.records import Image, PlateText
 from agent.vision.manifest import CheckedModel, ReaderEntry
-from agent.vision.session import CPU_PROVIDERS, DEFAULT_THREADS, as_path, hush, session_options
+from agent.vision.session import (
+    CPU_PROVIDERS,
+    DEFAULT_THREADS,
+    Providers,
+    as_path,
+    first_line,
+    hush,
+    session_options,
+)
 
 MAX_BATCH: Final = 16
 """Crops in one inference: more plates than a frame holds, and a bound on memory."""
@@ -34,7 +42,7 @@ class OnnxReader:
         entry: ReaderEntry,
         *,
         threads: int = DEFAULT_THREADS,
-        providers: Sequence[str] = CPU_PROVIDERS,
+        providers: Providers = CPU_PROVIDERS,
     ) -> None:
         """Load a model and check its contract.
 
@@ -61,6 +69,11 @@ class OnnxReader:
         """SHA-256 of the model file, 32 bytes."""
         return self._digest
 
+    @property
+    def providers(self) -> tuple[str, ...]:
+        """The execution providers that onnxruntime really uses, best first."""
+        return tuple(self._library.model.get_providers())
+
     def read(self, crops: Sequence[Image]) -> list[PlateText]:
         """Read crops.
 
@@ -86,7 +99,7 @@ class OnnxReader:
             )
         except Exception as error:
             # onnxruntime's exceptions share no base class of their own.
-            raise InferenceError(f"reader {self._name}: inference failed: {_first_line(error)}") from error
+            raise InferenceError(f"reader {self._name}: inference failed: {first_line(error)}") from error
         if len(found) != len(crops):
             raise InferenceError(f"reader {self._name}: {len(found)} texts for {len(crops)} crops")
         return [self._without_padding(one) for one in found]
@@ -110,18 +123,18 @@ class OnnxReader:
             raise ModelMismatchError(f"{error} (on an empty picture, at load)") from error
 
 
-def _load(model: CheckedModel, threads: int, providers: Sequence[str]) -> Any:  # noqa: ANN401
+def _load(model: CheckedModel, threads: int, providers: Providers) -> Any:  # noqa: ANN401
     with as_path(model.onnx) as onnx, as_path(model.config) as config:
         try:
             return LicensePlateRecognizer(
                 onnx_model_path=onnx,
                 plate_config_path=config,
                 providers=list(providers),
-                sess_options=session_options(threads),
+                sess_options=session_options(threads, providers),
             )
         except Exception as error:
             # Whatever the library, YAML and onnxruntime raise on a foreign file, it means one thing here.
-            raise ModelMismatchError(f"reader {model.name}: cannot be loaded: {_first_line(error)}") from error
+            raise ModelMismatchError(f"reader {model.name}: cannot be loaded: {first_line(error)}") from error
 
 
 def _check_config(config: Any, entry: ReaderEntry) -> None:  # noqa: ANN401
@@ -165,7 +178,3 @@ def _check_contract(library: Any, entry: ReaderEntry) -> int:  # noqa: ANN401
     if all(isinstance(size, int) for size in stated) and stated not in (classes, [classes[0] * classes[1]]):
         raise ModelMismatchError(f"reader {entry.name}: returns {output.shape}, the contract is [n, {str(classes)[1:]}")
     return 1 if isinstance(shape[0], int) else MAX_BATCH
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).splitlines() or [type(error).__name__])[0][:200]

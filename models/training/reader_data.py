@@ -21,7 +21,8 @@ from .folders import TRAIN_FOLDERS, ByteArray, FloatArray, load_folder
 from .pseudo import RealCrop
 from .render import Plate, Rng
 
-REAL_SHARE = 0.2  # of the crops, where there are real ones
+REAL_SHARE = 0.05  # of the crops, where there are real ones; more of so few are learned by heart
+STRAIGHT_SHARE = 0.5  # of the crops: seen from straight ahead, where a turned plate makes its box a third higher
 SURROUNDINGS = 1_500  # pieces of real pictures that stand around rendered plates
 
 
@@ -32,16 +33,20 @@ def crop_corners(aspect: float, rng: Rng) -> FloatArray:
         float32 (4, 2), clockwise from the top left, pixels of the crop.
     """
     box = np.array([[-aspect, -1], [aspect, -1], [aspect, 1], [-aspect, 1]], np.float32)
-    angle = np.deg2rad(np.clip(rng.normal(0, 4.5), -16, 16))
-    box[:, 1] += box[:, 0] * float(np.clip(rng.normal(0, 0.06), -0.2, 0.2))
+    straight = 0.2 if rng.random() < STRAIGHT_SHARE else 1.0
+    angle = np.deg2rad(np.clip(rng.normal(0, 4.5 * straight), -16, 16))
+    box[:, 1] += box[:, 0] * float(np.clip(rng.normal(0, 0.06 * straight), -0.2, 0.2))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
-    box = (box * (1 + rng.normal(0, 0.025, (4, 2)))) @ turn.T
+    box = (box * (1 + rng.normal(0, 0.025 * straight, (4, 2)))) @ turn.T
     low, high = box.min(0), box.max(0)
     unit = (box - low) / (high - low)
-    if rng.random() < 0.35:  # a detector's box is sometimes far too wide
+    kind = rng.random()
+    if kind < 0.25:  # a detector's box is sometimes far too wide
         loose = rng.uniform(-0.02, 0.24, 4)
-    else:
+    elif kind < 0.6:
         loose = np.abs(rng.normal(0, 0.06, 4)) - rng.uniform(0, 0.04)
+    else:  # and most often close
+        loose = rng.normal(0, 0.02, 4)
     span = np.array([1 + loose[0] + loose[1], 1 + loose[2] + loose[3]])
     placed = (unit + np.array([loose[0], loose[2]])) / span
     return np.asarray(placed * np.array([WIDTH, HEIGHT]), np.float32)

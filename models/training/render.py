@@ -133,10 +133,12 @@ def glyph(face: Face, character: str, size: tuple[float, int], weight: int) -> B
 
 
 def draw_seal(canvas: ByteArray, centre: tuple[int, int], size: int, rng: Rng) -> None:
-    """What stands between the characters: one round sticker, two of them one above the other, or a square one."""
+    """What stands between the characters: a coat of arms, one or two round stickers, or a square one."""
     x, y = centre
-    shape = pick(rng, (0, 1, 1, 2))
-    if shape == 0:
+    shape = pick(rng, (0, 1, 1, 2, 3, 3, 3))
+    if shape == 3:
+        draw_arms(canvas, centre, size, rng)
+    elif shape == 0:
         draw_sticker(canvas, (x, y + int(rng.integers(-size // 6, size // 6 + 1))), max(size // 5, 3), rng)
     elif shape == 1:
         radius = max(int(size * rng.uniform(0.17, 0.25)), 3)
@@ -149,6 +151,35 @@ def draw_seal(canvas: ByteArray, centre: tuple[int, int], size: int, rng: Rng) -
         cv2.rectangle(canvas, (x - half, top), (x + half, bottom), jitter(pick(rng, STICKERS), rng), -1)
         if rng.random() < 0.5:
             draw_sticker(canvas, (x, y), max(half - 2, 2), rng)
+
+
+def draw_arms(canvas: ByteArray, centre: tuple[int, int], size: int, rng: Rng) -> None:
+    """A shield with a cross or fields, nearly as large as a character, as Slovak, Croatian or Austrian plates have.
+
+    Args:
+        canvas: uint8 (h, w, 3) RGB, drawn on in place.
+        centre: Pixels.
+        size: Height of a character, pixels.
+        rng: The only source of chance.
+    """
+    x, y = centre
+    half, tall = size * float(rng.uniform(0.16, 0.3)), size * float(rng.uniform(0.2, 0.42))
+    sides = np.array([(-1, -1), (1, -1), (1, 0.25), (0.6, 0.75), (0, 1), (-0.6, 0.75), (-1, 0.25)], np.float32)
+    outline = np.round(sides * [half, tall] + [x, y + size * rng.uniform(-0.12, 0.12)]).astype(np.int32)
+    field, charge, rim = (jitter(pick(rng, STICKERS + BANDS), rng, 35) for _ in range(3))
+    cv2.fillPoly(canvas, [outline], field, cv2.LINE_AA)
+    middle = int(outline[:, 1].mean())
+    if rng.random() < 0.4:
+        lower = np.array([p if p[1] > middle else (p[0], middle) for p in outline], np.int32)
+        cv2.fillPoly(canvas, [lower], jitter(pick(rng, BANDS), rng, 35), cv2.LINE_AA)
+    if rng.random() < 0.7:
+        wide = max(int(half * rng.uniform(0.2, 0.45)), 1)
+        cv2.line(canvas, (x, middle - int(tall * 0.7)), (x, middle + int(tall * 0.6)), charge, wide)
+        for share in (0.3, -0.1)[: int(rng.integers(1, 3))]:
+            row = middle - int(tall * share)
+            cv2.line(canvas, (x - int(half * 0.6), row), (x + int(half * 0.6), row), charge, wide)
+    if rng.random() < 0.6:
+        cv2.polylines(canvas, [outline], True, rim, 1, cv2.LINE_AA)
 
 
 def draw_sticker(canvas: ByteArray, centre: tuple[int, int], radius: int, rng: Rng) -> None:
@@ -182,10 +213,11 @@ def draw_line(
     weight = int(pick(rng, [0, 0, 0, 1, 2, -1]))
     twins = dict([pick(rng, TWINS)]) if rng.random() < 0.5 else {}
     unit = height * aspect
+    seal = float(rng.uniform(0.5, 0.95))
     gap, space = unit * float(rng.uniform(0.1, 0.32)), unit * float(rng.uniform(0.3, 0.9))
     widths = []
     for c in drawn:
-        ratio = min(face.masks[c].shape[1] / face.width_px, 1.35) if c in ALPHABET else 0.5
+        ratio = min(face.masks[c].shape[1] / face.width_px, 1.35) if c in ALPHABET else seal
         widths.append(unit * (ratio if c != "-" else 0.45) if c != "." else unit * 0.22)
     edges = line_cells(drawn, widths, gap, space)
     squeeze = min((x2 - x1) / max(edges[-1], 1.0), float(rng.uniform(1.0, 1.3)))
@@ -218,6 +250,9 @@ def draw_band(canvas: ByteArray, x1: int, x2: int, rng: Rng, *, country: bool) -
     Its letters are not read. They vary more than real ones, so that no band is ever taken for a character.
     """
     height, width = canvas.shape[0], x2 - x1
+    if rng.random() < 0.3:
+        draw_clutter(canvas[:, x1:x2], rng)
+        return
     colour = EU_BLUE if rng.random() < 0.85 else pick(rng, BANDS)
     shade = float(rng.uniform(0.25, 1.1)) if rng.random() < 0.5 else 1.0
     canvas[:, x1:x2] = jitter((int(colour[0] * shade), int(colour[1] * shade), int(colour[2] * shade)), rng, 20)
@@ -236,6 +271,36 @@ def draw_band(canvas: ByteArray, x1: int, x2: int, rng: Rng, *, country: bool) -
     y = int(height * rng.uniform(0.06, 0.2)) if upside else int(height * rng.uniform(0.5, 0.72))
     ink = jitter(pick(rng, [(235, 235, 235), (235, 235, 235), (235, 235, 235), (235, 205, 60), (30, 30, 60)]), rng)
     blend(canvas, mask, ((x1 + x2 - mask.shape[1]) // 2, min(y, height - mask.shape[0] - 1)), ink)
+
+
+def draw_clutter(part: ByteArray, rng: Rng) -> None:
+    """Anything but characters as high as the plate's own: what else a band may hold, in place.
+
+    Args:
+        part: uint8 (h, w, 3) RGB, the band.
+        rng: The only source of chance.
+    """
+    height, width = part.shape[:2]
+    top, bottom = (np.array(jitter(pick(rng, (EU_BLUE, *BANDS)), rng, 50), np.float32) for _ in range(2))
+    ramp = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
+    part[:] = (top * (1 - ramp) + bottom * ramp if rng.random() < 0.3 else top + 0 * ramp).astype(np.uint8)
+    for _ in range(int(rng.integers(0, 4))):
+        ink = jitter(pick(rng, ((235, 235, 235), (230, 200, 40), (30, 30, 40), (200, 40, 40))), rng, 40)
+        centre = (int(rng.uniform(0, width)), int(rng.uniform(0, height)))
+        shape = pick(rng, ("letters", "ring", "blob", "line"))
+        if shape == "letters":
+            letters = "".join(pick(rng, list(LETTERS)) for _ in range(int(rng.integers(1, 4))))
+            mask = text_mask(letters, pick(rng, font_files("plate")), max(int(height * rng.uniform(0.14, 0.42)), 8))
+            size = (max(int(min(mask.shape[1], width * rng.uniform(0.5, 1.0))), 2), mask.shape[0])
+            mask = np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_AREA), np.uint8)
+            blend(part, mask, ((width - size[0]) // 2, min(centre[1], height - size[1])), ink)
+        elif shape == "ring":
+            draw_emblem(part, centre, width, rng)
+        elif shape == "blob":
+            axes = (max(int(width * rng.uniform(0.1, 0.5)), 1), max(int(height * rng.uniform(0.05, 0.2)), 1))
+            cv2.ellipse(part, centre, axes, 0, 0, 360, ink, -1, cv2.LINE_AA)
+        else:
+            cv2.line(part, (0, centre[1]), (width, centre[1]), ink, int(rng.integers(1, 4)))
 
 
 def draw_emblem(canvas: ByteArray, centre: tuple[int, int], width: int, rng: Rng) -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import re
-import socket
 import statistics
 import subprocess
 import sys
@@ -15,8 +14,6 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
-from pathlib import Path
-from typing import Self
 
 import pytest
 
@@ -25,64 +22,13 @@ from agent.capture import LiveHooks, LiveStats, open_source
 from agent.config.models import SourceConfig
 from agent.errors import SourceLostError
 from agent.ports import FrameSource
-from agent.records import Frame, Image
+from agent.records import Frame
+from tests.fakes.rtsp import RtspServer, made_at_s
 
 pytestmark = pytest.mark.e2e
 
-SERVER = Path(__file__).with_name("rtsp_server.py")
-SYSTEM_PYTHON = "/usr/bin/python3"
-PACKAGES = (
-    "python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-rtsp gstreamer1.0-plugins-base gstreamer1.0-plugins-good "
-    "gstreamer1.0-plugins-ugly"
-)
-BITS = 48
 PATIENCE_S = 40.0
 """Long enough for every wait here on a busy machine; a wait that takes it has failed."""
-
-
-class RtspServer:
-    """The server as a process, on a port of its own that it keeps when it is started again."""
-
-    def __init__(self, *options: str) -> None:
-        """Find a free port; nothing runs yet."""
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.url = f"rtsp://127.0.0.1:{self.port}/cam"
-        self._options = options
-        self._process: subprocess.Popen[str] | None = None
-
-    def __enter__(self) -> Self:
-        """Start."""
-        self.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop."""
-        self.stop()
-
-    def start(self) -> None:
-        """Start, and wait until it listens."""
-        command = [SYSTEM_PYTHON, str(SERVER), "--port", str(self.port), *self._options]
-        self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, bufsize=1
-        )
-        assert self._process.stdout is not None
-        said = self._process.stdout.readline()
-        assert said == "ready\n", f"the RTSP server does not start; it needs Debian's {PACKAGES}"
-
-    def stop(self) -> None:
-        """Kill it, as a power cut would."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.communicate()
-            self._process = None
-
-    def tell(self, command: str) -> None:
-        """Send a command."""
-        assert self._process is not None
-        assert self._process.stdin is not None
-        self._process.stdin.write(f"{command}\n")
 
 
 @pytest.fixture(scope="module")
@@ -90,13 +36,6 @@ def shared() -> Iterator[RtspServer]:
     """One server for the tests that leave it as it was."""
     with RtspServer() as server:
         yield server
-
-
-def made_at_s(image: Image) -> float:
-    """Return when the server made a picture, seconds since the epoch."""
-    side = image.shape[1] // BITS
-    row = image[side // 2, side // 2 :: side][:BITS]
-    return sum(1 << bit for bit, pixel in enumerate(row) if pixel.mean() > 128) / 1000
 
 
 def camera(url: str, hooks: LiveHooks | None = None, **options: object) -> FrameSource:

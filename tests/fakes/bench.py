@@ -84,9 +84,9 @@ class LiveBench:
         """Note which reads lie accepted in the spool."""
         self.seen |= {path.name for path in (self.spool / SpoolState.PENDING).glob("*")}
 
-    def wait_until(self, done: Callable[[], bool]) -> None:
+    def wait_until(self, done: Callable[[], bool], *, within_s: float = WITHIN_S) -> None:
         """Poll, noting accepted reads, until `done`; fail if a part dies or nothing comes of it."""
-        deadline_s = time.monotonic() + WITHIN_S
+        deadline_s = time.monotonic() + within_s
         while not done():
             self.look()
             for name, process in self.processes.items():

@@ -105,7 +105,7 @@ class MemoryDisk:
     def status(self, path: Path) -> FileStatus:
         """As the port."""
         inode = self._get(path)
-        return FileStatus(len(inode.data), inode.modified_at)
+        return FileStatus(len(inode.data), inode.modified_at, id(inode))
 
     def read(self, path: Path, *, limit_bytes: int) -> bytes:
         """As the port."""

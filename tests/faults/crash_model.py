@@ -208,15 +208,12 @@ class Scenario:
         given: Done first, and durable when the rest begins.
         acts: Done with a power cut after every step.
         odd: Names that cannot be envelopes, in pending from the start.
-        most_cuts: Power cuts in a row that are followed. Only setting odd names aside needs a bound: where a cut leaves
-            both names of one, the next recovery takes one more name in quarantine, so that nothing is ever erased.
     """
 
     name: str
     given: tuple[Act, ...]
     acts: tuple[Act, ...]
     odd: tuple[str, ...] = ()
-    most_cuts: int = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -253,7 +250,6 @@ class Census:
     violations: dict[tuple[str, str], Violation] = field(default_factory=dict)
     _seen: set[int] = field(default_factory=set)
     _enumerated: set[int] = field(default_factory=set)
-    _most_cuts: int = 100
     _moment: tuple[SimulatedDisk, int, Ledger] | None = None
     _sound: set[int] = field(default_factory=set)
     _todo: list[_Cut] = field(default_factory=list)
@@ -261,7 +257,6 @@ class Census:
     def run(self, scenario: Scenario) -> None:
         """Run a scenario and follow every power cut in it, and in the recoveries from it, to the end."""
         unit = settled(scenario)
-        self._most_cuts = scenario.most_cuts
         unit.disk.watch = lambda step, done: self._take(unit.disk, unit.ledger, f"{scenario.name}: {step}", 1, done)
         for act in scenario.acts:
             act(unit)
@@ -285,7 +280,7 @@ class Census:
 
     def _add(self, cut: _Cut) -> None:
         key = hash((_key(cut.ledger), cut.image))
-        if key not in self._seen and cut.depth <= self._most_cuts:
+        if key not in self._seen:
             self._seen.add(key)
             self.states += 1
             self.deepest = max(self.deepest, cut.depth)

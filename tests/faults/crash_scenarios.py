@@ -203,9 +203,7 @@ def _alone(several: tuple[Envelope, ...], two: tuple[Envelope, ...]) -> Iterator
     yield Scenario("quarantine", (put(*several),), (quarantine(*several),))
     yield Scenario("put, then quarantine", (put(),), (put(*two), quarantine(two[0]), shred(two[1])))
     yield Scenario("release", (put(*two), quarantine(*two)), (release(two[0]), shred(two[0]), release(two[1])))
-    yield Scenario(
-        "odd names", (put(two[0]),), (start, shred(two[0])), odd=tuple(ODD_NAMES)[: len(several)], most_cuts=2
-    )
+    yield Scenario("odd names", (put(two[0]),), (start, shred(two[0])), odd=tuple(ODD_NAMES)[: len(several)])
 
 
 def _on_a_doubtful_tombstone(two: tuple[Envelope, ...]) -> Iterator[Scenario]:

@@ -207,7 +207,7 @@ class SimulatedDisk:
         """As the port; files are a second apart in age."""
         with _Step(self, "look at", os.fspath(path), reads=True):
             inode = self._existing(os.fspath(path))
-        return FileStatus(size_bytes=len(self._state.inodes[inode][-1]), modified_at=_START + timedelta(seconds=inode))
+        return FileStatus(len(self._state.inodes[inode][-1]), _START + timedelta(seconds=inode), inode)
 
     def read(self, path: Path, *, limit_bytes: int) -> bytes:
         """As the port."""

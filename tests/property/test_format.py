@@ -51,6 +51,7 @@ def plaintexts(draw: st.DrawFn) -> Plaintext:
         position=draw(
             st.none() | st.tuples(st.integers(-90_000_000, 90_000_000), st.integers(-180_000_000, 180_000_000))
         ),
+        lane=draw(st.none() | names),
     )
 
 

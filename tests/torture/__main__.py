@@ -35,6 +35,7 @@ ROWS: Final = (
     "backlog",
     "put",
     "drain",
+    "bundles",
     "soak",
 )
 """Modules of this package, each with `run(full, say) -> Result`; short ones first."""

@@ -17,6 +17,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
@@ -211,11 +212,11 @@ class Counted:
 
 def run_setting(name: str, reads: int) -> Counted:
     """Put so many reads into one spool."""
-    logging.getLogger("agent.app").setLevel(logging.CRITICAL)  # that the spool is full is no news here
     bounds = SETTINGS[name]
     unit = Unit(bounds, random.Random(f"quota {name}"))
-    for _ in range(STARTS):
-        unit.capture(reads // STARTS)
+    with _quiet(logging.getLogger("agent.app")):  # that the spool is full is no news here
+        for _ in range(STARTS):
+            unit.capture(reads // STARTS)
     unaccounted = unit.unaccounted()
     return Counted(
         puts=unit.puts,
@@ -265,6 +266,16 @@ def _run_settings(*, full: bool) -> Iterator[Counted]:
         return
     with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
         yield from pool.map(run_setting, SETTINGS, reads)
+
+
+@contextmanager
+def _quiet(logger: logging.Logger) -> Iterator[None]:
+    level = logger.level
+    logger.setLevel(logging.CRITICAL)
+    try:
+        yield
+    finally:
+        logger.setLevel(level)
 
 
 def _length(gone: Gone) -> int:

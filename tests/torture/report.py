@@ -46,9 +46,9 @@ def keep_result(path: Path, key: str, result: Result) -> None:
     draft.replace(path)
 
 
-def print_table(results: Sequence[Result]) -> None:
+def print_table(results: Sequence[Result], *, title: str = "torture") -> None:
     """Print rows as a table, as wide as they need where nobody's terminal sets a width."""
-    table = Table(title="torture", show_lines=True)
+    table = Table(title=title, show_lines=True)
     for heading in ("row", "must hold", "counted", "holds", "seconds"):
         table.add_column(heading, justify="right" if heading == "seconds" else "left")
     for row in results:

@@ -5,9 +5,7 @@ Rows that measure judge neither time nor memory here: they find out whether ever
 
 from __future__ import annotations
 
-import logging
 import os
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,16 +20,6 @@ ELSEWHERE = {
     "memory": "tests/e2e/test_memory.py",
     "crash_states": "tests/faults/test_crash_states.py",
 }
-
-
-@pytest.fixture(autouse=True)
-def quiet_rows() -> Iterator[None]:
-    """Give the loggers that rows turn down their levels back."""
-    loggers = [logging.getLogger(name) for name in ("agent", "agent.app", "agent.spool", "agent.upload")]
-    levels = [logger.level for logger in loggers]
-    yield
-    for logger, level in zip(loggers, levels, strict=True):
-        logger.setLevel(level)
 
 
 @pytest.mark.parametrize("row", [row for row in ROWS if row not in ELSEWHERE])

@@ -14,7 +14,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.app.bounds import Bounds
+from agent.app.cameras import Camera
 from agent.app.capture import CaptureLoop
+from agent.app.metrics import labelled
 from agent.app.recorder import Recorder
 from agent.capture import LiveStats
 from agent.config.load import load_config
@@ -100,15 +102,15 @@ def make_rig(
         bounds=Bounds(max_bytes=1 << 20, max_age=max_age, on_full=on_full),
         may_expire=lambda: clock.clock_state is ClockState.SYNCHRONIZED,
     )
-    loop = CaptureLoop(
-        load_config(path),
-        source=source,
-        pipeline=PlatePipeline(CannedDetector(script), reader),
-        recorder=recorder,
-        stop=stop,
-        live=live,
-    )
+    (config,) = load_config(path).cameras
+    camera = Camera(config, source, PlatePipeline(CannedDetector(script), reader), live or LiveStats())
+    loop = CaptureLoop([camera], recorder=recorder, stop=stop)
     return Rig(loop, recorder, spool, chain, clock, stop, source)
+
+
+def of_north(name: str) -> str:
+    """Return the name of one of the only camera's metrics."""
+    return labelled(name, camera="bridge-north")
 
 
 def test_every_passage_is_sealed_and_spooled_in_order(tmp_path: Path) -> None:
@@ -118,8 +120,8 @@ def test_every_passage_is_sealed_and_spooled_in_order(tmp_path: Path) -> None:
     assert rig.texts() == ["PLATE0", "PLATE1"]
     assert rig.chain.next.seq == 2
     samples = rig.loop.samples()
-    assert (samples["passages"], samples["sealed"], samples["dropped"]) == (2, 2, 0)
-    assert samples["frames"] == samples["frames_expected"] == 2 * (LOOKS + GAP)
+    assert (samples[of_north("passages")], samples["sealed"], samples["dropped"]) == (2, 2, 0)
+    assert samples[of_north("frames")] == samples[of_north("frames_expected")] == 2 * (LOOKS + GAP)
 
 
 def test_a_vehicle_still_in_view_at_the_end_is_kept(tmp_path: Path) -> None:
@@ -150,7 +152,7 @@ def test_a_stop_ends_the_loop_at_the_next_frame(tmp_path: Path) -> None:
     rig = make_rig(tmp_path)
     rig.stop.set()
     rig.loop.run()
-    assert rig.loop.samples()["frames"] == 1
+    assert rig.loop.samples()[of_north("frames")] == 1
 
 
 class Tight(MemorySpool):
@@ -184,7 +186,7 @@ def test_a_unit_told_to_stop_ends_when_its_spool_is_full(tmp_path: Path) -> None
     with pytest.raises(SpoolFullError, match="no room for a read") as caught:
         rig.loop.run()
     assert caught.value.exit_code == 16
-    assert rig.loop.samples()["frames"] < 2 * (LOOKS + GAP)
+    assert rig.loop.samples()[of_north("frames")] < 2 * (LOOKS + GAP)
     assert [(each.reason, each.count) for each in rig.tombstones()] == [(LossReason.OVERFLOW, 1)]
 
 
@@ -287,7 +289,7 @@ def test_while_a_camera_is_lost_the_plates_in_view_are_sealed(tmp_path: Path) ->
     live = LiveStats(is_up=True)
     rig = make_rig(tmp_path, vehicles=1, script=[[BOX]] * LOOKS, live=live)
     for frame in rig.source.frames():
-        rig.loop._pipeline.process(frame)
+        rig.loop._cameras[0].pipeline.process(frame)
     rig.loop.rest()
     assert rig.texts() == []
     live.is_up = False

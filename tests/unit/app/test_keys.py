@@ -13,6 +13,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.app.bounds import Bounds
+from agent.app.cameras import Camera
 from agent.app.capture import CaptureLoop
 from agent.app.keys import UnitKeys
 from agent.app.recorder import Recorder
@@ -116,12 +117,11 @@ class Rig:
             bounds=Bounds(max_bytes=1 << 24),
             may_expire=lambda: True,
         )
+        (config,) = load_config(self.root / "unit.toml").cameras
+        reader = CannedReader(lambda number, _: plate(f"PLATE{number // LOOKS:02}"))
+        source = DrivenSource(self.clock, len(script), actions or {})
         return CaptureLoop(
-            load_config(self.root / "unit.toml"),
-            source=DrivenSource(self.clock, len(script), actions or {}),
-            pipeline=PlatePipeline(
-                CannedDetector(script), CannedReader(lambda number, _: plate(f"PLATE{number // LOOKS:02}"))
-            ),
+            [Camera(config, source, PlatePipeline(CannedDetector(script), reader))],
             recorder=recorder,
             stop=threading.Event(),
             keys=UnitKeys(keyring=book, signing_key=signing_key, sealer=sealer, chain=self.chain),
@@ -219,7 +219,7 @@ def test_when_the_keyring_ends_reads_go_to_the_newest_key_with_an_alarm(rig: Rig
     assert len(sealed) == 12
     assert all(opens_with(envelope, private) is not None for envelope in sealed)
     samples = loop.samples()
-    assert (samples["keyring_expired"], samples["keyring_days_left"]) == (1, 0)
+    assert (samples["keyring_expired"], samples["keyring_left_seconds"]) == (1, 0)
 
 
 def test_when_told_to_stop_the_loop_ends_and_keeps_what_was_accepted(rig: Rig) -> None:

@@ -14,10 +14,10 @@ import numpy as np
 import pytest
 
 from agent.app.describe import describe
-from agent.app.metrics import MetricsFile, Samples, read_metrics
+from agent.app.metrics import MetricsFile, Samples, labelled, read_metrics
 from agent.app.state import make_state_dir
 from agent.config.load import load_config
-from agent.config.models import UnitConfig
+from agent.config.models import CameraConfig
 from agent.envelope.plaintext import encode_plaintext, parse_plaintext
 from agent.errors import ConfigError, InferenceError
 from agent.records import ClockState, Detection, Direction, Passage, PlateRead, PlateText
@@ -26,11 +26,11 @@ from tests.unit.config.test_load import GOOD
 
 
 @pytest.fixture
-def config(tmp_path: Path) -> UnitConfig:
-    """Return a unit's configuration with a site and a position."""
+def config(tmp_path: Path) -> CameraConfig:
+    """Return a camera's settings with a site and a position."""
     path = tmp_path / "unit.toml"
     path.write_text(GOOD)
-    return load_config(path)
+    return load_config(path).cameras[0]
 
 
 def make_passage(text: str = "AB123CD") -> Passage:
@@ -56,7 +56,7 @@ def make_passage(text: str = "AB123CD") -> Passage:
     )
 
 
-def described(passage: Passage, config: UnitConfig) -> bytes:
+def described(passage: Passage, config: CameraConfig) -> bytes:
     """Return a passage's encoded plaintext."""
     return encode_plaintext(
         describe(
@@ -69,7 +69,7 @@ def described(passage: Passage, config: UnitConfig) -> bytes:
     )
 
 
-def test_a_passage_is_written_down_in_whole_numbers(config: UnitConfig) -> None:
+def test_a_passage_is_written_down_in_whole_numbers(config: CameraConfig) -> None:
     """Thousandths, microdegrees, pixels; the crop is a JPEG of the look that won."""
     read = parse_plaintext(described(make_passage(), config))
     assert (read.text, read.confidences[0], read.detector_confidence) == ("AB123CD", 988, 876)
@@ -79,21 +79,21 @@ def test_a_passage_is_written_down_in_whole_numbers(config: UnitConfig) -> None:
     assert read.captured_at == NOON
 
 
-def test_the_crop_may_be_left_out(config: UnitConfig) -> None:
+def test_the_crop_may_be_left_out(config: CameraConfig) -> None:
     """By configuration; the text stays."""
     without = config.model_copy(update={"vision": config.vision.model_copy(update={"crop": False})})
     read = parse_plaintext(described(make_passage(), without))
     assert (read.crop, read.text) == (b"", "AB123CD")
 
 
-def test_a_text_longer_than_any_plate_is_refused_without_being_shown(config: UnitConfig) -> None:
+def test_a_text_longer_than_any_plate_is_refused_without_being_shown(config: CameraConfig) -> None:
     """The message says how long it was, not what it was."""
     with pytest.raises(InferenceError, match="21 characters") as caught:
         described(make_passage("X" * 21), config)
     assert "XX" not in str(caught.value)
 
 
-def test_confidences_outside_the_range_are_clipped(config: UnitConfig) -> None:
+def test_confidences_outside_the_range_are_clipped(config: CameraConfig) -> None:
     """A model's rounding never makes an unreadable record."""
     passage = replace(make_passage("AB"), confidences=(1.0000001, -0.0000001))
     assert parse_plaintext(described(passage, config)).confidences == (1000, 0)
@@ -111,6 +111,23 @@ def test_metrics_are_written_and_read_back(tmp_path: Path) -> None:
         "pending": 7.0,
     }
     assert "plateseal_sealed_total 5.0" in path.read_text()
+
+
+def test_metrics_with_labels_are_read_back_each_and_together(tmp_path: Path) -> None:
+    """One family a name, whatever the order; whoever asks for the name gets the sum."""
+    values: Samples = {
+        labelled("frames", camera="north"): 3.0,
+        "sealed": 1.0,
+        labelled("frames", camera="south"): 4.0,
+        labelled("rejected", camera="south", reason="unsure"): 2.0,
+    }
+    path = tmp_path / "capture.prom"
+    MetricsFile(path, lambda: values, counters=frozenset({"frames", "rejected"})).write()
+    found = read_metrics(path)
+    assert found["frames_total"] == 7.0
+    assert found['frames_total{camera="south"}'] == 4.0
+    assert found['rejected_total{camera="south",reason="unsure"}'] == 2.0
+    assert path.read_text().count("# TYPE plateseal_frames_total counter") == 1
 
 
 def test_metrics_that_cannot_be_written_stop_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ import pytest
 from agent.app.metrics import MetricsFile, read_metrics
 from agent.app.upload import COUNTING_SHARE, FIRST_COUNT_AFTER_S, SpoolGauges
 from agent.errors import SpoolError
-from agent.records import SpoolState, Usage
+from agent.records import SpoolEntry, SpoolState, Usage
 from tests.fakes.clock import FakeClock
 
 
@@ -32,9 +33,16 @@ class SlowSpool:
         self._clock.advance(self._takes_s)
         return self.held[state]
 
+    def entries(self, state: SpoolState, *, limit: int) -> list[SpoolEntry]:
+        """As the port: the oldest one, put a minute ago."""
+        self.counted += 1
+        self._clock.advance(self._takes_s)
+        old = SpoolEntry("0" * 64, 10, state, self._clock.now() - timedelta(minutes=1))
+        return [old][: min(limit, self.held[state].count)]
+
 
 def gauges_over(spool: SlowSpool, clock: FakeClock) -> SpoolGauges:
-    """Return gauges over a spool of which only `usage` is there, for only that is needed."""
+    """Return gauges over a spool of which only that is there which is needed."""
     gauges = SpoolGauges(spool, clock)  # type: ignore[arg-type]
     clock.advance(FIRST_COUNT_AFTER_S)
     return gauges
@@ -60,7 +68,7 @@ def test_the_first_count_leaves_the_start_alone() -> None:
     assert gauges.samples() == {}
     gauges.count_now()
     assert gauges.samples()["pending"] == 0
-    assert spool.counted == 2
+    assert spool.counted == 3
 
 
 def test_a_small_spool_is_counted_each_time() -> None:
@@ -72,6 +80,7 @@ def test_a_small_spool_is_counted_each_time() -> None:
         spool.held[SpoolState.PENDING] = Usage(count=count, bytes=count * 10)
         samples = gauges.samples()
         assert (samples["pending"], samples["pending_bytes"]) == (count, count * 10)
+        assert samples["pending_oldest_seconds"] == (60 if count else 0)
         clock.advance(1)
 
 

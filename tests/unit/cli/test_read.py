@@ -160,6 +160,31 @@ def test_missing_models_are_one_error(clip: Path, tmp_path: Path) -> None:
     assert "plateseal models fetch" in str(result.exception)
 
 
+def test_a_preview_shows_what_was_read(models: Path, clip: Path, tmp_path: Path) -> None:
+    """Of each picture, and of frames with a plate; for the user's eyes only."""
+    folder = tmp_path / "preview"
+    result = _run(clip, _picture(tmp_path / "a.png"), "--models", models, "--preview", folder, "--jsonl", "-")
+    assert result.exit_code == 0, result.output
+    names = sorted(path.name for path in folder.iterdir())
+    assert names[0] == "a.png-000000.jpg"
+    best = {f"clip.mp4-{json.loads(line)['frame']:06}.jpg" for line in result.stdout.splitlines()[:2]}
+    assert best <= set(names)
+    assert folder.stat().st_mode & 0o777 == 0o700
+    assert all(path.stat().st_mode & 0o777 == 0o600 for path in folder.iterdir())
+    pictures = [cv2.imread(str(path)) for path in folder.iterdir()]
+    assert all(picture is not None and picture.shape == (360, 640, 3) for picture in pictures)
+
+
+def test_a_preview_overwrites_nothing(models: Path, tmp_path: Path) -> None:
+    """A folder that holds something is refused before a picture is looked at."""
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "a.jpg").write_text("mine")
+    result = _run(_picture(tmp_path / "a.png"), "--models", models, "--preview", tmp_path / "old")
+    assert isinstance(result.exception, UsageError)
+    assert "not empty" in str(result.exception)
+    assert (tmp_path / "old" / "a.jpg").read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     ("source", "shown"),
     [

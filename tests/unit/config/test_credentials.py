@@ -49,7 +49,7 @@ def test_any_path_may_be_a_credential(tmp_path: Path, credentials: Path, key: st
 def test_a_name_that_leads_elsewhere_is_refused(tmp_path: Path, credentials: Path, name: str) -> None:
     """The message names file and key, and says what is allowed."""
     assert credentials.is_dir()
-    with pytest.raises(ConfigError, match=r"unit\.toml: signing_key: .*a name of letters"):
+    with pytest.raises(ConfigError, match=r"unit\.toml:\d+: seal\.signing_key: .*a name of letters"):
         load_config(configured(tmp_path, f"credential:{name}"))
 
 

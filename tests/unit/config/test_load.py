@@ -96,7 +96,8 @@ def test_all_mistakes_are_named_at_once(tmp_path: Path) -> None:
 @pytest.mark.parametrize("uri", ["rtsp://camera.example/stream", "/dev/video0", "gst:videotestsrc ! appsink"])
 def test_a_live_source_is_no_path_beside_the_file(tmp_path: Path, uri: str) -> None:
     """URLs, devices and pipelines are taken as they stand."""
-    assert load_config(write(tmp_path, GOOD.replace("clip.mp4", uri))).source.uri == uri
+    text = GOOD.replace("clip.mp4", uri).replace("started_at = 2026-03-01T12:00:00Z", "")
+    assert load_config(write(tmp_path, text)).source.uri == uri
 
 
 @pytest.mark.parametrize("text", ["", "camera_id =", "[" * 100_000, "a = 1\x00", "x" * (MAX_CONFIG_BYTES + 1)])

@@ -10,7 +10,7 @@ from agent.config.load import load_config
 from agent.errors import ConfigError
 from tests.unit.config.test_load import GOOD, write
 
-RTSP = GOOD.replace('uri = "clip.mp4"', 'uri = "rtsp://camera.example/live"')
+RTSP = GOOD.replace('uri = "clip.mp4"', 'uri = "rtsp://camera.example/live"').replace("started_at", "# started_at")
 
 
 @pytest.mark.parametrize(
@@ -32,7 +32,8 @@ def test_a_password_in_the_uri_is_refused_and_not_repeated(tmp_path: Path, uri: 
 def test_an_at_sign_elsewhere_is_no_password(tmp_path: Path) -> None:
     """A path may have one."""
     uri = "rtsp://camera.example/live@main?at=@"
-    assert load_config(write(tmp_path, GOOD.replace("clip.mp4", uri))).source.uri == uri
+    text = RTSP.replace("rtsp://camera.example/live", uri)
+    assert load_config(write(tmp_path, text)).source.uri == uri
 
 
 def test_a_credential_is_a_path_or_one_of_systemds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

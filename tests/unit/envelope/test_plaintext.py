@@ -20,6 +20,7 @@ from tests.fakes.reads import NOON, SAMPLE, make_plaintext
         SAMPLE,
         make_plaintext("", crop=b""),
         make_plaintext("A1", region="Portugal", site="bridge", position=(-90_000_000, 180_000_000)),
+        make_plaintext("A1", lane="inbound"),
     ],
 )
 def test_a_read_parses_back(read: object) -> None:
@@ -51,6 +52,8 @@ def test_a_read_parses_back(read: object) -> None:
         ("position", [1]),
         ("position", [91_000_000, 0]),
         ("position", ["1", 0]),
+        ("lane", 7),
+        ("lane", "x" * 65),
         ("surprise", 1),
     ],
 )

@@ -135,12 +135,90 @@ def test_odd_names_are_set_aside_at_the_start_and_never_erased(tmp_path: Path) -
     (pending / "link").symlink_to("elsewhere")
     assert spool.recover_shreds() == 2
     notes = [path.read_text() for path in quarantine.glob("*.reason")]
-    for name in (*ODD_NAMES, "folder", "link"):
+    for name in (*ODD_NAMES, "folder/", "link/"):
         assert sum(note.endswith(f": {name!r}") for note in notes) == (2 if name in ODD_NAMES else 1)
     contents = [path.read_text() for path in quarantine.glob("odd-*[0-9]") if path.is_file()]
     assert sorted(contents) == ["first"] * len(ODD_NAMES) + ["second"] * len(ODD_NAMES)
     assert spool.recover_shreds() == 0
     assert spool.entries(SpoolState.QUARANTINE) == []
+
+
+def test_what_is_no_file_is_no_envelope_whatever_its_name(tmp_path: Path) -> None:
+    """A directory, a pipe and a link with the names of envelopes: neither listed nor counted, and set aside."""
+    spool, envelope = open_spool(tmp_path), make_envelope(KEY)
+    spool.put(envelope)
+    pending, quarantine = tmp_path / "spool" / "pending", tmp_path / "spool" / "quarantine"
+    names = [digit * 64 for digit in "abc"]
+    (pending / names[0]).mkdir()
+    (pending / names[0] / "inside").write_text("kept")
+    os.mkfifo(pending / names[1])
+    (pending / names[2]).symlink_to(pending / envelope.envelope_id)
+    assert [entry.envelope_id for entry in spool.entries(SpoolState.PENDING)] == [envelope.envelope_id]
+    assert spool.usage(SpoolState.PENDING).count == 1
+    assert spool.recover_shreds() == 3
+    assert [path.name for path in pending.iterdir()] == [envelope.envelope_id]
+    (folder,) = (path for path in quarantine.iterdir() if path.is_dir())
+    assert (folder / "inside").read_text() == "kept"
+    assert spool.usage(SpoolState.QUARANTINE).count == 3
+    assert spool.recover_shreds() == 0
+
+
+def test_an_odd_name_of_something_set_aside_costs_nothing(tmp_path: Path) -> None:
+    """A directory in pending with the name of an envelope in quarantine does not take that one away."""
+    spool, envelope = open_spool(tmp_path), make_envelope(KEY)
+    spool.put(envelope)
+    spool.quarantine(envelope.envelope_id, reason="test")
+    (tmp_path / "spool" / "pending" / envelope.envelope_id).mkdir()
+    assert spool.recover_shreds() == 1
+    spool.release(envelope.envelope_id)
+    assert spool.get(envelope.envelope_id) == envelope
+
+
+def test_setting_an_odd_name_aside_goes_on_where_it_was_cut_off(tmp_path: Path) -> None:
+    """One file, one name in quarantine, one reason; another file of the same name gets its own."""
+    spool = open_spool(tmp_path)
+    pending, quarantine = tmp_path / "spool" / "pending", tmp_path / "spool" / "quarantine"
+    for content in ("first", "second"):
+        (pending / "odd").write_text(content)
+        assert spool.recover_shreds() == 1
+        (path,) = (each for each in quarantine.glob("odd-*[0-9]") if each.read_text() == content)
+        os.link(path, pending / "odd")
+        path.with_name(f"{path.name}.reason").unlink()
+        assert spool.recover_shreds() == 1
+        assert not (pending / "odd").exists()
+    assert sorted(path.read_text() for path in quarantine.glob("odd-*[0-9]")) == ["first", "second"]
+    assert len(list(quarantine.glob("odd-*.reason"))) == 2
+
+
+class BrokenOverwrites(LocalFiles):
+    """A disk that cannot overwrite some files."""
+
+    def __init__(self, *names: str) -> None:
+        self._names = names
+
+    def overwrite(self, path: Path) -> None:
+        """As the port."""
+        if path.name in self._names:
+            raise SpoolError("spool: cannot overwrite")
+        super().overwrite(path)
+
+
+@pytest.mark.parametrize("erasers", [1, 4])
+def test_files_are_erased_side_by_side_and_none_is_forgotten(tmp_path: Path, erasers: int) -> None:
+    """Also when the disk refuses one: it is said, and the next start finishes it."""
+    envelopes = make_chain(KEY, 20)
+    files = BrokenOverwrites(envelopes[3].envelope_id)
+    spool = FileSpool(tmp_path / "spool", max_bytes=1 << 20, files=files, erasers=erasers)
+    for envelope in envelopes:
+        spool.put(envelope)
+    with pytest.raises(SpoolError, match="cannot overwrite"):
+        spool.shred(*(proof(envelope) for envelope in envelopes))
+    assert spool.entries(SpoolState.PENDING) == []
+    left = {path.name for path in (tmp_path / "spool" / "shredding").iterdir()}
+    assert envelopes[3].envelope_id in left
+    again = FileSpool(tmp_path / "spool", max_bytes=1 << 20, files=LocalFiles(), erasers=erasers)
+    assert again.recover_shreds() == len(left)
+    assert list((tmp_path / "spool" / "shredding").iterdir()) == []
 
 
 def test_a_shred_that_a_crash_undid_in_pending_is_finished(tmp_path: Path) -> None:

@@ -40,11 +40,18 @@ def fill(spool: MemorySpool, count: int) -> list[str]:
     return [envelope.envelope_id for envelope in envelopes]
 
 
+def take(lanes: Lanes, size: int) -> list[str]:
+    """Take a batch that is delivered at once."""
+    ids = list(islice(lanes.next_ids(), size))
+    lanes.done(ids)
+    return ids
+
+
 def batches(lanes: Lanes, count: int, *, size: int, clock: FakeClock, every_s: float) -> list[list[str]]:
     """Take batches, one each `every_s`."""
     taken = []
     for _ in range(count):
-        taken.append(list(islice(lanes.next_ids(), size)))
+        taken.append(take(lanes, size))
         clock.advance(every_s)
     return taken
 
@@ -77,8 +84,9 @@ def test_what_is_put_off_is_left_out_until_its_time() -> None:
     spool = CountingSpool(clock)
     ids = fill(spool, 6)
     lanes = Lanes(spool, clock, backlog=2, fresh_share=1.0)
+    assert list(islice(lanes.next_ids(), 1)) == [ids[5]]
     lanes.put_off(ids[5], wait_s=60)
-    assert list(lanes.next_ids()) == ids[4::-1]
+    assert take(lanes, 9) == ids[4::-1]
     clock.advance(61)
     assert list(lanes.next_ids()) == list(reversed(ids))
 
@@ -95,3 +103,48 @@ def test_memory_stays_bounded_through_an_outage() -> None:
     assert len(lanes._oldest) == 40
     assert len(lanes._newest) == 40
     assert spool.listings.count(False) == 1
+
+
+def test_what_is_under_way_is_not_taken_again() -> None:
+    """Also where it stands in the other lane; the spool still has it, so nothing is listed meanwhile."""
+    clock = FakeClock()
+    spool = CountingSpool(clock)
+    ids = fill(spool, 8)
+    lanes = Lanes(spool, clock, backlog=4, fresh_share=0.5)
+    assert take(lanes, 1) == [ids[0]]
+    newest = list(islice(lanes.next_ids(), 2))
+    assert newest == [ids[7], ids[6]]
+    beside = list(islice(lanes.next_ids(), 9))
+    assert beside == ids[1:6]
+    assert list(lanes.next_ids()) == []
+    assert len(spool.listings) == 2
+    lanes.done([*newest, *beside])
+    assert take(lanes, 9) == [*ids[5::-1], *ids[6:]]
+    assert len(spool.listings) == 3
+
+
+def test_a_look_for_the_newest_waits_until_nothing_is_under_way() -> None:
+    """A batch beside another comes from what is listed; when a look is due there is none, and then the look."""
+    clock = FakeClock()
+    spool = CountingSpool(clock)
+    ids = fill(spool, 20)
+    lanes = Lanes(spool, clock, backlog=2, fresh_share=0.5)
+    assert take(lanes, 1) == [ids[0]]
+    assert list(islice(lanes.next_ids(), 1)) == [ids[19]]
+    assert list(islice(lanes.next_ids(), 1)) == [ids[1]]
+    (late,) = fill(spool, 1)
+    clock.advance(FRESH_EVERY_S)
+    assert list(lanes.next_ids()) == []
+    lanes.put_back([ids[19], ids[1]])
+    assert take(lanes, 2) == [late, ids[19]]
+
+
+def test_batches_that_are_given_back_keep_their_order() -> None:
+    """The one under way before the one that was read beside it."""
+    clock = FakeClock()
+    spool = CountingSpool(clock)
+    ids = fill(spool, 6)
+    lanes = Lanes(spool, clock, backlog=9, fresh_share=0.5)
+    first, second = list(islice(lanes.next_ids(), 2)), list(islice(lanes.next_ids(), 2))
+    lanes.put_back([*first, *second])
+    assert list(lanes.next_ids()) == ids

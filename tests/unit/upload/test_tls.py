@@ -196,3 +196,33 @@ def test_wrong_files_are_named(tmp_path: Path) -> None:
         with pytest.raises(KeyFileError, match=str(tmp_path)) as caught:
             client_context(**wrong)
         assert "\n" not in str(caught.value)
+
+
+def test_a_report_goes_to_the_health_path_and_needs_a_204() -> None:
+    """Beside the envelopes' path, with its own media type; whatever else comes is a failure of this report."""
+    seen: list[tuple[str, str, str, bytes]] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        seen.append((request.method, request.url.path, request.headers["content-type"], request.read()))
+        return httpx.Response(204)
+
+    transport = transport_to(httpx.MockTransport(answer))
+    transport.report(b"report")
+    assert seen == [("POST", "/v1/health", "application/cbor", b"report")]
+    for status in (200, 400, 403, 404, 503):
+        with pytest.raises(TransportError, match=f"answered {status}"):
+            answering(status).report(b"report")
+    transport.close()
+    with pytest.raises(TransportError, match="RuntimeError"):
+        transport.report(b"report")
+
+
+def test_the_receiver_is_asked_without_a_change() -> None:
+    """The status is the answer, whatever it is; only silence is a failure."""
+    assert [answering(status).ask() for status in (204, 403, 404)] == [204, 403, 404]
+
+    def refuse(_request: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError("refused")
+
+    with pytest.raises(TransportError, match="ConnectError: refused"):
+        transport_to(httpx.MockTransport(refuse)).ask()

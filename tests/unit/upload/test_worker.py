@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -18,19 +20,38 @@ from agent.config.models import UploadConfig
 from agent.envelope.cose import ed25519_kid
 from agent.envelope.reply import Answer, Later, Refused, Stored
 from agent.envelope.sealed import parse_envelope
-from agent.errors import BatchTooLargeError, BrokenTransferError, RejectedError, TransportError
+from agent.errors import BatchTooLargeError, BrokenTransferError, RejectedError, SpoolError, TransportError
 from agent.records import Envelope, SpoolState
 from agent.upload import lanes
 from agent.upload.pace import LogBudget
-from agent.upload.worker import UploadWorker, wait_as_told
+from agent.upload.worker import ANSWER_WAITS_S, MAX_UNREADABLE, UNREADABLE_WAIT_S, UploadWorker, wait_as_told
 from tests.fakes.clock import FakeClock
 from tests.fakes.envelopes import make_chain, make_envelope
-from tests.fakes.receipts import PINNED, honest_receipt
+from tests.fakes.receipts import PINNED, honest_receipt, proof
 from tests.fakes.receiver import ReceiverSimulator
 from tests.fakes.spool import MemorySpool
 
 KEY = Ed25519PrivateKey.generate()
+MOST_ASKED = 50
+"""No test here has an envelope read as often."""
 OWN = {ed25519_kid(KEY.public_key()): KEY.public_key()}
+
+
+class SteadySpool(MemorySpool):
+    """A spool whose disk cannot read some envelopes, and that sees when the same is asked without end."""
+
+    def __init__(self) -> None:
+        super().__init__(max_bytes=1 << 24)
+        self.unreadable: set[str] = set()
+        self._asked: Counter[str] = Counter()
+
+    def get(self, envelope_id: str) -> Envelope:
+        """As the port."""
+        self._asked[envelope_id] += 1
+        assert self._asked[envelope_id] <= MOST_ASKED, "the worker goes round without getting anywhere"
+        if envelope_id in self.unreadable:
+            raise SpoolError(f"spool: cannot read {envelope_id}: Input/output error")
+        return super().get(envelope_id)
 
 
 @dataclass
@@ -38,7 +59,7 @@ class Parts:
     """A worker with everything around it."""
 
     worker: UploadWorker
-    spool: MemorySpool
+    spool: SteadySpool
     receiver: ReceiverSimulator
     clock: FakeClock
     stop: threading.Event
@@ -69,7 +90,7 @@ def settings(**changes: object) -> UploadConfig:
 
 def make_parts(**changes: object) -> Parts:
     """Wire a worker to fakes."""
-    spool, receiver, clock, stop = MemorySpool(max_bytes=1 << 24), ReceiverSimulator(), FakeClock(), threading.Event()
+    spool, receiver, clock, stop = SteadySpool(), ReceiverSimulator(), FakeClock(), threading.Event()
     receipt_times: list[datetime] = []
     worker = UploadWorker(
         spool=spool,
@@ -359,13 +380,13 @@ def test_without_a_share_a_backlog_goes_strictly_oldest_first() -> None:
 
 
 def test_a_failed_batch_of_the_newest_keeps_its_place() -> None:
-    """The oldest go on in order; the newest come again in their turn, and nothing is sent twice."""
+    """The newest come again, then the oldest go on in order; nothing but the failed batch is sent twice."""
     parts = make_parts(batch_envelopes=2, fresh_share=0.5)
     ids = [envelope.envelope_id for envelope in parts.fill(12)]
     honest = parts.receiver.store
     parts.receiver.script.extend([honest, TransportError("reset"), honest, honest])
     parts.worker.run(drain=True)
-    assert parts.receiver.requests[:4] == [ids[0:2], [ids[11], ids[10]], ids[2:4], [ids[11], ids[10]]]
+    assert parts.receiver.requests[:4] == [ids[0:2], [ids[11], ids[10]], [ids[11], ids[10]], ids[2:4]]
     assert sorted(parts.receiver.stored) == sorted(ids)
     assert parts.worker.stats.acknowledged == 12
 
@@ -487,6 +508,148 @@ def test_an_idle_worker_waits_for_new_reads_until_told_to_stop() -> None:
     parts.stop.set()
     thread.join(10)
     assert not thread.is_alive()
+
+
+def test_the_next_batch_is_read_and_the_last_one_erased_beside_a_request() -> None:
+    """While a request is under way two batches are read, and no third: that is all the memory it takes."""
+    parts = make_parts(batch_envelopes=2, fresh_share=0)
+    parts.fill(8)
+    seen: list[int] = []
+    read: set[str] = set()
+    get = parts.spool.get
+
+    def noted(envelope_id: str) -> Envelope:
+        read.add(envelope_id)
+        return get(envelope_id)
+
+    def look(batch: list[Envelope]) -> list[Answer]:
+        if len(seen) in (1, 2):  # the link is up, and the batches behind it are not the last
+            deadline_s = time.monotonic() + 10
+            while len(read) < 2 * len(seen) + 4 and time.monotonic() < deadline_s:
+                time.sleep(0.001)
+        time.sleep(0.01)
+        seen.append(len(read))
+        return parts.receiver.store(batch)
+
+    parts.spool.get = noted  # type: ignore[method-assign]
+    parts.receiver.script.extend([look] * 4)
+    parts.worker.run(drain=True)
+    assert seen == [2, 6, 8, 8]
+    assert parts.pending() == []
+    assert [len(batch) for batch in parts.receiver.requests] == [2, 2, 2, 2]
+
+
+@pytest.mark.parametrize("error", [TransportError("503"), BrokenTransferError("reset"), BatchTooLargeError("413")])
+def test_a_fault_gives_back_what_was_read_beside_it(error: TransportError) -> None:
+    """In order, and nothing is left out or sent before its turn."""
+    parts = make_parts(batch_envelopes=2, fresh_share=0)
+    ids = [envelope.envelope_id for envelope in parts.fill(8)]
+    parts.receiver.script.extend([parts.receiver.store, error])
+    parts.worker.run(drain=True)
+    assert parts.receiver.requests[:2] == [ids[0:2], ids[2:4]]
+    assert parts.receiver.requests[2] == (ids[2:4] if type(error) is TransportError else ids[2:3])
+    assert list(parts.receiver.stored) == ids
+    assert parts.worker.stats.acknowledged == parts.worker.stats.shredded == 8
+
+
+def test_a_bad_receipt_gives_back_what_was_read_beside_it() -> None:
+    """The proven one is erased, the other is sent again, and then the next ones."""
+    parts = make_parts(batch_envelopes=2, fresh_share=0)
+    envelopes = parts.fill(6)
+    ids = [envelope.envelope_id for envelope in envelopes]
+    parts.receiver.script.extend(
+        [parts.receiver.store, lambda batch: [Stored(honest_receipt(batch[0])), Stored(forged(batch[1]))]]
+    )
+    parts.worker.run(drain=True)
+    assert parts.receiver.requests == [ids[0:2], ids[2:4], ids[3:5], ids[5:6]]
+    assert parts.pending() == []
+    assert parts.worker.stats.shredded == 6
+
+
+def test_a_stop_between_two_batches_leaves_nothing_unerased() -> None:
+    """What is proven is erased, what was read beside it stays in the spool unsent."""
+    parts = make_parts(batch_envelopes=2, fresh_share=0)
+    ids = [envelope.envelope_id for envelope in parts.fill(8)]
+
+    def stop_after(batch: list[Envelope]) -> list[Answer]:
+        time.sleep(0.05)
+        parts.stop.set()
+        return parts.receiver.store(batch)
+
+    parts.receiver.script.extend([parts.receiver.store, stop_after])
+    parts.worker.run()
+    assert parts.receiver.requests == [ids[0:2], ids[2:4]]
+    assert parts.pending() == ids[4:]
+    assert parts.worker.stats.shredded == 4
+
+
+def test_reading_ahead_gives_way_to_an_answer() -> None:
+    """An answer that has waited cuts the batch short that is read beside it, so that erasing is not held up."""
+    parts = make_parts(batch_envelopes=4, fresh_share=0)
+    parts.fill(12)
+    get = parts.spool.get
+
+    def slow(envelope_id: str) -> Envelope:
+        time.sleep(0.01)  # time enough for the answer to come
+        parts.clock.advance(2 * ANSWER_WAITS_S)
+        return get(envelope_id)
+
+    parts.spool.get = slow  # type: ignore[method-assign]
+    parts.worker.run(drain=True)
+    sizes = [len(batch) for batch in parts.receiver.requests]
+    assert sizes[:2] == [4, 4]
+    assert sizes[2] < 4
+    assert parts.pending() == []
+
+
+def test_an_envelope_that_the_disk_cannot_read_is_set_aside_once_another_one_can_be(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """The others go; nothing is erased for it, and the alarm tells a person."""
+    parts = make_parts()
+    bad, good = parts.fill(2)
+    parts.spool.unreadable.add(bad.envelope_id)
+    parts.worker.run(drain=True)
+    assert list(parts.receiver.stored) == [good.envelope_id]
+    assert parts.set_aside() == [bad.envelope_id]
+    assert "Input/output error" in parts.spool.reasons[bad.envelope_id]
+    assert parts.worker.stats.unreadable == 1
+    assert any("stays for now" in record.getMessage() for record in caplog.records)
+
+
+def test_a_disk_that_reads_nothing_costs_no_envelope() -> None:
+    """All stay where they are, however often it is tried, and go when the disk is back."""
+    parts = make_parts(batch_envelopes=2)
+    envelopes = parts.fill(100)
+    parts.spool.unreadable.update(envelope.envelope_id for envelope in envelopes)
+    for _ in range(3):
+        parts.worker.run(drain=True)
+        parts.clock.advance(UNREADABLE_WAIT_S + 1)
+    assert parts.set_aside() == []
+    assert len(parts.pending()) == 100
+    assert parts.worker.stats.unreadable == 300
+    assert len(parts.worker._unreadable) == MAX_UNREADABLE
+    parts.spool.unreadable.clear()
+    parts.worker.run(drain=True)
+    assert len(parts.receiver.stored) == 100
+    assert parts.set_aside() == []
+
+
+def test_what_is_damaged_besides_is_set_aside_for_its_damage() -> None:
+    """Envelopes that could not be read and can be again are judged by what is in them, or are gone by then."""
+    parts = make_parts()
+    gone, damaged, whole = parts.fill(3)
+    parts.spool.unreadable.update(envelope.envelope_id for envelope in (gone, damaged, whole))
+    parts.worker.run(drain=True)
+    parts.spool.unreadable.clear()
+    parts.spool.shred(proof(gone))
+    parts.spool.corrupt(damaged.envelope_id, whole.data)
+    parts.clock.advance(UNREADABLE_WAIT_S + 1)
+    parts.worker.run(drain=True)
+    assert list(parts.receiver.stored) == [whole.envelope_id]
+    assert parts.set_aside() == [damaged.envelope_id]
+    assert "corrupt on disk" in parts.spool.reasons[damaged.envelope_id]
+    assert parts.worker.stats.corrupt == 1
 
 
 def waited_s(error: TransportError) -> float:

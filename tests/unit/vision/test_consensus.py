@@ -6,11 +6,18 @@ from datetime import timedelta
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from agent.records import Detection, Direction, Passage, PlateRead, PlateText
-from agent.vision.consensus import MAX_TEXTS, Ballot, Rejection, sharpness, text_probability
+from agent.vision.consensus import FIRM_VOTES, Ballot, Rejection, changes, text_probability, vote
+from agent.vision.looks import sharpness
+from agent.vision.regions import Lane
+from agent.vision.textfilter import TextFilter
 from tests.fakes.source import STARTED_AT
 from tests.fakes.vision import plate
+
+BOX = Detection(0, 0, 100, 20, 0.9)
 
 
 def _look(
@@ -30,11 +37,16 @@ def _look(
     )
 
 
-def _verdict(looks: list[PlateRead], *, min_votes: int = 2, reader_confidence: float = 0.3) -> Passage | Rejection:
-    ballot = Ballot(reader_confidence=reader_confidence)
+def _ballot(looks: list[PlateRead], *, reader_confidence: float = 0.3, text: dict[str, str] | None = None) -> Ballot:
+    ballot = Ballot(reader_confidence=reader_confidence, text_filter=TextFilter({"default": ".+", **(text or {})}))
     for look in looks:
+        ballot.see(look.detection, captured_at=look.captured_at, at_s=look.monotonic_s)
         ballot.add(look)
-    return ballot.verdict(min_votes=min_votes)
+    return ballot
+
+
+def _verdict(looks: list[PlateRead], *, min_votes: int = 2, text: dict[str, str] | None = None) -> Passage | Rejection:
+    return _ballot(looks, text=text).verdict(min_votes=min_votes)
 
 
 def _passage(looks: list[PlateRead], *, min_votes: int = 2) -> Passage:
@@ -46,18 +58,20 @@ def _passage(looks: list[PlateRead], *, min_votes: int = 2) -> Passage:
 @pytest.mark.parametrize(
     ("looks", "reason"),
     [
-        ([], Rejection.NO_TEXT),
+        ([], Rejection.NOT_READ),
         ([_look("")], Rejection.NO_TEXT),
         ([_look("AB", confidence=0.2), _look("AB", 1, confidence=0.2)], Rejection.UNSURE),
-        ([_look(PlateText("AB", (0.99, 0.1), None))], Rejection.UNSURE),
+        ([_look(PlateText("ABC", (0.9, 0.9, 0.1), None), n) for n in range(3)], Rejection.UNSURE),
+        ([_look("ABCDEF", n, confidence=0.5) for n in range(5)], Rejection.UNSURE),
         ([_look("AB")], Rejection.TOO_FEW_VOTES),
         ([_look("AB"), _look("AC", 1)], Rejection.TOO_FEW_VOTES),
         ([_look(f"A{n // 2}", n) for n in range(8)], Rejection.DISAGREEMENT),
+        ([_look("A!"), _look("A!", 1)], Rejection.TEXT_FILTER),
     ],
 )
 def test_what_is_no_passage_has_a_reason(looks: list[PlateRead], reason: Rejection) -> None:
     """Nothing is dropped silently."""
-    assert _verdict(looks) is reason
+    assert _verdict(looks, text={"default": "[A-Z0-9]+"}) is reason
 
 
 def test_agreement_wins_over_a_single_sure_look() -> None:
@@ -67,15 +81,50 @@ def test_agreement_wins_over_a_single_sure_look() -> None:
     assert passage.votes == (2, 3)
 
 
-def test_unsure_looks_are_counted_but_do_not_vote() -> None:
-    """N of m is honest about the looks that were set aside."""
-    looks = [_look("AB"), _look("AB", 1), *(_look("XY", n, confidence=0.2) for n in range(2, 6))]
-    assert _passage(looks).votes == (2, 6)
+def test_characters_vote_one_by_one() -> None:
+    """Three looks, each with another mistake: every character has two votes, and the text that none read wins."""
+    passage = _passage([_look("XB123"), _look("AX123", 1), _look("AB1X3", 2)])
+    assert passage.text == "AB123"
+    assert passage.votes == (2, 3)
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["AB123", "AB123", "B123"],
+        ["AB123", "AB123", "AB12"],
+        ["AB123", "AB123", "AB1233"],
+        ["AB123", "AB123", "1AB123"],
+        ["AB123", "AB23", "AB123X", "AB123"],
+    ],
+)
+def test_looks_of_different_length_vote_for_the_characters_they_share(texts: list[str]) -> None:
+    """One lost a character at either end or within, or saw one too many."""
+    assert _passage([_look(text, n) for n, text in enumerate(texts)]).text == "AB123"
+
+
+def test_a_character_that_most_looks_see_is_put_in() -> None:
+    """The text that weighs most may have lost one that the others have."""
+    looks = [
+        *(_look(PlateText("AB12", (0.95,) * 4, None), n) for n in range(2)),
+        *(_look(text, 2 + n, confidence=0.93) for n, text in enumerate(["ABX12", "ABX13", "ABX1Z"])),
+    ]
+    assert _passage(looks).text == "ABX12"
+
+
+def test_an_unsure_character_makes_no_vote_but_its_look_votes_for_the_others() -> None:
+    """One hopeless character does not cost the look that has it."""
+    looks = [_look("AB12"), _look(PlateText("AB1Z", (0.9, 0.9, 0.9, 0.1), None), 1), _look("AB12", 2)]
+    passage = _passage(looks)
+    assert (passage.text, passage.votes) == ("AB12", (2, 3))
 
 
 def test_a_single_look_passes_only_where_it_is_allowed_and_is_marked() -> None:
     """min_votes of 1 gives 1 of 1."""
-    assert _passage([_look("AB")], min_votes=1).votes == (1, 1)
+    passage = _passage([_look("AB")], min_votes=1)
+    assert passage.votes == (1, 1)
+    assert passage.is_single
+    assert not _passage([_look("AB"), _look("AB", 1)]).is_single
 
 
 def test_confidences_are_averaged_over_the_looks_that_agree() -> None:
@@ -89,15 +138,22 @@ def test_the_crop_is_of_the_best_look_that_agrees() -> None:
     looks = [
         _look("AB"),
         _look(PlateText("AB", (0.9, 0.9), "Norway"), 1, width=140),
-        _look("AB", 2, width=150, flat=True),
-        _look("XY", 3, width=300),
+        _look(PlateText("AB", (0.9, 0.9), "Norway"), 2, width=150, flat=True),
+        _look("XY", 3, width=300, confidence=0.5),
     ]
     passage = _passage(looks)
     assert passage.best is looks[1]
     assert passage.region == "Norway"
 
 
-def test_first_and_last_seen_span_all_looks() -> None:
+def test_the_region_has_a_pattern_of_its_own() -> None:
+    """The same text passes in one region and not in another."""
+    looks = [_look(PlateText("AB1", (0.9,) * 3, "Norway"), n) for n in range(2)]
+    assert isinstance(_verdict(looks, text={"norway": "[A-Z]{2}[0-9]"}), Passage)
+    assert _verdict(looks, text={"Norway": "[0-9]+"}) is Rejection.TEXT_FILTER
+
+
+def test_first_and_last_seen_span_all_sights() -> None:
     """Also those without text."""
     passage = _passage([_look(""), _look("AB", 1), _look("AB", 2), _look("", 3)])
     assert passage.first_seen == STARTED_AT
@@ -118,27 +174,104 @@ def test_direction_follows_the_size(widths: list[int], direction: Direction) -> 
     assert _passage([_look("AB", n, width=width**2 // 100) for n, width in enumerate(widths)]).direction is direction
 
 
-def test_a_ballot_is_bounded_however_long_it_is_open() -> None:
-    """A car that stands for a day: many looks, many misreads, a bounded number of texts, exact counts."""
-    ballot = Ballot(reader_confidence=0.3)
-    for n in range(3000):
-        ballot.add(_look("AB12" if n % 2 else f"X{n}", n))
-    verdict = ballot.verdict(min_votes=2)
-    assert isinstance(verdict, Passage)
-    assert verdict.votes == (1500, 3000)
-    assert len(ballot._candidates) <= MAX_TEXTS
+@pytest.mark.parametrize(
+    ("widths", "direction"), [([100, 100], Direction.RECEDING), ([100, 125, 150], Direction.APPROACHING)]
+)
+def test_the_lane_gives_its_name_and_the_direction_that_was_not_seen(widths: list[int], direction: Direction) -> None:
+    """What was seen goes before what the lane says: somebody may drive the wrong way."""
+    ballot = Ballot(reader_confidence=0.3, text_filter=TextFilter({"default": ".+"}))
+    for n, width in enumerate(widths):
+        look = _look("AB", n, width=width)
+        lane = Lane("outbound", Direction.RECEDING) if n else Lane("verge", Direction.UNKNOWN)
+        ballot.see(look.detection, captured_at=look.captured_at, at_s=look.monotonic_s, lane=lane)
+        ballot.see(look.detection, captured_at=look.captured_at, at_s=look.monotonic_s, lane=lane if n else None)
+        ballot.add(look)
+    passage = ballot.verdict(min_votes=2)
+    assert isinstance(passage, Passage)
+    assert (passage.lane, passage.direction) == ("outbound", direction)
 
 
-def test_a_plate_that_becomes_readable_late_still_wins() -> None:
-    """The newest text is never the one that is dropped."""
-    ballot = Ballot(reader_confidence=0.3)
-    for n in range(3 * MAX_TEXTS):
-        ballot.add(_look(f"X{n}", n, confidence=0.5))
-    for n in range(100, 150):
-        ballot.add(_look("AB12", n, confidence=0.9))
-    verdict = ballot.verdict(min_votes=2)
-    assert isinstance(verdict, Passage)
-    assert verdict.text == "AB12"
+def test_looks_that_do_not_vote_are_counted_by_reason() -> None:
+    """Each look has at most one."""
+    looks = [_look(""), _look("AB", 1, confidence=0.1), _look("A?", 2), _look("AB", 3)]
+    ballot = _ballot(looks, text={"default": "[A-Z]+"})
+    assert ballot.rejected == {Rejection.NO_TEXT: 1, Rejection.UNSURE: 1, Rejection.TEXT_FILTER: 1}
+    assert ballot.looks == 4
+
+
+@pytest.mark.parametrize(
+    ("looks", "firm"),
+    [
+        ([_look("AB", n) for n in range(FIRM_VOTES)], True),
+        ([_look("AB", n) for n in range(FIRM_VOTES - 1)], False),
+        ([_look("AB", n, confidence=0.75) for n in range(6)], False),
+        ([*(_look("AB", n) for n in range(3)), _look("AC", 3)], False),
+        ([*(_look("AB", n) for n in range(9)), _look("AC", 9)], True),
+    ],
+    ids=["three", "two", "unsure", "contested", "nine to one"],
+)
+def test_when_the_outcome_is_firm(looks: list[PlateRead], *, firm: bool) -> None:
+    """Enough looks, sure of themselves, and nearly at one."""
+    assert _ballot(looks).is_firm is firm
+
+
+TEXTS = st.text("AB01", min_size=1, max_size=8)
+PLATES = st.lists(
+    TEXTS.flatmap(
+        lambda text: st.lists(st.floats(0.05, 1.0), min_size=len(text), max_size=len(text)).map(
+            lambda shares: PlateText(text, tuple(shares), None)
+        )
+    ),
+    min_size=1,
+    max_size=8,
+)
+
+
+@given(PLATES)
+def test_whatever_the_looks_say_the_outcome_is_whole(plates: list[PlateText]) -> None:
+    """One confidence a character, votes and shares within bounds, no character that no look has seen."""
+    found = vote(plates)
+    assert len(found.plate.confidences) == len(found.plate.text)
+    assert all(0.0 <= share <= 1.0 for share in found.plate.confidences)
+    assert 1 <= found.votes <= len(plates)
+    assert 0.0 < found.share <= 1.0 + 1e-9
+    assert set(found.plate.text) <= {char for one in plates for char in one.text}
+
+
+@given(TEXTS, st.integers(1, 8), st.floats(0.1, 1.0))
+def test_looks_that_are_alike_give_their_text(text: str, count: int, confidence: float) -> None:
+    """Unanimity is kept, with every vote and the whole share."""
+    found = vote([plate(text, confidence)] * count)
+    assert (found.plate.text, found.votes) == (text, count)
+    assert found.share == pytest.approx(1.0)
+
+
+@given(TEXTS, TEXTS, st.integers(2, 5))
+def test_a_majority_wins_whatever_the_other_look_says(text: str, other: str, count: int) -> None:
+    """A look of equal weight against two or more changes nothing."""
+    if text != other:
+        found = vote(
+            [*[PlateText(text, (1.0,) * len(text), None)] * count, PlateText(other, (1.0,) * len(other), None)]
+        )
+        assert found.plate.text == text
+
+
+@given(PLATES, st.randoms(use_true_random=False))
+def test_the_order_of_the_looks_does_not_matter(plates: list[PlateText], random: object) -> None:
+    """They are sorted by nothing but their weight."""
+    mixed = list(plates)
+    random.shuffle(mixed)  # type: ignore[attr-defined]
+    one, other = vote(plates), vote(mixed)
+    assert one.plate.text == other.plate.text
+    assert one.votes == other.votes
+
+
+@given(TEXTS, TEXTS)
+def test_changes_are_a_distance(one: str, other: str) -> None:
+    """None between equals, the same in both directions, never more than the longer text."""
+    assert changes(one, one) == 0
+    assert changes(one, other) == changes(other, one) <= max(len(one), len(other))
+    assert (changes(one, other) == 0) == (one == other)
 
 
 def test_one_hopeless_character_weighs_down_the_text() -> None:

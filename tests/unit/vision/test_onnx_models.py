@@ -69,7 +69,7 @@ BAD_DETECTORS = [
         _constant_detector([_row(0, 0, 9, 9)], input_shape=(1, 3, 64, 64)),
         r"the contract is .* 32, 32\]",
     ),
-    ("not square", _constant_detector([_row(0, 0, 9, 9)], input_shape=(1, 3, 32, 64)), "cannot be loaded"),
+    ("not square", _constant_detector([_row(0, 0, 9, 9)], input_shape=(1, 3, 32, 64)), r"the contract is .* 32, 32\]"),
     ("another type", _constant_detector([_row(0, 0, 9, 9)], input_type=TensorProto.UINT8), "takes tensor.uint8."),
     ("six numbers a row", _constant_detector([[0.0] * 6]), r"contract is tensor\(float\) \[n, 7\]"),
     ("a score of 7", _constant_detector([_row(0, 0, 9, 9, 7.0)]), r"score outside 0\.\.1 .*at load"),
@@ -142,7 +142,7 @@ def test_a_failed_inference_surfaces(input_wh: tuple[int, int]) -> None:
         def run(self, *_: Any) -> list[Any]:
             raise RuntimeError("out of memory\nwith details")
 
-    detector._session._session = Broken()
+    detector._session = Broken()
     with pytest.raises(InferenceError, match="detector toy: inference failed: out of memory$"):
         detector.detect(render_frame([]))
 
@@ -150,16 +150,16 @@ def test_a_failed_inference_surfaces(input_wh: tuple[int, int]) -> None:
 def test_a_detector_recovers_after_a_failure() -> None:
     """One bad run does not poison the next."""
     detector = OnnxDetector(_checked(toy_detector()), input_wh=(384, 384), confidence=0.5)
-    working = detector._session._session
+    working = detector._session
 
     class Wrong:
         def run(self, *_: Any) -> list[Any]:
             return [np.full((1, 7), np.inf, np.float32)]
 
-    detector._session._session = Wrong()
+    detector._session = Wrong()
     with pytest.raises(InferenceError, match="not finite"):
         detector.detect(render_frame([]))
-    detector._session._session = working
+    detector._session = working
     assert len(detector.detect(render_frame([("ABC123", (200, 120, 320, 160))]))) == 1
 
 

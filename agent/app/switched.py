@@ -1,0 +1,64 @@
+"""A source of frames that another one can take the place of, between two frames."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+
+from agent.ports import FrameSource
+from agent.records import ClockState, Frame
+
+
+class SwitchedSource:
+    """`FrameSource` over another one, which changes."""
+
+    def __init__(self, source: FrameSource) -> None:
+        """Begin with `source`."""
+        self._source = source
+        self._next: tuple[FrameSource, Iterator[Frame]] | None = None
+        self._lock = threading.Lock()
+
+    @property
+    def frame_count(self) -> int | None:
+        """As the source's."""
+        return self._source.frame_count
+
+    @property
+    def clock_state(self) -> ClockState:
+        """As the source's."""
+        return self._source.clock_state
+
+    def frames(self) -> Iterator[Frame]:
+        """Yield the frames of one source after the other; ends when the last one does.
+
+        Raises:
+            SourceError: As the source's.
+        """
+        frames = self._source.frames()
+        while True:
+            for frame in frames:
+                yield frame
+                if self._next is not None:
+                    break
+            with self._lock:
+                if self._next is None:
+                    return
+                (self._source, frames), self._next = self._next, None
+
+    def switch(self, source: FrameSource, frames: Iterator[Frame]) -> None:
+        """Go on with another source, whose frames have been begun, after the frame that is being looked at.
+
+        A call from another thread, or while no frame comes, ends the wait for one.
+        """
+        with self._lock:
+            self._next = source, frames
+            before = self._source
+        before.close()
+
+    def close(self) -> None:
+        """Close the source, and the one that is to follow. Idempotent."""
+        with self._lock:
+            following, self._next = self._next, None
+            self._source.close()
+        if following is not None:
+            following[0].close()

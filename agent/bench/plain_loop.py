@@ -1,0 +1,109 @@
+"""The plain fast-alpr loop that plateseal is compared with: `ALPR.predict` on every frame, nothing else.
+
+Owns: building `fast_alpr.ALPR` on the same model files, as its users get it (its own onnxruntime defaults, that is all
+providers and as many threads as there are cores), and making vehicles of its texts. The loop has no notion of a
+vehicle, so its texts are grouped by majority: over each span in which the truth has a plate in view, and elsewhere
+over each run of frames with text.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any, Final
+
+from agent.bench.truth import EDGE_FRAMES, Score, Truth
+from agent.config.models import VisionConfig
+from agent.errors import ModelMissingError
+from agent.records import Image
+from agent.vision.manifest import DetectorEntry, ModelLibrary, open_library
+from agent.vision.session import as_path, hush
+
+MIN_FRAMES_OF_A_DUPLICATE: Final = 2
+"""A further text of one vehicle counts as a duplicate from two frames on, as plateseal's default takes two looks."""
+
+Predict = Callable[[Image], list[str]]
+"""Reads one frame: the texts, as `ALPR.predict` returns them."""
+
+
+def open_plain_loop(config: VisionConfig) -> tuple[Predict, tuple[str, str]]:
+    """Build the loop on the models that plateseal would use.
+
+    The library takes square detectors only; where plateseal's choice is oblong, it gets the first square one there is.
+
+    Returns:
+        The loop's step, and the names of detector and reader.
+
+    Raises:
+        ModelMissingError: A model is not there.
+        ModelMismatchError: A file is not the one that the manifest names.
+    """
+    from fast_alpr import ALPR  # noqa: PLC0415  only for whoever compares
+    from fast_alpr.default_ocr import DefaultOCR  # noqa: PLC0415
+    from open_image_models.detection.core.yolo_v9.inference import YoloV9Detector  # noqa: PLC0415
+
+    class _File:
+        """A detector from a file; the library's own adapter takes names of its hub only."""
+
+        def __init__(self, entry: DetectorEntry, onnx: bytes) -> None:
+            with as_path(onnx) as path:
+                self._detector = YoloV9Detector(path, ("License Plate",), conf_thresh=entry.confidence)
+
+        def predict(self, frame: Image) -> Any:  # noqa: ANN401
+            return self._detector.predict(frame)
+
+    hush("open_image_models.detection.core.yolo_v9.inference", "fast_plate_ocr.inference.plate_recognizer")
+    library = open_library(config.models)
+    detector, reader = _square_detector(library, config.detector), library.reader(config.reader)
+    checked = library.load(reader)
+    with as_path(checked.onnx) as onnx, as_path(checked.config) as yaml:
+        ocr = DefaultOCR(model_path=onnx, config_path=yaml)
+    alpr = ALPR(detector=_File(detector, library.load(detector).onnx), ocr=ocr)
+
+    def predict(image: Image) -> list[str]:
+        return [found.ocr.text for found in alpr.predict(image) if found.ocr is not None and found.ocr.text]
+
+    return predict, (detector.name, reader.name)
+
+
+def score_sightings(truth: Truth, sightings: Iterable[tuple[int, Sequence[str]]]) -> Score:
+    """Compare the loop's texts with the truth.
+
+    A vehicle is exact when the text that came most often while its plate was in view is the truth's; among equals the
+    one that came first counts. Further texts of a vehicle that came on two frames are duplicates. Elsewhere each run
+    of frames with text is one spurious reading.
+    """
+    texts: dict[int, Counter[str]] = {}
+    outside: list[int] = []
+    for frame, found in sightings:
+        near = [index for index, vehicle in enumerate(truth.passes) if vehicle.holds(frame)]
+        for text in found:
+            same = [index for index in near if truth.passes[index].text == text]
+            if near:
+                texts.setdefault((same or near)[0], Counter())[text] += 1
+        if found and not near:
+            outside.append(frame)
+    exact = sum(truth.passes[index].text == counts.most_common(1)[0][0] for index, counts in texts.items())
+    return Score(
+        vehicles=len(truth.passes),
+        exact=exact,
+        misread=len(texts) - exact,
+        missed=len(truth.passes) - len(texts),
+        duplicates=sum(
+            count >= MIN_FRAMES_OF_A_DUPLICATE for counts in texts.values() for _, count in counts.most_common()[1:]
+        ),
+        spurious=count_runs(outside),
+    )
+
+
+def count_runs(frames: Sequence[int]) -> int:
+    """Count runs of frame numbers, in order, with gaps of at most `EDGE_FRAMES`."""
+    return sum(place == 0 or frame - frames[place - 1] > EDGE_FRAMES for place, frame in enumerate(frames))
+
+
+def _square_detector(library: ModelLibrary, name: str | None) -> DetectorEntry:
+    chosen = library.detector(name)
+    for entry in (chosen, *library.manifest.detector):
+        if entry.input_wh[0] == entry.input_wh[1] and library.is_present(entry):
+            return entry
+    raise ModelMissingError(f"fast-alpr takes square detectors only; {chosen.name} is not, and no other is there")

@@ -1,0 +1,57 @@
+"""`plateseal status`: the live unit on one screen."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+ConfigOption = Annotated[
+    Path, typer.Option("--config", metavar="FILE", help="The unit's configuration (TOML).", show_default=False)
+]
+
+
+def status(
+    config: ConfigOption,
+    *,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+) -> None:
+    """Show what the unit does now: cameras, reads, backlog, receiver, clock, keys.
+
+    It reads what the daemons write, so it needs their rights (sudo), and nothing of it is older than a second. What
+    somebody should look at is marked.
+
+    Example: plateseal status --config /etc/plateseal/unit.toml
+    """
+    from rich.console import Console  # noqa: PLC0415
+    from rich.table import Table  # noqa: PLC0415
+    from rich.text import Text  # noqa: PLC0415
+
+    from agent.app.doctor import load_unit  # noqa: PLC0415  a settings library that the help does not need
+    from agent.app.health import read_health  # noqa: PLC0415
+    from agent.app.metrics import UPLOAD_FILE, read_metrics  # noqa: PLC0415
+    from agent.app.status_text import status_lines, was_answered  # noqa: PLC0415
+
+    unit = load_unit(config)
+    report = read_health(unit)
+    if as_json:
+        value = asdict(report) | {"versions": dict(report.versions)}
+        typer.echo(json.dumps(value, default=str))
+        return
+    receiver_up = was_answered(read_metrics(unit.state_dir / UPLOAD_FILE)) if report.upload_up else None
+    table = Table.grid(padding=(0, 1))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    lines = list(status_lines(report, receiver_up=receiver_up, now=report.at))
+    for line in lines:
+        style = "" if line.is_good else "bold red"
+        table.add_row(Text("" if line.is_good else "!", style), line.name, Text(line.text, style))
+    console = Console(highlight=False)
+    marked = sum(not line.is_good for line in lines)
+    summary = f"{marked} to look at" if marked else "nothing to look at"
+    console.print(Text(f"{unit.camera_id}  {report.at:%Y-%m-%d %H:%M:%S} UTC  {summary}", "bold"))
+    console.print(table)

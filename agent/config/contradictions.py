@@ -1,0 +1,82 @@
+"""Settings that are fine alone and make no sense together.
+
+Owns: these rules for one unit. Leaves to others: each setting by itself (`models`), and a fleet's units together
+(`fleet`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Final
+
+from agent.config.document import Place
+from agent.config.models import SourceConfig, UnitConfig, is_file_uri
+
+_RECORDING_ONLY: Final = ("started_at", "frame_rate", "pace")
+"""What only a recording can be told."""
+DEVICES: Final = "/dev/video"
+"""Camera devices of the machine itself; other paths below /dev may well hold recordings."""
+
+
+def contradictions(unit: UnitConfig) -> list[tuple[Place, str]]:
+    """Return the places that contradict another one, each with a message."""
+    return [*_sources(unit), *_folders(unit), *_key_files(unit), *_waits(unit)]
+
+
+def is_live(uri: str) -> bool:
+    """Whether a source is a camera and no recording."""
+    return uri.startswith(DEVICES) or not is_file_uri(uri)
+
+
+def _sources(unit: UnitConfig) -> Iterator[tuple[Place, str]]:
+    seen: dict[str, str] = {}
+    places: list[Place] = [("source",), *(("camera", index, "source") for index in range(len(unit.camera)))]
+    for place, camera in zip(places, unit.cameras, strict=True):
+        source = camera.source
+        if source.uri in seen and is_live(source.uri):
+            yield (*place, "uri"), f"is the source of {seen[source.uri]} too; two cameras cannot be one"
+        seen.setdefault(source.uri, camera.camera_id)
+        yield from (((*place, key), message) for key, message in _source(source))
+
+
+def _source(source: SourceConfig) -> Iterator[tuple[str, str]]:
+    if not is_live(source.uri):
+        return
+    for key in _RECORDING_ONLY:
+        if key in source.model_fields_set:
+            yield key, "is for recordings; this source is a camera"
+
+
+def _folders(unit: UnitConfig) -> Iterator[tuple[Place, str]]:
+    spool, state = unit.spool.directory, unit.state_dir
+    if spool == state or spool.is_relative_to(state) or state.is_relative_to(spool):
+        yield ("spool", "directory"), f"{spool} and state_dir {state} must lie apart, neither inside the other"
+    incoming = unit.bundle.incoming
+    if incoming is not None and incoming.is_relative_to(spool):
+        yield ("bundle", "incoming"), f"{incoming} lies in the spool, which holds nothing but sealed reads"
+
+
+def _key_files(unit: UnitConfig) -> Iterator[tuple[Place, str]]:
+    """Every key has a file of its own: a file named twice is a slip that shows only at the first connection."""
+    files: list[tuple[Place, Path]] = [
+        (("seal", "keyring"), unit.seal.keyring),
+        (("seal", "owner_key"), unit.seal.owner_key),
+        (("seal", "signing_key"), unit.seal.signing_key),
+        (("upload", "ca"), unit.upload.ca),
+        (("upload", "certificate"), unit.upload.certificate),
+        (("upload", "key"), unit.upload.key),
+        (("upload", "receiver_key"), unit.upload.receiver_key),
+    ]
+    seen: dict[Path, Place] = {}
+    for place, path in files:
+        if path in seen:
+            yield place, f"is the same file as {'.'.join(map(str, seen[path]))}; each key has a file of its own"
+        seen.setdefault(path, place)
+
+
+def _waits(unit: UnitConfig) -> Iterator[tuple[Place, str]]:
+    upload = unit.upload
+    if upload.retry_first_s > upload.retry_most_s:
+        message = f"is {upload.retry_first_s:g}, more than upload.retry_most_s, which is {upload.retry_most_s:g}"
+        yield ("upload", "retry_first_s"), message

@@ -1,0 +1,192 @@
+"""The looks of one plate that wait to be read: few, and the best there were.
+
+Owns: where a look comes from, what makes it good, and how many are kept. A look is a copy of the plate's pixels, a few
+kilobytes, so that no frame is kept alive.
+
+The detector does not run on every frame, and the frames between two of its runs show the plate as well, some of them
+sharper. A piece around the place where the plate should be is kept of each; when the detector has found the plate
+again, its place in between is known, and the looks are cut out of the pieces.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+import cv2
+
+from agent.records import Detection, Frame, Image, PlateRead, PlateText
+from agent.vision.regions import Regions
+
+KEPT: Final = 12
+"""Looks that wait for one plate: four batches to choose from, most of a second at 15 frames/s."""
+ENOUGH: Final = 9
+"""So many must wait before a plate that may still come nearer is read: half a second at 15 frames/s to choose from."""
+BATCH: Final = 3
+"""Looks read at a time: the fewest that can agree firmly (`agent.vision.consensus.FIRM_VOTES`)."""
+EASY_WIDTH_PX: Final = 80
+"""Width of a plate that is easily read: eight characters of 8 pixels and the gaps between them."""
+MAX_PIECES: Final = 8
+"""Pieces kept between two runs of the detector: what lies between at 30 frames/s."""
+PIECE_MARGIN: Final = 0.5
+"""Space around a piece, in plate widths across and plate heights down: a plate whose speed changes is still in it."""
+MARGINS: Final = (0.0, 0.06)
+"""Looks at one plate are cut out with these margins in turn, in plate widths and heights: a box that a detector draws
+too tight cuts a character off, and all looks should not share that. On rpi-dayride both readers were as sure with
+either, and less so with 0.1 and more."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """A plate's picture that has not been read yet.
+
+    Attributes:
+        sequence, captured_at, monotonic_s: Of the frame.
+        frame_wh: Frame (width, height), pixels.
+        detection: The plate's box, frame pixels.
+        crop: The pixels in it; uint8, shape (h, w, 3), BGR.
+        quality: For comparing looks of one plate; higher is better.
+    """
+
+    sequence: int
+    captured_at: datetime
+    monotonic_s: float
+    frame_wh: tuple[int, int]
+    detection: Detection
+    crop: Image = field(repr=False)
+    quality: float
+
+    def with_text(self, plate: PlateText) -> PlateRead:
+        """Return the look with what the reader made of it."""
+        return PlateRead(
+            sequence=self.sequence,
+            captured_at=self.captured_at,
+            monotonic_s=self.monotonic_s,
+            frame_wh=self.frame_wh,
+            detection=self.detection,
+            plate=plate,
+            crop=self.crop,
+        )
+
+
+def cut_out(frame: Frame, box: Detection, *, margin: float = 0.0) -> Look:
+    """Cut a plate out of its frame, at full resolution; a copy, with a margin in plate widths and heights."""
+    x1, y1, x2, y2 = _widened(box, margin)
+    crop = frame.image[max(y1, 0) : y2, max(x1, 0) : x2].copy()
+    return Look(
+        frame.sequence, frame.captured_at, frame.monotonic_s, frame.wh, box, crop, picture_quality(crop, box.confidence)
+    )
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Piece:
+    """A part of a frame on which the detector did not run, with a plate somewhere in it.
+
+    Attributes:
+        sequence, captured_at, monotonic_s: Of the frame.
+        frame_wh: Frame (width, height), pixels.
+        corner: x, y of its upper left pixel in the frame.
+        pixels: uint8, shape (h, w, 3), BGR.
+    """
+
+    sequence: int
+    captured_at: datetime
+    monotonic_s: float
+    frame_wh: tuple[int, int]
+    corner: tuple[int, int]
+    pixels: Image = field(repr=False)
+
+    def look_at(self, box: Detection, *, margin: float = 0.0) -> Look | None:
+        """Cut the plate out, now that its place is known; None if it is not wholly in the piece."""
+        x1, y1, x2, y2 = _widened(box, margin)
+        left, top = x1 - self.corner[0], y1 - self.corner[1]
+        right, bottom = x2 - self.corner[0], y2 - self.corner[1]
+        height, width = self.pixels.shape[:2]
+        if left < 0 or top < 0 or right > width or bottom > height:
+            return None
+        crop = self.pixels[top:bottom, left:right].copy()
+        quality = picture_quality(crop, box.confidence)
+        return Look(self.sequence, self.captured_at, self.monotonic_s, self.frame_wh, box, crop, quality)
+
+
+def cut_piece(frame: Frame, expected: Detection, regions: Regions) -> Piece | None:
+    """Cut a piece around the place where a plate should be; None where that is outside the frame.
+
+    Args:
+        frame: Not painted yet.
+        expected: Frame pixels; may lie outside.
+        regions: Its masks are painted in the piece.
+    """
+    margin_x = round((expected.x2 - expected.x1) * PIECE_MARGIN)
+    margin_y = round((expected.y2 - expected.y1) * PIECE_MARGIN)
+    width, height = frame.wh
+    x1, x2 = (min(max(x, 0), width) for x in (expected.x1 - margin_x, expected.x2 + margin_x))
+    y1, y2 = (min(max(y, 0), height) for y in (expected.y1 - margin_y, expected.y2 + margin_y))
+    if x1 >= x2 or y1 >= y2:
+        return None
+    pixels = regions.cut(frame, (x1, y1, x2, y2))
+    return Piece(frame.sequence, frame.captured_at, frame.monotonic_s, frame.wh, (x1, y1), pixels)
+
+
+def _widened(box: Detection, margin: float) -> tuple[int, int, int, int]:
+    by_x, by_y = round((box.x2 - box.x1) * margin), round((box.y2 - box.y1) * margin)
+    return box.x1 - by_x, box.y1 - by_y, box.x2 + by_x, box.y2 + by_y
+
+
+def box_between(before: Detection, after: Detection, share: float) -> Detection:
+    """Return a plate's box between two others: at `before` for a share of 0, at `after` for 1."""
+    x1, y1, x2, y2 = (round(a + (b - a) * share) for a, b in zip(before.xyxy, after.xyxy, strict=True))
+    return Detection(x1, y1, x2, y2, min(before.confidence, after.confidence))
+
+
+class Waiting:
+    """The unread looks of one plate."""
+
+    def __init__(self) -> None:
+        """Start empty."""
+        self._looks: list[Look] = []
+
+    def __len__(self) -> int:
+        """Return how many wait."""
+        return len(self._looks)
+
+    @property
+    def easy(self) -> int:
+        """How many of them are easily read."""
+        return sum(look.crop.shape[1] >= EASY_WIDTH_PX for look in self._looks)
+
+    def offer(self, look: Look) -> None:
+        """Keep this look if it is among the best."""
+        self._looks.append(look)
+        self._looks.sort(key=lambda look: -look.quality)
+        del self._looks[KEPT:]
+
+    def take(self) -> list[Look]:
+        """Take the best batch out, oldest first."""
+        taken, self._looks = self._looks[:BATCH], self._looks[BATCH:]
+        return sorted(taken, key=lambda look: look.sequence)
+
+
+def picture_quality(crop: Image, confidence: float) -> float:
+    """Return how readable a plate's picture is: the detector's confidence x size x sharpness; for comparing only.
+
+    Size is the root of the area: a plate seen from the side loses width, one seen from above height, so the look from
+    the front is the larger one.
+
+    Args:
+        crop: uint8, shape (h, w, 3), BGR.
+        confidence: Of the detector, 0..1.
+    """
+    height, width = crop.shape[:2]
+    return float(confidence * (width * height) ** 0.5 * sharpness(crop))
+
+
+def sharpness(crop: Image) -> float:
+    """Return the standard deviation of the Laplacian in grey levels, at least 1 so that a flat crop still compares.
+
+    Args:
+        crop: uint8, shape (h, w, 3), BGR.
+    """
+    grey = cv2.cvtColor(crop, cv2.COLOR_BGR2GRAY)
+    return max(float(cv2.Laplacian(grey, cv2.CV_32F).std()), 1.0)

@@ -1,0 +1,153 @@
+"""Builds the Debian package: plateseal and its dependencies in a virtual environment under /opt/plateseal.
+
+Nothing of the target runs here: wheels are asked for by platform and unpacked, so that an amd64 machine builds the
+arm64 package too. Every file belongs to the package (`dpkg -V plateseal` checks them), and nothing is compiled or
+downloaded on the unit. A package is for one version of Python, because some wheels are.
+
+Usage: python -m deb.build --wheel dist/plateseal-*.whl [--arch arm64] [--python 3.11] [--out dist]
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from email.parser import Parser
+from pathlib import Path
+from typing import Final
+from zipfile import ZipFile
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
+"""Debian's name of an architecture, and the one that wheels have."""
+GLIBC: Final = range(17, 36)
+"""2.17 is the oldest that wheels are built for; Ubuntu 22.04, which a Jetson runs, has 2.35."""
+PREFIX: Final = Path("opt/plateseal")
+MAINTAINER: Final = "The plateseal maintainers <maintainers@plateseal.example>"
+SCRIPTS: Final = ("postinst", "prerm", "postrm")
+LAUNCHER: Final = """#!/opt/plateseal/bin/python3 -I
+import sys
+
+from agent.cli.main import main
+
+sys.exit(main())
+"""
+
+
+def platform_options(arch: str, python: str) -> list[str]:
+    """Return pip's options that ask for the wheels of another machine."""
+    machine = MACHINES[arch]
+    platforms = [f"manylinux_2_{minor}_{machine}" for minor in reversed(GLIBC)] + [f"manylinux2014_{machine}"]
+    options = ["--only-binary=:all:", "--implementation", "cp", "--python-version", python]
+    return options + [part for platform in platforms for part in ("--platform", platform)]
+
+
+def build(wheel: Path, *, arch: str, python: str, out: Path) -> Path:
+    """Build the package and return its path."""
+    version = _version(wheel)
+    package = out / f"plateseal_{version}_{arch}.deb"
+    with tempfile.TemporaryDirectory() as scratch:
+        tree = Path(scratch) / "tree"
+        _environment(tree / PREFIX, wheel, arch, python)
+        _system_files(tree, version)
+        _control(tree, version=version, arch=arch, python=python)
+        _one_time(tree)
+        out.mkdir(parents=True, exist_ok=True)
+        level = os.environ.get("DEB_COMPRESSION", "xz")
+        subprocess.run(  # noqa: S603  our own arguments
+            ["dpkg-deb", "--root-owner-group", f"-Z{level}", "--build", tree, package],  # noqa: S607  Debian's
+            check=True,
+            stdout=subprocess.DEVNULL,
+        )
+    return package
+
+
+def _version(wheel: Path) -> str:
+    with ZipFile(wheel) as archive:
+        name = next(name for name in archive.namelist() if name.endswith(".dist-info/METADATA"))
+        return str(Parser().parsestr(archive.read(name).decode())["Version"])
+
+
+def _environment(prefix: Path, wheel: Path, arch: str, python: str) -> None:
+    packages = prefix / "lib" / f"python{python}" / "site-packages"
+    packages.mkdir(parents=True)
+    pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
+    pip += ["--target", str(packages), "-c", str(ROOT / "constraints.txt"), *platform_options(arch, python), str(wheel)]
+    subprocess.run(pip, check=True)  # noqa: S603  our own arguments
+    shutil.rmtree(packages / "bin", ignore_errors=True)  # scripts of this machine's interpreter
+    (prefix / "pyvenv.cfg").write_text(f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {python}\n")
+    bin_dir = prefix / "bin"
+    bin_dir.mkdir()
+    (bin_dir / "python3").symlink_to(f"/usr/bin/python{python}")
+    (bin_dir / "plateseal").write_text(LAUNCHER)
+    (bin_dir / "plateseal").chmod(0o755)
+
+
+def _system_files(tree: Path, version: str) -> None:
+    units = tree / "usr/lib/systemd/system"
+    units.mkdir(parents=True)
+    for path in sorted((ROOT / "systemd").iterdir()):
+        if path.suffix in (".service", ".timer"):
+            shutil.copyfile(path, units / path.name)
+        else:
+            folder = tree / f"usr/lib{path.suffix.replace('.', '/')}.d"
+            folder.mkdir(parents=True)
+            shutil.copyfile(path, folder / "plateseal.conf")
+    (tree / "usr/bin").mkdir(parents=True)
+    (tree / "usr/bin/plateseal").symlink_to(Path("/") / PREFIX / "bin/plateseal")
+    docs = tree / "usr/share/doc/plateseal"
+    docs.mkdir(parents=True)
+    shutil.copyfile(ROOT / "LICENSE", docs / "copyright")
+    for path in (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))):
+        shutil.copyfile(path, docs / path.name)
+    shutil.copytree(ROOT / "config", docs / "examples/fleet", ignore=shutil.ignore_patterns(".*"))
+    shutil.copyfile(ROOT / "deb/unit.toml", docs / "examples/unit.toml")
+
+
+def _control(tree: Path, *, version: str, arch: str, python: str) -> None:
+    control = tree / "DEBIAN"
+    control.mkdir()
+    size_kib = sum(path.lstat().st_size for path in tree.rglob("*")) >> 10
+    (control / "control").write_text(
+        f"Package: plateseal\nVersion: {version}\nArchitecture: {arch}\nMaintainer: {MAINTAINER}\n"
+        f"Installed-Size: {size_kib}\nDepends: python{python}, systemd (>= 249), ca-certificates\n"
+        "Section: misc\nPriority: optional\nHomepage: https://github.com/plateseal/plateseal\n"
+        "Description: Edge agent for licence-plate cameras\n"
+        " Reads plates, seals each read to the owner's key, keeps it in a crash-safe spool,\n"
+        " and erases it only when the receiver has signed for it.\n"
+    )
+    for name in SCRIPTS:
+        shutil.copyfile(ROOT / "deb" / name, control / name)
+        (control / name).chmod(0o755)
+
+
+def _one_time(tree: Path) -> None:
+    """Give every file the same time and no odd permissions: the same input makes the same package."""
+    moment = int(os.environ.get("SOURCE_DATE_EPOCH", "1767225600"))  # 2026-01-01
+    for path in [tree, *tree.rglob("*")]:
+        if not path.is_symlink():
+            path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
+        os.utime(path, (moment, moment), follow_symlinks=False)
+
+
+def main() -> None:
+    """Build what the command line asks for, and print the package's path."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--wheel", type=Path, required=True)
+    parser.add_argument("--arch", choices=sorted(MACHINES), default=_this_architecture())
+    parser.add_argument("--python", default="3.11", metavar="3.X")
+    parser.add_argument("--out", type=Path, default=ROOT / "dist")
+    wanted = parser.parse_args()
+    print(build(wanted.wheel, arch=wanted.arch, python=wanted.python, out=wanted.out))  # noqa: T201  what it is for
+
+
+def _this_architecture() -> str:
+    machine = os.uname().machine
+    return next((arch for arch, name in MACHINES.items() if name == machine), "amd64")
+
+
+if __name__ == "__main__":
+    main()

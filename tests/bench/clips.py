@@ -1,0 +1,68 @@
+"""The clips that rows play, made once and kept in `build/bench/`.
+
+The photographs, the tool that makes clips of them and the public models lie beside the repository in `../shared`.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import Final
+
+import cv2
+import numpy as np
+
+SHARED: Final = Path(__file__).resolve().parents[3] / "shared"
+PHOTOS: Final = SHARED / "data" / "openalpr-eu"
+CAR_PARK: Final = SHARED / "data" / "clips" / "car-park.mp4"
+MAKE_CLIP: Final = SHARED / "tools" / "make_clip.py"
+BUILD: Final = Path(os.environ.get("PLATESEAL_BENCH_DIR", "build/bench"))
+FPS: Final = 15.0
+NOISE_LEVELS: Final = 2.5
+"""Standard deviation of the noise in grey levels: that of `make_clip.py`."""
+FULL_HD: Final = (1920, 1080)
+
+
+def vehicles(seed: int, *, limit: int = 0) -> Path:
+    """Return a clip of the photographed vehicles, all 108 or the first `limit` of the seed's order."""
+    path = BUILD / f"openalpr-eu-{seed}{f'-{limit}' if limit else ''}.mp4"
+    if not path.with_suffix(".truth.json").exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        command = [sys.executable, str(MAKE_CLIP), str(PHOTOS), str(path), "--seed", str(seed)]
+        subprocess.run([*command, "--limit", str(limit)], check=True, capture_output=True)
+    return path
+
+
+def empty_road(seconds: int) -> Path:
+    """Return a clip of the empty car park under new sensor noise in each frame, 1280x720."""
+    path = BUILD / f"empty-{seconds}.mp4"
+    if not path.exists():
+        done, first = cv2.VideoCapture(str(CAR_PARK)).read()
+        assert done, f"{CAR_PARK} cannot be read"
+        road = cv2.resize(first, (1280, 720)).astype(np.float32)
+        rng = np.random.default_rng(1)
+        frames = (road + rng.normal(0, NOISE_LEVELS, (720, 1280, 1)).astype(np.float32) for _ in range(seconds * 15))
+        _write(path, (np.clip(frame, 0, 255).astype(np.uint8) for frame in frames), (1280, 720))
+    return path
+
+
+def full_hd(seed: int, *, limit: int) -> Path:
+    """Return a clip of photographed vehicles, enlarged to 1920x1080."""
+    path = BUILD / f"full-hd-{seed}-{limit}.mp4"
+    if not path.exists():
+        source = cv2.VideoCapture(str(vehicles(seed, limit=limit)))
+        pictures = iter(lambda: source.read()[1], None)
+        _write(path, (cv2.resize(picture, FULL_HD) for picture in pictures), FULL_HD)
+    return path
+
+
+def _write(path: Path, frames: object, wh: tuple[int, int]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = path.with_name(f"draft-{path.name}")
+    video = cv2.VideoWriter(str(draft), cv2.VideoWriter.fourcc(*"mp4v"), FPS, wh)
+    for frame in frames:  # type: ignore[attr-defined]
+        video.write(frame)
+    video.release()
+    draft.rename(path)

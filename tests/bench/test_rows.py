@@ -1,0 +1,35 @@
+"""The rows of `make bench` in reduced form: that they count right, not how fast this machine is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.bench import clips
+from tests.bench.__main__ import ROWS, run_row
+
+pytestmark = pytest.mark.e2e
+
+NEEDS_SHARED = [row for row in ("car-park", "empty", "public-1", "memory") if row in ROWS]
+
+
+@pytest.fixture(autouse=True)
+def own_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make clips in a folder of this test."""
+    monkeypatch.setattr(clips, "BUILD", tmp_path)
+
+
+@pytest.mark.parametrize("row", ["sealing", "live"])
+def test_a_row_holds_at_reduced_size(row: str) -> None:
+    """Nothing but this repository and the RTSP server is needed."""
+    result = run_row(row, full=False, say=lambda _: None)
+    assert result.holds, result.figures
+
+
+@pytest.mark.skipif(not clips.PHOTOS.is_dir(), reason="the photographs and clips of ../shared are not here")
+@pytest.mark.parametrize("row", NEEDS_SHARED)
+def test_a_row_on_real_pictures_holds_at_reduced_size(row: str) -> None:
+    """Vehicles are read, and quiet roads give no passage; ratios of time are for `make bench`."""
+    result = run_row(row, full=False, say=lambda _: None)
+    assert result.holds, result.figures

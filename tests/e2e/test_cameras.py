@@ -1,0 +1,84 @@
+"""Several cameras in one capture daemon, as a process: two clips the whole way; two RTSP streams, one of them lost."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agent.bench.truth import load_truth
+from tests.fakes.bench import LiveBench
+from tests.fakes.rtsp import RtspServer
+from tests.toy_models import random_texts, render_clip, write_toy_models
+
+pytestmark = pytest.mark.e2e
+
+SECOND = '\n[[camera]]\ncamera_id = "second"\nsite = "ramp"\n[camera.source]\nuri = "{uri}"\n'
+TEXTS = random_texts(7)
+
+
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Make toy models and two clips with different vehicles once for all tests here."""
+    folder = write_toy_models(tmp_path_factory.mktemp("toys"))
+    render_clip(folder / "clip.mp4", TEXTS[:4])
+    render_clip(folder / "second.mp4", TEXTS[4:])
+    return folder
+
+
+@pytest.fixture
+def bench(tmp_path: Path, toys: Path) -> Iterator[LiveBench]:
+    """Return a bench of one camera with its receiver running; everything is stopped afterwards."""
+    live = LiveBench(root=tmp_path / "bench", clip=toys / "clip.mp4", models=toys)
+    try:
+        live.set_up()
+        yield live
+    finally:
+        live.stop()
+
+
+def count(bench: LiveBench, name: str, camera: str) -> float:
+    """Return one of a camera's metrics."""
+    return bench.samples().get(f'{name}{{camera="{camera}"}}', 0.0)
+
+
+def test_two_clips_go_the_whole_way_under_their_names(bench: LiveBench, toys: Path) -> None:
+    """One chain without a gap, each read with its camera and place, every vehicle of both clips once."""
+    with bench.config.open("a") as config:
+        config.write(SECOND.format(uri=toys / "second.mp4"))
+    bench.start("upload")
+    bench.start("capture")
+    bench.wait_until(bench.capture_ended)
+    bench.wait_until(bench.is_drained)
+    opened = bench.opened()
+    reads = {(item.read.camera, item.read.site, item.read.text) for item in opened}
+    assert reads == {("demo", None, text) for text in TEXTS[:4]} | {("second", "ramp", text) for text in TEXTS[4:]}
+    assert len({item.envelope.position.chain for item in opened}) == 1
+    assert sorted(item.envelope.position.seq for item in opened) == list(range(7))
+    for camera, clip in (("demo", "clip"), ("second", "second")):
+        assert count(bench, "frames_total", camera) == load_truth(toys / f"{clip}.truth.json").frames
+
+
+def test_a_lost_camera_does_not_stop_the_other(bench: LiveBench, toys: Path) -> None:
+    """Two RTSP cameras; one is killed and comes back: the other's frames go on, and so do its own."""
+    with RtspServer() as first, RtspServer() as second:
+        text = bench.config.read_text().replace(f'uri = "{toys / "clip.mp4"}"', f'uri = "{first.url}"\nstall_s = 2.0')
+        lines = [line for line in text.splitlines() if not line.startswith(("started_at", "pace"))]
+        assert first.url in text
+        bench.config.write_text("\n".join(lines) + SECOND.format(uri=second.url))
+        bench.start("capture")
+        bench.wait_until(lambda: count(bench, "camera_up", "demo") == count(bench, "camera_up", "second") == 1)
+        bench.wait_until(lambda: count(bench, "frames_total", "demo") >= 5 <= count(bench, "frames_total", "second"))
+        first.stop()
+        bench.wait_until(lambda: count(bench, "camera_up", "demo") == 0)
+        lost_at = {camera: count(bench, "frames_total", camera) for camera in ("demo", "second")}
+        bench.wait_until(lambda: count(bench, "frames_total", "second") >= lost_at["second"] + 20)
+        assert count(bench, "frames_total", "demo") == lost_at["demo"]
+        assert count(bench, "camera_up", "second") == 1
+        first.start()
+        bench.wait_until(lambda: count(bench, "frames_total", "demo") > lost_at["demo"])
+        assert count(bench, "camera_reconnects_total", "second") == 0
+        process = bench.processes["capture"]
+        process.terminate()
+        assert process.wait(30) == 0

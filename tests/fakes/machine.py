@@ -1,0 +1,110 @@
+"""A Debian machine with a real systemd, booted in a container from a root that debootstrap made."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+DIRECTORY_VARIABLE: Final = "PLATESEAL_SYSTEM_DIR"
+"""Names a folder that keeps the root between runs; making it takes a minute or two and a Debian mirror."""
+SUITE: Final = "bookworm"
+PACKAGES: Final = "systemd,systemd-sysv,dbus,python3,iproute2,ca-certificates"
+MIRROR: Final = "http://deb.debian.org/debian"
+WITHIN_S: Final = 300.0
+_NSPAWN: Final = ("systemd-nspawn", "--quiet", "--register=no", "--keep-unit")
+
+
+def why_not() -> str | None:
+    """Return why there can be no such machine here; None if there can."""
+    if not os.environ.get(DIRECTORY_VARIABLE):
+        return f"{DIRECTORY_VARIABLE} names no folder for a Debian root (.ci/run sets it)"
+    if os.geteuid() != 0:
+        return "only root can boot a container"
+    missing = [name for name in ("debootstrap", "systemd-nspawn", "nsenter") if shutil.which(name) is None]
+    return f"{', '.join(missing)} not installed here" if missing else None
+
+
+def debian_root() -> Path:
+    """Return a root that nobody has changed; made at the first call."""
+    base = Path(os.environ[DIRECTORY_VARIABLE]) / SUITE
+    if not (base / "made").exists():
+        shutil.rmtree(base, ignore_errors=True)
+        base.mkdir(parents=True)
+        command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(base / "root"), MIRROR]
+        with (base / "log").open("wb") as log:
+            subprocess.run(command, check=True, stdout=log, stderr=log)
+        (base / "made").touch()
+    return base / "root"
+
+
+class Machine:
+    """One machine with a disk of its own."""
+
+    def __init__(self, disk: Path, package: Path) -> None:
+        """Make the disk, and put the package on it."""
+        self.disk = disk
+        subprocess.run(["cp", "-a", "--reflink=auto", debian_root(), disk], check=True)
+        (disk / "etc/hosts").write_text("127.0.0.1 localhost reads.example\n")
+        (disk / "media/stick").mkdir()
+        shutil.copyfile(package, disk / "plateseal.deb")
+        self._process: subprocess.Popen[bytes] | None = None
+        self._leader = 0
+
+    def install(self) -> str:
+        """Install the package while the machine is off, and return what dpkg said."""
+        done = subprocess.run(
+            [*_NSPAWN, "-D", self.disk, "--pipe", "dpkg", "-i", "/plateseal.deb"],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return done.stdout
+
+    def boot(self) -> None:
+        """Start systemd, with a network that has nobody else on it, and wait until it is up."""
+        with (self.disk.parent / "console").open("ab") as console:
+            self._process = subprocess.Popen(
+                [*_NSPAWN, "--private-network", "--boot", "-D", self.disk],
+                stdin=subprocess.DEVNULL, stdout=console, stderr=console,
+            )  # fmt: skip
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
+        self.wait_until(lambda: bool(children.read_text().split()))
+        self._leader = int(children.read_text().split()[0])
+        self.wait_until(lambda: self.run("systemctl is-system-running", check=False).strip() in ("running", "degraded"))
+
+    def run(self, command: str, *, check: bool = True) -> str:
+        """Run a shell command as root on the running machine, and return what it printed, errors too."""
+        done = subprocess.run(
+            ["nsenter", f"--target={self._leader}", "--all", "env", "-i", "-C", "/root", "HOME=/root", "LANG=C.UTF-8",
+             "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin", "COLUMNS=120",
+             "bash", "-c", command],
+            stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False,
+        )  # fmt: skip
+        assert not check or done.returncode == 0, f"{command}: {done.returncode}\n{done.stdout}"
+        return done.stdout
+
+    def shown(self, unit: str, name: str) -> str:
+        """Return a property of a unit."""
+        return self.run(f"systemctl show -P {name} {unit}").strip()
+
+    def wait_until(self, done: Callable[[], bool]) -> None:
+        """Poll until `done`; fail if nothing comes of it."""
+        deadline_s = time.monotonic() + WITHIN_S
+        while not done():
+            assert self._process is None or self._process.poll() is None, "the machine has stopped"
+            assert time.monotonic() < deadline_s, "nothing came of it in time"
+            time.sleep(0.2)
+
+    def off(self) -> None:
+        """Switch the machine off."""
+        if self._process is not None:
+            self._process.terminate()
+            try:
+                self._process.wait(WITHIN_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()

@@ -1,0 +1,182 @@
+"""The package on a real Debian with a real systemd: installed, enrolled by the page, watched, upgraded and purged.
+
+The tests are one story on one machine and run in their order.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.fakes.machine import DIRECTORY_VARIABLE, Machine, why_not
+
+ROOT = Path(__file__).parents[2]
+PACKAGES = Path(os.environ.get("PLATESEAL_PACKAGES", ROOT / "dist"))
+UNITS = ("plateseal-capture", "plateseal-upload", "plateseal-receiver")
+CLIP = "/opt/plateseal/lib/python3.11/site-packages/agent/bench/clips/demo.mp4"
+
+
+def package() -> Path | None:
+    """Return the newest package for this machine."""
+    arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, "none")
+    found = sorted(PACKAGES.glob(f"plateseal_*_{arch}.deb"), key=lambda path: path.stat().st_mtime)
+    return found[-1] if found else None
+
+
+pytestmark = [
+    pytest.mark.e2e,
+    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
+    pytest.mark.skipif(package() is None, reason=f"no package for this machine in {PACKAGES}: make deb"),
+]
+
+
+@pytest.fixture(scope="module")
+def machine() -> Iterator[Machine]:
+    """Return a running machine with the package installed."""
+    found = package()
+    assert found is not None
+    place = Path(os.environ[DIRECTORY_VARIABLE]) / "machine"
+    subprocess.run(["rm", "-rf", place], check=True)
+    place.mkdir(parents=True)
+    made = Machine(place / "disk", found)
+    try:
+        made.install()
+        made.boot()
+        yield made
+    finally:
+        made.off()
+        subprocess.run(["rm", "-rf", place / "disk"], check=True)
+
+
+def page_commands() -> list[tuple[str, str]]:
+    """Return the commands of docs/ENROL.md, each with its prompt."""
+    blocks = re.findall(r"```console\n(.*?)```", (ROOT / "docs/ENROL.md").read_text(), re.DOTALL)
+    lines = [line for block in blocks for line in block.splitlines()]
+    return [(match[1], match[2]) for line in lines if (match := re.match(r"(receiver#|unit#|owner\$) (.+)", line))]
+
+
+def test_the_package_is_whole(machine: Machine) -> None:
+    """Every file is dpkg's and as it came; users, folders and units are there; nothing runs without a configuration."""
+    assert machine.run("dpkg -V plateseal") == ""
+    assert re.search(r"plateseal +plateseal .*incoming", machine.run("ls -l /var/lib/plateseal").replace("\n", " "))
+    assert machine.run("stat -c '%a %U' /etc/plateseal/identity").strip() == "700 root"
+    for unit, state in zip(UNITS, ("enabled", "enabled", "disabled"), strict=True):
+        assert machine.run(f"systemctl is-enabled {unit}", check=False).strip() == state
+        assert machine.shown(unit, "ActiveState") == "inactive"
+        assert machine.run(f"systemd-analyze verify --man=no {unit}.service") == ""
+    assert machine.run("systemctl --failed --no-legend") == ""
+
+
+def test_the_page_leads_to_the_first_receipt(machine: Machine) -> None:
+    """Every command of docs/ENROL.md, in its order; the camera is the demo's clip, because there is none here."""
+    machine.run("printf 'correct horse battery staple\\n' > owner.pass && chmod 600 owner.pass")
+    commands = page_commands()
+    assert len(commands) > 15
+    for prompt, command in commands:
+        if "config sign" in command:  # the clip has ended by then; see the next test
+            break
+        if "plateseal doctor" in command:
+            machine.run(f"sed -i 's#/dev/video0#{CLIP}#' /etc/plateseal/unit.toml")
+            said = machine.run(command, check=False)
+            assert "FAULT" not in said, said
+            assert "takes this unit's reads" in said
+            continue
+        if "plateseal status" in command:
+            machine.wait_until(lambda: machine.shown("plateseal-capture", "ActiveState") == "inactive")
+            machine.wait_until(lambda: "waiting" not in machine.run(command))  # noqa: B023  it runs here and now
+        said = machine.run(command)
+        assert "Traceback" not in said, (prompt, said)
+    assert re.search(r"depot-gate chain \w+: \d+ envelopes, seq 0 to \d+, continuous", said)
+    assert machine.shown("plateseal-capture", "Result") == "success"
+
+
+def test_a_signed_bundle_is_taken_up(machine: Machine) -> None:
+    """The rest of the page: a bundle in the incoming folder is the upload daemon's configuration soon after."""
+    machine.run("sed -i 's#/dev/video0#/dev/video9#' config/cameras/depot-gate.toml")
+    rest = page_commands()
+    at = next(place for place, (_, command) in enumerate(rest) if "config sign" in command)
+    for _, command in rest[at:]:
+        machine.run(command)
+    path = "/var/lib/plateseal/state/config-upload.json"
+    machine.wait_until(lambda: json.loads(machine.run(f"cat {path} 2>/dev/null || echo '{{}}'")).get("newest") == 1)
+
+
+def test_nothing_of_a_unit_listens(machine: Machine) -> None:
+    """`ss -ltnup` on the machine shows the receiver alone, and in capture's own network nothing at all."""
+    machine.run("systemctl start plateseal-capture")
+    machine.wait_until(lambda: machine.shown("plateseal-capture", "ActiveState") == "active")
+    lines = machine.run("ss -H -ltnup").splitlines()
+    assert [line.split()[4].rpartition(":")[2] for line in lines] == ["8443"]
+    assert f"pid={machine.shown('plateseal-receiver', 'MainPID')}," in lines[0]
+    pid = machine.shown("plateseal-capture", "MainPID")
+    assert machine.run(f"nsenter --target {pid} --net ss -H -ltnup") == ""
+    links = machine.run(f"nsenter --target {pid} --net ip -brief link").splitlines()
+    assert [line.split()[0] for line in links] == ["lo"]
+
+
+@pytest.mark.parametrize("unit", UNITS)
+def test_a_stopped_daemon_is_restarted_by_its_watchdog(machine: Machine, unit: str) -> None:
+    """SIGSTOP: it lives and does nothing. The watchdog, shortened here, kills it, and systemd starts another."""
+    machine.run(f"mkdir -p /run/systemd/system/{unit}.service.d")
+    drop_in = "[Service]\\nWatchdogSec=20\\nRestartSec=1\\n"
+    machine.run(f"printf '{drop_in}' > /run/systemd/system/{unit}.service.d/soon.conf")
+    machine.run(f"systemctl daemon-reload && systemctl restart {unit}")
+    before = machine.shown(unit, "MainPID")
+    assert machine.shown(unit, "StatusText")
+    machine.run(f"kill -STOP {before}")
+    machine.wait_until(lambda: machine.shown(unit, "MainPID") not in ("0", before))
+    machine.wait_until(lambda: machine.shown(unit, "ActiveState") == "active")
+    assert int(machine.shown(unit, "NRestarts")) >= 1
+    assert "watchdog" in machine.run(f"journalctl -u {unit} --no-pager").lower()
+
+
+def test_the_journal_knows_what_is_an_error(machine: Machine) -> None:
+    """Priorities come from the lines' prefixes, which are gone from the text."""
+    warnings = machine.run("journalctl -u 'plateseal-*' -p warning --no-pager -o cat")
+    assert "cannot be opened" in warnings or "video9" in warnings
+    assert "<4>" not in machine.run("journalctl -u 'plateseal-*' --no-pager -o cat")
+
+
+def test_the_doctor_runs_on_the_unit(machine: Machine) -> None:
+    """As root, with the services at work: it finds the camera that is not there, and that all else is as it comes."""
+    value = json.loads(
+        machine.run("plateseal doctor --config /etc/plateseal/unit.toml --json 2>/dev/null", check=False)
+    )
+    found = {finding["check"]: finding["outcome"] for finding in value["findings"]}
+    expected = {"sockets", "core dumps", "permissions", "private keys", "keyring", "certificate", "receiver", "models"}
+    assert {name for name in expected if found[name] != "good"} == set()
+    assert found["capture service"] == found["upload service"] == "good"
+
+
+def test_an_upgrade_keeps_everything_and_restarts_what_ran(machine: Machine) -> None:
+    """The same package once more is an upgrade to dpkg."""
+    before = machine.shown("plateseal-upload", "MainPID")
+    machine.run("dpkg -i /plateseal.deb")
+    machine.wait_until(lambda: machine.shown("plateseal-upload", "ActiveState") == "active")
+    assert machine.shown("plateseal-upload", "MainPID") != before
+    assert machine.run("dpkg -V plateseal") == ""
+    machine.run("test -s /etc/plateseal/identity/signing.key && test -s /etc/plateseal/unit.toml")
+
+
+def test_a_purge_leaves_no_unit_but_keeps_what_nobody_else_has(machine: Machine) -> None:
+    """Reads that wait stay; once they are gone so does everything of the unit. A receiver's store is never removed."""
+    machine.run("systemctl stop plateseal-upload")
+    pending = "/var/lib/plateseal/spool/pending"
+    machine.run(f"touch {pending}/waiting")
+    said = machine.run("dpkg --purge plateseal")
+    assert "reads that no receiver has" in said
+    assert "a receiver's keys and reads" in said
+    machine.run(f"test -f {pending}/waiting && test -f /etc/plateseal/identity/signing.key")
+    assert (
+        machine.run("find /opt/plateseal /usr/bin/plateseal /usr/lib/systemd/system/plateseal* 2>/dev/null || true")
+        == ""
+    )
+    machine.run(f"rm {pending}/waiting && dpkg -i /plateseal.deb && dpkg --purge plateseal")
+    assert machine.run("ls -d /etc/plateseal /var/lib/plateseal 2>/dev/null || true") == ""
+    machine.run("test -s /var/lib/plateseal-receiver/envelopes.db")

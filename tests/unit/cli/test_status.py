@@ -1,0 +1,130 @@
+"""`plateseal status` and `plateseal doctor` as a person or a script sees them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+from agent.app.last_error import last_error, noted_errors
+from agent.app.metrics import CAPTURE_FILE, UPLOAD_FILE, MetricsFile
+from agent.app.status_text import status_lines, was_answered
+from agent.bench.demo import device_config, set_up_parts
+from agent.cli.main import app
+from agent.errors import SourceLostError, UnitFaultError
+from tests.fakes.health import NOW, make_report, troubled
+
+RUN = CliRunner(env={"COLUMNS": "80", "TERM": "dumb"})
+CLIP = Path(__file__).parents[3] / "agent" / "bench" / "clips" / "demo.mp4"
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    """Return the configuration of a unit whose daemons do not run."""
+    set_up_parts(tmp_path / "bench")
+    found = tmp_path / "bench" / "device" / "unit.toml"
+    found.write_text(device_config(tmp_path / "bench" / "receiver", port=1, clip=CLIP, models=None))
+    for name in ("state", "spool"):
+        (found.parent / name).mkdir(mode=0o700)
+    return found
+
+
+@pytest.mark.parametrize("number", range(10))
+def test_one_screen_is_enough_for_any_trouble(number: int) -> None:
+    """At most 24 lines, each part on its own, and what is wrong is marked."""
+    report = troubled(number, make_report())
+    lines = list(status_lines(report, receiver_up=True, now=NOW))
+    assert len(lines) <= 20
+    assert all(len(line.name) + len(line.text) < 78 for line in lines if line.name != "last error")
+    assert any(not line.is_good for line in lines)
+    assert all(line.is_good for line in status_lines(make_report(), receiver_up=True, now=NOW))
+
+
+@pytest.mark.parametrize(
+    ("metrics", "answered"),
+    [
+        ({}, None),
+        ({"sent_bytes_total": 0, "link_up": 0}, None),
+        ({"sent_bytes_total": 9, "link_up": 0}, False),
+        ({"sent_bytes_total": 9, "link_up": 1}, True),
+    ],
+)
+def test_nothing_sent_is_no_failure(metrics: dict[str, float], answered: bool | None) -> None:
+    """A unit without reads has no link to speak of."""
+    assert was_answered(metrics) is answered
+
+
+def test_a_unit_that_stands_still_says_so(config: Path) -> None:
+    """Neither daemon runs; the spool is empty; 80 columns hold every line."""
+    done = RUN.invoke(app, ["status", "--config", str(config)])
+    assert done.exit_code == 0
+    assert "! capture" in done.output
+    assert "! upload" in done.output
+    assert "empty" in done.output
+    assert all(len(line) <= 80 for line in done.output.splitlines())
+
+
+def test_what_the_daemons_wrote_is_shown(config: Path) -> None:
+    """Metrics of running daemons, the newest error line of either, and the same as JSON."""
+    state = config.parent / "state"
+    capture = {
+        'camera_up{camera="demo"}': 1.0,
+        "sealed": 7.0,
+        "chain_sequence": 7.0,
+        'rejected_passages{camera="demo",reason="few"}': 2.0,
+    }
+    MetricsFile(state / CAPTURE_FILE, lambda: capture, counters=frozenset({"sealed", "rejected_passages"})).write()
+    upload = {
+        "pending": 3.0,
+        "pending_bytes": 36_000.0,
+        "pending_oldest_seconds": 61.0,
+        "link_up": 0.0,
+        "sent_bytes": 5.0,
+    }
+    MetricsFile(state / UPLOAD_FILE, lambda: upload, counters=frozenset({"sent_bytes"})).write()
+    with pytest.raises(SourceLostError), noted_errors(state, "capture"):
+        raise SourceLostError("rtsp://192.0.2.1: gone\nfor good")
+    text = RUN.invoke(app, ["status", "--config", str(config)]).output
+    assert "7 sealed, 2 passages rejected, next is 7" in text
+    assert "3 waiting, 0.0 MB (0% full), oldest 1 min" in text
+    assert "receiver is not reached" in text
+    assert "capture ended: rtsp://192.0.2.1: gone for good" in " ".join(text.split())
+    value = json.loads(RUN.invoke(app, ["status", "--config", str(config), "--json"]).output)
+    assert value["reads"]["sealed"] == 7
+    assert value["backlog"]["count"] == 3
+
+
+def test_the_newest_error_of_both_daemons_counts(tmp_path: Path) -> None:
+    """A damaged note is none, and a disk that refuses stops nobody."""
+    assert last_error(tmp_path) is None
+    for daemon in ("capture", "upload"):
+        with pytest.raises(UnitFaultError), noted_errors(tmp_path, daemon):
+            raise UnitFaultError(f"of {daemon}")
+    older = tmp_path / "last-error-capture.json"
+    older.write_text(json.dumps({**json.loads(older.read_text()), "at": "2026-01-01T00:00:00+00:00"}))
+    newest = last_error(tmp_path)
+    assert newest is not None
+    assert newest.line == "upload ended: of upload"
+    for damage in ("", "{", "[]", '{"at": "now", "line": "x"}', '{"at": "2026-01-01", "line": "x"}'):
+        (tmp_path / "last-error-upload.json").write_text(damage)
+        found = last_error(tmp_path)
+        assert found is not None
+        assert found.line == "capture ended: of capture"
+    with pytest.raises(UnitFaultError), noted_errors(tmp_path / "gone", "capture"):
+        raise UnitFaultError("still itself")
+
+
+def test_the_doctor_ends_with_a_status_for_scripts(config: Path) -> None:
+    """As text and as JSON: each finding, and the error of the tree for the faults."""
+    shutil.rmtree(config.parent / "spool")
+    done = RUN.invoke(app, ["doctor", "--config", str(config)])
+    assert isinstance(done.exception, UnitFaultError)
+    assert "FAULT receiver" in done.output
+    assert "mend" in done.output
+    value = json.loads(RUN.invoke(app, ["doctor", "--config", str(config), "--json"]).output)
+    found = {finding["check"]: finding["outcome"] for finding in value["findings"]}
+    assert found["receiver"] == "fault"
+    assert found["models"] == found["certificate"] == "good"

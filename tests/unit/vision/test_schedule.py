@@ -1,0 +1,102 @@
+"""When the detector runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+
+import pytest
+
+from agent.vision.schedule import FRUITLESS_RUNS, IDLE_S, Concern, Schedule
+
+FPS = 15
+KNOWN = Concern(looks=9, misses=0, settled=False, left_s=math.inf)
+SETTLED = Concern(looks=9, misses=0, settled=True, left_s=0.01)
+
+
+def _runs(
+    moves: Callable[[int], bool],
+    concerns: Callable[[int], Sequence[Concern]],
+    *,
+    frames: int,
+    every_s: float = 0.2,
+    found: bool = True,
+) -> list[int]:
+    """Return the numbers of the frames on which the detector ran."""
+    schedule = Schedule(every_s=every_s)
+    ran = []
+    for n in range(frames):
+        if schedule.is_due(moves=moves(n), concerns=concerns(n), at_s=n / FPS):
+            schedule.ran(at_s=n / FPS, found=found)
+            ran.append(n)
+    return ran
+
+
+def _nothing(_: int) -> Sequence[Concern]:
+    return ()
+
+
+def test_every_frame_where_that_is_wanted() -> None:
+    """No gate, and no time between two runs."""
+    assert _runs(lambda _: True, _nothing, frames=20, every_s=0.0) == list(range(20))
+
+
+def test_the_first_frame_is_looked_at_and_then_hardly_any_while_nothing_moves() -> None:
+    """Every ten seconds, in case the gate is wrong."""
+    step = round(IDLE_S * FPS)
+    assert _runs(lambda _: False, _nothing, frames=3 * step) == [0, step, 2 * step]
+
+
+def test_motion_is_looked_at_at_once() -> None:
+    """Not when the next run would have been due."""
+    ran = _runs(lambda n: n >= 47, _nothing, frames=60)
+    assert ran[:3] == [0, 47, 50]
+
+
+def test_motion_that_shows_no_plate_is_looked_at_half_as_often() -> None:
+    """After a few runs in vain; the next motion starts anew."""
+    ran = _runs(lambda n: n % 100 >= 50, _nothing, frames=200, found=False)
+    first = [50 + 3 * run for run in range(FRUITLESS_RUNS)]
+    assert ran[1 : 1 + FRUITLESS_RUNS + 2] == [*first, first[-1] + 6, first[-1] + 12]
+    assert [n - 100 for n in ran if n >= 150][:FRUITLESS_RUNS] == first
+
+
+@pytest.mark.parametrize(
+    ("concern", "step"),
+    [
+        (KNOWN, 3),
+        (Concern(looks=1, misses=0, settled=False, left_s=math.inf), 1),
+        (Concern(looks=9, misses=1, settled=False, left_s=math.inf), 1),
+        (Concern(looks=9, misses=2, settled=False, left_s=math.inf), 3),
+        (Concern(looks=2, misses=0, settled=False, left_s=0.5), 2),
+        (Concern(looks=2, misses=0, settled=False, left_s=0.2), 1),
+        (Concern(looks=9, misses=0, settled=False, left_s=0.2), 3),
+        (SETTLED, 3),
+        (Concern(looks=3, misses=0, settled=False, left_s=0.1, firm=True), 6),
+        (Concern(looks=3, misses=1, settled=False, left_s=0.1, firm=True), 1),
+    ],
+    ids=["known", "new", "just missed", "long missed", "leaves soon", "leaves now", "often", "settled", "firm", "gone"],
+)
+def test_the_pace_suits_the_plate(concern: Concern, step: int) -> None:
+    """Frames from one run to the next while something moves."""
+    ran = _runs(lambda _: True, lambda _: (concern,), frames=30)
+    assert ran[1] - ran[0] == step
+    assert ran[2] - ran[1] == step
+
+
+def test_the_hastiest_plate_sets_the_pace() -> None:
+    """One that leaves soon is not lost because another stands."""
+    hasty = Concern(looks=2, misses=0, settled=False, left_s=0.2)
+    assert _runs(lambda _: True, lambda _: (KNOWN, SETTLED, hasty), frames=5) == [0, 1, 2, 3, 4]
+
+
+def test_a_plate_that_stands_is_followed_until_its_outcome_is_out() -> None:
+    """At half the pace though nothing moves; and then only in case the gate is wrong."""
+    assert _runs(lambda _: False, lambda _: (KNOWN,), frames=13) == [0, 6, 12]
+    assert _runs(lambda _: False, lambda _: (SETTLED,), frames=60) == [0]
+
+
+def test_when_the_motion_ends_an_open_plate_is_looked_at() -> None:
+    """Its vehicle has just left, and its passage should not wait."""
+    ran = _runs(lambda n: n < 31, lambda _: (KNOWN,), frames=33)
+    assert 31 in ran
