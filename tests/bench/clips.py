@@ -54,7 +54,7 @@ def full_hd(seed: int, *, limit: int) -> Path:
     if not path.exists():
         source = cv2.VideoCapture(str(vehicles(seed, limit=limit)))
         pictures = (source.read()[1] for _ in range(int(source.get(cv2.CAP_PROP_FRAME_COUNT))))
-        _write(path, (cv2.resize(picture, FULL_HD) for picture in pictures if picture is not None), FULL_HD)
+        _write(path, (cv2.resize(picture, FULL_HD) for picture in pictures), FULL_HD)
     return path
 
 
