@@ -148,17 +148,25 @@ class _Delivery:
         with MetricsFile(self._state_dir / UPLOAD_FILE, self._samples, counters=UPLOAD_COUNTERS):
             if not drain:
                 self._changes.watch()
+            worker = self._connect()
             self._stop.ready(self._status)
-            with nullcontext() if drain else HealthReporter(lambda: read_health(self._reload.config), self._report):
-                if _await_first_key(self._known_keys, self._spool, self._stop, drain=drain):
-                    self._deliver(drain=drain)
-                    while not drain and self._changes.take_up():
-                        self._deliver(drain=drain)
+            try:
+                with nullcontext() if drain else HealthReporter(lambda: read_health(self._reload.config), self._report):
+                    if _await_first_key(self._known_keys, self._spool, self._stop, drain=drain):
+                        self._deliver(worker, drain=drain)
+                        while not drain and self._changes.take_up():
+                            self._deliver(self._connect(), drain=drain)
+            finally:
+                self._disconnect()
             self._gauges.count_now()
         _log.info("upload ended: %d acknowledged, %d erased", self._stats.acknowledged, self._stats.shredded)
 
-    def _deliver(self, *, drain: bool) -> None:
-        """Deliver with the configuration in use until its worker is told to end; one on trial may be taken back."""
+    def _connect(self) -> UploadWorker | None:
+        """Make the worker of the configuration in use; None if that was on trial and is taken back.
+
+        Raises:
+            KeyFileError: A file that it names is missing or wrong.
+        """
         settings = self._reload.config.upload
         try:
             receiver_key = load_ed25519_public(settings.receiver_key)
@@ -168,7 +176,7 @@ class _Delivery:
             if not self._reload.on_trial:
                 raise
             self._reload.reject(str(error))
-            return
+            return None
         self._transport = transport = HttpsTransport(
             settings.url,
             context=tls_files.context,
@@ -188,11 +196,21 @@ class _Delivery:
             note_receipt=self._receipt_time.note_receipt,
         )
         worker.stats = self._stats
-        _log.info("delivering to %s", settings.url)
+        return worker
+
+    def _deliver(self, worker: UploadWorker | None, *, drain: bool) -> None:
+        """Let a worker deliver until it is told to end."""
+        if worker is None:
+            return
+        _log.info("delivering to %s", self._reload.config.upload.url)
         try:
             worker.run(drain=drain)
         finally:
-            transport.close()
+            self._disconnect()
+
+    def _disconnect(self) -> None:
+        if self._transport is not None:
+            self._transport.close()
 
     def _report(self, body: bytes) -> None:
         if self._transport is None:

@@ -66,7 +66,7 @@ def test_a_wrong_configuration_names_every_key(tmp_path: Path) -> None:
     assert done.returncode == 3
     lines = done.stderr.splitlines()
     assert len(lines) == 2
-    assert all(line.startswith(f"plateseal: {path}: ") for line in lines)
+    assert all(line.startswith(f"plateseal: {path}:") for line in lines)
 
 
 def test_missing_keys_stop_a_daemon_with_the_path(tmp_path: Path) -> None:
