@@ -75,7 +75,7 @@ class Models:
         confidence = entries[0].confidence if config.detector_confidence is None else config.detector_confidence
         return PlatePipeline(
             CameraDetector(shelf, entries, confidence=confidence * FAINT_SHARE),
-            shelf.reader(shelf.library.reader(config.reader)),
+            shelf.reader(shelf.stock.reader(config.reader)),
             detector_confidence=confidence,
             reader_confidence=config.reader_confidence,
             min_votes=config.min_votes,
@@ -96,7 +96,7 @@ class Models:
         shelf = self._shelf(config)
         for entry in shelf.detectors(config.detector):
             shelf.detector(entry)
-        shelf.reader(shelf.library.reader(config.reader))
+        shelf.reader(shelf.stock.reader(config.reader))
         return shelf.executions
 
     def _shelf(self, config: VisionConfig) -> _Shelf:
@@ -173,7 +173,7 @@ class _Shelf:
     """The loaded models of one folder that run in one way."""
 
     def __init__(self, library: ModelLibrary, providers: str | tuple[str, ...], threads: int) -> None:
-        self.library = library
+        self.stock = library
         self._threads = threads
         self._providers = choose_providers(providers, threads=threads)
         self._detectors: dict[str, OnnxDetector] = {}
@@ -187,19 +187,19 @@ class _Shelf:
 
     def detectors(self, name: str | None) -> list[DetectorEntry]:
         """Return the named detector; without a name the preferred one and its other shapes, each file checked."""
-        preferred = self.library.detector(name)
+        preferred = self.stock.detector(name)
         entries = [preferred]
         if name is None:
             entries += [
                 entry
-                for entry in self.library.manifest.detector
-                if entry is not preferred and entry.origin == preferred.origin and self.library.is_present(entry)
+                for entry in self.stock.manifest.detector
+                if entry is not preferred and entry.origin == preferred.origin and self.stock.is_present(entry)
             ]
         if len(entries) == 1:
             self.detector(preferred)  # a unit must not fail when the first vehicle comes
         else:
             for entry in entries:
-                self.library.load(entry)
+                self.stock.load(entry)
         return entries
 
     def detector(self, entry: DetectorEntry) -> OnnxDetector:
@@ -207,7 +207,7 @@ class _Shelf:
         with self._lock:
             if entry.name not in self._detectors:
                 loaded = OnnxDetector(
-                    self.library.load(entry),
+                    self.stock.load(entry),
                     input_wh=entry.input_wh,
                     confidence=0.0,
                     threads=self._threads,
@@ -220,7 +220,7 @@ class _Shelf:
     def reader(self, entry: ReaderEntry) -> OnnxReader:
         with self._lock:
             if entry.name not in self._readers:
-                loaded = OnnxReader(self.library.load(entry), entry, threads=self._threads, providers=self._providers)
+                loaded = OnnxReader(self.stock.load(entry), entry, threads=self._threads, providers=self._providers)
                 self._readers[entry.name] = loaded
                 _log.info("%s", Execution(entry.name, loaded.providers, self._threads))
             return self._readers[entry.name]
