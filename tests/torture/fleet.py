@@ -74,8 +74,15 @@ class Unit:
 
     def left(self) -> int:
         """Return how many files are on their way; those in quarantine are not."""
-        folders = ("incoming", "pending", "shredding")
-        return sum(1 for name in folders for _ in _names(self.spool / name))
+        return sum(self.left_by_folder().values())
+
+    def left_by_folder(self) -> dict[str, int]:
+        """Return where they are."""
+        return {name: sum(1 for _ in _names(self.spool / name)) for name in ("incoming", "pending", "shredding")}
+
+    def accepted_bytes(self) -> int:
+        """Return how long the accept log is."""
+        return self.accepted.stat().st_size if self.accepted.exists() else 0
 
     def set_aside(self) -> int:
         """Return how many files are in quarantine."""
@@ -189,7 +196,9 @@ class Fleet:
 
     def settle(self) -> None:
         """Stop capturing, wait until everything is delivered, and stop the rest."""
-        for unit in self.units:
+        for unit in self.units:  # one that was started just now has still to clear what the one before it left
+            before = unit.accepted_bytes()
+            self.wait_until(lambda: unit.accepted_bytes() > before)  # noqa: B023  used at once
             self.stop(f"{unit.name} capture")
         while left := self._left():
             self.wait_until(lambda: self._left() < left)
@@ -204,7 +213,9 @@ class Fleet:
         while not done():
             for process in self.processes.values():
                 self._require_running(process)
-            assert time.monotonic() < deadline_s, "nothing came of it in time"
+            assert time.monotonic() < deadline_s, (
+                f"nothing came of it in time; left: {[unit.left_by_folder() for unit in self.units]}"
+            )
             time.sleep(POLL_S)
 
     def accepted(self) -> set[str]:
@@ -213,7 +224,7 @@ class Fleet:
 
     def progress(self) -> tuple[int, int]:
         """Return how many reads have been accepted, and how many are stored; the latter is 0 where one cannot look."""
-        sizes = [unit.accepted.stat().st_size for unit in self.units if unit.accepted.exists()]
+        sizes = [unit.accepted_bytes() for unit in self.units]
         stored = 0
         with suppress(ReceiverError), EnvelopeStore.open_read_only(ReceiverLayout(self.receiver).store) as store:
             stored = store.count()
