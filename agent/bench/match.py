@@ -13,7 +13,7 @@ from __future__ import annotations
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
 from typing import Final, Self, TypeVar
 
@@ -143,8 +143,12 @@ class _Player:
 
     def _expect(self, kind: type[_Line]) -> _Line:
         assert self._process.stdout is not None
+        said = self._process.stdout.readline()
+        if not said:  # it is ending
+            with suppress(subprocess.TimeoutExpired):
+                self._process.wait(END_WITHIN_S)
         try:
-            line = Report.model_validate_json(self._process.stdout.readline()).line
+            line = Report.model_validate_json(said).line
         except ValidationError:
             line = None
         if isinstance(line, Failure):

@@ -39,6 +39,8 @@ TAGS: Final = frozenset({16, 18, 96})
 """COSE_Encrypt0, COSE_Sign1, COSE_Encrypt (RFC 9052, table 1)."""
 MAX_SEQUENCE_ITEMS: Final = 64
 """Items in one CBOR sequence (RFC 8742): the largest batch of the upload protocol."""
+MAX_HEADS_AN_ITEM: Final = 16
+"""Heads in a sequence for each item it may have; ours have four. Megabytes of the tiniest items would take seconds."""
 
 
 class _ThisThread(threading.local):
@@ -78,7 +80,7 @@ def decode(data: bytes, *, max_bytes: int, what: str) -> object:
     """
     if len(data) > max_bytes:
         raise FormatError(f"{what}: {len(data)} bytes, at most {max_bytes} are allowed")
-    _refuse_other_types(data, what)
+    _refuse_other_types(data, what, max_heads=max_bytes)
     value = _load(BytesIO(data), what)
     if _encode_again(value, what) != data:
         raise FormatError(f"{what}: not deterministic CBOR (RFC 8949, 4.2.1), or followed by other bytes")
@@ -98,7 +100,7 @@ def decode_sequence(data: bytes, *, max_bytes: int, what: str, max_items: int = 
     """
     if len(data) > max_bytes:
         raise FormatError(f"{what}: {len(data)} bytes, at most {max_bytes} are allowed")
-    _refuse_other_types(data, what)
+    _refuse_other_types(data, what, max_heads=max_items * MAX_HEADS_AN_ITEM)
     stream = BytesIO(data)
     count = 0
     while (start := stream.tell()) < len(data):
@@ -177,10 +179,13 @@ def exact_keys(
             raise FormatError(f"{what}: unknown field {key!r}"[:200])
 
 
-def _refuse_other_types(data: bytes, what: str) -> None:
+def _refuse_other_types(data: bytes, what: str, *, max_heads: int) -> None:
     """Walk over the heads of all items (RFC 8949, section 3); nesting does not matter to what is allowed."""
-    at, end = 0, len(data)
+    at, end, heads = 0, len(data), 0
     while at < end:
+        heads += 1
+        if heads > max_heads:
+            raise FormatError(f"{what}: more than {max_heads} CBOR items, nested ones too")
         major, info = data[at] >> 5, data[at] & 0x1F
         at += 1
         argument = info

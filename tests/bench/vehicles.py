@@ -17,7 +17,7 @@ from tests.bench import clips
 from tests.bench.playing import MODELS, Say, measure
 from tests.torture.report import Result
 
-REDUCED_VEHICLES: Final = 6
+REDUCED_VEHICLES: Final = 3
 MATCH_IOU: Final = 0.5
 TARGET: Final = (
     "at least 4 times the plain loop's frames a second, at most 0.3 of its processor time, as many exact; spurious and "

@@ -38,7 +38,7 @@ TARGET: Final = (
 )
 BUNDLES: Final = 100
 KILLS: Final = 60
-REDUCED: Final = (6, 2)
+REDUCED: Final = (3, 1)
 """Bundles and kills."""
 SECONDS_A_BUNDLE: Final = 4.0
 """Of the clip: it must not end before the bundles do."""

@@ -43,7 +43,7 @@ from tests.fakes.reads import SAMPLE, make_keyring, make_recipient
 from tests.fakes.receipts import proof
 from tests.torture.report import Result
 
-FULL, REDUCED = 1_000_000, 5_000
+FULL, REDUCED = 1_000_000, 3_000
 STARTS: Final = 5
 """Starts of the capturing process, each with a chain of its own."""
 DELIVER_EVERY: Final = 1000
