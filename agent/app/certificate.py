@@ -9,17 +9,14 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
 
 from cryptography import x509
 
+from agent.envelope.health_limits import CERTIFICATE_SHORT
 from agent.errors import KeyFileError
 from agent.ports import Clock
 from agent.seal.keyfiles import read_public_file
 from agent.seal.watch import FileWatch
-
-CERTIFICATE_WARN_BELOW: Final = timedelta(days=30)
-"""Time to notice, and to carry a new certificate to every unit."""
 
 _log = logging.getLogger(__name__)
 
@@ -67,7 +64,7 @@ class CertificateWatch:
             return None  # whoever connects with it says why
 
     def _tell(self, left: timedelta) -> None:
-        state = "good" if left >= CERTIFICATE_WARN_BELOW else "short" if left > timedelta(0) else "ended"
+        state = "good" if left >= CERTIFICATE_SHORT else "short" if left > timedelta(0) else "ended"
         before, self._told = self._told, state
         if state == before or (state == "good" and before is None):
             return

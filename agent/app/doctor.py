@@ -8,6 +8,7 @@ changed, and nothing of the unit's goes anywhere but to its own receiver.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -18,7 +19,7 @@ from agent.config.credentials import credential_name, credentials_directory, is_
 from agent.config.document import Document
 from agent.config.load import listed
 from agent.config.models import UnitConfig
-from agent.errors import ConfigError, UnitFaultError
+from agent.errors import ConfigError, UnitFaultError, UsageError
 
 IDENTITY: Final = Path("/etc/plateseal/identity")
 """Where the services of the package get their credentials from."""
@@ -63,6 +64,19 @@ def load_unit(path: Path, *, credentials: Path = IDENTITY) -> UnitConfig:
     if unit is None:
         raise ConfigError(listed(problems))
     return unit
+
+
+def require_access(unit: UnitConfig) -> None:
+    """Check that what the daemons write can be looked at; to anybody else a unit looks as if nothing ran.
+
+    Raises:
+        UsageError: It is closed to this user.
+    """
+    with suppress(FileNotFoundError):  # before the first start
+        try:
+            next(unit.state_dir.iterdir(), None)
+        except PermissionError:
+            raise UsageError(f"{unit.state_dir}: closed to this user; run this as root, with sudo") from None
 
 
 def examine(unit: UnitConfig, config: Path) -> Iterator[Finding]:

@@ -23,6 +23,7 @@ from agent.envelope.plaintext import ClockState
 
 PROC: Final = Path("/proc")
 CGROUP: Final = Path("/sys/fs/cgroup")
+BLOCK: Final = Path("/sys/block")
 VOLATILE: Final = frozenset({"tmpfs", "ramfs", "overlay"})
 SYSTEMCTL_TIMEOUT_S: Final = 10.0
 LISTEN, UNCONNECTED = "0A", "07"
@@ -63,7 +64,7 @@ def examine_machine(unit: UnitConfig, config: Path) -> Iterator[Finding]:
     yield clock()
     yield disk(unit, PROC)
     yield sockets(daemons, PROC)
-    yield swap(daemons, PROC, CGROUP)
+    yield swap(daemons, PROC, CGROUP, BLOCK)
     yield core_dumps(daemons, PROC)
     yield from hardening(unit, {name: shown(service) for name, service in SERVICES.items()})
 
@@ -84,8 +85,7 @@ def clock() -> Finding:
 def disk(unit: UnitConfig, proc: Path) -> Finding:
     """Whether the spool lies on a disk that lasts and has room."""
     directory = unit.spool.directory
-    place = directory if directory.exists() else directory.parent
-    kind = _file_system(place, proc)
+    kind = _file_system(directory, proc)
     if kind in VOLATILE:
         return Finding(
             "disk",
@@ -94,7 +94,7 @@ def disk(unit: UnitConfig, proc: Path) -> Finding:
             "accepted reads must survive a power cut",
             "set spool.directory to a folder on the disk, as /var/lib/plateseal/spool",
         )
-    free_bytes, size_bytes = disk_space(place)
+    free_bytes, size_bytes = disk_space(directory)
     used = _tree_bytes(directory)
     needed = max(unit.spool.max_bytes - used, 0)
     if free_bytes >= needed:
@@ -107,7 +107,7 @@ def disk(unit: UnitConfig, proc: Path) -> Finding:
         Outcome.FAULT if is_short else Outcome.WARNING,
         f"{free_bytes / 1e9:.1f} GB free, and the spool may take {needed / 1e9:.1f} GB more",
         "the disk is full before the spool is, and whatever else writes to it fails too",
-        f"make room on {place}, or set spool.max_bytes to at most {int(used + free_bytes * 0.9)}",
+        f"make room where {directory} is, or set spool.max_bytes to at most {int(used + free_bytes * 0.9)}",
     )
 
 
@@ -161,11 +161,11 @@ def listening(pid: int, proc: Path) -> list[str]:
     return sorted(set(found))
 
 
-def swap(daemons: tuple[Daemon, ...], proc: Path, cgroup: Path) -> Finding:
+def swap(daemons: tuple[Daemon, ...], proc: Path, cgroup: Path, block: Path) -> Finding:
     """Whether memory with pictures and plates can reach a disk."""
     with suppress(OSError):
         lines = (proc / "swaps").read_text().splitlines()[1:]
-        on_disk = [line.split()[0] for line in lines if not line.startswith("/dev/zram")]
+        on_disk = [name for name in (line.split()[0] for line in lines) if not _stays_in_memory(name, block)]
         if not on_disk:
             return Finding("swap", Outcome.GOOD, "none on a disk")
         if daemons and all(_never_swaps(daemon, proc, cgroup) for daemon in daemons):
@@ -261,6 +261,19 @@ def _hardening_of(unit: UnitConfig, name: str, found: Mapping[str, str]) -> Find
             f"systemctl edit {service}: the drop-in of docs/ENROL.md, with the camera's address",
         )
     return Finding(check, Outcome.GOOD, "locked in as it comes")
+
+
+def _stays_in_memory(swap_name: str, block: Path) -> bool:
+    """Whether a swap space is compressed memory that writes nothing back to a disk.
+
+    Source: kernel.org, Documentation/admin-guide/blockdev/zram.rst, "writeback".
+    """
+    if not swap_name.startswith("/dev/zram"):
+        return False
+    try:
+        return (block / Path(swap_name).name / "backing_dev").read_text().strip() == "none"
+    except OSError:
+        return True  # a kernel that cannot write back has no such file
 
 
 def _never_swaps(daemon: Daemon, proc: Path, cgroup: Path) -> bool:

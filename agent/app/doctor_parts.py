@@ -19,13 +19,14 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from agent.app.certificate import CERTIFICATE_WARN_BELOW, certificate_end
+from agent.app.certificate import certificate_end
 from agent.app.clock import SystemClock
 from agent.app.doctor import Finding, Outcome
 from agent.app.health import read_health
 from agent.app.sample_keys import is_sample
 from agent.capture import LiveHooks, open_source
 from agent.config.models import CameraConfig, UnitConfig, is_file_uri
+from agent.envelope.health_limits import CERTIFICATE_SHORT, KEYRING_SHORT
 from agent.errors import KeyFileError, PlatesealError, SourceError, TransportError
 from agent.seal.keyfiles import (
     PublicKey,
@@ -35,7 +36,7 @@ from agent.seal.keyfiles import (
     read_private_file,
     read_public_file,
 )
-from agent.seal.keyring import WARN_BELOW, keyring_end, read_keyring
+from agent.seal.keyring import keyring_end, read_keyring
 from agent.upload.tls import HttpsTransport, client_context
 from agent.vision import build_vision
 
@@ -49,6 +50,7 @@ def examine_parts(unit: UnitConfig) -> Iterator[Finding]:
     yield from permissions(unit)
     yield keyring(unit)
     yield from certificates(unit)
+    yield receipt_key(unit)
     yield from sample_keys(unit)
     yield receiver(unit)
     yield models(unit)
@@ -86,11 +88,11 @@ def keyring(unit: UnitConfig) -> Finding:
             Outcome.FAULT,
             str(error),
             "reads are sealed to the keys that the pinned owner has signed, and to no others",
-            f"bring keyring.cose from the owner to {unit.seal.keyring}",
+            f"bring keyring.cose and owner.pub from the owner to {unit.seal.keyring} and {unit.seal.owner_key}",
         )
     left = keyring_end(found) - datetime.now(UTC)
     days = left / timedelta(days=1)
-    if left >= WARN_BELOW:
+    if left >= KEYRING_SHORT:
         return Finding("keyring", Outcome.GOOD, f"serial {found.serial}, {days:.0f} days left")
     return Finding(
         "keyring",
@@ -116,7 +118,7 @@ def certificates(unit: UnitConfig) -> Iterator[Finding]:
                 "at the receiver: plateseal receiver enrol DIR enrolment.json; bring tls.pem and ca.pem here",
             )
             continue
-        if left >= CERTIFICATE_WARN_BELOW:
+        if left >= CERTIFICATE_SHORT:
             yield Finding(name, Outcome.GOOD, f"good for {left.days} days")
         else:
             yield Finding(
@@ -128,14 +130,30 @@ def certificates(unit: UnitConfig) -> Iterator[Finding]:
             )
 
 
+def receipt_key(unit: UnitConfig) -> Finding:
+    """Whether receipts can be checked."""
+    try:
+        load_ed25519_public(unit.upload.receiver_key)
+    except KeyFileError as error:
+        return Finding(
+            "receipt key",
+            Outcome.FAULT,
+            str(error),
+            "without it no receipt can be checked, and upload does not start",
+            f"bring receipt.pub from the receiver to {unit.upload.receiver_key}",
+        )
+    return Finding("receipt key", Outcome.GOOD, "pinned")
+
+
 def sample_keys(unit: UnitConfig) -> Iterator[Finding]:
     """Whether a key is one that everybody knows."""
-    known: list[str] = []
-    for path in (unit.seal.signing_key, unit.upload.key, unit.seal.owner_key, unit.upload.receiver_key, unit.upload.ca):
-        key = _public_half(path)
-        if key is not None and is_sample(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)):
-            known.append(str(path))
-    if not known:
+    files = (unit.seal.signing_key, unit.upload.key, unit.seal.owner_key, unit.upload.receiver_key, unit.upload.ca)
+    keys = [(path, key) for path in files if (key := _public_half(path)) is not None]
+    form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    known = [str(path) for path, key in keys if is_sample(key.public_bytes(*form))]
+    if not keys:
+        yield Finding("sample keys", Outcome.SKIPPED, "no key can be read")
+    elif not known:
         yield Finding("sample keys", Outcome.GOOD, "none")
     for name in known:
         yield Finding(

@@ -109,12 +109,19 @@ def read_temperature(thermal: Path) -> int | None:
 
 
 def disk_space(directory: Path) -> tuple[int, int]:
-    """Return the bytes that are free for this user on a directory's file system, and its size; zeros without one."""
-    try:
-        status = os.statvfs(directory)
-    except OSError:
-        return 0, 0
-    return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
+    """Return the bytes that are free for this user on a directory's file system, and its size.
+
+    Before the directory is made, those of where it will be; zeros where nobody can say.
+    """
+    for place in (directory, *directory.parents):
+        try:
+            status = os.statvfs(place)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            break
+        return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
+    return 0, 0
 
 
 class HealthReporter:

@@ -1,6 +1,7 @@
 """The live unit on one screen of 80 columns, as lines of text.
 
-Owns: the words and their order. Leaves to others: the numbers (`agent.app.health`).
+Owns: the words and their order. Leaves to others: the numbers (`agent.app.health`), from which on one is marked
+(`agent.envelope.health_limits`).
 """
 
 from __future__ import annotations
@@ -8,17 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Final
 
 from agent.app.metrics import Samples
-from agent.envelope.health import HealthReport
+from agent.envelope.health import CameraHealth, HealthReport
+from agent.envelope.health_limits import (
+    CERTIFICATE_SHORT,
+    DISK_SHORT_SHARE,
+    FULL_SHARE,
+    HOT_MC,
+    KEYRING_SHORT,
+    OLD_BACKLOG,
+    SLOW_CAMERA_MS,
+)
 from agent.envelope.plaintext import ClockState
-
-KEYRING_SHORT: Final = timedelta(days=14)
-CERTIFICATE_SHORT: Final = timedelta(days=30)
-OLD_BACKLOG: Final = timedelta(hours=1)
-HOT_MC: Final = 80_000
-DISK_SHORT_SHARE: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +50,7 @@ def status_lines(report: HealthReport, *, receiver_up: bool | None, now: datetim
     reads, backlog = report.reads, report.backlog
     yield StatusLine("capture", "runs" if report.capture_up else "does not run", report.capture_up)
     for camera in report.cameras:
-        state = {True: f"delivers, {camera.lag_ms / 1000:.1f} s behind", False: "gives no picture", None: "recording"}
-        yield StatusLine(f"  {camera.name}", state[camera.is_up], camera.is_up is not False)
+        yield StatusLine(f"  {camera.name}", *_camera(camera))
     if report.capture_up:
         rejected = f"{reads.rejected:,} passages rejected"
         yield StatusLine("  reads", f"{reads.sealed:,} sealed, {rejected}, next is {reads.sequence or 0:,}")
@@ -90,6 +92,14 @@ def length(span: timedelta) -> str:
     return f"{seconds // 60} min" if seconds >= 60 else f"{seconds} s"
 
 
+def _camera(camera: CameraHealth) -> tuple[str, bool]:
+    if camera.is_up is None:
+        return "recording", True
+    if not camera.is_up:
+        return "gives no picture", False
+    return f"delivers, {camera.lag_ms / 1000:.1f} s behind", camera.lag_ms < SLOW_CAMERA_MS
+
+
 def _upload(report: HealthReport, receiver_up: bool | None) -> str:
     if not report.upload_up:
         return "does not run"
@@ -104,7 +114,7 @@ def _spool(report: HealthReport) -> tuple[str, bool]:
     oldest = timedelta(seconds=backlog.oldest_s or 0)
     share = backlog.size_bytes / backlog.max_bytes
     text = f"{backlog.count:,} waiting, {backlog.size_bytes / 1e6:,.1f} MB ({share:.0%} full), oldest {length(oldest)}"
-    return text, oldest <= OLD_BACKLOG
+    return text, oldest <= OLD_BACKLOG and share < FULL_SHARE
 
 
 def _end(name: str, left_s: int | None, short: timedelta) -> StatusLine:

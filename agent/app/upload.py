@@ -137,7 +137,7 @@ class _Delivery:
         self._gauges = SpoolGauges(spool, self._clock)
         self._certificate = CertificateWatch(reload.config.upload.certificate, self._clock)
         self._transport: HttpsTransport | None = None
-        self._changes = UploadReload(reload, self._stats, clock=self._clock, stop=stop)
+        self._changes = UploadReload(reload, self._stats, ask=self._ask, clock=self._clock, stop=stop)
 
     def run(self, *, drain: bool) -> None:
         """Deliver until told to stop, or until nothing is left that may be sent now.
@@ -213,9 +213,15 @@ class _Delivery:
             self._transport.close()
 
     def _report(self, body: bytes) -> None:
+        self._connected().report(body)
+
+    def _ask(self) -> int:
+        return self._connected().ask()
+
+    def _connected(self) -> HttpsTransport:
         if self._transport is None:
             raise TransportError("nothing has been connected yet")
-        self._transport.report(body)
+        return self._transport
 
     def _status(self) -> str:
         link = {True: "delivering", False: "the receiver is not reached", None: "nothing sent yet"}[self._stats.link_up]

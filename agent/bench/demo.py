@@ -170,8 +170,11 @@ def set_up_parts(bench_root: Path) -> None:
         PlatesealError: A part could not be made; the folder must be new or empty.
     """
     bench = _Bench(bench_root)
-    _make_folder(bench.root)
-    _make_folder(bench.device)
+    try:
+        bench.root.mkdir(mode=0o700, exist_ok=True)
+        bench.device.mkdir(mode=0o700)
+    except OSError as error:
+        raise DemoError(f"{error.filename}: {error.strerror}") from None
     layout = init_receiver(bench.receiver)
     identity = bench.device / "identity"
     create_identity(identity, name=CAMERA)
@@ -358,16 +361,6 @@ def _count_up(bench: _Bench, truth: Truth | None, began_s: float) -> DemoOutcome
     )
     passages = [ScoredPassage(text=item.read.text, frame=item.read.frame_sequence) for item in opened]
     return DemoOutcome(report=report, opened=opened, score=None if truth is None else score(truth, passages))
-
-
-def _make_folder(path: Path) -> None:
-    try:
-        path.mkdir(mode=0o700, exist_ok=True)
-        occupied = any(path.iterdir())
-    except OSError as error:
-        raise DemoError(f"{path}: {error.strerror or error}") from None
-    if occupied:
-        raise DemoError(f"{path}: not empty; the demo wants a new or empty folder")
 
 
 def _last_line(log: Path) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -11,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from agent.cli.json_file import STDOUT, write_json
 from agent.errors import UsageError
 
 if TYPE_CHECKING:
@@ -89,8 +89,8 @@ def bench(
         from agent.bench.report import render_report  # noqa: PLC0415
 
         write_private(html, render_report(outcome, clip=clip.name), option="--html")
-    _write_json(outcome, json_file)
-    if json_file != "-":
+    write_json(outcome.as_json(), json_file)
+    if json_file != STDOUT:
         _show(outcome, html)
 
 
@@ -113,19 +113,6 @@ def _progress(clip: str) -> Iterator[Callable[[int, int | None], None]]:
             progress.update(task, completed=frames, total=total)
 
         yield watch
-
-
-def _write_json(outcome: Outcome, target: str | None) -> None:
-    if target is None:
-        return
-    text = json.dumps(outcome.as_json())
-    if target == "-":
-        typer.echo(text)
-        return
-    try:
-        Path(target).write_text(text + "\n")
-    except OSError as error:
-        raise UsageError(f"--json {target}: {error.strerror or error}") from None
 
 
 def _show(outcome: Outcome, html: Path | None) -> None:

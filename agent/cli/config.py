@@ -26,6 +26,7 @@ FleetOption = Annotated[Path, typer.Option("--dir", metavar="DIR", help="The fle
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]
 FLEET_DIR = Path("config")
 PIPE_WIDTH = 200
+OWNER_KEY = "owner.key"
 
 
 @app.callback()
@@ -219,19 +220,21 @@ def sign(
 
     if bool(cameras) == every:
         raise UsageError("name the units' cameras, or say --all")
+    if key.name != OWNER_KEY:
+        raise UsageError(f"--key {key}: the owner's signing key is called {OWNER_KEY}")
     fleet = load_fleet(directory)
     units = [_sound(fleet, name)[0] for name in cameras or [unit.name for unit in fleet.units]]
-    owner_key = unlock(key.parent if key.is_file() else key, passphrase_file).signing_key
+    owner_key = unlock(key.parent, passphrase_file).signing_key
+    bundles = {unit.name: sign_bundle(unit.table, camera=unit.name, serial=serial, key=owner_key) for unit in units}
     try:
         out.mkdir(exist_ok=True)
     except OSError as error:
         raise UsageError(f"--out {out}: {error.strerror or error}") from None
-    paths = {unit.name: out / f"{unit.name}.bundle" for unit in units}
+    paths = {name: out / f"{name}.bundle" for name in bundles}
     for path in paths.values():
         _require_older(path, serial, owner_key.public_key())
-    for unit in units:
-        data = sign_bundle(unit.table, camera=unit.name, serial=serial, key=owner_key)
-        replace_file(paths[unit.name], data, PUBLIC_MODE)
+    for name, data in bundles.items():
+        replace_file(paths[name], data, PUBLIC_MODE)
     public = public_key(owner_key.public_key())
     if as_json:
         files = {name: str(path) for name, path in paths.items()}
@@ -264,13 +267,19 @@ def verify(
     """
     from agent.app.reload import newest_serial, read_bundle, require_for  # noqa: PLC0415
     from agent.config.check import on_any_machine  # noqa: PLC0415
+    from agent.errors import BundleVerificationError, ConfigError, UsageError  # noqa: PLC0415
     from agent.seal.keyfiles import load_ed25519_public  # noqa: PLC0415
     from agent.spool.files import LocalFiles  # noqa: PLC0415
 
+    if state_dir is not None and not state_dir.is_dir():
+        raise UsageError(f"--state-dir {state_dir}: no such folder")
     checked = read_bundle(bundle, load_ed25519_public(key))
     newest = 0 if state_dir is None else newest_serial(state_dir, LocalFiles())
-    require_for(checked, camera=camera or checked.camera, newest=newest)
-    checked.unit(on_any_machine)
+    try:
+        require_for(checked, camera=camera or checked.camera, newest=newest)
+        checked.unit(on_any_machine)
+    except (BundleVerificationError, ConfigError) as error:
+        raise type(error)(f"{bundle}: {error}") from None
     if as_json:
         typer.echo(json.dumps({"camera": checked.camera, "serial": checked.serial, "ok": True}))
         return
@@ -283,7 +292,7 @@ def _sound(fleet: Fleet, name: str) -> tuple[FleetUnit, UnitConfig]:
     from agent.errors import ConfigError  # noqa: PLC0415
 
     unit = fleet.unit(name)
-    files = {layer.path for layer in unit.layers}
+    files = {layer.path for layer in unit.layers} | unit.unread
     problems = [problem for problem in fleet.problems if problem.file in files]
     if problems or unit.config is None:
         raise ConfigError(listed(problems))
@@ -293,9 +302,13 @@ def _sound(fleet: Fleet, name: str) -> tuple[FleetUnit, UnitConfig]:
 def _require_older(path: Path, serial: int, owner_key: Ed25519PublicKey) -> None:
     """Refuse to replace a bundle by one that units which have it would refuse."""
     from agent.app.reload import read_bundle  # noqa: PLC0415
-    from agent.errors import UsageError  # noqa: PLC0415
+    from agent.errors import BundleVerificationError, UsageError  # noqa: PLC0415
 
     if path.exists():
-        there = read_bundle(path, owner_key)
+        try:
+            there = read_bundle(path, owner_key)
+        except BundleVerificationError:
+            message = "is there already and not signed by --key, so its serial is not known; name another --out"
+            raise UsageError(f"{path}: {message}") from None
         if there.serial >= serial:
             raise UsageError(f"--serial {serial}: {path} has serial {there.serial} already; a higher one is needed")

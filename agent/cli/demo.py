@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -15,6 +14,8 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from agent.cli.json_file import STDOUT, write_json
+from agent.cli.private import make_private_folder
 from agent.errors import DemoError, UsageError
 
 if TYPE_CHECKING:
@@ -60,8 +61,8 @@ def demo(
     known = None if truth_file is None else load_truth(truth_file)
     with _folder(workdir) as folder, _progress() as watch:
         outcome = run_demo(clip, workdir=folder, models=models, truth=known, watch=watch)
-    _write_json(outcome, json_file)
-    if json_file != "-":
+    write_json(outcome.report.as_json(), json_file)
+    if json_file != STDOUT:
         _show(outcome, workdir)
     if not outcome.report.agrees:
         raise DemoError("the counts do not agree: not every read went the whole way, once, without a trace")
@@ -75,6 +76,7 @@ def _beside(clip: Path) -> Path | None:
 @contextmanager
 def _folder(workdir: Path | None) -> Iterator[Path]:
     if workdir is not None:
+        make_private_folder(workdir, option="--workdir")
         yield workdir
         return
     with tempfile.TemporaryDirectory(prefix="plateseal-demo-") as folder:
@@ -102,19 +104,6 @@ def _progress() -> Iterator[Callable[[Samples], None]]:
             progress.update(task, completed=frames, total=total, description=counts)
 
         yield watch
-
-
-def _write_json(outcome: DemoOutcome, target: str | None) -> None:
-    if target is None:
-        return
-    text = json.dumps(outcome.report.as_json())
-    if target == "-":
-        typer.echo(text)
-        return
-    try:
-        Path(target).write_text(text + "\n")
-    except OSError as error:
-        raise UsageError(f"--json {target}: {error.strerror or error}") from None
 
 
 def _show(outcome: DemoOutcome, workdir: Path | None) -> None:

@@ -33,9 +33,10 @@ def doctor(
     from rich.padding import Padding  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    from agent.app.doctor import Outcome, examine, load_unit, require_sound  # noqa: PLC0415  slow to import
+    from agent.app.doctor import Outcome, examine, load_unit, require_access, require_sound  # noqa: PLC0415
 
     unit = load_unit(config, credentials=credentials)
+    require_access(unit)
     if as_json:
         findings = list(examine(unit, config))
         typer.echo(json.dumps({"unit": unit.camera_id, "findings": [asdict(finding) for finding in findings]}))

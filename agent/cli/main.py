@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Final
 
 import typer
+from typer.exceptions import TyperException
 
 from agent import __version__
 from agent.cli import bench, config, custody, demo, device, doctor, models, read, receiver, spool, status
-from agent.errors import PlatesealError
+from agent.errors import PlatesealError, UsageError
+
+INTERRUPTED: Final = 130
+"""What shells say of a program that Ctrl-C ended."""
 
 app = typer.Typer(
     name="plateseal",
@@ -100,12 +104,23 @@ def run(config: ConfigOption) -> None:
 
 
 def main() -> None:
-    """Run the command line; every error of ours becomes one line on standard error and its class's exit code."""
+    """Run the command line; every error of ours becomes one line on standard error and its class's exit code.
+
+    So does a command line that is none, and a path that this user may not look at, wherever it was looked at.
+    """
     try:
-        app()
+        sys.exit(app(standalone_mode=False))
     except PlatesealError as error:
         _complain(str(error))
         sys.exit(error.exit_code)
+    except TyperException as error:
+        _complain(error.format_message().replace("Value error, ", ""))
+        sys.exit(UsageError.exit_code)
+    except typer.Abort:
+        sys.exit(INTERRUPTED)
+    except PermissionError as error:
+        _complain(f"{error.filename}: {error.strerror}; run this as whoever it belongs to, or as root")
+        sys.exit(UsageError.exit_code)
 
 
 def _complain(message: str) -> None:

@@ -30,12 +30,13 @@ def status(
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    from agent.app.doctor import load_unit  # noqa: PLC0415  a settings library that the help does not need
+    from agent.app.doctor import load_unit, require_access  # noqa: PLC0415  a settings library that the help does not need
     from agent.app.health import read_health  # noqa: PLC0415
     from agent.app.metrics import UPLOAD_FILE, read_metrics  # noqa: PLC0415
     from agent.app.status_text import status_lines, was_answered  # noqa: PLC0415
 
     unit = load_unit(config)
+    require_access(unit)
     report = read_health(unit)
     if as_json:
         value = asdict(report) | {"versions": dict(report.versions)}

@@ -26,9 +26,15 @@ from agent.config.models import SourceConfig, UnitConfig, is_file_uri
 from agent.errors import ConfigError
 
 MAX_SHOWN_CHARS: Final = 60
+MISSING: Final = "is missing"
 _SECRET_NAME: Final = re.compile(r"passw|secret|token|credential|api_?key|private", re.IGNORECASE)
 _SECRET_TEXT: Final = re.compile(r"://|-----BEGIN|\n|user-pw", re.IGNORECASE)
 """URLs may carry a password anywhere; keys are text of several lines."""
+_NO_PATH: Final = re.compile(r"-----BEGIN|[\n\0]")
+"""A key where a path should be."""
+_NO_FILE: Final = re.compile(r"\A[^/]*:|\A[A-Za-z0-9+][A-Za-z0-9+/]{39,}={0,2}\Z")
+"""`USER:PASSWORD`, or a key's Base64, where a file's path should be; a relative path with a colon in its first part is
+written with `./`, as in URLs (RFC 3986, 4.2)."""
 
 Locate = Callable[[Place], tuple[Path, int | None]]
 """Returns the file and the line of a setting, or of where it is missing."""
@@ -106,7 +112,7 @@ def on_any_machine(text: str) -> Path:
     if is_credential(text):
         credential_name(text)
     elif not Path(text).is_absolute():
-        raise ConfigError(f"is {shown(text, '')}; a unit's path must be absolute, or credential:NAME")
+        raise ConfigError("is a relative path; a unit's must be absolute, or credential:NAME")
     return Path(text)
 
 
@@ -120,6 +126,8 @@ def shown(value: object, key: str) -> str:
     """Return a value as a message may have it: short, and nothing that could be a secret."""
     if isinstance(value, dict):
         return "a section"
+    if isinstance(value, list) and any(isinstance(item, dict) for item in value):
+        return "a list of sections"
     if _SECRET_NAME.search(key) or (isinstance(value, str) and _SECRET_TEXT.search(value)):
         return f"{type(value).__name__} (not shown)"
     text = repr(value)
@@ -178,7 +186,8 @@ def _with_paths(
 
 
 def _path(text: str, rule: PathRule, place: Place, found: list[tuple[Place, str]]) -> Path:
-    if "-----BEGIN" in text or "\n" in text or "\0" in text:
+    is_uri = place[-1] == "uri"
+    if _NO_PATH.search(text) or (_NO_FILE.search(text) and not is_uri and not is_credential(text)):
         found.append((place, "is no path; a key or secret lies in a file of its own, and its path stands here"))
         return Path("/")
     try:
@@ -206,14 +215,23 @@ def _place_in(table: Table, detail: ErrorDetails) -> Place:
 def _message(detail: ErrorDetails, place: Place) -> str:
     match detail["type"]:
         case "missing":
-            return "is missing"
+            return MISSING
         case "extra_forbidden":
             return _no_such_setting(place)
         case "string_pattern_mismatch":
             return "should be a-z, 0-9, '.', '_', '-', with a letter or digit first"
+        case "model_type" | "dict_type" | "tuple_type" as kind:
+            return _shape(place, is_list=kind == "tuple_type")
         case _:
             text = detail["msg"].removeprefix("Value error, ").removeprefix("Input ")
             return text[:1].lower() + text[1:]
+
+
+def _shape(place: Place, *, is_list: bool) -> str:
+    key = key_of(place)
+    if not is_list:
+        return f"should be a section, [{key}]"
+    return "should be a list" if section_at(place) is None else f"should be sections, each [[{key}]]"
 
 
 def _joined(table: Table, place: Place, messages: list[str]) -> str:

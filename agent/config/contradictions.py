@@ -21,12 +21,21 @@ DEVICES: Final = "/dev/video"
 
 def contradictions(unit: UnitConfig) -> list[tuple[Place, str]]:
     """Return the places that contradict another one, each with a message."""
-    return [*_sources(unit), *_folders(unit), *_key_files(unit), *_waits(unit)]
+    return [*_names(unit), *_sources(unit), *_folders(unit), *_key_files(unit), *_waits(unit)]
 
 
 def is_live(uri: str) -> bool:
     """Whether a source is a camera and no recording."""
     return uri.startswith(DEVICES) or not is_file_uri(uri)
+
+
+def _names(unit: UnitConfig) -> Iterator[tuple[Place, str]]:
+    seen = {unit.camera_id}
+    for index, camera in enumerate(unit.camera):
+        if camera.camera_id in seen:
+            message = f"is {camera.camera_id!r}, as another camera of this unit is called; each needs its own name"
+            yield ("camera", index, "camera_id"), message
+        seen.add(camera.camera_id)
 
 
 def _sources(unit: UnitConfig) -> Iterator[tuple[Place, str]]:

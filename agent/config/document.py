@@ -85,7 +85,7 @@ class Document:
     def line_of(self, place: Place) -> int | None:
         """Return the line of a setting; where it is missing that of its section, and None where that is missing too."""
         while place:
-            line = self.lines.get(place)
+            line = self.lines.get(place, self.lines.get((*place, 0)))  # an array of tables begins with its first
             if line is not None:
                 return line
             place = place[:-1]

@@ -17,11 +17,11 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
-from agent.config.check import Problem, check_table, key_of, on_any_machine
+from agent.config.check import MISSING, Problem, check_table, key_of, on_any_machine
 from agent.config.contradictions import DEVICES, is_live
 from agent.config.document import Document, Place, Table, reach
 from agent.config.models import UnitConfig
@@ -31,6 +31,8 @@ FLEET_FILE: Final = "fleet.toml"
 SITES: Final = "sites"
 CAMERAS: Final = "cameras"
 SUFFIX: Final = ".toml"
+WHOLE_FILE: Final = "the file"
+"""Stands in a problem's key where a file as a whole is meant."""
 _ONLY_CAMERA: Final = ("camera_id", "site")
 """Settings that only a camera's file may have."""
 
@@ -45,6 +47,7 @@ class FleetUnit:
         layers: The files that make its configuration, the strongest last.
         table: They, merged.
         config: What they say; None if anything is wrong.
+        unread: Files that would be layers too, if they could be read.
     """
 
     name: str
@@ -52,6 +55,7 @@ class FleetUnit:
     layers: tuple[Document, ...] = field(repr=False)
     table: Table = field(repr=False)
     config: UnitConfig | None
+    unread: frozenset[Path] = frozenset()
 
     def origin(self, place: Place) -> Document | None:
         """Return the file that a setting comes from; None for a default."""
@@ -94,17 +98,23 @@ def load_fleet(directory: Path) -> Fleet:
     """Read a fleet's files and check all of them.
 
     Raises:
-        ConfigError: There is no fleet in this directory. Mistakes in its files are in `Fleet.problems`.
+        ConfigError: There is no fleet in this directory, or it cannot be listed. Mistakes in its files are in
+            `Fleet.problems`.
     """
-    if not (directory / CAMERAS).is_dir():
-        raise ConfigError(f"{directory}: no fleet here: {directory / CAMERAS} with a file per camera is needed")
-    problems = _strangers(directory)
+    try:
+        problems = _strangers(directory)
+        paths = {folder: _files(directory / folder) for folder in (SITES, CAMERAS)}
+    except OSError as error:
+        raise ConfigError(f"{error.filename}: {error.strerror}") from None
+    if not paths[CAMERAS]:
+        raise ConfigError(f"{directory}: no fleet here: {directory / CAMERAS} with a NAME{SUFFIX} per camera is needed")
     fleet_path = directory / FLEET_FILE
     fleet = _loaded([fleet_path] if fleet_path.exists() else [], problems)
-    sites = {document.path.stem: document for document in _loaded(_files(directory / SITES), problems)}
-    cameras = _loaded(_files(directory / CAMERAS), problems)
+    sites = {document.path.stem: document for document in _loaded(paths[SITES], problems)}
+    cameras = _loaded(paths[CAMERAS], problems)
     problems += _check_layers(fleet, sites)
-    units = [_unit(camera, fleet, sites, problems) for camera in cameras]
+    unread = {each.file for each in problems if each.key == WHOLE_FILE}
+    units = [_unit(camera, fleet, sites, problems, unread) for camera in cameras]
     problems += _shared_cameras(units)
     ordered = sorted(set(problems), key=lambda each: (str(each.file), each.line or 0, each.key, each.message))
     return Fleet(tuple(units), tuple(ordered))
@@ -126,10 +136,10 @@ def _strangers(directory: Path) -> list[Problem]:
     for path in sorted(directory.iterdir()):
         if path.name not in known and (path.suffix == SUFFIX or (path.is_dir() and any(path.glob(f"*{SUFFIX}")))):
             message = f"is not read{_perhaps(path.name, known)}; allowed are {FLEET_FILE}, {SITES}/ and {CAMERAS}/"
-            found.append(Problem(path, None, "the file" if path.is_file() else "the folder", message))
+            found.append(Problem(path, None, WHOLE_FILE if path.is_file() else "the folder", message))
     for folder in (directory / SITES, directory / CAMERAS):
         found += [
-            Problem(path, None, "the file", f"is not read; its name must end in {SUFFIX}")
+            Problem(path, None, WHOLE_FILE, f"is not read; its name must end in {SUFFIX}")
             for path in (sorted(folder.iterdir()) if folder.is_dir() else [])
             if path.suffix != SUFFIX and not path.name.startswith((".", "README"))
         ]
@@ -146,7 +156,7 @@ def _loaded(paths: Iterable[Path], problems: list[Problem]) -> list[Document]:
         try:
             documents.append(Document.load(path))
         except ConfigError as error:
-            problems.append(Problem(path, None, "the file", str(error).removeprefix(f"{path}: ")))
+            problems.append(Problem(path, None, WHOLE_FILE, str(error).removeprefix(f"{path}: ")))
     return documents
 
 
@@ -158,7 +168,7 @@ def _check_layers(fleet: Sequence[Document], sites: dict[str, Document]) -> list
             continue
         unit = _merged("", None, tuple(layers))
         _, problems = check_table(unit.table, unit.locate, on_any_machine)
-        found += [problem for problem in problems if problem.message != "is missing"]
+        found += [problem for problem in problems if problem.message != MISSING]
         layer = layers[-1]
         for key in _ONLY_CAMERA:
             if key in layer.table and not (key == "site" and layer.table[key] == layer.path.stem):
@@ -168,22 +178,28 @@ def _check_layers(fleet: Sequence[Document], sites: dict[str, Document]) -> list
 
 
 def _unit(
-    camera: Document, fleet: Sequence[Document], sites: dict[str, Document], problems: list[Problem]
+    camera: Document,
+    fleet: Sequence[Document],
+    sites: dict[str, Document],
+    problems: list[Problem],
+    unread: set[Path],
 ) -> FleetUnit:
     name, site = camera.path.stem, camera.table.get("site")
+    directory = camera.path.parents[1]
+    missing = frozenset(unread & {directory / FLEET_FILE, directory / SITES / f"{site}{SUFFIX}"})
     layers = [*fleet, *([sites[site]] if isinstance(site, str) and site in sites else []), camera]
     unit = _merged(name, site if isinstance(site, str) else None, tuple(layers))
     own: list[Problem] = []
-    if isinstance(site, str) and site not in sites:
+    if isinstance(site, str) and site not in sites and not missing:
         message = f"is {site!r}, and there is no {SITES}/{site}{SUFFIX}{_perhaps(site, sites)}"
         own.append(Problem(*unit.locate(("site",)), "site", message))
     if unit.table["camera_id"] != name:
         message = f"is {unit.table['camera_id']!r}, and the file is called {camera.path.name}; they must be the same"
         own.append(Problem(camera.path, camera.line_of(("camera_id",)), "camera_id", message))
     config, found = check_table(unit.table, unit.locate, on_any_machine)
-    own += found
+    own += [each for each in found if each.message != MISSING or not missing]  # it may stand in what is unread
     problems += own
-    return FleetUnit(unit.name, unit.site, unit.layers, unit.table, None if own else config)
+    return replace(unit, config=None if own or missing else config, unread=missing)
 
 
 def _merged(name: str, site: str | None, layers: tuple[Document, ...]) -> FleetUnit:
@@ -195,19 +211,25 @@ def _merged(name: str, site: str | None, layers: tuple[Document, ...]) -> FleetU
 
 
 def _shared_cameras(units: Sequence[FleetUnit]) -> list[Problem]:
-    """Name cameras that two units read. Devices and pipelines are each machine's own."""
+    """Name cameras of two units that have one name or one source. Devices and pipelines are each machine's own."""
     found: list[Problem] = []
-    seen: dict[str, str] = {}
+    names = {unit.name: unit.name for unit in units}
+    sources: dict[str, str] = {}
     for unit in units:
         for index, camera in enumerate(unit.config.cameras if unit.config else ()):
+            at: Place = () if index == 0 else ("camera", index - 1)
+            if names.setdefault(camera.camera_id, unit.name) != unit.name:
+                place = (*at, "camera_id")
+                message = f"is {camera.camera_id!r}, the name of a camera of {names[camera.camera_id]} too"
+                found.append(Problem(*unit.locate(place), key_of(place), message))
             uri = camera.source.uri
             if not is_live(uri) or "://" not in uri or uri.startswith((DEVICES, "gst:")):
                 continue
-            if uri in seen:
-                place: Place = ("source", "uri") if index == 0 else ("camera", index - 1, "source", "uri")
-                message = f"is the source of {seen[uri]} too; one camera cannot be two"
+            if uri in sources:
+                place = (*at, "source", "uri")
+                message = f"is the source of {sources[uri]} too; one camera cannot be two"
                 found.append(Problem(*unit.locate(place), key_of(place), message))
-            seen.setdefault(uri, camera.camera_id)
+            sources.setdefault(uri, camera.camera_id)
     return found
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
 from agent.envelope.plaintext import MAX_NAME_CHARS
 from agent.envelope.reply import MAX_BATCH_BYTES, MAX_BATCH_ENVELOPES
@@ -28,8 +28,10 @@ MAX_CAMERAS: Final = 16
 """Cameras of one unit: more than any small machine decodes, and a bound on threads and memory."""
 GSTREAMER_PREFIX: Final = "gst:"
 RTSP_PREFIXES: Final = ("rtsp://", "rtsps://")
-_PASSWORD: Final = re.compile(r"://[^/?#\s]*@|\buser-pw\s*=", re.IGNORECASE)
-"""A user in a URL, or the property by which GStreamer's RTSP and HTTP sources take a password."""
+_PASSWORD: Final = re.compile(
+    r"://[^/?#\s]*@|(?<![a-z])(?:user-pw|password|passwd|pwd|pass|token)\s*=\s*[^&\s]", re.IGNORECASE
+)
+"""A user in a URL, a password in its path or query, or the property by which GStreamer's sources take one."""
 
 
 class _Section(BaseModel):
@@ -251,9 +253,13 @@ class UploadConfig(_Section):
     @field_validator("url")
     @classmethod
     def _https_only(cls, value: str) -> str:
-        parts = urlsplit(value)
-        if parts.scheme != "https" or not parts.hostname or parts.username or parts.query or parts.fragment:
-            raise ValueError("must be https://HOST[:PORT], without user, query or fragment")
+        try:
+            parts = urlsplit(value)
+            is_whole = bool(parts.hostname) and parts.port != 0  # asking for the port checks it
+        except ValueError:
+            is_whole = False
+        if not is_whole or parts.scheme != "https" or parts.username or parts.query or parts.fragment or " " in value:
+            raise ValueError("must be https://HOST[:PORT], PORT from 1 to 65535, without user, query or fragment")
         return value.rstrip("/")
 
 
@@ -344,14 +350,6 @@ class UnitConfig(_Section):
                 "vision": self.vision.model_copy(update=own),
             }
         )
-
-    @model_validator(mode="after")
-    def _distinct(self) -> UnitConfig:
-        names = [self.camera_id, *(camera.camera_id for camera in self.camera)]
-        twice = sorted({name for name in names if names.count(name) > 1})
-        if twice:
-            raise ValueError(f"two cameras are called {', '.join(twice)}; each needs a camera_id of its own")
-        return self
 
 
 __all__ = [

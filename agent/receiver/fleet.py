@@ -1,8 +1,8 @@
 """From the units' health reports to what an operator has to do: which unit first, and why.
 
-Owns: the limits, and the words. Leaves to others: the page (`fleet_page`). Silence is judged by the receiver's clock
-and everything else by the report, whose unit may have a wrong clock; a unit that was never heard of is told from one
-that fell silent.
+Owns: the words. Leaves to others: from which values on (`agent.envelope.health_limits`), the page (`fleet_page`).
+Silence is judged by the receiver's clock and everything else by the report, whose unit may have a wrong clock; a unit
+that was never heard of is told from one that fell silent.
 """
 
 from __future__ import annotations
@@ -11,27 +11,23 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import IntEnum
-from typing import Final
 
 from agent.envelope.health import HealthReport
+from agent.envelope.health_limits import (
+    CERTIFICATE_SHORT,
+    CERTIFICATE_URGENT,
+    DISK_SHORT_SHARE,
+    DISK_URGENT_SHARE,
+    FULL_SHARE,
+    HOT_MC,
+    KEYRING_SHORT,
+    OLD_BACKLOG,
+    SILENT_AFTER,
+    SLOW_CAMERA_MS,
+    VERY_OLD_BACKLOG,
+)
 from agent.envelope.plaintext import ClockState
 from agent.receiver.fleet_store import Reported
-
-SILENT_AFTER: Final = timedelta(minutes=3)
-"""A unit reports once a minute; two that are lost are bad luck."""
-OLD_BACKLOG: Final = timedelta(hours=1)
-VERY_OLD_BACKLOG: Final = timedelta(hours=24)
-FULL_SHARE: Final = 0.8
-"""Of what the spool may hold: from seven eighths on, crops may be left out."""
-KEYRING_SHORT: Final = timedelta(days=14)
-CERTIFICATE_SHORT: Final = timedelta(days=30)
-CERTIFICATE_URGENT: Final = timedelta(days=7)
-DISK_SHORT_SHARE: Final = 0.10
-DISK_URGENT_SHARE: Final = 0.03
-HOT_MC: Final = 80_000
-"""A Raspberry Pi slows down from 80 degrees on."""
-SLOW_CAMERA_MS: Final = 3_000
-"""A stream that is five seconds behind is connected again."""
 
 
 class Level(IntEnum):

@@ -1,44 +1,38 @@
 """The store of one machine: envelopes in SQLite, durable before anyone is told so.
 
-Owns: the table, the log index, and the rules that a chain must keep. Leaves to others: whether an envelope's signature
-holds (`intake`), and what gaps mean (a gap may fill later; naming those that stay is for whoever reads the store).
+Owns: the table, the log index, and the rules that a chain must keep. Leaves to others: the connection and what a fault
+does to it (`database`), whether an envelope's signature holds (`intake`), and what gaps mean (a gap may fill later;
+naming those that stay is for whoever reads the store).
 
 Invariants: `store_batch` returns only after its transaction is committed and synced (WAL, synchronous=FULL). The same
 envelope gets the same row for ever. Two envelopes never stand at one place of a chain, and neighbours in the store are
-linked. After any failure of the database the connection is dropped: nothing is synced a second time on a
-descriptor that has failed once.
+linked.
 
-Source: sqlite.org/wal.html, sqlite.org/pragma.html#pragma_synchronous; field notes on failed fsyncs.
+Source: sqlite.org/wal.html, sqlite.org/pragma.html#pragma_synchronous.
 """
 
 from __future__ import annotations
 
 import sqlite3
-import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing, suppress
+from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Final, Self
 
 from agent.envelope.receipt import Receipt
 from agent.envelope.sealed import Envelope
 from agent.envelope.times import from_ms, to_ms
 from agent.errors import ReceiverError
+from agent.receiver.database import Database, Row
 from agent.seal.keyfiles import sync_directory
 
 APPLICATION_ID: Final = 0x504C5345
 """ASCII "PLSE", in the file's header: this is a store and not some other database."""
 SCHEMA_VERSION: Final = 1
-BUSY_TIMEOUT_S: Final = 5.0
-"""Readers never block the writer in WAL; only a second writer or a backup tool can."""
 PAGE_ROWS: Final = 16
 """Rows read at a time: at most 16 MiB in memory, and no read transaction that outlives a page."""
-
-_Row = tuple[Any, ...]
-"""As SQLite gives it; STRICT tables and the checks of the schema hold its types."""
 
 _SCHEMA: Final = f"""
 BEGIN IMMEDIATE;
@@ -106,8 +100,10 @@ class StoredRow:
     body: bytes = field(repr=False)
 
 
-class EnvelopeStore:
+class EnvelopeStore(Database):
     """An open store. One writer at a time; safe for threads."""
+
+    kind = "store"
 
     def __init__(self, path: Path, *, read_only: bool) -> None:
         """Open an existing store. Prefer `open` and `open_read_only`.
@@ -115,10 +111,9 @@ class EnvelopeStore:
         Raises:
             ReceiverError: Missing, unreadable, damaged, or not a store of this version.
         """
-        self._path = path
-        self._read_only = read_only
-        self._lock = threading.Lock()
-        self._connection: sqlite3.Connection | None = self._connect()
+        if not path.is_file():
+            raise ReceiverError(f"{path}: there is no store; `plateseal receiver init` makes one")
+        super().__init__(path, mode="ro" if read_only else "rw")
 
     @classmethod
     def create(cls, path: Path) -> Self:
@@ -171,15 +166,10 @@ class EnvelopeStore:
         Raises:
             ReceiverError: The database refused; none of the new ones is stored.
         """
-        with self._lock:
-            try:
-                connection = self._connected()
-                connection.execute("BEGIN IMMEDIATE")
-                outcomes = [_store(connection, envelope, to_ms(at)) for envelope in envelopes]
-                connection.execute("COMMIT")
-            except sqlite3.Error as error:
-                self._drop()
-                raise ReceiverError(f"{self._path}: the store cannot write: {error}") from None
+        with self._connected("written") as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            outcomes = [_store(connection, envelope, to_ms(at)) for envelope in envelopes]
+            connection.execute("COMMIT")
         return outcomes
 
     def envelopes(self) -> Iterator[bytes]:
@@ -219,7 +209,7 @@ class EnvelopeStore:
         Raises:
             ReceiverError: The database cannot be read.
         """
-        return int(self._read("SELECT count(*) FROM envelopes", ())[0][0])
+        return int(self._read("SELECT count(*) FROM envelopes")[0][0])
 
     def counts_by_device(self) -> list[DeviceCount]:
         """Return what is stored per device key, in order of key id.
@@ -228,7 +218,7 @@ class EnvelopeStore:
             ReceiverError: The database cannot be read.
         """
         rows = self._read(
-            "SELECT device, count(*), count(DISTINCT chain) FROM envelopes GROUP BY device ORDER BY device", ()
+            "SELECT device, count(*), count(DISTINCT chain) FROM envelopes GROUP BY device ORDER BY device"
         )
         return [DeviceCount(device_kid=bytes(kid), envelopes=int(n), chains=int(chains)) for kid, n, chains in rows]
 
@@ -241,56 +231,6 @@ class EnvelopeStore:
         rows = self._read(f"{_ROW} WHERE id = ?", (bytes.fromhex(envelope_id),))
         return _receipt(rows[0]) if rows else None
 
-    def close(self) -> None:
-        """Close the database. Idempotent."""
-        with self._lock:
-            self._drop()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def _read(self, query: str, parameters: tuple[object, ...]) -> list[_Row]:
-        with self._lock:
-            try:
-                rows: list[_Row] = self._connected().execute(query, parameters).fetchall()
-            except sqlite3.Error as error:
-                self._drop()
-                raise ReceiverError(f"{self._path}: the store cannot be read: {error}") from None
-        return rows
-
-    def _connected(self) -> sqlite3.Connection:
-        if self._connection is None:
-            self._connection = self._connect()
-        return self._connection
-
-    def _drop(self) -> None:
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            with suppress(sqlite3.Error):
-                connection.close()
-
-    def _connect(self) -> sqlite3.Connection:
-        if not self._path.is_file():
-            raise ReceiverError(f"{self._path}: there is no store; `plateseal receiver init` makes one")
-        mode = "ro" if self._read_only else "rw"
-        uri = f"{self._path.resolve().as_uri()}?mode={mode}"
-        connection: sqlite3.Connection | None = None
-        try:
-            connection = sqlite3.connect(
-                uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S, check_same_thread=False
-            )
-            self._prepare(connection)
-        except (sqlite3.Error, ReceiverError) as error:
-            if connection is not None:
-                connection.close()
-            raise ReceiverError(f"{self._path}: not a usable store: {error}") from None
-        return connection
-
     def _prepare(self, connection: sqlite3.Connection) -> None:
         application, version = (
             connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("application_id", "user_version")
@@ -300,7 +240,7 @@ class EnvelopeStore:
         if version != SCHEMA_VERSION:
             raise ReceiverError(f"schema version {version}, this plateseal reads {SCHEMA_VERSION}")
         connection.execute("PRAGMA foreign_keys = ON")
-        if not self._read_only:
+        if self._mode != "ro":
             connection.execute("PRAGMA journal_mode = WAL")
             connection.execute("PRAGMA synchronous = FULL")
 
@@ -358,12 +298,12 @@ def _conflict(connection: sqlite3.Connection, envelope: Envelope) -> ChainConfli
     return None
 
 
-def _row_of(connection: sqlite3.Connection, envelope: Envelope) -> _Row | None:
-    row: _Row | None = connection.execute(f"{_ROW} WHERE id = ?", (envelope.digest,)).fetchone()
+def _row_of(connection: sqlite3.Connection, envelope: Envelope) -> Row | None:
+    row: Row | None = connection.execute(f"{_ROW} WHERE id = ?", (envelope.digest,)).fetchone()
     return row
 
 
-def _receipt(row: _Row) -> Receipt:
+def _receipt(row: Row) -> Receipt:
     log, envelope_id, device, chain, seq, length, stored_at_ms = row
     return Receipt(
         envelope_id=envelope_id.hex(),

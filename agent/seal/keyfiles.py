@@ -11,6 +11,7 @@ to everyone else. A file that is there is never overwritten. No message carries 
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 from pathlib import Path
@@ -217,7 +218,7 @@ def _read(path: Path, flags: int, *, forbidden_mode: int, max_bytes: int = MAX_K
         # O_NONBLOCK: a FIFO under this name must not hold the caller for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)
     except OSError as error:
-        if path.is_symlink() and flags & os.O_NOFOLLOW:
+        if error.errno == errno.ELOOP and flags & os.O_NOFOLLOW:
             raise KeyFileError(f"{path}: is a link; a private key must be a regular file") from None
         raise KeyFileError(f"{path}: {error.strerror}") from None
     try:

@@ -12,19 +12,16 @@ from __future__ import annotations
 import logging
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from agent.envelope.health_limits import KEYRING_SHORT
 from agent.envelope.keyring import MAX_KEYRING_BYTES, Keyring, RecipientKey, parse_keyring
 from agent.errors import FormatError, KeyFileError, KeyringEndedError, KeyringVerificationError, SpoolError
 from agent.ports import Clock
 from agent.seal.keyfiles import read_public_file
 from agent.seal.keyring_serial import SerialNote
 from agent.seal.watch import FileWatch
-
-WARN_BELOW: Final = timedelta(days=14)
-"""Time to notice, to make keys with the people who hold them, and to bring the file to every unit."""
 
 _log = logging.getLogger(__name__)
 
@@ -174,7 +171,7 @@ class KeyringFile:
         return keyring
 
     def _note_days_left(self) -> None:
-        is_short = self.days_left * timedelta(days=1) < WARN_BELOW
+        is_short = self.days_left * timedelta(days=1) < KEYRING_SHORT
         if is_short and not self._is_short:
             _log.warning("the keyring has %.1f days left; bring a new one", self.days_left)
         if self._is_short and not is_short:

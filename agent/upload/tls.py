@@ -137,7 +137,7 @@ class HttpsTransport:
             raise TransportError(f"{url}: answered {status}")
 
     def ask(self) -> int:
-        """Ask the receiver whether this unit may send, and return its status: 204 if so (docs/HEALTH.md).
+        """Ask the receiver, on any thread, whether this unit may send; return its status, 204 if so (docs/HEALTH.md).
 
         Raises:
             TransportError: No answer came.
@@ -146,7 +146,7 @@ class HttpsTransport:
         try:
             with self._client.stream("GET", url) as answer:
                 return answer.status_code
-        except httpx.HTTPError as error:
+        except (httpx.HTTPError, RuntimeError) as error:  # as in `report`
             raise TransportError(f"{url}: {type(error).__name__}: {error}"[:300]) from None
 
     def close(self) -> None:

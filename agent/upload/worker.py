@@ -155,13 +155,14 @@ class UploadWorker:
         """Deliver until told to stop; with `drain`, until nothing that may be sent now is left.
 
         Raises:
-            SpoolError: The disk refused.
+            SpoolError: The disk refused; with `drain`, also where it cannot read envelopes, which stay.
             KeyFileError: One of the unit's public signing keys is damaged.
         """
         while not self._stop.is_set():
             handled = self._step_with_retry()
             if handled == 0:
                 if drain:
+                    self._require_readable()
                     return
                 self._stop.wait(self._settings.poll_s)
 
@@ -276,6 +277,12 @@ class UploadWorker:
         if len(self._unreadable) < MAX_UNREADABLE:
             self._unreadable.add(envelope_id)
         self._log_error(f"envelope {envelope_id[:16]} stays for now: {error}")
+
+    def _require_readable(self) -> None:
+        if self._unreadable:
+            count = f"{len(self._unreadable)}{' or more' if len(self._unreadable) == MAX_UNREADABLE else ''}"
+            first = min(self._unreadable)[:16]
+            raise SpoolError(f"not drained: the disk cannot read {count} of the envelopes, {first} first; they stay")
 
     def _set_unreadable_aside(self) -> None:
         """The disk reads another one: what it still cannot read is damaged, and is for a person."""

@@ -56,6 +56,7 @@ def newest(bench: LiveBench) -> Reported | None:
 
 def test_the_metrics_are_as_prometheus_wants_them(bench: LiveBench) -> None:
     """Our prefix, base units, counters that end in _total, a type and a help line for each, labels without a read."""
+    seen: set[tuple[str, tuple[tuple[str, str], ...]]] = set()
     for name in (CAPTURE_FILE, UPLOAD_FILE):
         with (bench.root / "device" / "state" / name).open() as file:
             families = list(text_fd_to_metric_families(file))
@@ -69,6 +70,9 @@ def test_the_metrics_are_as_prometheus_wants_them(bench: LiveBench) -> None:
                 assert sample.name.endswith("_total") == (family.type == "counter"), sample.name
                 assert set(sample.labels) <= {"camera", "daemon", "reason"}
                 assert re.fullmatch(r"[a-z0-9][a-z0-9._ -]*", "".join(sample.labels.values()) or "x")
+                series = sample.name, tuple(sorted(sample.labels.items()))
+                assert series not in seen  # a collector that reads both files refuses one that stands twice
+                seen.add(series)
 
 
 def test_every_metric_with_a_unit_names_it() -> None:

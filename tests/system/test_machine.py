@@ -136,6 +136,23 @@ def test_a_stopped_daemon_is_restarted_by_its_watchdog(machine: Machine, unit: s
     assert "watchdog" in machine.run(f"journalctl -u {unit} --no-pager").lower()
 
 
+def test_an_encrypted_key_serves_as_well(machine: Machine) -> None:
+    """ENROL.md's way for a key that lies encrypted to this machine: upload starts without the key in clear."""
+    page = (ROOT / "docs/ENROL.md").read_text()
+    commands = [
+        re.search(pattern, page) for pattern in (r"`(systemd-creds encrypt [^`]+)`", r"`(LoadCredentialEnc[^`]+)`")
+    ]
+    encrypt, line = (match[1].replace("signing.key", "tls.key") for match in commands if match is not None)
+    machine.run(encrypt)
+    folder = "/run/systemd/system/plateseal-upload.service.d"
+    machine.run(f"mkdir -p {folder} && printf '[Service]\\nLoadCredential=\\n{line}\\n' > {folder}/encrypted.conf")
+    machine.run("mv /etc/plateseal/identity/tls.key /root && systemctl daemon-reload")
+    machine.run("systemctl restart plateseal-upload")
+    assert machine.shown("plateseal-upload", "ActiveState") == "active"
+    machine.run(f"mv /root/tls.key /etc/plateseal/identity && rm {folder}/encrypted.conf && systemctl daemon-reload")
+    machine.run("systemctl restart plateseal-upload")
+
+
 def test_the_journal_knows_what_is_an_error(machine: Machine) -> None:
     """Priorities come from the lines' prefixes, which are gone from the text."""
     warnings = machine.run("journalctl -u 'plateseal-*' -p warning --no-pager -o cat")

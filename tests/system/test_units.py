@@ -33,15 +33,52 @@ def test_a_service_is_locked_in(name: str) -> None:
     assert float(match[1]) <= SERVICES[name]
 
 
-@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
-def test_a_unit_file_is_clean(path: Path, tmp_path: Path) -> None:
-    """`systemd-analyze verify` has nothing to say; the program, which is not installed here, is one that is."""
+def verified(folder: Path, name: str, drop_in: str = "") -> tuple[int, list[str]]:
+    """Return the status of `systemd-analyze verify`, and what it says of our units, whose program is one that is there.
+
+    Args:
+        folder: Where the units are copied to.
+        name: The unit.
+        drop_in: What `systemctl edit` would add to it.
+    """
     for unit in UNITS.glob("plateseal*"):
         text = unit.read_text().replace("/usr/bin/plateseal", shutil.which("true") or "/bin/true")
-        (tmp_path / unit.name).write_text(text)
-    done = analyze("verify", "--man=no", tmp_path / path.name)
-    said = [line for line in done.stderr.splitlines() if "plateseal" in line]
-    assert (done.returncode, said) == (0, [])
+        (folder / unit.name).write_text(text)
+    if drop_in:
+        (folder / f"{name}.d").mkdir()
+        (folder / f"{name}.d" / "override.conf").write_text(drop_in)
+    done = analyze("verify", "--man=no", folder / name)
+    return done.returncode, [line for line in done.stderr.splitlines() if "plateseal" in line]
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: path.name)
+def test_a_unit_file_is_clean(path: Path, tmp_path: Path) -> None:
+    """`systemd-analyze verify` has nothing to say."""
+    assert verified(tmp_path, path.name) == (0, [])
+
+
+@pytest.mark.parametrize("page", ["ENROL", "INSTALL-PI", "INSTALL-JETSON"])
+def test_the_drop_ins_of_the_pages_are_clean(page: str, tmp_path: Path) -> None:
+    """Those for network cameras, CSI cameras and the GPU, as one would paste them; a slip in one would show."""
+    text = (UNITS.parent / "docs" / f"{page}.md").read_text()
+    blocks = re.findall(r"```ini\n(\[Service\]\n.*?)```", text, re.DOTALL)
+    assert blocks
+    for number, block in enumerate(blocks):
+        (tmp_path / str(number)).mkdir()
+        assert verified(tmp_path / str(number), "plateseal-capture.service", block) == (0, [])
+    _, said = verified(tmp_path, "plateseal-capture.service", blocks[0] + "IPAdressAllow=192.0.2.11\n")
+    assert any("IPAdressAllow" in line for line in said)
+
+
+def test_encrypted_keys_are_a_setting_that_systemd_knows(tmp_path: Path) -> None:
+    """As ENROL.md says it, for both daemons; whether a machine can open them is that machine's matter."""
+    page = (UNITS.parent / "docs" / "ENROL.md").read_text()
+    match = re.search(r"`(LoadCredentialEncrypted=signing\.key:\S+)`", page)
+    assert match is not None
+    for name, line in (("capture", match[1]), ("upload", match[1].replace("signing.key", "tls.key"))):
+        (tmp_path / name).mkdir()
+        drop_in = f"[Service]\nLoadCredential=\n{line}\n"
+        assert verified(tmp_path / name, f"plateseal-{name}.service", drop_in) == (0, [])
 
 
 @pytest.mark.parametrize("name", SERVICES)

@@ -18,6 +18,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agent.app.metrics import labelled
 from agent.app.reload import ConfigState, config_states
 from agent.bench.demo import CAMERA
 from agent.bench.truth import ScoredPassage, load_truth, score
@@ -115,14 +116,14 @@ class Unit:
             self.bench.processes[name].send_signal(signal.SIGHUP)
 
     def settle(self, *, refused_by: tuple[str, ...] = ()) -> None:
-        """Wait until both daemons run on what they must, and those that refuse say why."""
+        """Wait until both daemons have noted what they must run on, say that they do, and say what they refuse."""
 
         def settled() -> bool:
             if self.bench.capture_ended():  # the clip is through
                 self.bench.start("capture")
-            states = self.states()
+            states, samples = self.states(), self.bench.samples()
             return all(
-                states[name].serial == self.expected[name]
+                states[name].serial == samples.get(labelled("config_serial", daemon=name)) == self.expected[name]
                 and states[name].trial_serial is None
                 and (states[name].rejected is not None) == (name in refused_by)
                 for name in DAEMONS

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from agent.app import doctor_machine, doctor_parts
 from agent.app.doctor import Finding, Outcome, load_unit, require_sound
 from agent.app.doctor_machine import LOCKED, Daemon, core_dumps, disk, hardening, listening, running_daemons, swap
+from agent.app.health import disk_space
 from agent.app.sample_keys import is_sample
 from agent.bench.demo import device_config, set_up_parts
 from agent.config.models import UnitConfig
@@ -81,7 +82,9 @@ def test_credentials_are_found_outside_the_service(made: Path, tmp_path: Path) -
         (lambda unit: unit.seal.signing_key.unlink(), "No such file"),
         (lambda unit: unit.state_dir.chmod(0o755), "lets others in"),
         (lambda unit: unit.seal.keyring.write_bytes(b"no keyring"), "keyring"),
+        (lambda unit: unit.seal.owner_key.unlink(), "owner.pub: No such file"),
         (lambda unit: unit.upload.certificate.write_bytes(b"none"), "not a PEM certificate"),
+        (lambda unit: unit.upload.receiver_key.unlink(), "receipt.pub: No such file"),
         (lambda unit: unit.seal.signing_key.write_bytes(private_pem(Ed25519PrivateKey.from_private_bytes(bytes(32)))),
          "from a test or a document"),
     ],
@@ -96,7 +99,8 @@ def test_each_spoiled_part_is_a_fault(spoil: Callable[[UnitConfig], object], wor
         directory.mkdir(mode=0o700)
     spoil(unit)
     parts = doctor_parts
-    findings = [*parts.permissions(unit), parts.keyring(unit), *parts.certificates(unit), *parts.sample_keys(unit)]
+    findings = [*parts.permissions(unit), parts.keyring(unit), *parts.certificates(unit), *parts.sample_keys(unit),
+                parts.receipt_key(unit)]  # fmt: skip
     faults = [finding for finding in findings if finding.outcome is Outcome.FAULT]
     assert len(faults) == 1, faults
     assert words in faults[0].what
@@ -203,16 +207,37 @@ def test_swap_on_a_disk_is_a_fault_unless_the_daemons_may_not_use_it(proc: FakeP
     daemon = Daemon("capture", 7)
     proc.process(7, "x", group="system.slice/plateseal-capture.service")
     swaps = proc.root / "swaps"
-    assert outcomes([swap((daemon,), proc.root, tmp_path)]) == [Outcome.GOOD]
+    assert outcomes([swap((daemon,), proc.root, tmp_path, tmp_path)]) == [Outcome.GOOD]
     swaps.write_text(swaps.read_text() + "/dev/zram0 partition 1 0 100\n")
-    assert outcomes([swap((daemon,), proc.root, tmp_path)]) == [Outcome.GOOD]
+    assert outcomes([swap((daemon,), proc.root, tmp_path, tmp_path)]) == [Outcome.GOOD]
+    (tmp_path / "zram0").mkdir()
+    backing = tmp_path / "zram0" / "backing_dev"
+    for device, outcome in (("none", Outcome.GOOD), ("/dev/loop0", Outcome.FAULT), ("none", Outcome.GOOD)):
+        backing.write_text(f"{device}\n")  # Raspberry Pi OS 13 may let zram write to its card
+        assert outcomes([swap((daemon,), proc.root, tmp_path, tmp_path)]) == [outcome]
     swaps.write_text(swaps.read_text() + "/var/swap file 102396 0 -2\n")
-    assert outcomes([swap((daemon,), proc.root, tmp_path)]) == [Outcome.FAULT]
+    assert outcomes([swap((daemon,), proc.root, tmp_path, tmp_path)]) == [Outcome.FAULT]
     group = tmp_path / "system.slice/plateseal-capture.service"
     group.mkdir(parents=True)
     (group / "memory.swap.max").write_text("0\n")
-    assert outcomes([swap((daemon,), proc.root, tmp_path)]) == [Outcome.GOOD]
-    assert outcomes([swap((), proc.root, tmp_path)]) == [Outcome.FAULT]
+    assert outcomes([swap((daemon,), proc.root, tmp_path, tmp_path)]) == [Outcome.GOOD]
+    assert outcomes([swap((), proc.root, tmp_path, tmp_path)]) == [Outcome.FAULT]
+
+
+def test_the_disk_is_that_of_the_spool_to_come(unit: UnitConfig, proc: FakeProc) -> None:
+    """Before the first start neither the spool nor what it lies in is there."""
+    spool = unit.spool.model_copy(update={"directory": unit.spool.directory / "not" / "yet"})
+    assert outcomes([disk(unit.model_copy(update={"spool": spool}), proc.root)]) == [Outcome.GOOD]
+    assert disk_space(spool.directory)[1] == disk_space(unit.spool.directory)[1] > 0
+    assert disk_space(unit.seal.keyring / "below a file") == (0, 0)
+
+
+def test_keys_that_cannot_be_read_are_not_called_good(unit: UnitConfig, tmp_path: Path) -> None:
+    """None of five."""
+    seal = unit.seal.model_copy(update=dict.fromkeys(("signing_key", "owner_key"), tmp_path / "x"))
+    upload = unit.upload.model_copy(update=dict.fromkeys(("key", "receiver_key", "ca"), tmp_path / "x"))
+    gone = unit.model_copy(update={"seal": seal, "upload": upload})
+    assert outcomes([*doctor_parts.sample_keys(gone)]) == [Outcome.SKIPPED]
 
 
 def test_a_spool_in_memory_is_a_fault(unit: UnitConfig, proc: FakeProc) -> None:

@@ -180,7 +180,7 @@ def test_a_slow_start_is_not_the_bundles_fault(unit: Unit) -> None:
     ("settings", "word"),
     [
         ({"vision.min_votes": 0}, "vision.min_votes: is 0"),
-        ({"vision.models": "models"}, "vision.models: is 'models'; a unit's path must be absolute"),
+        ({"vision.models": "models"}, "vision.models: is a relative path; a unit's must be absolute"),
         ({"state_dir": "/elsewhere"}, "state_dir is"),
         ({"spool.directory": "/elsewhere"}, "spool.directory is"),
         ({"camera_id": "other"}, "these change only with the unit's own file"),

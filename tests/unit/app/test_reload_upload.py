@@ -12,7 +12,7 @@ from agent.app import reload as reload_module
 from agent.app import reload_upload
 from agent.app.reload import Reload
 from agent.app.reload_upload import UploadChange, UploadReload
-from agent.errors import KeyFileError
+from agent.errors import KeyFileError, TransportError
 from agent.upload.worker import UploadStats
 from tests.fakes.bundles import changed, put_bundle
 from tests.unit.app.test_reload import OWNER, Unit, wait_until
@@ -26,7 +26,13 @@ class Daemon:
         self.unit = unit
         self.stats = UploadStats()
         self.reload: Reload[UploadChange] = Reload(unit.base, "upload", files=unit.files, clock=unit.clock)
-        self.changes = UploadReload(self.reload, self.stats, clock=unit.clock, stop=unit.stop)
+        self.answers = True
+        self.changes = UploadReload(self.reload, self.stats, ask=self._ask, clock=unit.clock, stop=unit.stop)
+
+    def _ask(self) -> int:
+        if not self.answers:
+            raise TransportError("nobody there")
+        return 204
 
     def put(self, **settings: object) -> None:
         """Put a bundle with other settings of `[upload]`."""
@@ -41,12 +47,21 @@ class Daemon:
         assert self.changes.take_up()
         assert (self.reload.config.upload.poll_s, self.reload.serial) == (3.0, 1)
 
+    def begin_unanswered(self) -> None:
+        """The same, and from the change on nobody answers."""
+        self.put(poll_s=3.0)
+        self.changes.watch()
+        assert self.changes.halt.wait(20.0)
+        self.answers = False
+        assert self.changes.take_up()
+
 
 @pytest.fixture
 def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
     """Make a unit whose TLS files are taken as good; its threads end with the test."""
     monkeypatch.setattr(reload_module, "LOOK_EVERY_S", 0.005)
     monkeypatch.setattr(reload_upload, "LOOK_EVERY_S", 0.005)
+    monkeypatch.setattr(reload_upload, "ASK_EVERY_S", 0.005)
     monkeypatch.setattr(reload_upload, "TlsFiles", lambda *_: None)
     monkeypatch.setattr(reload_upload, "load_ed25519_public", lambda _: None)
     unit = Unit(tmp_path)
@@ -56,7 +71,7 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
 
 def test_it_is_good_as_soon_as_the_receiver_answers(daemon: Daemon) -> None:
     """Under the new settings: what was before the switch does not count."""
-    daemon.stats.link_up = True
+    daemon.stats.link_up, daemon.answers = True, False
     daemon.begin()
     before: list[object] = [daemon.stats.link_up]
     daemon.stats.link_up = True
@@ -77,10 +92,29 @@ def test_a_receiver_that_is_not_reached_any_more_takes_it_back(daemon: Daemon) -
     assert "was not reached" in str(daemon.unit.note.rejected)
 
 
-@pytest.mark.parametrize(("before", "after"), [(False, False), (None, None), (True, None)])
-def test_what_cannot_be_told_is_not_held_against_it(daemon: Daemon, before: bool | None, after: bool | None) -> None:
-    """A network that was down before, or nothing to send."""
+@pytest.mark.parametrize("before", [True, None])
+def test_with_nothing_to_send_the_receiver_is_asked(daemon: Daemon, before: bool | None) -> None:
+    """It answered before the change and not after it: a wrong address is found without a read."""
     daemon.stats.link_up = before
+    daemon.begin_unanswered()
+    daemon.unit.clock.advance(61.0)
+    assert daemon.changes.halt.wait(20.0)
+    assert daemon.changes.take_up()
+    assert (daemon.reload.config, daemon.reload.serial) == (daemon.unit.base, 0)
+    assert "was not reached" in str(daemon.unit.note.rejected)
+
+
+def test_with_nothing_to_send_an_answer_is_enough(daemon: Daemon) -> None:
+    """Long before the time is up."""
+    daemon.begin()
+    wait_until(lambda: not daemon.reload.on_trial)
+    assert (daemon.reload.serial, daemon.unit.note.rejected) == (1, None)
+
+
+@pytest.mark.parametrize(("before", "after"), [(False, False), (None, None), (None, False)])
+def test_what_cannot_be_told_is_not_held_against_it(daemon: Daemon, before: bool | None, after: bool | None) -> None:
+    """A network that was down before, whether something was sent or not."""
+    daemon.stats.link_up, daemon.answers = before, False
     daemon.begin()
     daemon.stats.link_up = after
     daemon.unit.clock.advance(61.0)
@@ -124,4 +158,4 @@ def test_without_bundles_the_worker_has_the_daemons_own_stop(daemon: Daemon) -> 
     stop = threading.Event()
     base = daemon.unit.base.model_copy(update={"bundle": daemon.unit.base.bundle.model_copy(update={"incoming": None})})
     alone: Reload[UploadChange] = Reload(base, "upload", files=daemon.unit.files, clock=daemon.unit.clock)
-    assert UploadReload(alone, UploadStats(), clock=daemon.unit.clock, stop=stop).halt is stop
+    assert UploadReload(alone, UploadStats(), ask=lambda: 204, clock=daemon.unit.clock, stop=stop).halt is stop

@@ -10,8 +10,11 @@ import pytest
 from typer.testing import CliRunner, Result
 
 from agent.cli.config import app
+from agent.config.bundle import sign_bundle
 from agent.config.check import check_table, on_any_machine
+from agent.config.fleet import load_fleet
 from agent.config.models import UnitConfig
+from agent.custody.owner import unlock_owner
 from agent.errors import BundleVerificationError, ConfigError, UsageError
 from tests.fakes.fleet import write_fleet
 from tests.fakes.owner import PASSPHRASE, make_owner
@@ -82,7 +85,10 @@ def test_show_writes_the_file_that_a_unit_starts_with(folder: Path) -> None:
 def test_show_refuses_a_unit_with_mistakes(folder: Path) -> None:
     """Also those of the layers below it."""
     path = folder / "config" / "sites" / "site-1.toml"
-    path.write_text(path.read_text() + "no_such = 1\n")
+    text = path.read_text()
+    path.write_text("= not TOML")
+    assert "site-1.toml: the file: not TOML" in str(run(folder, "show", "camera-1", "--dir", "@config").exception)
+    path.write_text(text + "no_such = 1\n")
     done = run(folder, "show", "camera-1", "--dir", "@config")
     assert isinstance(done.exception, ConfigError)
     assert "site-1.toml:4: upload.no_such" in str(done.exception)
@@ -142,6 +148,25 @@ def test_an_older_serial_replaces_nothing(folder: Path) -> None:
     assert sign(folder, "camera-0", serial=8).exit_code == 0
 
 
+def test_a_bundle_of_another_key_is_not_replaced(folder: Path, tmp_path: Path) -> None:
+    """Nobody knows which serial its units have tried."""
+    make_owner(tmp_path / "stranger")
+    sign(folder, "camera-0")
+    key = ("--key", "@stranger/owner.key", "--passphrase-file", "@passphrase")
+    done = run(folder, "sign", "camera-0", *key, "--serial", "8", "--out", "@out", "--dir", "@config")
+    assert isinstance(done.exception, UsageError)
+    assert "camera-0.bundle: is there already and not signed by --key" in str(done.exception)
+
+
+def test_nothing_but_the_owners_key_signs(folder: Path) -> None:
+    """Its public half lies beside it, and is a slip of a word away; a serial that is none makes no folder."""
+    key = ("--key", "@owner/owner.pub", "--passphrase-file", "@passphrase")
+    done = run(folder, "sign", "--all", *key, "--serial", "7", "--out", "@out", "--dir", "@config")
+    assert "owner.pub: the owner's signing key is called owner.key" in str(done.exception)
+    assert "serial 0: from 1 to" in str(sign(folder, "--all", serial=0).exception)
+    assert not (folder / "out").exists()
+
+
 def test_a_unit_with_mistakes_is_not_signed(folder: Path) -> None:
     """Nor is any other of the same call."""
     path = folder / "config" / "cameras" / "camera-1.toml"
@@ -170,4 +195,19 @@ def test_verify_explains_each_refusal_in_one_line(folder: Path, tmp_path: Path) 
     for refusal, word in zip(refusals, words, strict=True):
         assert isinstance(refusal.exception, BundleVerificationError)
         assert word in str(refusal.exception)
+        assert str(refusal.exception).startswith(str(path))
         assert "\n" not in str(refusal.exception)
+
+
+def test_verify_explains_what_a_newer_version_would_take(folder: Path) -> None:
+    """A setting that this version does not know, in one line; a unit's folder that is not there proves no serial."""
+    key = unlock_owner(folder / "owner", PASSPHRASE).signing_key
+    unit = load_fleet(folder / "config").unit("camera-1")
+    path = folder / "new.bundle"
+    path.write_bytes(sign_bundle({**unit.table, "radar": {"range_m": 30}}, camera="camera-1", serial=9, key=key))
+    done = run(folder, "verify", "@new.bundle", "--key", "@owner/owner.pub")
+    assert isinstance(done.exception, ConfigError)
+    assert str(done.exception).startswith(f"{path}: radar: no such setting")
+    sign(folder, "camera-1")
+    done = run(folder, "verify", "@out/camera-1.bundle", "--key", "@owner/owner.pub", "--state-dir", "@nowhere")
+    assert "nowhere: no such folder" in str(done.exception)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,10 @@ from agent.app.metrics import CAPTURE_FILE, UPLOAD_FILE, MetricsFile
 from agent.app.status_text import status_lines, was_answered
 from agent.bench.demo import device_config, set_up_parts
 from agent.cli.main import app
-from agent.errors import SourceLostError, UnitFaultError
+from agent.envelope.health_limits import FULL_SHARE, SLOW_CAMERA_MS
+from agent.errors import SourceLostError, UnitFaultError, UsageError
+from agent.receiver.fleet import Level, assess_unit
+from agent.receiver.fleet_store import Reported
 from tests.fakes.health import NOW, make_report, troubled
 
 RUN = CliRunner(env={"COLUMNS": "80", "TERM": "dumb"})
@@ -43,6 +48,16 @@ def test_one_screen_is_enough_for_any_trouble(number: int) -> None:
     assert all(line.is_good for line in status_lines(make_report(), receiver_up=True, now=NOW))
 
 
+def test_what_the_fleet_page_marks_is_marked_here_too() -> None:
+    """A camera that is behind, and a spool that is nearly full of what came just now."""
+    report = make_report()
+    slow = replace(report, cameras=(replace(report.cameras[0], lag_ms=SLOW_CAMERA_MS),))
+    backlog = replace(report.backlog, count=9, oldest_s=1, size_bytes=round(report.backlog.max_bytes * FULL_SHARE) + 1)
+    for spoiled in (slow, replace(report, backlog=backlog)):
+        assert sum(not line.is_good for line in status_lines(spoiled, receiver_up=True, now=NOW)) == 1
+        assert assess_unit("unit", Reported(NOW, spoiled), NOW).level is not Level.FINE
+
+
 @pytest.mark.parametrize(
     ("metrics", "answered"),
     [
@@ -65,6 +80,22 @@ def test_a_unit_that_stands_still_says_so(config: Path) -> None:
     assert "! upload" in done.output
     assert "empty" in done.output
     assert all(len(line) <= 80 for line in done.output.splitlines())
+
+
+@pytest.mark.parametrize("command", ["status", "doctor"])
+def test_who_may_not_look_is_not_told_that_nothing_runs(
+    config: Path, command: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One line, and no finding; tests run as root, who may look everywhere."""
+
+    def refuse(path: Path) -> Iterator[Path]:
+        raise PermissionError(13, "Permission denied", str(path))
+
+    monkeypatch.setattr(Path, "iterdir", refuse)
+    done = RUN.invoke(app, [command, "--config", str(config)])
+    assert isinstance(done.exception, UsageError)
+    assert str(done.exception).endswith("state: closed to this user; run this as root, with sudo")
+    assert done.output == ""
 
 
 def test_what_the_daemons_wrote_is_shown(config: Path) -> None:

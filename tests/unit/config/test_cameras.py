@@ -43,7 +43,7 @@ def test_a_further_camera_takes_what_it_does_not_say_from_the_unit(tmp_path: Pat
 @pytest.mark.parametrize(
     ("change", "named"),
     [
-        (("bridge-south", "bridge-north"), "two cameras are called bridge-north"),
+        (("bridge-south", "bridge-north"), "camera.0.camera_id: is 'bridge-north', as another camera"),
         (("min_votes = 3", "min_vote = 3"), "camera.0.vision.min_vote"),
         (('uri = "south.mp4"', 'uri = "rtsp://user:word@host/"'), "camera.0.source"),
         (('uri = "south.mp4"', ""), "camera.0.source.uri"),

@@ -156,6 +156,42 @@ MISTAKES: dict[str, tuple[str, Callable[[str], str], str]] = {
         lambda t: t + '[[camera]]\ncamera_id = "B 1"\nsource.uri = "/dev/video1"\n',
         r"camera\.0\.camera_id: is 'B 1'; should be a-z",
     ),
+    "one name twice": (
+        "cameras/camera-0.toml",
+        lambda t: t + '[[camera]]\ncamera_id = "camera-0"\nsource.uri = "/dev/video1"\n',
+        r"camera\.0\.camera_id: is 'camera-0', as another camera of this unit",
+    ),
+    "name of another unit": (
+        "cameras/camera-0.toml",
+        lambda t: t + '[[camera]]\ncamera_id = "camera-1"\nsource.uri = "/dev/video1"\n',
+        r"camera\.0\.camera_id: is 'camera-1', the name of a camera of camera-1 too",
+    ),
+    "password in the path": (
+        "cameras/camera-0.toml",
+        lambda t: t.replace("/stream", "/user=u_password=hunter2_channel=1"),
+        "source: .*USER:PASSWORD",
+    ),
+    "login as text": (
+        "cameras/camera-0.toml",
+        lambda t: re.sub(r"credential:[a-z.]+", "admin:hunter2", t),
+        r"source\.credential: is no path; a key or secret",
+    ),
+    "key as Base64": (
+        "fleet.toml",
+        lambda t: t.replace('"credential:tls.key"', '"hunter2/KeyKeyKeyKeyKeyKeyKeyKeyKeyKeyKey+0="'),
+        "upload.key: is no path; a key or secret",
+    ),
+    "port": ("fleet.toml", lambda t: t.replace(":8443", ":84430"), "upload.url: .*PORT from 1 to 65535"),
+    "port in words": ("fleet.toml", lambda t: t.replace(":8443", ":https"), "upload.url: .*PORT from 1 to 65535"),
+    "address": ("fleet.toml", lambda t: t.replace("reads.example", "[::1"), "upload.url: .*must be https"),
+    "section as value": (
+        "fleet.toml",
+        lambda t: 'vision = "x"\n' + t,
+        r"vision: is 'x'; should be a section, \[vision\]",
+    ),
+    "section as list": ("fleet.toml", lambda t: t + "[[vision]]\n", r"vision: is a list of sections; should be a sec"),
+    "list as section": ("fleet.toml", lambda t: t + "[camera]\n", r"camera: should be sections, each \[\[camera\]\]"),
+    "half a position": ("sites/site-0.toml", lambda t: t.replace("48.0, ", ""), r"position\.1: is missing"),
     "negative": (
         "cameras/camera-1.toml",
         lambda t: t.replace("min_votes = 3", "min_votes = -3"),
@@ -250,9 +286,22 @@ def test_a_mistake_below_is_named_also_where_all_override_it(fleet: Path) -> Non
 
 
 def test_a_folder_without_cameras_is_no_fleet(tmp_path: Path) -> None:
-    """One line with what is needed."""
-    with pytest.raises(ConfigError, match="no fleet here"):
-        load_fleet(tmp_path)
+    """One line with what is needed; an empty folder of cameras holds none either."""
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"no fleet here: .*cameras with a NAME\.toml per camera"):
+            load_fleet(tmp_path)
+        (tmp_path / "cameras").mkdir(exist_ok=True)
+    with pytest.raises(ConfigError, match=r"nowhere: No such file or directory$"):
+        load_fleet(tmp_path / "nowhere")
+
+
+@pytest.mark.parametrize(("name", "spoiled"), [("fleet.toml", 3), ("sites/site-0.toml", 2)])
+def test_what_stands_in_a_file_that_is_not_toml_is_not_called_missing(fleet: Path, name: str, spoiled: int) -> None:
+    """One mistake, one line; but no unit that rests on the file passes."""
+    (fleet / name).write_text("= not TOML")
+    found = load_fleet(fleet)
+    assert [str(each.file.relative_to(fleet)) for each in found.problems] == [name]
+    assert sum(unit.config is None for unit in found.units) == spoiled
 
 
 def test_an_unknown_camera_has_a_suggestion(fleet: Path) -> None:

@@ -121,3 +121,19 @@ def test_a_configuration_is_frozen(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="frozen"):
         config.camera_id = "other"  # type: ignore[misc]
     assert isinstance(config, UnitConfig)
+
+
+@pytest.mark.parametrize("path", [f"/{'var/' * 20}state", "./12:30/state", "states/of-12:30", "a" * 39])
+def test_a_path_is_not_taken_for_a_secret(tmp_path: Path, path: str) -> None:
+    """However long it is, and with a colon where one may stand."""
+    assert load_config(write(tmp_path, GOOD.replace('"state"', f'"{path}"'))).state_dir == tmp_path / path
+
+
+@pytest.mark.parametrize("text", ["admin:hunter2", "hunter2" * 9, "hunter2/" * 6 + "==", "x\\nhunter2"])
+def test_a_secret_in_the_place_of_a_path_is_refused_and_not_shown(tmp_path: Path, text: str) -> None:
+    """A login, a key's Base64, several lines."""
+    with pytest.raises(
+        ConfigError, match=r"state_dir: is no path; a key or secret lies in a file of its own"
+    ) as caught:
+        load_config(write(tmp_path, GOOD.replace('"state"', f'"{text}"')))
+    assert "hunter2" not in str(caught.value)

@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent.envelope.receipt import Receipt
 from agent.envelope.sealed import DIGEST_BYTES, ChainPosition, Envelope
 from agent.errors import ReceiverError
-from agent.receiver import store as store_module
+from agent.receiver import database
 from agent.receiver.store import PAGE_ROWS, ChainConflict, EnvelopeStore
 from tests.fakes.envelopes import first_position, make_chain, make_envelope, next_position
 
@@ -221,7 +221,7 @@ def test_full_disk_stores_nothing_of_the_batch_and_recovers(store: EnvelopeStore
 
 def test_locked_store_is_an_error_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another writer that does not let go gives an error, nothing is stored, and later it works."""
-    monkeypatch.setattr(store_module, "BUSY_TIMEOUT_S", 0.0)
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.0)
     store = EnvelopeStore.create(tmp_path / "envelopes.db")
     other = sqlite3.connect(tmp_path / "envelopes.db", isolation_level=None)
     other.execute("BEGIN IMMEDIATE")

@@ -623,7 +623,8 @@ def test_a_disk_that_reads_nothing_costs_no_envelope() -> None:
     envelopes = parts.fill(100)
     parts.spool.unreadable.update(envelope.envelope_id for envelope in envelopes)
     for _ in range(3):
-        parts.worker.run(drain=True)
+        with pytest.raises(SpoolError, match="^not drained: the disk cannot read 64 or more of the envelopes, "):
+            parts.worker.run(drain=True)
         parts.clock.advance(UNREADABLE_WAIT_S + 1)
     assert parts.set_aside() == []
     assert len(parts.pending()) == 100
@@ -640,7 +641,8 @@ def test_what_is_damaged_besides_is_set_aside_for_its_damage() -> None:
     parts = make_parts()
     gone, damaged, whole = parts.fill(3)
     parts.spool.unreadable.update(envelope.envelope_id for envelope in (gone, damaged, whole))
-    parts.worker.run(drain=True)
+    with pytest.raises(SpoolError, match="cannot read 3 of the envelopes"):
+        parts.worker.run(drain=True)
     parts.spool.unreadable.clear()
     parts.spool.shred(proof(gone))
     parts.spool.corrupt(damaged.envelope_id, whole.data)
