@@ -12,6 +12,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 
 from . import camera
 from .cache import PlateCache
@@ -141,6 +142,20 @@ def view_matrix(scene: Scene, size: int, rng: Rng) -> FloatArray:
     return np.column_stack([linear, target - linear @ centre]).astype(np.float32)
 
 
+def between_pixels(matrix: npt.NDArray[np.floating]) -> npt.NDArray[np.float64]:
+    """The same map between the numbers of pixels, whose middles lie half a pixel further, as OpenCV's warps take it.
+
+    Without it what is made smaller lies up to half a pixel beside its box.
+
+    Args:
+        matrix: Between places in pictures, (2, 3) or (3, 3).
+    """
+    whole = np.vstack([matrix, [0.0, 0.0, 1.0]]) if len(matrix) == 2 else np.asarray(matrix, np.float64)
+    to_middles = np.array([[1, 0, 0.5], [0, 1, 0.5], [0, 0, 1]])
+    moved = np.linalg.inv(to_middles) @ whole @ to_middles
+    return np.asarray(moved[: len(matrix)])
+
+
 def overlaps(box: FloatArray, boxes: list[FloatArray], margin: float = 3.0) -> bool:
     """Whether a box comes within a margin (pixels) of any of the boxes."""
     return any(
@@ -183,9 +198,9 @@ def paste(canvas: ByteArray, thing: Plate, quad: FloatArray, rng: Rng) -> FloatA
         matrix = matrix @ np.diag([width / size[0], height / size[1], 1.0])
     shift = np.array([[1, 0, -left], [0, 1, -top], [0, 0, 1]], np.float64) @ matrix
     window = (int(right - left), int(bottom - top))
-    warped = cv2.warpPerspective(image, shift, window, borderMode=cv2.BORDER_REPLICATE)
+    warped = cv2.warpPerspective(image, between_pixels(shift), window, borderMode=cv2.BORDER_REPLICATE)
     mask = np.zeros((window[1], window[0]), np.uint8)
-    cv2.fillConvexPoly(mask, np.round((corners - (left, top)) * 16).astype(np.int32), 255, cv2.LINE_AA, 4)
+    cv2.fillConvexPoly(mask, np.round((corners - (left, top) - 0.5) * 16).astype(np.int32), 255, cv2.LINE_AA, 4)
     part = canvas[top:bottom, left:right]
     light = np.clip(float(part.mean()) / 120.0, 0.25, 1.15) if rng.random() < 0.7 else 1.0
     light *= float(np.exp(rng.normal(0, 0.2)))
@@ -241,7 +256,7 @@ class Composer:
         image = np.asarray(
             cv2.warpAffine(
                 scene.image,
-                matrix,
+                between_pixels(matrix),
                 (size, size),
                 flags=cv2.INTER_LINEAR,
                 borderValue=(PAD, PAD, PAD),

@@ -16,6 +16,7 @@ from models.training.detector_data import (
     SMALLEST_PLATE_PX,
     Composer,
     Scene,
+    between_pixels,
     load_corrections,
     overlaps,
     paint_over,
@@ -138,6 +139,21 @@ def test_boxes_mostly_outside_or_too_narrow_are_no_targets() -> None:
     assert kept.tolist() == [[10, 10, 50, 20], [0, 0, 30, 10]]
     assert visible_boxes([], SIZE).shape == (0, 4)
     assert len(visible_boxes([inside] * 30, SIZE)) == MOST_PLATES
+
+
+@pytest.mark.parametrize("scale", [0.25, 1.0, 3.0])
+def test_a_warp_puts_things_where_their_boxes_go(scale: float) -> None:
+    """The middle of a grey square and of its box are one place, however small it is made."""
+    image = np.zeros((240, 240), np.uint8)
+    image[100:132, 40:88] = 200
+    soft = cv2.blur(image, (9, 9))  # no edge falls between two samples
+    matrix = np.array([[scale, 0, 7.3], [0, scale, 3.1]])
+    box = transform_boxes(np.array([[40, 100, 88, 132]], np.float32), matrix)[0]
+    seen = np.asarray(cv2.warpAffine(soft, between_pixels(matrix), (300, 480)), np.float64)
+    y, x = (
+        np.average(np.arange(side) + 0.5, weights=seen.sum(axis)) for side, axis in zip(seen.shape, (1, 0), strict=True)
+    )
+    assert [x, y] == pytest.approx([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2], abs=0.05)
 
 
 def test_overlap_has_a_margin() -> None:
