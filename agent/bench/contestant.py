@@ -38,8 +38,8 @@ from agent.capture import open_source
 from agent.errors import InferenceError, PlatesealError
 from agent.ports import FrameSource
 from agent.records import Detection, Frame, Image, Passage, PlateRead
-from agent.vision import build_vision
 from agent.vision.manifest import open_library
+from agent.vision.models import Models
 
 CAMERA_ID: Final = "bench"
 CROP_QUALITY: Final = 80
@@ -60,8 +60,11 @@ class Witness:
         """As the protocol."""
         self.stages_s[name] = self.stages_s.get(name, 0.0) + seconds
 
-    def frame(self, frame: Frame, detections: Sequence[Detection], looks: Sequence[PlateRead]) -> None:
+    def frame(self, frame: Frame, detections: Sequence[Detection]) -> None:
         """As the protocol; the pipeline counts frames and looks itself."""
+
+    def read(self, looks: Sequence[PlateRead]) -> None:
+        """As the protocol."""
 
     def rejected(self, reason: str, look: PlateRead | None) -> None:
         """As the protocol."""
@@ -90,11 +93,17 @@ class Plateseal:
     def __init__(self, job: Job) -> None:
         """Load the models."""
         self._witness = Witness(crops=job.crops)
-        self._pipeline = build_vision(job.vision, watcher=self._witness)
+        self._models = Models()
+        self._vision = job.vision
+        self._pipeline = self._models.pipeline(job.vision, watcher=self._witness)
         self._names = {bytes.fromhex(one.sha256): one.name for one in open_library(job.vision.models).manifest.entries}
         self._threads = job.vision.threads
         self._passages: list[SeenPassage] = []
         self._began_at: datetime | None = None
+
+    def warm_up(self, frame: Frame) -> None:
+        """Load the detector that suits the frames' shape, as a unit does with its first frame."""
+        self._models.pipeline(self._vision).read_picture(frame)
 
     def look(self, frame: Frame) -> None:
         """Take one frame."""
@@ -155,6 +164,10 @@ class PlainLoop:
         self._predict, self._models = open_plain_loop(job.vision)
         self._sightings: list[Sighting] = []
 
+    def warm_up(self, frame: Frame) -> None:
+        """Let the first inference be none that is measured."""
+        self._predict(frame.image)
+
     def look(self, frame: Frame) -> None:
         """Take one frame."""
         if texts := self._predict(frame.image):
@@ -174,6 +187,9 @@ class Decoding:
 
     def __init__(self, _job: Job) -> None:
         """Load nothing."""
+
+    def warm_up(self, _frame: Frame) -> None:
+        """Nothing is loaded late."""
 
     def look(self, _frame: Frame) -> None:
         """Let it go."""
@@ -208,6 +224,7 @@ def main() -> int:
 def _play(job: Job, out: TextIO) -> None:
     contestant = CONTESTANTS[job.contestant](job)
     source = open_source(job.source, camera_id=CAMERA_ID, clock=SystemClock())
+    contestant.warm_up(next(source.frames()))
     _say(out, Ready(frame_count=None if source.frame_count is None else source.frame_count * job.rounds))
     frames, frame_ms, is_last = _rounds(source, job.rounds), list[float](), False
     frame: Frame | None = None

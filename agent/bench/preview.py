@@ -85,17 +85,20 @@ class Preview:
     def rejected(self, reason: str, look: PlateRead | None) -> None:
         """As `Watcher`."""
 
-    def frame(self, frame: Frame, detections: Sequence[Detection], looks: Sequence[PlateRead]) -> None:
+    def frame(self, frame: Frame, detections: Sequence[Detection]) -> None:
         """As `Watcher`."""
         if detections:
             self._hold_until_s = frame.monotonic_s + HOLD_S
         if frame.monotonic_s <= self._hold_until_s:
             self._held[frame.sequence] = _Held(_jpeg(frame.image), tuple(detections))
+        while len(self._held) > MOST_HELD:
+            self._let_go()
+
+    def read(self, looks: Sequence[PlateRead]) -> None:
+        """As `Watcher`."""
         for look in looks:
             if (held := self._held.get(look.sequence)) is not None:
                 held.looks.append(look)
-        while len(self._held) > MOST_HELD:
-            self._let_go()
 
     def picture(self, frame: Frame, looks: Sequence[PlateRead]) -> None:
         """Write a still picture, with or without plates."""

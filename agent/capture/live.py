@@ -1,6 +1,7 @@
 """A live camera that is read by a thread of its own, and connected again whenever it is lost.
 
-The thread reads as fast as the camera delivers, so that nothing piles up in it or in the network. Whoever looks at
+The thread reads as fast as the camera delivers, so that nothing piles up in it or in the network; where that is too
+fast for the unit, it makes hardly a picture until it has caught up. Whoever looks at
 the frames gets the newest; those it was too slow for are dropped and counted. At most three frames are held: one
 being made, one waiting, one being looked at.
 
@@ -37,6 +38,14 @@ RETRY_FIRST_S: Final = 0.5
 RETRY_MOST_S: Final = 30.0
 """Waits between attempts grow from the first to the second, with jitter: many cameras behind one switch come back at
 once, and a camera that is back should not wait for long."""
+LATE_S: Final = 0.2
+"""A frame that comes this much later than the fastest did waited behind others: most of the quarter of a second
+within which a frame is to be looked at."""
+CATCH_UP_AFTER_S: Final = 1.0
+"""A reader whose frames have been late for this long is too slow for the camera; a network that stalled and sends all
+at once is through with that sooner."""
+CATCH_UP_PICTURE_S: Final = 0.5
+"""A reader that catches up makes a picture this often, and no other: making one takes longer than decoding it."""
 _POLL_S: Final = 0.1
 """How often a waiting consumer looks whether it was told to stop."""
 _IDLE_POLLS: Final = 10
@@ -54,7 +63,8 @@ class LiveStats:
 
     Attributes:
         frames_received: Frames that the camera delivered.
-        frames_dropped_stale: Of these, dropped because a newer one came first or because they were old on arrival.
+        frames_dropped_stale: Of these, dropped because a newer one came first, because they were old on arrival, or to
+            catch up.
         frames_dropped_waiting: Of these, dropped because a newer one came while other cameras had their turn; written
             by the thread that waits for frames.
         reconnects: Connections made, but for the first.
@@ -123,6 +133,7 @@ class LiveCamera:
         self._lost_since_s = 0.0
         self._has_connected = False
         self._last_captured_s = float("-inf")
+        self._on_time_s = self._made_s = float("-inf")
         self._closed = False
         self._ended = threading.Event()
 
@@ -198,6 +209,7 @@ class LiveCamera:
                 self._stats.reconnects += self._has_connected
                 self._has_connected = True
                 self._watch.restart(opened_s)
+                self._on_time_s = opened_s
                 while not ended.is_set():
                     self._deliver(connection, newest)
         except SourceLostError as error:
@@ -212,13 +224,21 @@ class LiveCamera:
         sequence = self._stats.frames_received
         self._stats.frames_received += 1
         self._stats.lag_s = grab.arrived_s - grab.captured_s
-        if grab.is_old:
+        if grab.is_old or self._must_catch_up(grab):
             self._stats.frames_dropped_stale += 1
             return
+        self._made_s = grab.arrived_s
         image = connection.picture()
         self._look(image, grab, connection)
         if newest.put(self._frame(sequence, grab, image)):
             self._stats.frames_dropped_stale += 1
+
+    def _must_catch_up(self, grab: Grab) -> bool:
+        """Tell whether a frame should go without a picture, so that the next ones come sooner."""
+        if grab.arrived_s - grab.captured_s < LATE_S:
+            self._on_time_s = grab.arrived_s
+        is_behind = grab.arrived_s - self._on_time_s > CATCH_UP_AFTER_S
+        return is_behind and grab.arrived_s - self._made_s < CATCH_UP_PICTURE_S
 
     def _frame(self, sequence: int, grab: Grab, image: Image) -> Frame:
         # The estimate of a picture's delay gets better with every faster one; time must not go back for that.

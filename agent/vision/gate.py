@@ -15,8 +15,9 @@ Manzanera and Richefeu, 2007): a vehicle hardly shifts them, however unlike the 
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, TypeVar
 
 import cv2
 import numpy as np
@@ -49,50 +50,129 @@ TREMBLE_STEP_PER_S: Final = 1.0
 seconds."""
 SHAKE_PX: Final = 1
 """Before anything is learned, a sample is taken to tremble as if the camera shook by so many pixels."""
+MOVING_LOOK_S: Final = 0.1
+"""While something moves, pictures nearer than this to the last are not looked at: that it goes on is no news."""
+LEARN_EVERY_S: Final = 0.25
+"""How often the usual scene takes a step: medians of many seconds need none on every frame."""
 STILL_S: Final = 1.0
 """The picture to compare with is renewed so often and is one to two times as old: in one second a vehicle that crawls
 at walking pace moves by more than a sample."""
-LIGHT_STRIDE: Final = 7
-"""The factor of light is the median over every so manieth sample: 2,000 of them settle it to a thousandth."""
-MIN_LIGHT_CHANGE: Final = 0.002
+CELL_SAMPLES: Final = 10
+"""Side of a cell, in samples. What moves in a cell next to one that has moved within the last second is the same thing
+going on: a vehicle that crosses the picture in a second moves by one cell from frame to frame, at 15 frames/s."""
+LIGHT_STRIDE: Final = 23
+"""The factor of light is the median over every so manieth sample: 600 of them settle it to two thousandths."""
+MIN_LIGHT_CHANGE: Final = 0.004
 """A factor this close to 1 is rounding."""
 
+Grey = npt.NDArray[np.uint8]
 FloatArray = npt.NDArray[np.float32]
+_Mask = npt.NDArray[np.bool_]
+_T = TypeVar("_T", bound=np.generic)
+_CELL_AND_NEXT: Final = np.ones((3, 3), np.uint8)
+
+
+@dataclass(slots=True)
+class _Picture:
+    """A picture of before, in the light of now: `grey` is `taken` x `light`, rounded once, however often it changes."""
+
+    taken: Grey
+    grey: Grey
+    light: float = 1.0
+
+    def take_out_light(self, factor: float) -> None:
+        self.light *= factor
+        self.grey = _rounded(self.taken, self.light)
 
 
 @dataclass(slots=True)
 class _Memory:
-    """What is known of one camera's scene; float32, all of the small picture's shape.
+    """What is known of one camera's scene; arrays have the small picture's shape, but for those by cell.
+
+    What is compared with every picture is 8 bits deep, a quarter of the work.
 
     Attributes:
         frame_shape: Of the frames that it was learned from.
-        scene: The usual grey levels.
+        scene: The usual grey levels; `scene_grey` is the same, rounded.
         tremble: Median deviation from them.
+        limit: What a difference must exceed to be motion; follows from `tremble`.
+        darkest, brightest: What is usual, within the limit.
         before, older: Pictures to compare with; `older` is one to two seconds old.
-        renewed_s, at_s: When those two changed, and the last picture's time.
+        moved_s: When something last moved in a cell or next to it, by cell.
+        fresh: Cells in which something began to move in the last picture that moved.
+        renewed_s, learned_s: When `older` changed, and when the scene last took a step.
     """
 
     frame_shape: tuple[int, ...]
     scene: FloatArray
     tremble: FloatArray
-    before: FloatArray
-    older: FloatArray
+    scene_grey: Grey
+    limit: Grey
+    darkest: Grey
+    brightest: Grey
+    before: _Picture
+    older: _Picture
+    moved_s: npt.NDArray[np.float64]
+    fresh: _Mask
     renewed_s: float
-    at_s: float
+    learned_s: float
 
-    def take_out_light(self, factor: float) -> None:
+    def follow_light(self, grey: Grey) -> bool:
+        """Bring what is known into the light of a new picture; tell whether that changed anything."""
+        factor = _light(grey, self.scene)
+        if abs(factor - 1.0) <= MIN_LIGHT_CHANGE:
+            return False
         self.scene *= factor
-        self.before *= factor
-        self.older *= factor
+        self.derive()
+        self.before.take_out_light(factor)
+        self.older.take_out_light(factor)
+        return True
 
-    def learn(self, grey: FloatArray, off: FloatArray, at_s: float) -> None:
-        elapsed_s = min(max(at_s - self.at_s, 0.0), STILL_S)
-        self.at_s = at_s
+    def learn(self, grey: Grey, at_s: float) -> None:
+        off = np.asarray(cv2.absdiff(grey, self.scene_grey), np.uint8)
+        elapsed_s = min(at_s - self.learned_s, STILL_S)
+        self.learned_s = at_s
         self.scene += _step(grey, self.scene, SCENE_STEP_PER_S * elapsed_s)
         self.tremble += _step(off, self.tremble, TREMBLE_STEP_PER_S * elapsed_s)
         np.minimum(self.tremble, MAX_TREMBLE, out=self.tremble)
+        self.derive()
         if at_s - self.renewed_s >= STILL_S:
-            self.older, self.before, self.renewed_s = self.before, grey, at_s
+            self.older, self.before, self.renewed_s = self.before, _Picture(grey, grey), at_s
+
+    def derive(self) -> None:
+        """Renew what follows from the scene and its trembling."""
+        self.scene_grey = _rounded(self.scene)
+        self.limit = _rounded(np.maximum(self.tremble * TREMBLE_FACTOR, MIN_CONTRAST))
+        self.darkest = np.asarray(cv2.subtract(self.scene_grey, self.limit), np.uint8)
+        self.brightest = np.asarray(cv2.add(self.scene_grey, self.limit), np.uint8)
+
+    def moving(self, grey: Grey, hidden: _Mask | None) -> _Mask | None:
+        """Return the windows, by their middle, in which enough samples move; None if there are none."""
+        usual = cv2.countNonZero(cv2.inRange(grey, self.darkest, self.brightest))
+        if grey.size - usual < MOVING_SAMPLES:
+            return None  # as on almost every picture of an empty road
+        off = cv2.min(cv2.absdiff(grey, self.scene_grey), cv2.absdiff(grey, self.older.grey))
+        moving = off > self.limit
+        if hidden is not None:
+            moving &= ~hidden
+        wide = moving[:, :-1] & moving[:, 1:]
+        if not wide.size:
+            return None  # so thin that nothing can be told
+        counts = cv2.boxFilter(wide.view(np.uint8), cv2.CV_8U, (WINDOW_SAMPLES, WINDOW_SAMPLES), normalize=False)
+        where: _Mask = counts >= MOVING_SAMPLES
+        return where if where.any() else None
+
+    def note_motion(self, where: _Mask, at_s: float) -> bool:
+        """Note where something moves; tell whether some of it began where nothing next to it had moved for a while.
+
+        It must move in two pictures in a row: what a change of light stirs up is gone in the next.
+        """
+        size = self.moved_s.shape[::-1]
+        moves = cv2.resize(where.view(np.uint8) * np.uint8(255), size, interpolation=cv2.INTER_AREA) > 0
+        is_elsewhere = bool((self.fresh & moves).any())
+        self.fresh = moves & (self.moved_s < at_s - STILL_S)
+        self.moved_s[cv2.dilate(moves.view(np.uint8), _CELL_AND_NEXT) > 0] = at_s
+        return is_elsewhere
 
 
 class MotionGate:
@@ -101,6 +181,13 @@ class MotionGate:
     def __init__(self) -> None:
         """Know nothing yet; the first picture counts as motion."""
         self._memory: _Memory | None = None
+        self._moved_s = -math.inf
+        self._is_elsewhere = False
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether the last picture shows something in motion that is not what moved before: it came somewhere else."""
+        return self._is_elsewhere
 
     def moves(self, image: Image, *, at_s: float, hidden: npt.NDArray[np.bool_] | None = None) -> bool:
         """Look at one frame.
@@ -113,63 +200,77 @@ class MotionGate:
         Returns:
             Whether something moves. True for the first picture, and when the picture changes its size.
         """
+        self._is_elsewhere = False
+        if at_s - self._moved_s < MOVING_LOOK_S:
+            return True
         plane = image[..., 1]  # green is most of what is called bright
-        grey = _every_nth(plane).astype(np.float32)
-        memory = self._memory
-        if memory is None or memory.frame_shape != image.shape:
+        grey = np.ascontiguousarray(_every_nth(plane))
+        if self._memory is None or self._memory.frame_shape != image.shape:
             self._memory = _begin(plane, grey, image.shape, at_s)
             return True
-        light = _light(grey, memory.scene)
-        if abs(light - 1.0) > MIN_LIGHT_CHANGE:
-            memory.take_out_light(light)
-        off = _apart(grey, memory.scene)
-        limit = np.maximum(memory.tremble * TREMBLE_FACTOR, MIN_CONTRAST)
-        moving = np.minimum(off, _apart(grey, memory.older)) > limit
-        if hidden is not None:
-            moving &= ~_every_nth(hidden)
-        memory.learn(grey, off, at_s)
-        wide = (moving[:, :-1] & moving[:, 1:]).view(np.uint8)
-        if not wide.size:
-            return False  # so thin that nothing can be told
-        counts = cv2.boxFilter(wide, cv2.CV_16S, (WINDOW_SAMPLES, WINDOW_SAMPLES), normalize=False)
-        return bool(counts.max() >= MOVING_SAMPLES)
+        where = self._where(self._memory, grey, None if hidden is None else _every_nth(hidden), at_s)
+        if where is None:
+            return False
+        self._moved_s = at_s
+        self._is_elsewhere = self._memory.note_motion(where, at_s)
+        return True
+
+    @staticmethod
+    def _where(memory: _Memory, grey: Grey, hidden: _Mask | None, at_s: float) -> _Mask | None:
+        where = memory.moving(grey, hidden)
+        learns = at_s - memory.learned_s >= LEARN_EVERY_S
+        # What is no motion in one light is none in another; only what seems to move must be asked about the light.
+        if (where is not None or learns) and memory.follow_light(grey) and where is not None:
+            where = memory.moving(grey, hidden)
+        if learns:
+            memory.learn(grey, at_s)
+        return where
 
 
-def _begin(plane: npt.NDArray[np.uint8], grey: FloatArray, frame_shape: tuple[int, ...], at_s: float) -> _Memory:
-    tremble = np.zeros_like(grey)
+def _begin(plane: Grey, grey: Grey, frame_shape: tuple[int, ...], at_s: float) -> _Memory:
+    tremble = np.zeros(grey.shape, np.float32)
     for axis in (0, 1):
-        beside = _every_nth(np.roll(plane, SHAKE_PX, axis=axis)).astype(np.float32)
-        tremble = np.maximum(tremble, _apart(grey, beside))
-    return _Memory(
+        beside = np.ascontiguousarray(_every_nth(np.roll(plane, SHAKE_PX, axis=axis)))
+        tremble = np.maximum(tremble, cv2.absdiff(grey, beside))
+    tremble = np.minimum(tremble, MAX_TREMBLE)
+    cells = [max(side // CELL_SAMPLES, 1) for side in grey.shape]
+    memory = _Memory(
         frame_shape=frame_shape,
-        scene=grey.copy(),
-        tremble=np.minimum(tremble, MAX_TREMBLE),
-        before=grey.copy(),
-        older=grey.copy(),
+        scene=grey.astype(np.float32),
+        tremble=tremble,
+        scene_grey=grey,
+        limit=grey,
+        darkest=grey,
+        brightest=grey,
+        before=_Picture(grey, grey),
+        older=_Picture(grey, grey),
+        moved_s=np.full(cells, -np.inf),
+        fresh=np.zeros(cells, np.bool_),
         renewed_s=at_s,
-        at_s=at_s,
+        learned_s=at_s,
     )
+    memory.derive()
+    return memory
 
 
-def _every_nth(plane: npt.NDArray[np.uint8] | npt.NDArray[np.bool_]) -> npt.NDArray[np.uint8] | npt.NDArray[np.bool_]:
+def _every_nth(plane: npt.NDArray[_T]) -> npt.NDArray[_T]:
     """Return a view of every nth pixel, about 160 of them across; no resizing, which would read every pixel."""
     step = max(max(plane.shape) // SAMPLES_WIDE, 1)
     down, across = (min(step // 2, side - 1) for side in plane.shape)
     return plane[down::step, across::step]
 
 
-def _light(grey: FloatArray, scene: FloatArray) -> float:
+def _light(grey: Grey, scene: FloatArray) -> float:
     """Return by what factor the whole picture is brighter than the usual scene."""
-    ratios = (grey.ravel()[::LIGHT_STRIDE] + 1.0) / (scene.ravel()[::LIGHT_STRIDE] + 1.0)
+    ratios = (grey.ravel()[::LIGHT_STRIDE] + np.float32(1.0)) / (scene.ravel()[::LIGHT_STRIDE] + np.float32(1.0))
     middle = ratios.size // 2
     return float(np.partition(ratios, middle)[middle])
 
 
-def _step(towards: FloatArray, from_: FloatArray, most: float) -> FloatArray:
+def _step(towards: Grey, from_: FloatArray, most: float) -> FloatArray:
     step: FloatArray = np.clip(towards - from_, -most, most)
     return step
 
 
-def _apart(one: FloatArray, other: FloatArray) -> FloatArray:
-    difference: FloatArray = cv2.absdiff(one, other).astype(np.float32, copy=False)
-    return difference
+def _rounded(levels: FloatArray | Grey, factor: float = 1.0) -> Grey:
+    return np.asarray(cv2.convertScaleAbs(levels, alpha=factor), np.uint8)

@@ -3,10 +3,11 @@
 The detector is most of what a frame costs, and one plate need not be found on every frame. It runs
 
 - at once when something begins to move, and then as often as configured while it does;
+- as often as that, too, when something begins to move elsewhere, whatever is slow for the reasons below;
 - on the next frame for a plate that was seen once (its speed is not known) or was just missed (it may be gone);
 - in time for a plate that leaves the picture soon;
-- half as often where several runs in a row found no plate (somebody walks by), for a plate that stands still, and where
-  every text is firm;
+- a third as often where several runs in a row found no plate but reported ones (somebody walks by), then a fifth;
+- half as often for a plate that stands still, and where every text is firm;
 - every ten seconds while nothing moves and no plate is left to be read, in case the gate is wrong.
 """
 
@@ -20,9 +21,14 @@ from typing import Final
 LOOKS_WANTED: Final = 6
 """Looks at a plate before it leaves: two batches for the reader. Who has them is in no hurry."""
 FRUITLESS_RUNS: Final = 3
-"""Runs in a row that find no plate before the pace is halved: a vehicle's plate is in view half a second after it."""
+"""Runs in a row that find no plate before the pace falls, and falls again: the plate of most vehicles is in view half a
+second after they are; and what has moved for long without showing one does not show it for an instant only."""
+FRUITLESS_STEP: Final = 2.0
+MAX_FRUITLESS_FACTOR: Final = 5.0
+"""By how much longer the detector waits each time, and at most: 0.2, 0.6 and 1 s with the default pace. The plate at
+the back of a lorry of 12 m comes into view 0.6 s after its front at 70 km/h, and stays for as long."""
 SLOW_FACTOR: Final = 2.0
-"""How much longer the detector waits then, or for a plate that stands still."""
+"""How much longer the detector waits for a plate that stands still, or whose text is firm."""
 IDLE_S: Final = 10.0
 """Longest time between two runs: whatever the gate misses, a vehicle that stops is found."""
 NEW_LOOKS: Final = 2
@@ -57,15 +63,18 @@ class Schedule:
         self._ran_s = -math.inf
         self._fruitless = 0
         self._moved = False
+        self._is_news = False
 
-    def is_due(self, *, moves: bool, concerns: Sequence[Concern], at_s: float) -> bool:
+    def is_due(self, *, moves: bool, concerns: Sequence[Concern], at_s: float, is_elsewhere: bool = False) -> bool:
         """Tell whether the detector should run on this frame.
 
         Args:
             moves: Whether something moves.
             concerns: Plates in view.
             at_s: The frame's time, seconds.
+            is_elsewhere: Whether something has begun to move where nothing did.
         """
+        self._is_news |= is_elsewhere
         began, ended = moves and not self._moved, self._moved and not moves
         self._moved = moves
         unsettled = [concern for concern in concerns if not concern.settled]
@@ -74,14 +83,21 @@ class Schedule:
         if began or (ended and unsettled):
             return True  # what has just come, or just gone, is looked at now
         # Frame times are sums of fractions: a run that is due on this frame must not slip to the next.
-        return at_s - self._ran_s >= self._wait_s(moves, concerns, unsettled) - 1e-3
+        return at_s - self._ran_s >= self._wait_s(moves, unsettled) - 1e-3
 
-    def ran(self, *, at_s: float, found: bool) -> None:
-        """Note that the detector ran, and whether it saw a plate."""
+    def ran(self, *, at_s: float, found: bool, is_unsure: bool = False) -> None:
+        """Note that the detector ran.
+
+        Args:
+            at_s: The frame's time, seconds.
+            found: Whether it saw a plate whose outcome is not out.
+            is_unsure: Whether it saw what may be one: the pace does not fall for that, nor rise.
+        """
         self._ran_s = at_s
-        self._fruitless = 0 if found else self._fruitless + 1
+        self._is_news = False
+        self._fruitless = 0 if found else self._fruitless + (not is_unsure)
 
-    def _wait_s(self, moves: bool, concerns: Sequence[Concern], unsettled: Sequence[Concern]) -> float:
+    def _wait_s(self, moves: bool, unsettled: Sequence[Concern]) -> float:
         if any(concern.misses == 1 or (concern.looks < NEW_LOOKS and concern.misses == 0) for concern in unsettled):
             return 0.0
         unread = [concern for concern in unsettled if not concern.firm]
@@ -90,5 +106,9 @@ class Schedule:
             return min([self._every_s, *hurried])
         if not moves and not unsettled:
             return IDLE_S
-        is_slow = not moves or unsettled or (not concerns and self._fruitless >= FRUITLESS_RUNS)
-        return self._every_s * (SLOW_FACTOR if is_slow else 1.0)
+        if moves and self._is_news:
+            return self._every_s
+        if moves and not unsettled:
+            steps = self._fruitless // FRUITLESS_RUNS
+            return self._every_s * min(1.0 + FRUITLESS_STEP * steps, MAX_FRUITLESS_FACTOR)
+        return self._every_s * SLOW_FACTOR

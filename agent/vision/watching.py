@@ -24,14 +24,17 @@ class Watcher(Protocol):
         """
         ...
 
-    def frame(self, frame: Frame, detections: Sequence[Detection], looks: Sequence[PlateRead]) -> None:
-        """Take a frame that has been processed.
+    def frame(self, frame: Frame, detections: Sequence[Detection]) -> None:
+        """Take a frame, before anything is read after it.
 
         Args:
             frame: As the pipeline saw it, masks applied.
             detections: What the detector found; empty if it did not run.
-            looks: What was read on this frame.
         """
+        ...
+
+    def read(self, looks: Sequence[PlateRead]) -> None:
+        """Take looks that were read: at frames that came before, and at the end of a stream too."""
         ...
 
     def rejected(self, reason: str, look: PlateRead | None) -> None:

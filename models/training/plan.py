@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 DETECTOR_STEPS = 22_626
-READER_STEPS = 28_367
+READER_STEPS = 38_218
 
 
 @dataclass(frozen=True, slots=True)

@@ -100,7 +100,8 @@ def main() -> None:
     server.set_service(str(arguments.port))
     factory = GstRtspServer.RTSPMediaFactory()
     caps = f"video/x-raw,format=I420,width={arguments.width},height={arguments.height},framerate={arguments.rate}/1"
-    source = f"appsrc name=camera is-live=true format=time caps={caps}"
+    # A camera whose encoder is too slow leaves pictures out; it does not store them.
+    source = f"appsrc name=camera is-live=true format=time max-buffers=1 leaky-type=downstream caps={caps}"
     factory.set_launch(f"( {source} ! {arguments.encoder} ! rtph264pay name=pay0 pt=96 )")
     factory.set_shared(True)
     factory.connect("media-configure", camera.configure)

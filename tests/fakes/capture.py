@@ -47,6 +47,7 @@ class ScriptedCapture:
         self._fault = fault
         self._decode_s = decode_s
         self._shot = self.LOSE
+        self.retrieved = 0
         self.released = 0
 
     def isOpened(self) -> bool:  # noqa: N802  OpenCV's name
@@ -70,6 +71,7 @@ class ScriptedCapture:
 
     def retrieve(self) -> tuple[bool, object]:
         """As OpenCV's."""
+        self.retrieved += 1
         self._clock.advance(self._decode_s)
         return True, np.full((8, self._shot.wide_px, 3), self._shot.value, np.uint8)
 

@@ -49,7 +49,8 @@ def test_a_frame_waits_for_its_looks_and_is_drawn_once() -> None:
     shelf = Shelf()
     shelf.preview.begin("/somewhere/road clip.mp4")
     for sequence in range(6):
-        shelf.preview.frame(frame(sequence), [BOX] if sequence < 4 else [], [look(2), look(3)] if sequence == 5 else [])
+        shelf.preview.frame(frame(sequence), [BOX] if sequence < 4 else [])
+    shelf.preview.read([look(2), look(3)])
     assert shelf.files == {}
     shelf.preview.finish()
     assert list(shelf.files) == ["road_clip.mp4-000002.jpg", "road_clip.mp4-000003.jpg"]
@@ -62,10 +63,11 @@ def test_what_is_held_is_bounded() -> None:
     """The oldest frames go first; a look that comes too late is not drawn."""
     shelf = Shelf()
     shelf.preview.begin("a")
-    shelf.preview.frame(frame(0), [BOX], [])
+    shelf.preview.frame(frame(0), [BOX])
     for sequence in range(1, MOST_HELD + 1):
-        shelf.preview.frame(frame(sequence), [BOX], [])
-    shelf.preview.frame(frame(MOST_HELD + 1), [], [look(0), look(MOST_HELD)])
+        shelf.preview.frame(frame(sequence), [BOX])
+    shelf.preview.frame(frame(MOST_HELD + 1), [])
+    shelf.preview.read([look(0), look(MOST_HELD)])
     shelf.preview.finish()
     assert list(shelf.files) == [f"a-{MOST_HELD:06}.jpg"]
 

@@ -96,6 +96,24 @@ def test_the_newest_frame_is_delivered_and_older_ones_are_counted(
     assert stats.frames_received == 4
 
 
+def test_a_reader_too_slow_for_the_camera_makes_few_pictures_until_it_has_caught_up(
+    site_of: Callable[..., Site], clock: FakeClock
+) -> None:
+    """Frames come ever later while they are made into pictures; a burst after a stalled network is no reason yet."""
+    on_time = [Shot(n, stream_s=n * 0.04, after_s=0.04) for n in range(1, 26)]
+    burst = [Shot(26, stream_s=1.04, after_s=0.6), *(Shot(n, stream_s=n * 0.04, after_s=0.001) for n in range(27, 51))]
+    late = [Shot(n, stream_s=n * 0.04, after_s=0.08) for n in range(51, 101)]
+    capture = ScriptedCapture(clock, *on_time, *burst)
+    site = site_of(capture)
+    frames, stats = site.camera.frames(), site.hooks.stats
+    next(frames)
+    wait_for(lambda: capture.retrieved == 50)
+    for shot in late:
+        capture.shots.put(shot)
+    wait_for(lambda: stats.frames_received == 100)
+    assert 65 <= capture.retrieved <= 80  # all are on time for half a second, and late for one, before it catches up
+
+
 def test_a_lost_camera_is_connected_again_and_numbers_and_times_go_on(
     site_of: Callable[..., Site], clock: FakeClock, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -193,6 +193,21 @@ def test_a_road_that_is_never_empty_is_still_seen() -> None:
     assert sum(moves[-10 * FPS :]) >= 0.95 * 10 * FPS
 
 
+def test_a_vehicle_that_comes_from_elsewhere_is_told_apart_from_what_moves_already() -> None:
+    """A flag waves for long; the vehicle is news where it comes in, and then no longer."""
+    gate, came = MotionGate(), 8 * FPS
+    told = []
+    for n in range(came + 3 * FPS):
+        picture = _car(ROAD, 560 + n % 3 * 8, y=20, wh=(60, 40))
+        if n >= came:
+            picture = _car(picture, 12 * (n - came) - 150, y=220)
+        if gate.moves(_seen(picture, n), at_s=n / FPS) and gate.is_elsewhere:
+            told.append(n)
+    assert [n for n in told if 2 * FPS <= n < came] == []
+    assert came < min(n for n in told if n >= 2 * FPS) <= came + 8
+    assert max(told) <= came + FPS
+
+
 def test_masked_motion_is_not_seen() -> None:
     """A flag, a screen or a tree behind a mask."""
     hidden = np.zeros((HEIGHT, WIDTH), np.bool_)
@@ -211,6 +226,7 @@ def test_frames_of_every_size_are_taken(wh: tuple[int, int]) -> None:
     frame = np.full((wh[1], wh[0], 3), 90, np.uint8)
     assert gate.moves(frame, at_s=1.0)
     assert not gate.moves(frame, at_s=1.1)
+    gate.moves(255 - frame, at_s=1.2)
 
 
 def test_time_that_stands_still_or_jumps_breaks_nothing() -> None:

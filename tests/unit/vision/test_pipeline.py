@@ -267,12 +267,17 @@ def test_nothing_of_a_masked_plate_is_left() -> None:
     image[100:120, 100:180] = 250
     mask = MaskConfig(polygon=((0.1, 0.2), (0.35, 0.2), (0.35, 0.4), (0.1, 0.4)))
     shown: list[Image] = []
+    read: list[PlateRead] = []
 
     class Watching:
         def stage(self, name: str, seconds: float) -> None: ...
 
-        def frame(self, frame: Frame, detections: Sequence[Detection], looks: Sequence[PlateRead]) -> None:
-            shown.extend([frame.image, *(look.crop for look in looks)])
+        def frame(self, frame: Frame, detections: Sequence[Detection]) -> None:
+            shown.append(frame.image)
+
+        def read(self, looks: Sequence[PlateRead]) -> None:
+            read.extend(looks)
+            shown.extend(look.crop for look in looks)
 
         def rejected(self, reason: str, look: PlateRead | None) -> None: ...
 
@@ -292,6 +297,7 @@ def test_nothing_of_a_masked_plate_is_left() -> None:
     for n in range(12):
         pipeline.process(_frame(n, fps=15.0, image=image))
     shown += [passage.best.crop for passage in pipeline.flush()]
+    assert len(read) == pipeline.stats.looks, "a watcher is shown what is read at the end, too"
     shown += [look.crop for look in pipeline.read_picture(_frame(12, image=image))]
     shown.append(pipeline.paint(_frame(13, image=image)).image)
     assert len(shown) >= 20

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 
 import pytest
 
-from agent.vision.schedule import FRUITLESS_RUNS, IDLE_S, Concern, Schedule
+from agent.vision.schedule import IDLE_S, Concern, Schedule
 
 FPS = 15
 KNOWN = Concern(looks=9, misses=0, settled=False, left_s=math.inf)
@@ -21,12 +21,13 @@ def _runs(
     frames: int,
     every_s: float = 0.2,
     found: bool = True,
+    elsewhere: Container[int] = (),
 ) -> list[int]:
     """Return the numbers of the frames on which the detector ran."""
     schedule = Schedule(every_s=every_s)
     ran = []
     for n in range(frames):
-        if schedule.is_due(moves=moves(n), concerns=concerns(n), at_s=n / FPS):
+        if schedule.is_due(moves=moves(n), concerns=concerns(n), at_s=n / FPS, is_elsewhere=n in elsewhere):
             schedule.ran(at_s=n / FPS, found=found)
             ran.append(n)
     return ran
@@ -53,12 +54,34 @@ def test_motion_is_looked_at_at_once() -> None:
     assert ran[:3] == [0, 47, 50]
 
 
-def test_motion_that_shows_no_plate_is_looked_at_half_as_often() -> None:
-    """After a few runs in vain; the next motion starts anew."""
-    ran = _runs(lambda n: n % 100 >= 50, _nothing, frames=200, found=False)
-    first = [50 + 3 * run for run in range(FRUITLESS_RUNS)]
-    assert ran[1 : 1 + FRUITLESS_RUNS + 2] == [*first, first[-1] + 6, first[-1] + 12]
-    assert [n - 100 for n in ran if n >= 150][:FRUITLESS_RUNS] == first
+def test_motion_that_shows_no_plate_is_looked_at_ever_more_rarely() -> None:
+    """After three runs in vain a third as often, after six a fifth; the next motion starts anew."""
+    ran = _runs(lambda n: n % 200 >= 50, _nothing, frames=400, found=False)
+    first = [50, 53, 56, 65, 74, 83, 98, 113, 128]
+    assert ran[1 : 1 + len(first)] == first
+    assert [n - 200 for n in ran if n >= 250][: len(first)] == first
+
+
+def test_a_faint_box_neither_slows_the_detector_nor_hurries_it() -> None:
+    """It may be a plate that is about to show, or a lamp."""
+    schedule, ran = Schedule(every_s=0.2), []
+    for n in range(60):
+        if schedule.is_due(moves=True, concerns=(), at_s=n / FPS):
+            schedule.ran(at_s=n / FPS, found=False, is_unsure=n < 12 or n > 20)
+            ran.append(n)
+    assert ran == [0, 3, 6, 9, 12, 15, 18, 27, 36, 45, 54]
+
+
+@pytest.mark.parametrize(
+    "concerns",
+    [(), (SETTLED,), (Concern(looks=3, misses=0, settled=False, left_s=math.inf, firm=True),)],
+    ids=["no plate", "reported", "firm"],
+)
+def test_what_comes_from_elsewhere_does_not_wait(concerns: Sequence[Concern]) -> None:
+    """Whatever slows the detector: it looks as soon as its usual pace allows."""
+    ran = _runs(lambda _: True, lambda _: concerns, frames=200, found=False, elsewhere={150})
+    before = max(n for n in ran if n < 150)
+    assert min(n for n in ran if n >= 150) == max(150, before + 3)
 
 
 @pytest.mark.parametrize(
