@@ -39,7 +39,7 @@ TARGET: Final = (
 )
 BUNDLES: Final = 100
 KILLS: Final = 60
-REDUCED: Final = (3, 1)
+REDUCED: Final = (3, 3)
 """Bundles and kills."""
 SECONDS_A_BUNDLE: Final = 4.0
 """Of the clip: it must not end before the bundles do."""
@@ -114,6 +114,11 @@ class Unit:
         """Tell the daemons, which have been running for a while, to look at once."""
         for name in DAEMONS:
             self.bench.processes[name].send_signal(signal.SIGHUP)
+
+    def expect(self, data: bytes, refused_by: tuple[str, ...]) -> None:
+        """Put a bundle of the newest serial, and note who must take it."""
+        self.expected |= dict.fromkeys(set(DAEMONS) - set(refused_by), self.serial)
+        self.put(data)
 
     def settle(self, *, refused_by: tuple[str, ...] = ()) -> None:
         """Wait until both daemons have noted what they must run on, say that they do, and say what they refuse."""
@@ -221,9 +226,7 @@ def apply_bundles(unit: Unit, count: int, rng: random.Random, say: Callable[[str
             kind, make, refused_by = bad[number // 3 % len(bad)]
         else:
             kind, make, refused_by = "good", lambda: unit.sign(_good(rng)), ()
-        data = make()
-        unit.expected |= dict.fromkeys(set(DAEMONS) - set(refused_by), unit.serial)
-        unit.put(data)
+        unit.expect(make(), refused_by)
         unit.hurry()
         unit.settle(refused_by=refused_by)
         applied[kind] += 1
@@ -232,10 +235,19 @@ def apply_bundles(unit: Unit, count: int, rng: random.Random, say: Callable[[str
 
 
 def kill_while_applying(unit: Unit, count: int, rng: random.Random, say: Callable[[str], None]) -> int:
-    """Put a good bundle and kill a daemon, or both, a moment later; both must end on it."""
+    """Put a bundle, each third one bad, and kill a daemon, or both, a moment later; each must have its due effect."""
+    bad = bad_bundles(unit, rng)
+    rng.shuffle(bad)
     for number in range(count):
-        unit.put(unit.sign(_restarting(rng) if number % 3 == 2 else _good(rng)))
-        unit.expected = dict.fromkeys(DAEMONS, unit.serial)
+        kind, refused_by = "good", tuple[str, ...]()
+        if number % 3 == 0:
+            data = unit.sign(_good(rng))
+        elif number % 3 == 1:
+            data = unit.sign(_restarting(rng))
+        else:
+            kind, make, refused_by = bad[number // 3 % len(bad)]
+            data = make()
+        unit.expect(data, refused_by)
         time.sleep(rng.uniform(0.0, 2.5))
         victims = rng.choice([("capture",), ("upload",), DAEMONS])
         for name in victims:
@@ -243,8 +255,8 @@ def kill_while_applying(unit: Unit, count: int, rng: random.Random, say: Callabl
                 unit.bench.kill(name)
         for name in victims:
             unit.bench.start(name)
-        unit.settle()
-        say(f"{number + 1} of {count}: {' and '.join(victims)} killed, serial {unit.serial} in use")
+        unit.settle(refused_by=refused_by)
+        say(f"{number + 1} of {count}: {kind}, {' and '.join(victims)} killed, serials {unit.expected}")
     return count
 
 
