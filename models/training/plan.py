@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-DETECTOR_STEPS = 22_626
+DETECTOR_STEPS = 33_126
 READER_STEPS = 38_218
 
 
