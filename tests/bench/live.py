@@ -13,9 +13,9 @@ from agent.capture import LiveHooks, LiveStats, open_source
 from agent.config.models import SourceConfig
 from agent.records import Detection, Image
 from agent.vision.pipeline import PlatePipeline
-from tests.bench.playing import Say
 from tests.fakes.rtsp import RtspServer, made_at_s
 from tests.fakes.vision import CannedReader, plate
+from tests.torture.campaign import Say
 from tests.torture.report import Result
 
 DETECTOR_S: Final = 0.12

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Final, Literal
 
@@ -12,8 +11,8 @@ from agent.bench.outcome import Outcome, make_outcome
 from agent.bench.truth import load_truth
 from agent.config.models import SourceConfig, VisionConfig
 from tests.bench.clips import SHARED
+from tests.torture.campaign import Say
 
-Say = Callable[[str], None]
 MODELS: Final[dict[str, Path | None]] = {"public": SHARED / "models", "built-in": None}
 """Model sets: the development models with the public reader, and those that come along."""
 SAY_EVERY_FRAMES: Final = 3000

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.bench import clips
-from tests.bench.playing import Say, measure
+from tests.bench.playing import measure
+from tests.torture.campaign import Say
 from tests.torture.report import Result
 
 MINUTES: Final = 10

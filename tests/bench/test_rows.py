@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.bench import clips
-from tests.bench.__main__ import ROWS, run_row
+from tests.bench.__main__ import ROWS
+from tests.torture.campaign import run_row
 
 pytestmark = pytest.mark.e2e
 
@@ -23,7 +24,7 @@ def own_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize("row", ["sealing", "live"])
 def test_a_row_holds_at_reduced_size(row: str) -> None:
     """Nothing but this repository and the RTSP server is needed."""
-    result = run_row(row, full=False, say=lambda _: None)
+    result = run_row(row, ROWS[row], full=False, say=lambda _: None)
     assert result.holds, result.figures
 
 
@@ -31,5 +32,5 @@ def test_a_row_holds_at_reduced_size(row: str) -> None:
 @pytest.mark.parametrize("row", NEEDS_SHARED)
 def test_a_row_on_real_pictures_holds_at_reduced_size(row: str) -> None:
     """Vehicles are read, and quiet roads give no passage; ratios of time are for `make bench`."""
-    result = run_row(row, full=False, say=lambda _: None)
+    result = run_row(row, ROWS[row], full=False, say=lambda _: None)
     assert result.holds, result.figures

@@ -14,7 +14,8 @@ from agent.records import Detection, Frame
 from agent.vision import build_vision
 from agent.vision.tracker import iou
 from tests.bench import clips
-from tests.bench.playing import MODELS, Say, measure
+from tests.bench.playing import MODELS, measure
+from tests.torture.campaign import Say
 from tests.torture.report import Result
 
 REDUCED_VEHICLES: Final = 3

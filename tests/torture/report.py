@@ -46,7 +46,7 @@ def keep_result(path: Path, key: str, result: Result) -> None:
     draft.replace(path)
 
 
-def print_table(results: Sequence[Result], *, title: str = "torture") -> None:
+def print_table(results: Sequence[Result], *, title: str) -> None:
     """Print rows as a table, as wide as they need where nobody's terminal sets a width."""
     table = Table(title=title, show_lines=True)
     for heading in ("row", "must hold", "counted", "holds", "seconds"):

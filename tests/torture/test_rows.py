@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.torture.__main__ import ROWS, run_row
+from tests.torture.__main__ import ROWS
+from tests.torture.campaign import run_row
 from tests.torture.report import Result, keep_result, load_results
 
 pytestmark = pytest.mark.e2e
@@ -27,7 +28,7 @@ def test_a_row_holds_at_reduced_size(row: str) -> None:
     """What `make torture` proves in full."""
     if row == "forensics" and os.geteuid() != 0:
         pytest.skip("mounting an image needs root")
-    result = run_row(row, full=False, say=lambda _: None)
+    result = run_row(row, ROWS[row], full=False, say=lambda _: None)
     assert result.holds, result.figures
 
 
