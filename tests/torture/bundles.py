@@ -262,6 +262,8 @@ def kill_while_applying(unit: Unit, count: int, rng: random.Random, say: Callabl
 
 def lose_the_camera(unit: Unit) -> None:
     """Put a bundle with a camera device that is not there: capture begins anew with it, and again without it."""
+    unit.expect(unit.sign({}), ())  # what was refused before is forgotten
+    unit.settle()
     unit.put(unit.sign({"source": {"uri": "/dev/video99"}, "bundle.healthy_within_s": 5.0}))
     unit.expected["upload"] = unit.serial
     unit.settle(refused_by=("capture",))
