@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 DETECTOR_STEPS = 33_126
-READER_STEPS = 38_218
+READER_STEPS = 40_648
 
 
 @dataclass(frozen=True, slots=True)
