@@ -146,10 +146,12 @@ def test_an_encrypted_key_serves_as_well(machine: Machine) -> None:
     machine.run(encrypt)
     folder = "/run/systemd/system/plateseal-upload.service.d"
     machine.run(f"mkdir -p {folder} && printf '[Service]\\nLoadCredential=\\n{line}\\n' > {folder}/encrypted.conf")
-    machine.run("mv /etc/plateseal/identity/tls.key /root && systemctl daemon-reload")
+    machine.run("mv /etc/plateseal/identity/tls.key /run/aside.key && systemctl daemon-reload")
     machine.run("systemctl restart plateseal-upload")
     assert machine.shown("plateseal-upload", "ActiveState") == "active"
-    machine.run(f"mv /root/tls.key /etc/plateseal/identity && rm {folder}/encrypted.conf && systemctl daemon-reload")
+    machine.run(
+        f"mv /run/aside.key /etc/plateseal/identity/tls.key && rm {folder}/encrypted.conf && systemctl daemon-reload"
+    )
     machine.run("systemctl restart plateseal-upload")
 
 
