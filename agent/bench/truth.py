@@ -78,6 +78,17 @@ class ScoredPassage:
     frame: int
 
 
+def truth_of(clip: Path, named: Path | None) -> Truth | None:
+    """Read a recording's truth: the file that is named, else CLIP.truth.json beside it; None where neither is there.
+
+    Raises:
+        UsageError: As `load_truth`.
+    """
+    beside = clip.with_suffix(".truth.json")
+    path = named or (beside if beside.is_file() else None)
+    return None if path is None else load_truth(path)
+
+
 def load_truth(path: Path) -> Truth:
     """Read a truth file.
 

@@ -64,15 +64,14 @@ def bench(
     from agent.bench.match import TURN_FRAMES, play  # noqa: PLC0415  the vision libraries take a second to load
     from agent.bench.measured import Job  # noqa: PLC0415
     from agent.bench.outcome import make_outcome  # noqa: PLC0415
-    from agent.bench.truth import load_truth  # noqa: PLC0415
+    from agent.bench.truth import truth_of  # noqa: PLC0415
     from agent.cli.private import write_private  # noqa: PLC0415
     from agent.cli.settings import vision_settings  # noqa: PLC0415
     from agent.config.models import SourceConfig  # noqa: PLC0415
 
     if not clip.exists():
         raise UsageError(f"{clip}: no such file; a bench plays a video file or a folder of pictures")
-    truth_file = truth or _beside(clip)
-    known = None if truth_file is None else load_truth(truth_file)
+    known = truth_of(clip, truth)
     if html is not None:
         write_private(html, "", option="--html")  # said before the minutes that the bench takes
     source = SourceConfig(uri=str(clip), pace=pace.value)
@@ -92,11 +91,6 @@ def bench(
     write_json(outcome.as_json(), json_file)
     if json_file != STDOUT:
         _show(outcome, html)
-
-
-def _beside(clip: Path) -> Path | None:
-    path = clip.with_suffix(".truth.json")
-    return path if path.is_file() else None
 
 
 @contextmanager

@@ -52,13 +52,12 @@ def demo(
     Example: plateseal demo --clip road.mp4
     """
     from agent.bench.demo import DEMO_CLIP, run_demo  # noqa: PLC0415
-    from agent.bench.truth import load_truth  # noqa: PLC0415
+    from agent.bench.truth import truth_of  # noqa: PLC0415
 
     clip = clip or DEMO_CLIP
     if not clip.is_file():
         raise UsageError(f"--clip {clip}: no such file")
-    truth_file = truth or _beside(clip)
-    known = None if truth_file is None else load_truth(truth_file)
+    known = truth_of(clip, truth)
     with _folder(workdir) as folder, _progress() as watch:
         outcome = run_demo(clip, workdir=folder, models=models, truth=known, watch=watch)
     write_json(outcome.report.as_json(), json_file)
@@ -66,11 +65,6 @@ def demo(
         _show(outcome, workdir)
     if not outcome.report.agrees:
         raise DemoError("the counts do not agree: not every read went the whole way, once, without a trace")
-
-
-def _beside(clip: Path) -> Path | None:
-    path = clip.with_suffix(".truth.json")
-    return path if path.is_file() else None
 
 
 @contextmanager
