@@ -52,6 +52,8 @@ _IR_VERSION = 9
 _CELL_WH = (12, 24)
 _HIDDEN = 1024
 _SHARPNESS = 14.0
+_YELLOW_COLUMN = 0.3
+"""Least mean of red minus blue, as a share, in a column of a plate; the road has none."""
 
 
 @dataclass(frozen=True)
@@ -187,30 +189,52 @@ def toy_reader() -> bytes:
         _constant("sharpness", np.array(_SHARPNESS, np.float32)),
         _constant("padding", padding),
         _constant("full", np.array(255.0, np.float32)),
-        _constant("size", np.array([height, width * TEXT_CHARS], np.int64)),
+        _constant("red_less_blue", np.array([1, 0, -1], np.float32)),
+        _constant("yellow_column", np.array(_YELLOW_COLUMN, np.float32)),
+        _constant("places", np.arange(PLATE_WH[0], dtype=np.float32)),
+        _constant("none_low", np.array(PLATE_WH[0], np.float32)),
+        _constant("none_high", np.array(-1, np.float32)),
+        _constant("one", np.ones((), np.float32)),
+        _constant("steps", ((np.arange(width * TEXT_CHARS) + 0.5) / (width * TEXT_CHARS)).astype(np.float32)),
+        _constant("to_grid", np.array(2 / PLATE_WH[0], np.float32)),
+        _constant("grid_shape", np.array([0, 1, width * TEXT_CHARS, 1], np.int64)),
+        _constant("rows", np.linspace(-1, 1, 2 * height + 1, dtype=np.float32)[1::2].reshape(1, height, 1, 1)),
+        _constant("no_rows", np.zeros((1, height, 1, 1), np.float32)),
+        _constant("no_grid", np.zeros((), np.float32)),
+        _constant("last_axis", np.array([3], np.int64)),
         _constant("cells", np.array([0, height, TEXT_CHARS, width], np.int64)),
         _constant("flat", np.array([0, TEXT_CHARS, height * width], np.int64)),
         _constant("epsilon", np.array(0.05, np.float32)),
         _constant("tail", np.array([SLOTS - TEXT_CHARS, len(ALPHABET)], np.int64)),
-        _constant("no_roi", np.zeros(0, np.float32)),
-        _constant("no_scales", np.zeros(0, np.float32)),
         _constant("channels", np.array([1], np.int64)),
     ]
     nodes = [
         helper.make_node("Cast", ["input"], ["pixels"], to=TensorProto.FLOAT),
         helper.make_node("Div", ["pixels", "full"], ["shares"]),
+        # From the first to the last yellow column, whatever margin the crop has, as `_extent` does.
+        helper.make_node("Mul", ["shares", "red_less_blue"], ["coloured"]),
+        helper.make_node("ReduceSum", ["coloured", "last_axis"], ["yellowness"], keepdims=0),
+        helper.make_node("ReduceMean", ["yellowness"], ["columns"], axes=[1], keepdims=0),
+        helper.make_node("Greater", ["columns", "yellow_column"], ["is_plate"]),
+        helper.make_node("Where", ["is_plate", "places", "none_low"], ["lows"]),
+        helper.make_node("Where", ["is_plate", "places", "none_high"], ["highs"]),
+        helper.make_node("ReduceMin", ["lows"], ["first"], axes=[1], keepdims=1),
+        helper.make_node("ReduceMax", ["highs"], ["last"], axes=[1], keepdims=1),
+        helper.make_node("Sub", ["last", "first"], ["between"]),
+        helper.make_node("Add", ["between", "one"], ["extent"]),
+        helper.make_node("Mul", ["extent", "steps"], ["from_first"]),
+        helper.make_node("Add", ["first", "from_first"], ["at"]),
+        helper.make_node("Mul", ["at", "to_grid"], ["doubled"]),
+        helper.make_node("Sub", ["doubled", "one"], ["x_flat"]),
+        helper.make_node("Reshape", ["x_flat", "grid_shape"], ["x_row"]),
+        helper.make_node("Add", ["x_row", "no_rows"], ["x_grid"]),
+        helper.make_node("Mul", ["x_grid", "no_grid"], ["nothing"]),
+        helper.make_node("Add", ["nothing", "rows"], ["y_grid"]),
+        helper.make_node("Concat", ["x_grid", "y_grid"], ["grid"], axis=3),
         # Grey as [n, 1, 64, 128], then averaged down to cells of 12x24.
         helper.make_node("ReduceMean", ["shares"], ["grey"], axes=[3], keepdims=0),
         helper.make_node("Unsqueeze", ["grey", "channels"], ["image"]),
-        helper.make_node("Shape", ["image"], ["shape"], end=2),
-        helper.make_node("Concat", ["shape", "size"], ["sizes"], axis=0),
-        helper.make_node(
-            "Resize",
-            ["image", "no_roi", "no_scales", "sizes"],
-            ["small"],
-            mode="linear",
-            coordinate_transformation_mode="half_pixel",
-        ),
+        helper.make_node("GridSample", ["image", "grid"], ["small"], mode="bilinear", padding_mode="border"),
         helper.make_node("Squeeze", ["small", "channels"], ["plane"]),
         helper.make_node("Reshape", ["plane", "cells"], ["split"]),
         helper.make_node("Transpose", ["split"], ["ordered"], perm=[0, 2, 1, 3]),
@@ -385,13 +409,23 @@ def _shaken(plate: Image, rng: np.random.Generator) -> Image:
 def _cells(crop: Image) -> FloatArray:
     """Do as the ONNX graph does up to the features: float32, shape (6, 288)."""
     plate = cv2.cvtColor(cv2.resize(crop, PLATE_WH, interpolation=cv2.INTER_LINEAR), cv2.COLOR_BGR2RGB)
-    grey = plate.astype(np.float32).mean(axis=2) / 255.0
+    shares = plate.astype(np.float32) / 255.0
     width, height = _CELL_WH
-    small = cv2.resize(grey, (width * TEXT_CHARS, height), interpolation=cv2.INTER_LINEAR)
+    first, extent = _extent(shares)
+    x = first + extent * (np.arange(width * TEXT_CHARS) + 0.5) / (width * TEXT_CHARS) - 0.5
+    y = PLATE_WH[1] * (np.arange(height) + 0.5) / height - 0.5
+    places = (grid.astype(np.float32) for grid in np.meshgrid(x, y))
+    small = cv2.remap(shares.mean(axis=2), *places, interpolation=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     cells = small.reshape(height, TEXT_CHARS, width).transpose(1, 0, 2).reshape(TEXT_CHARS, -1)
     centred = cells - cells.mean(axis=1, keepdims=True)
     normal: FloatArray = (centred / (np.sqrt((centred**2).mean(axis=1, keepdims=True)) + 0.05)).astype(np.float32)
     return normal
+
+
+def _extent(shares: FloatArray) -> tuple[int, int]:
+    """Find where a plate begins in a crop, RGB shares, and how wide it is, pixels."""
+    (columns,) = np.nonzero((shares[..., 0] - shares[..., 2]).mean(axis=0) > _YELLOW_COLUMN)
+    return int(columns[0]), int(columns[-1] - columns[0] + 1)
 
 
 @functools.cache

@@ -37,6 +37,10 @@ FIRM_SHARE: Final = 0.8
 """Least share for a firm character: another look of the same weight against it would not turn it over."""
 FIRM_CONFIDENCE: Final = 0.8
 """Least mean confidence of a firm character: looks that agree and are unsure wait for better ones."""
+END_VOTES: Final = 2
+"""So many looks must see the same character before a text's first or behind its last, each as sure as a firm one,
+for looks that see none there to abstain: a box that is too tight cuts a character off and leaves the rest as sure as
+before, while nothing makes a wider one show a character that is not there twice."""
 GROWTH_FOR_DIRECTION: Final = 1.15
 """How much a plate must grow (or shrink) in view to count as approaching (or receding): a trend well above the few
 per cent by which boxes jitter from frame to frame."""
@@ -238,7 +242,8 @@ def vote(plates: Sequence[PlateText], *, least: float = 0.0) -> Consensus:
         texts[plate.text] += weight
         regions[plate.region] += weight
     spine = max(texts, key=lambda text: (round(texts[text], WEIGHT_DIGITS), text))
-    columns: list[_Column] = [_Column() for _ in range(2 * len(spine) + 1)]
+    places = 2 * len(spine) + 1
+    columns = [_Column(is_end=place < 2 or place >= places - 2) for place in range(places)]
     for plate, weight in zip(plates, weights, strict=True):
         for place, pairs in enumerate(_laid_beside(spine, plate)):
             columns[place].add(pairs, weight, least=least, gap_confidence=plate.confidence)
@@ -248,7 +253,8 @@ def vote(plates: Sequence[PlateText], *, least: float = 0.0) -> Consensus:
 class _Column:
     """One place of the outcome: the characters (none, one, or several where a gap is) that the looks see there."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, is_end: bool) -> None:
+        self._is_end = is_end
         self._weights: defaultdict[str, float] = defaultdict(float)
         self._looks: Counter[str] = Counter()
         self._votes: Counter[str] = Counter()
@@ -266,9 +272,18 @@ class _Column:
 
     def winner(self) -> tuple[str, list[float], int, float]:
         """Return its text, its characters' mean confidences, its votes and its share of the weight."""
-        text = max(self._weights, key=lambda one: (round(self._weights[one], WEIGHT_DIGITS), one))
+        weights = {one: weight for one, weight in self._weights.items() if one or not self._is_cut_off()}
+        text = max(weights, key=lambda one: (round(weights[one], WEIGHT_DIGITS), one))
         means = [total / self._looks[text] for total in self._confidences[text]]
-        return text, means, self._votes[text], self._weights[text] / (sum(self._weights.values()) or 1.0)
+        return text, means, self._votes[text], weights[text] / (sum(weights.values()) or 1.0)
+
+    def _is_cut_off(self) -> bool:
+        """Whether looks that see nothing here abstain."""
+        return self._is_end and any(
+            self._looks[text] >= END_VOTES and min(totals) >= FIRM_CONFIDENCE * self._looks[text]
+            for text, totals in self._confidences.items()
+            if text
+        )
 
 
 def _outcome(columns: Sequence[_Column], region: str | None) -> Consensus:

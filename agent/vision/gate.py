@@ -255,7 +255,7 @@ def _begin(plane: Grey, grey: Grey, frame_shape: tuple[int, ...], at_s: float) -
 
 def _every_nth(plane: npt.NDArray[_T]) -> npt.NDArray[_T]:
     """Return a view of every nth pixel, about 160 of them across; no resizing, which would read every pixel."""
-    step = max(max(plane.shape) // SAMPLES_WIDE, 1)
+    step = max(round(max(plane.shape) / SAMPLES_WIDE), 1)
     down, across = (min(step // 2, side - 1) for side in plane.shape)
     return plane[down::step, across::step]
 

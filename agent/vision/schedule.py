@@ -20,9 +20,9 @@ from typing import Final
 
 LOOKS_WANTED: Final = 6
 """Looks at a plate before it leaves: two batches for the reader. Who has them is in no hurry."""
-FRUITLESS_RUNS: Final = 3
-"""Runs in a row that find no plate before the pace falls, and falls again: the plate of most vehicles is in view half a
-second after they are; and what has moved for long without showing one does not show it for an instant only."""
+FRUITLESS_RUNS: Final = 2
+"""Runs in a row that find no plate before the pace falls, and falls again: what has moved for a second without showing
+one does not show it for an instant only."""
 FRUITLESS_STEP: Final = 2.0
 MAX_FRUITLESS_FACTOR: Final = 5.0
 """By how much longer the detector waits each time, and at most: 0.2, 0.6 and 1 s with the default pace. The plate at

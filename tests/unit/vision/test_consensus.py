@@ -112,6 +112,27 @@ def test_a_character_that_most_looks_see_is_put_in() -> None:
     assert _passage(looks).text == "ABX12"
 
 
+@pytest.mark.parametrize(
+    ("texts", "text"),
+    [
+        (["ABC12", "ABC12", "ABC12", "ABC123", "ABC123"], "ABC123"),
+        (["BC123", "BC123", "ABC123", "BC123", "ABC123"], "ABC123"),
+        (["ABC12", "ABC12", "ABC12", "ABC123", "ABC127"], "ABC12"),
+        (["AB123", "AB123", "AB123", "ABC123", "ABC123"], "AB123"),
+    ],
+    ids=["behind the last", "before the first", "not the same one", "within"],
+)
+def test_looks_that_see_nothing_at_an_end_abstain_where_two_see_the_same(texts: list[str], text: str) -> None:
+    """Their box was too tight. Elsewhere a character that most do not see is none."""
+    assert _passage([_look(one, n) for n, one in enumerate(texts)]).text == text
+
+
+def test_an_unsure_character_at_an_end_needs_a_majority() -> None:
+    """It may be the plate's border."""
+    unsure = PlateText("ABC121", (0.9, 0.9, 0.9, 0.9, 0.9, 0.5), None)
+    assert _passage([*(_look("ABC12", n) for n in range(3)), _look(unsure, 3), _look(unsure, 4)]).text == "ABC12"
+
+
 def test_an_unsure_character_makes_no_vote_but_its_look_votes_for_the_others() -> None:
     """One hopeless character does not cost the look that has it."""
     looks = [_look("AB12"), _look(PlateText("AB1Z", (0.9, 0.9, 0.9, 0.1), None), 1), _look("AB12", 2)]

@@ -42,12 +42,12 @@ def test_a_larger_or_surer_look_is_better(better: Detection) -> None:
 
 
 def test_a_look_is_a_copy_of_its_pixels_with_its_margin() -> None:
-    """At the frame's edge the margin ends there."""
+    """It is left and right; at the frame's edge it ends there."""
     look = cut_out(_frame(), BOX, margin=0.1)
-    assert look.crop.shape == (36, 120, 3)
+    assert look.crop.shape == (30, 120, 3)
     assert look.crop.base is None
     assert look.detection == BOX
-    assert cut_out(_frame(), Detection(0, 0, 100, 40, 0.9), margin=0.1).crop.shape == (44, 110, 3)
+    assert cut_out(_frame(), Detection(0, 0, 100, 40, 0.9), margin=0.1).crop.shape == (40, 110, 3)
 
 
 def test_a_piece_gives_the_look_that_the_frame_would_have() -> None:

@@ -144,11 +144,11 @@ def test_the_same_vehicle_later_is_another_passage() -> None:
 def test_the_crop_is_of_the_frame_that_was_read_and_keeps_no_frame_alive() -> None:
     """Its pixels are the box's, and it owns them."""
     image = BLANK.copy()
-    image[100:120, 100:180] = 7
+    image[100:120, 98:182] = 7
     pipeline = PlatePipeline(CannedDetector([[_box(100)]]), CannedReader(plate("AB12")), min_votes=1)
     pipeline.process(_frame(0, image=image))
     (passage,) = pipeline.flush()
-    assert passage.best.crop.shape == (20, 80, 3)
+    assert passage.best.crop.shape == (20, 84, 3), "with its margin"
     assert (passage.best.crop == 7).all()
     assert passage.best.crop.base is None
 
