@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import platform
 import textwrap
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ from .fonts import PACKAGES
 from .manifest_block import INT8, model_files, sha256
 from .measure import NIGHT_MEDIAN
 from .onnx_cost import multiply_adds, weights
-from .plan import DETECTOR_CROP_PX, DETECTOR_PLATES, HELD_OUT, READER_PLATES, SIGNS, Plan
+from .plan import DETECTOR_PLATES, HELD_OUT, READER_PLATES, SIGNS, Plan
 from .pseudo import SURE as SURE_LABEL
 from .tables import Figures, compared_table, figure_table, number, table
 
@@ -93,8 +94,10 @@ class Effort:
 
     def sentence(self) -> str:
         """For the card."""
+        px = self.plan.picture_px
+        size = f" pictures of {px} x {px} pixels" if px else ""
         return (
-            f"Trained for {self.steps:,} batches of {self.plan.batch}, seed {self.plan.seed}, in "
+            f"Trained for {self.steps:,} batches of {self.plan.batch}{size}, seed {self.plan.seed}, in "
             f"{self.minutes:.0f} minutes on {self.machine}."
         )
 
@@ -112,7 +115,7 @@ class Report:
         rendered: The reader's exactness on held-out renderings, by kind.
         agreement: The reader's agreement with the public reader on validation plates; None without a public reader.
         real_crops: Real training crops that were asked for and kept.
-        detector: Its training.
+        detector: Its trainings, one after the other.
         reader: Its training.
     """
 
@@ -124,8 +127,8 @@ class Report:
     rendered: dict[str, Figures]
     agreement: Figures | None
     real_crops: tuple[int, int]
-    detector: Effort
-    reader: Effort
+    detector: tuple[Effort, ...]
+    reader: tuple[Effort, ...]
 
 
 def paragraph(text: str) -> str:
@@ -200,11 +203,12 @@ def font_table() -> str:
     return table(["fonts (Debian package)", "licence"], [[p.package, p.licence] for p in PACKAGES])
 
 
-def reproduce(effort: Effort) -> str:
+def reproduce(efforts: Sequence[Effort]) -> str:
     """How to make the model again."""
+    trained = " ".join(effort.sentence() for effort in efforts)
     return "    make train DATA=../shared/data\n\n" + paragraph(
-        f"{effort.sentence()} Renderings and training pictures are the same for the same seed; the order of "
-        "floating-point sums is not, so a new run gives another digest and slightly different figures."
+        f"{trained} Renderings and training pictures are the same for the same seed; the order of floating-point sums "
+        "is not, so a new run gives another digest and slightly different figures."
     )
 
 
@@ -253,7 +257,6 @@ def detector_card(report: Report, out: Path) -> str:
             so nothing is said by country. Captions over the picture were not measured; mask them."""
         ),
         f"## How to reproduce\n\n{reproduce(report.detector)}",
-        paragraph(f"Training pictures are crops of {DETECTOR_CROP_PX} x {DETECTOR_CROP_PX} pixels."),
     ]
     return "\n".join(parts)
 

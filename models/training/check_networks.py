@@ -5,6 +5,7 @@ Not part of `make test`, whose environment has no PyTorch: there they could only
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 
@@ -26,7 +27,7 @@ from models.training.export import export_detector, export_reader, halve_weights
 from models.training.loop import Trainer
 from models.training.measure import find_boxes, open_detector, open_reader
 from models.training.onnx_cost import multiply_adds
-from models.training.plan import DETECTOR, READER, Plan, Renderings
+from models.training.plan import DETECTOR_STAGES, READER, Plan, Renderings, share_minutes
 from models.training.reader import PlateReader
 from models.training.reader_data import CropComposer
 from models.training.streams import CropStream, DetectorStream, batches
@@ -38,7 +39,7 @@ pytestmark = pytest.mark.filterwarnings("default")
 
 torch.set_num_threads(1)  # small batches: more threads only wait for each other
 
-SHORT = Plan(steps=6, batch=4, rate=1e-3, seed=1, warm=2)
+SHORT = Plan("short", steps=6, batch=4, rate=1e-3, seed=1, warm=2)
 
 
 @pytest.fixture(scope="session")
@@ -59,7 +60,7 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Composer:
 def trained(model: nn.Module, plan: Plan, folder: Path) -> Path:
     """The checkpoint of a model that was not trained at all."""
     Trainer(model, plan, folder).save()
-    return folder / "checkpoint.pt"
+    return folder / plan.name / "checkpoint.pt"
 
 
 def test_a_stream_is_the_same_however_many_workers(crops: CropComposer) -> None:
@@ -87,15 +88,15 @@ def test_samples_have_their_shapes(crops: CropComposer, pictures: Composer) -> N
 
 def test_both_models_learn_something(crops: CropComposer, pictures: Composer, tmp_path: Path) -> None:
     """After some steps on the same pictures the loss is lower than at first."""
-    plan = Plan(steps=12, batch=4, rate=1e-3, seed=1, warm=2)
-    detector = Trainer(PlateDetector(), plan, tmp_path / "detector")
-    reader = Trainer(PlateReader(), plan, tmp_path / "reader")
+    plans = [Plan(name, steps=12, batch=4, rate=1e-3, seed=1, warm=2) for name in ("detector", "reader")]
+    detector = Trainer(PlateDetector(), plans[0], tmp_path)
+    reader = Trainer(PlateReader(), plans[1], tmp_path)
     streams = DetectorStream(pictures, size=192, seed=1, first=0), CropStream(crops, seed=1, first=0)
     for trainer, stream, loss_of in (
-        (detector, streams[0], loss_on(detector.device)),
+        (detector, streams[0], loss_on(detector.device, 192)),
         (reader, streams[1], batch_loss),
     ):
-        batch = [t.to(trainer.device) for t in next(batches(stream, plan, workers=1))]
+        batch = [t.to(trainer.device) for t in next(batches(stream, trainer.plan, workers=1))]
         first = float(loss_of(trainer.model, batch).detach())
         trainer.run(iter(lambda batch=batch: batch, None), loss_of)
         assert float(loss_of(trainer.model, batch).detach()) < first
@@ -103,7 +104,7 @@ def test_both_models_learn_something(crops: CropComposer, pictures: Composer, tm
 
 def test_training_goes_on_from_its_checkpoint(crops: CropComposer, tmp_path: Path) -> None:
     """Stopped and started again, the step goes on; a plan that is done is done."""
-    half = Plan(steps=3, batch=4, rate=1e-3, seed=1, warm=2)
+    half = Plan("short", steps=3, batch=4, rate=1e-3, seed=1, warm=2)
     Trainer(PlateReader(), half, tmp_path).run(batches(CropStream(crops, seed=1, first=0), half, workers=1), batch_loss)
     again = Trainer(PlateReader(), SHORT, tmp_path)
     assert again.step == 3
@@ -114,11 +115,21 @@ def test_training_goes_on_from_its_checkpoint(crops: CropComposer, tmp_path: Pat
     assert minutes_left(Trainer(PlateReader(), SHORT, tmp_path), 60.0) == 0
 
 
+def test_a_stage_begins_with_the_averaged_weights_of_the_one_before(tmp_path: Path) -> None:
+    """Those that would have shipped, not those that the last batch left."""
+    first = Trainer(PlateReader(), SHORT, tmp_path)
+    nn.init.constant_(next(first.averaged.parameters()), 0.5)
+    second = Trainer(PlateReader(), replace(SHORT, name="next"), tmp_path)
+    second.start_from(first.averaged)
+    for model in (second.model, second.averaged):
+        assert (next(model.parameters()) == 0.5).all()
+
+
 def test_an_estimate_leaves_no_checkpoint(crops: CropComposer, tmp_path: Path) -> None:
     """Timing a few steps writes nothing."""
     trainer = Trainer(PlateReader(), SHORT, tmp_path)
     assert trainer.seconds_a_step(batches(CropStream(crops, seed=1, first=0), SHORT, workers=1), batch_loss) > 0
-    assert list(tmp_path.iterdir()) == []
+    assert list(tmp_path.rglob("*.pt")) == []
 
 
 def test_overlap_is_that_of_measuring() -> None:
@@ -201,9 +212,12 @@ def test_smaller_files_say_nearly_the_same(crops: CropComposer, tmp_path: Path) 
 
 def test_the_plan_has_a_limit_in_minutes(tmp_path: Path) -> None:
     """Half of the minutes is half of the way, however few steps were done."""
-    trainer = Trainer(PlateDetector(), Plan(steps=100, batch=4, rate=1e-3, seed=1, minutes=2), tmp_path)
+    trainer = Trainer(PlateDetector(), Plan("limited", steps=100, batch=4, rate=1e-3, seed=1, minutes=2), tmp_path)
     trainer.spent_s = 60
     assert trainer.progress() == pytest.approx(0.5)
     assert minutes_left(trainer, 3600.0) == pytest.approx(1)
-    assert DETECTOR.minutes == 0
+    assert all(plan.minutes == 0 for plan in DETECTOR_STAGES)
+    limited = share_minutes(DETECTOR_STAGES, 60)
+    assert sum(plan.minutes for plan in limited) == pytest.approx(60)
+    assert limited[0].minutes > limited[1].minutes > 10
     assert loop.describe_machine()

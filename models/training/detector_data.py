@@ -25,6 +25,7 @@ SMALLEST_PLATE_PX = 6.0  # narrower plates are no target: nobody can read them
 CORRECTIONS = Path(__file__).with_name("corrections.jsonl")
 CORRECTED_SHARE = 0.3  # of the pictures of a source: scenes with something that a detector took for a plate
 CUT_LOOSE = 0.3  # share of its size kept around a thing that is no plate, when it is put into another scene
+WIDEST_PASTED = (0.5, 110.0)  # share of the picture, and pixels: nearer plates are real ones
 PAD = 114  # grey of the letterbox, as open-image-models fills it
 
 
@@ -318,8 +319,9 @@ class Composer:
         """A free quad for a rendering; None when five tries find none."""
         size = image.shape[0]
         aspect = (thing.box[2] - thing.box[0]) / (thing.box[3] - thing.box[1])
+        widest = min(size * WIDEST_PASTED[0], WIDEST_PASTED[1])
         for _ in range(5):
-            width = float(np.exp(rng.uniform(np.log(11), np.log(size * 0.5))))
+            width = float(np.exp(rng.uniform(np.log(11), np.log(widest))))
             width *= min(1.0, aspect / 3) ** 0.5
             centre = rng.uniform(0.05, 0.95, 2).astype(np.float32) * size
             quad = random_quad(centre, width, width / aspect, rng)

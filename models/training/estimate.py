@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -13,7 +14,7 @@ from .cache import PlateCache, build_cache
 from .detector import PlateDetector
 from .detector_data import Composer, Scene
 from .loop import Trainer
-from .plan import DETECTOR_CROP_PX, DETECTOR_PLATES, READER_PLATES, SIGNS, Plan, Renderings
+from .plan import DETECTOR_PLATES, READER_PLATES, SIGNS, Plan, Renderings
 from .reader import PlateReader
 from .reader_data import CropComposer
 from .streams import CropStream, DetectorStream, batches
@@ -47,12 +48,12 @@ class Estimate:
         )
 
 
-def estimate(runs: Path, detector: Plan, reader: Plan, *, workers: int) -> Estimate:
+def estimate(runs: Path, detector: Sequence[Plan], reader: Plan, *, workers: int) -> Estimate:
     """Time a little of every stage.
 
     Args:
         runs: Its caches and checkpoints are work that is done.
-        detector: The detector's plan.
+        detector: The detector's plans, one after the other.
         reader: The reader's plan.
         workers: Processes that render and compose.
     """
@@ -65,7 +66,7 @@ def estimate(runs: Path, detector: Plan, reader: Plan, *, workers: int) -> Estim
         left = _left_to_render(runs)
         return Estimate(
             rendering=left * per_rendering_s / workers / 60,
-            detector=_detector_min(runs, folder, detector, (plates, signs), workers=workers),
+            detector=sum(_detector_min(runs, folder, plan, (plates, signs), workers=workers) for plan in detector),
             reader=_reader_min(runs, folder, reader, plates, workers=workers),
         )
 
@@ -83,21 +84,23 @@ def _left_to_render(runs: Path) -> int:
 def _detector_min(
     runs: Path, folder: Path, plan: Plan, caches: tuple[PlateCache, PlateCache], *, workers: int
 ) -> float:
-    """Minutes of the detector's training."""
+    """Minutes of one of the detector's trainings."""
     grey = np.full((720, 1280, 3), 110, np.uint8)
     scene = Scene(grey, np.array([[600, 400, 700, 430]], np.float32), (0.3, 0.6), stretched=False, pink=False)
-    trainer = Trainer(PlateDetector(), plan, folder / "detector")
-    stream = DetectorStream(Composer([[scene]], *caches), size=DETECTOR_CROP_PX, seed=0, first=0)
-    per_step_s = trainer.seconds_a_step(batches(stream, plan, workers=workers), loss_on(trainer.device))
-    return minutes_left(Trainer(PlateDetector(), plan, runs / "detector"), per_step_s)
+    trainer = Trainer(PlateDetector(), plan, folder)
+    stream = DetectorStream(Composer([[scene]], *caches), size=plan.picture_px, seed=0, first=0)
+    per_step_s = trainer.seconds_a_step(
+        batches(stream, plan, workers=workers), loss_on(trainer.device, plan.picture_px)
+    )
+    return minutes_left(Trainer(PlateDetector(), plan, runs), per_step_s)
 
 
 def _reader_min(runs: Path, folder: Path, plan: Plan, plates: PlateCache, *, workers: int) -> float:
     """Minutes of the reader's training."""
-    trainer = Trainer(PlateReader(), plan, folder / "reader")
+    trainer = Trainer(PlateReader(), plan, folder)
     stream = CropStream(CropComposer([plates], []), seed=0, first=0)
     per_step_s = trainer.seconds_a_step(batches(stream, plan, workers=workers), batch_loss)
-    return minutes_left(Trainer(PlateReader(), plan, runs / "reader"), per_step_s)
+    return minutes_left(Trainer(PlateReader(), plan, runs), per_step_s)
 
 
 def minutes_left(trainer: Trainer, per_step_s: float) -> float:

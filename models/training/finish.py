@@ -22,7 +22,7 @@ from .evaluate import evaluate
 from .folders import TEST_FOLDERS, VALID_FOLDERS
 from .manifest_block import INT8, check_total, model_files, write_manifest
 from .measure import open_reader, time_models
-from .plan import DETECTOR, HELD_OUT, READER, Plan
+from .plan import DETECTOR_STAGES, DETECTOR_WHOLE, HELD_OUT, READER, Plan
 from .progress import say
 from .tables import Figures
 
@@ -31,15 +31,15 @@ TEXT_FOLDER = "openalpr-eu"  # has texts; every plate of it counts, however narr
 SQUARE = next(iter(DETECTOR_SIZES))
 
 
-def checkpoint(runs: Path, name: str) -> Path:
-    """Where a model's training left off.
+def checkpoint(runs: Path, plan: Plan) -> Path:
+    """Where a training left off.
 
     Raises:
-        FileNotFoundError: It was never trained.
+        FileNotFoundError: It was never begun.
     """
-    path = runs / name / "checkpoint.pt"
+    path = runs / plan.name / "checkpoint.pt"
     if not path.is_file():
-        raise FileNotFoundError(f"{path}: no such checkpoint; train the {name} first")
+        raise FileNotFoundError(f"{path}: no such checkpoint; train the {plan.name} first")
     return path
 
 
@@ -47,7 +47,9 @@ def sweep_thresholds(data: Path, runs: Path) -> choose.Sweep:
     """Every threshold of the trained detector on the validation folders."""
     raw = runs / "threshold.onnx"
     width, height = DETECTOR_SIZES[SQUARE]
-    export.export_detector(checkpoint(runs, "detector"), raw, width=width, height=height, threshold=DEFAULT_THRESHOLD)
+    export.export_detector(
+        checkpoint(runs, DETECTOR_WHOLE), raw, width=width, height=height, threshold=DEFAULT_THRESHOLD
+    )
     return choose.sweep(data, VALID_FOLDERS, raw)
 
 
@@ -57,12 +59,12 @@ def export_all(data: Path, runs: Path, out: Path, *, threshold: float) -> None:
     for name, (width, height) in DETECTOR_SIZES.items():
         say(f"writing {name}")
         path = out / f"{name}.onnx"
-        export.export_detector(checkpoint(runs, "detector"), path, width=width, height=height, threshold=threshold)
+        export.export_detector(checkpoint(runs, DETECTOR_WHOLE), path, width=width, height=height, threshold=threshold)
         samples = export.detector_samples(data, width=width, height=height, count=DETECTOR_SAMPLES)
         export.quantise(path, out / f"{name}{INT8}.onnx", samples)
     say(f"writing {READER_NAME}")
     path = out / f"{READER_NAME}.onnx"
-    export.export_reader(checkpoint(runs, "reader"), path)
+    export.export_reader(checkpoint(runs, READER), path)
     export.quantise(path, out / f"{READER_NAME}{INT8}.onnx", export.reader_samples(data, count=READER_SAMPLES))
     for path in model_files(out):
         export.halve_weights(path)
@@ -109,9 +111,9 @@ def measure_reading(data: Path, out: Path, public: Path) -> dict[str, dict[str, 
     return {TEXT_FOLDER: figures}
 
 
-def effort(runs: Path, name: str, plan: Plan, *, machine: str | None) -> Effort:
+def effort(runs: Path, plan: Plan, *, machine: str | None) -> Effort:
     """What a checkpoint says of its training; `machine` overrides it."""
-    state = torch.load(checkpoint(runs, name), map_location="cpu", weights_only=True)
+    state = torch.load(checkpoint(runs, plan), map_location="cpu", weights_only=True)
     return Effort(
         plan=plan,
         steps=int(state["step"]),
@@ -156,8 +158,8 @@ def finish(data: Path, runs: Path, public: Path, out: Path, *, machine: str | No
         rendered=choose.exactness(reader, rendered),
         agreement=agreement,
         real_crops=(crops["asked"], crops["kept"]),
-        detector=effort(runs, "detector", DETECTOR, machine=machine),
-        reader=effort(runs, "reader", READER, machine=machine),
+        detector=tuple(effort(runs, plan, machine=machine) for plan in DETECTOR_STAGES),
+        reader=(effort(runs, READER, machine=machine),),
     )
     (runs / "report.json").write_text(json.dumps(asdict(report), indent=1))
     write_cards(report, out)

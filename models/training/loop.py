@@ -41,7 +41,9 @@ def describe_machine() -> str:
 class Trainer:
     """A model with its optimiser, moving average and checkpoint."""
 
-    def __init__(self, model: nn.Module, plan: Plan, folder: Path) -> None:
+    def __init__(self, model: nn.Module, plan: Plan, runs: Path) -> None:
+        """Begin, or go on from the checkpoint in `runs`."""
+        folder = runs / plan.name
         self.averaged: nn.Module
         self.model: nn.Module
         self.device = pick_device()
@@ -65,6 +67,11 @@ class Trainer:
         self._optimiser.load_state_dict(state["optimiser"])
         self.step, self.spent_s = int(state["step"]), float(state["spent_s"])
         say(f"resumed at step {self.step}")
+
+    def start_from(self, model: nn.Module) -> None:
+        """Begin with the weights of another training instead of random ones."""
+        self.model.load_state_dict(model.state_dict())
+        self.averaged.load_state_dict(model.state_dict())
 
     def save(self) -> None:
         """Write the checkpoint."""

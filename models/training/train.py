@@ -23,7 +23,7 @@ from .finish import finish, sweep_thresholds
 from .folders import DEFAULT_DATA, TEST_FOLDERS, TRAIN_FOLDERS, VALID_FOLDERS, load_folder
 from .fonts import font_files, how_to_install, missing_packages
 from .loop import pick_device
-from .plan import DETECTOR, READER
+from .plan import DETECTOR_STAGES, READER, share_minutes
 from .progress import say
 from .train_detector import train_detector
 from .train_reader import train_reader
@@ -76,7 +76,7 @@ def run(args: argparse.Namespace) -> None:
     if args.sweep:
         say(sweep_thresholds(args.data, args.runs).table().rstrip())
         return
-    detector = replace(DETECTOR, minutes=args.detector_minutes)
+    detector = share_minutes(DETECTOR_STAGES, args.detector_minutes)
     reader = replace(READER, minutes=args.reader_minutes)
     say(f"training on {pick_device()}, threads: {args.threads}; stop and start again as you like")
     if args.only is None:

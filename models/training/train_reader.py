@@ -60,7 +60,7 @@ def train_reader(data: Path, runs: Path, public: Path, plan: Plan, *, workers: i
         plan: How long.
         workers: Processes that render, and then compose crops.
     """
-    trainer = Trainer(PlateReader(), plan, runs / "reader")
+    trainer = Trainer(PlateReader(), plan, runs)
     if trainer.is_done:
         return
     caches = [build_cache(runs / "cache", what, workers=workers) for what in (READER_PLATES, DETECTOR_PLATES)]

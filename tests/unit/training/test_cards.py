@@ -18,7 +18,7 @@ from models.training.cards import Effort, Int8Verdict, Report, bullet, paragraph
 from models.training.contract import DETECTOR_SIZES, PUBLIC_READER, READER_CONFIG, READER_NAME
 from models.training.manifest_block import BEGIN, END, check_total, model_files, replace_block, write_manifest
 from models.training.onnx_cost import multiply_adds, weights
-from models.training.plan import DETECTOR, READER
+from models.training.plan import DETECTOR, DETECTOR_WHOLE, READER
 from models.training.tables import Figures
 
 with warnings.catch_warnings():
@@ -114,8 +114,8 @@ def report() -> Report:
         rendered={"all": figures(plates=100, exact=0.92), "US": figures(plates=20, exact=0.71)},
         agreement=figures(plates=50, exact=0.96),
         real_crops=(700, 500),
-        detector=Effort(DETECTOR, 123, 4.5, "a machine"),
-        reader=Effort(READER, 456, 6.5, "a machine"),
+        detector=(Effort(DETECTOR, 123, 4.5, "a machine"), Effort(DETECTOR_WHOLE, 45, 1.5, "a machine")),
+        reader=(Effort(READER, 456, 6.5, "a machine"),),
     )
 
 
@@ -127,7 +127,9 @@ def test_cards_tell_what_was_measured(shipped: Path, report: Report) -> None:
     for path in model_files(shipped):
         assert manifest_block.sha256(path) in (reader if path.name.startswith(READER_NAME) else detector)
     assert "(0.62) was moved" in detector
-    assert "123 batches of 16, seed 11" in detector
+    assert "123 batches of 16 pictures of 192 x 192 pixels, seed 11" in detector
+    assert "45 batches of 8 pictures of 384 x 384 pixels, seed 14" in detector
+    assert "456 batches of 64, seed 23" in reader
     assert re.search(r"\| night +\| +3 \| +6 \| +0\.500 \|", detector)
     assert "`plate-detector-384-int8` loses 0.010" in detector
     assert "more than 0.02: it is not shipped" in reader
