@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .choose import ALL_KINDS, KIND_NAMES, LARGEST_INT8_LOSS, NARROWEST_PX, SURE
 from .contract import ALPHABET, DEFAULT_THRESHOLD, DETECTOR_SIZES, HEIGHT, PUBLIC_READER, READER_NAME, SLOTS, WIDTH
+from .folders import UNLABELLED
 from .fonts import PACKAGES
 from .manifest_block import INT8, model_files, sha256
 from .measure import NIGHT_MEDIAN
@@ -212,6 +213,18 @@ def reproduce(efforts: Sequence[Effort]) -> str:
     )
 
 
+def left_out_sentence(detection: dict[str, dict[str, dict[str, Figures]]], detector: str) -> str:
+    """Where a detector finds plates that the labels leave out."""
+    shares = {
+        folder: by_name[detector]["all"].get("unlabelled_per_picture", 0) for folder, by_name in detection.items()
+    }
+    where = ", ".join(f"{number(float(share))} on `{folder}`" for folder, share in shares.items() if share)
+    if not where:
+        return ""
+    return f"""Boxes on plates that the labels leave out are none: `{detector}` draws {where} a picture. Those plates
+        are listed in `training/{UNLABELLED.name}`; the threshold was chosen with the labels alone."""
+
+
 def detector_card(report: Report, out: Path) -> str:
     """The text of `plate-detector.md`."""
     first = next(iter(DETECTOR_SIZES))
@@ -243,9 +256,9 @@ def detector_card(report: Report, out: Path) -> str:
         "## Measured\n",
         paragraph(
             f"""IoU 0.5, threshold {DEFAULT_THRESHOLD}. A false box touches no plate; their number is given a picture.
-            Plates at least {NARROWEST_PX:.0f} px wide; in `openalpr-eu` and in the rows by width, all. Night: the
-            median grey level of the picture is below {NIGHT_MEDIAN} of 255. Widths are pixels of the picture as it is,
-            before it is made smaller for the model."""
+            {left_out_sentence(report.detection, first)} Plates at least {NARROWEST_PX:.0f} px wide; in `openalpr-eu`
+            and in the rows by width, all. Night: the median grey level of the picture is below {NIGHT_MEDIAN} of 255.
+            Widths are pixels of the picture as it is, before it is made smaller for the model."""
         ),
         "    python -m models.training.evaluate ../shared/data/openalpr-eu\n"
         "    python -m models.training.evaluate ../shared/data/rpi-dayride/valid --min-width 24\n",

@@ -3,7 +3,8 @@
     python -m models.training.evaluate FOLDER [--detector F] [--reader F] [--min-width 24] [--json F]
     python -m models.training.evaluate --latency MODEL... (milliseconds on one core, in one run)
 
-Detection counts at IoU 0.5; a false box touches no plate; a read is exact when its text equals the
+Detection counts at IoU 0.5; a false box touches no plate; boxes on plates that the labels leave out
+(`unlabelled.jsonl`) are counted apart; a read is exact when its text equals the
 label's. Day and night are told apart by brightness (see `measure.is_night`). Needs no PyTorch.
 """
 
@@ -66,8 +67,8 @@ def evaluate(
         row = tally(seen, threshold=threshold, narrowest_px=low, widest_px=high)
         if row.plates:
             figures = row.figures()
-            del figures["pictures"], figures["false_per_picture"]
-            out[width_name(low, high)] = figures
+            of_pictures = {"pictures", "false_per_picture", "unlabelled_per_picture"}
+            out[width_name(low, high)] = {name: value for name, value in figures.items() if name not in of_pictures}
     for value in SWEEP if sweep else ():
         at = tally(seen, threshold=value, narrowest_px=narrowest_px).figures()
         out[f"threshold {value}"] = {k: v for k, v in at.items() if not k.startswith("exact")}

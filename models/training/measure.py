@@ -127,12 +127,16 @@ def iou(box: Sequence[float], boxes: FloatArray) -> FloatArray:
 
 @dataclass(slots=True)
 class Tally:
-    """Counts over plates and pictures."""
+    """Counts over plates and pictures.
+
+    A false box touches no plate; one that touches only plates that the labels leave out is counted apart.
+    """
 
     pictures: int = 0
     plates: int = 0
     found: int = 0
     false_boxes: int = 0
+    unlabelled_boxes: int = 0
     texts: int = 0
     exact: int = 0
     exact_true_box: int = 0
@@ -144,6 +148,8 @@ class Tally:
             out["recall"] = round(self.found / self.plates, 4)
         if self.pictures:
             out["false_per_picture"] = round(self.false_boxes / self.pictures, 4)
+            if self.unlabelled_boxes:
+                out["unlabelled_per_picture"] = round(self.unlabelled_boxes / self.pictures, 4)
         if self.texts:
             out["exact"] = round(self.exact / self.texts, 4)
             out["exact_true_box"] = round(self.exact_true_box / self.texts, 4)
@@ -197,7 +203,7 @@ def tally(
 ) -> Tally:
     """Count over observations.
 
-    A false box touches no plate at all, however small. Each box finds one plate at most.
+    A false box touches no plate at all, however small, labelled or not. Each box finds one plate at most.
 
     Args:
         seen: From `observe`.
@@ -210,12 +216,16 @@ def tally(
     for observation in filter(counts, seen):
         boxes = observation.found[observation.found[:, 4] >= threshold]
         plates = np.array(observation.picture.boxes, np.float32).reshape(-1, 4)
+        left_out = np.array(observation.picture.unlabelled, np.float32).reshape(-1, 4)
         total.pictures += 1
         free = np.ones(len(plates), bool)
         hit = np.zeros(len(plates), bool)
         for box in boxes:
             overlap = iou(box, plates) if len(plates) else np.zeros(1, np.float32)
-            total.false_boxes += int(overlap.max() <= 0)
+            if overlap.max() <= 0:
+                is_left_out = bool((iou(box, left_out) > 0).any())
+                total.unlabelled_boxes += is_left_out
+                total.false_boxes += not is_left_out
             overlap = overlap * free if len(plates) else overlap
             if overlap.max() >= MATCH_IOU:
                 free[int(overlap.argmax())], hit[int(overlap.argmax())] = False, True

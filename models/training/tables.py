@@ -12,6 +12,7 @@ COLUMNS = {
     "plates": "plates",
     "recall": "recall",
     "false_per_picture": "false/picture",
+    "unlabelled_per_picture": "unlabelled/picture",
     "exact": "exact",
     "exact_true_box": "exact, true box",
 }

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -12,9 +14,9 @@ import numpy as np
 import pytest
 
 from agent.errors import ModelMissingError
-from models.training import choose, evaluate
+from models.training import choose, evaluate, folders
 from models.training.choose import THRESHOLDS, Sweep, worth
-from models.training.folders import FloatArray, Picture
+from models.training.folders import FloatArray, Picture, load_folder
 from models.training.measure import (
     NIGHT_MEDIAN,
     Observation,
@@ -123,6 +125,42 @@ def test_without_plates_every_box_is_false() -> None:
     """An empty picture with two boxes."""
     seen = observation([], boxes((*BOX, 0.9), (0, 0, 9, 9, 0.8)))
     assert tally([seen], threshold=0.4) == Tally(pictures=1, false_boxes=2)
+
+
+def test_a_box_on_a_plate_that_the_labels_leave_out_is_counted_apart() -> None:
+    """Where it touches a labelled plate too, it is about that one."""
+    seen = observation(
+        [BOX], boxes((*BOX, 0.9), (150, 100, 400, 140, 0.8), (300, 100, 400, 140, 0.7), (0, 0, 9, 9, 0.6))
+    )
+    seen = replace(seen, picture=replace(seen.picture, unlabelled=((310.0, 100.0, 390.0, 130.0),)))
+    counted = tally([seen], threshold=0.4)
+    assert counted == Tally(pictures=1, plates=1, found=1, false_boxes=1, unlabelled_boxes=1)
+    assert counted.figures()["unlabelled_per_picture"] == 1
+
+
+def test_plates_that_labels_leave_out_belong_to_the_picture_not_to_its_name(
+    labelled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another picture of the same name has none; a threshold is chosen without them."""
+    first = load_folder(labelled)[0].path
+    digest = hashlib.sha256(first.read_bytes()).hexdigest()
+    rows = [{"file": f"somewhere/{first.name}", "sha256": digest, "plates": [[1, 2, 3, 4]]}]
+    for where in (digest, "0" * 64):
+        rows[0]["sha256"] = where
+        (tmp_path / "list.jsonl").write_text("".join(f"{json.dumps(row)}\n" for row in rows))
+        monkeypatch.setattr(folders, "UNLABELLED", tmp_path / "list.jsonl")
+        expected = ((1.0, 2.0, 3.0, 4.0),) if where == digest else ()
+        assert [picture.unlabelled for picture in load_folder(labelled)] == [expected, (), (), (), ()]
+
+
+def test_the_list_of_plates_without_label_is_of_measured_folders_alone() -> None:
+    """None of a training folder: `corrections.jsonl` is for those."""
+    rows = [json.loads(line) for line in folders.UNLABELLED.read_text().splitlines()]
+    measured = (*folders.VALID_FOLDERS, *folders.TEST_FOLDERS)
+    assert rows
+    for row in rows:
+        assert str(Path(row["file"]).parent) in measured
+        assert all(x1 < x2 and y1 < y2 for x1, y1, x2, y2 in row["plates"])
 
 
 def test_narrow_plates_do_not_count_but_make_no_box_false() -> None:
