@@ -26,6 +26,10 @@ from agent.vision.textfilter import TextFilter
 MIN_SHARE: Final = 1 / 3
 """Least share of the weight that each character of the outcome needs: below it two others of the same weight were
 possible, so the looks disagree more than they agree."""
+AGREEMENT_ABOVE: Final = 1 / 3
+"""More than this share of the looks that vote must agree, each counted once whatever it weighs: in lamps, badges and
+halves of plates a few sure looks are outvoted by many that see something else. On clips made of rpi-dayride, right
+texts had 0.39 and more, with either reader."""
 MIN_SUPPORT: Final = 0.5
 """Least sum, over the looks that agree, of the probability that the whole text is right: as likely as not, one of them
 is. Real plates have 1 and more; what readers agree on in lamps and grilles, 0.2 and less."""
@@ -38,9 +42,9 @@ FIRM_SHARE: Final = 0.8
 FIRM_CONFIDENCE: Final = 0.8
 """Least mean confidence of a firm character: looks that agree and are unsure wait for better ones."""
 END_VOTES: Final = 2
-"""So many looks must see the same character before a text's first or behind its last, each as sure as a firm one,
-for looks that see none there to abstain: a box that is too tight cuts a character off and leaves the rest as sure as
-before, while nothing makes a wider one show a character that is not there twice."""
+"""So many looks must see the same character before a text's first or behind its last, as sure of it as of a firm one
+and with a support of `MIN_SUPPORT`, for looks that see none there to abstain: a box that is too tight cuts a character
+off and leaves the rest as sure as before, while a wider one does not show a character that is not there."""
 GROWTH_FOR_DIRECTION: Final = 1.15
 """How much a plate must grow (or shrink) in view to count as approaching (or receding): a trend well above the few
 per cent by which boxes jitter from frame to frame."""
@@ -79,11 +83,13 @@ class Consensus:
         plate: The text, the mean confidence of each character among the looks that agree on it, and the region.
         votes: Looks that agree on the character that the fewest agree on.
         share: Least share of the weight that a character has, 0..1.
+        agreement: Least share of the looks that a character has, 0..1.
     """
 
     plate: PlateText
     votes: int
     share: float
+    agreement: float
 
     @property
     def support(self) -> float:
@@ -125,6 +131,11 @@ class Ballot:
     def looks(self) -> int:
         """Looks that were read."""
         return len(self._votes) + self.rejected.total()
+
+    @property
+    def _with_text(self) -> int:
+        """Looks in which the reader saw any text."""
+        return self.looks - self.rejected[Rejection.NO_TEXT]
 
     @property
     def best(self) -> PlateRead | None:
@@ -170,7 +181,7 @@ class Ballot:
             return self._why_none()
         if consensus.votes < min_votes:
             return Rejection.TOO_FEW_VOTES if consensus.votes else Rejection.UNSURE
-        if consensus.share < MIN_SHARE:
+        if consensus.share < MIN_SHARE or consensus.agreement <= AGREEMENT_ABOVE:
             return Rejection.DISAGREEMENT
         if consensus.support < MIN_SUPPORT:
             return Rejection.UNSURE
@@ -188,7 +199,6 @@ class Ballot:
     def _passage(self, consensus: Consensus) -> Passage:
         assert self._seen is not None, "a look is of a plate that was seen"
         plate = consensus.plate
-        with_text = len(self._votes) + self.rejected.total() - self.rejected[Rejection.NO_TEXT]
         # The picture to keep is of a look that read this text, or the nearest one where the vote made it up of several.
         best = min(self._votes, key=lambda look: (changes(look.plate.text, plate.text), -look_quality(look)))
         lane = self._lanes.most_common(1)[0][0] if self._lanes else None
@@ -198,7 +208,7 @@ class Ballot:
         return Passage(
             text=plate.text,
             confidences=plate.confidences,
-            votes=(consensus.votes, with_text),
+            votes=(consensus.votes, self._with_text),
             region=plate.region,
             best=best,
             first_seen=self._seen[0],
@@ -250,6 +260,17 @@ def vote(plates: Sequence[PlateText], *, least: float = 0.0) -> Consensus:
     return _outcome(columns, max(regions, key=lambda region: regions[region]))
 
 
+@dataclass(frozen=True, slots=True)
+class _Winner:
+    """What wins at one place: its text, each character's mean confidence, votes, and share of weight and of looks."""
+
+    text: str
+    means: list[float]
+    votes: int
+    share: float
+    agreement: float
+
+
 class _Column:
     """One place of the outcome: the characters (none, one, or several where a gap is) that the looks see there."""
 
@@ -270,17 +291,25 @@ class _Column:
         for place, (_, confidence) in enumerate(pairs):
             sums[place] += confidence
 
-    def winner(self) -> tuple[str, list[float], int, float]:
-        """Return its text, its characters' mean confidences, its votes and its share of the weight."""
+    def winner(self) -> _Winner:
+        """Return what wins here."""
         weights = {one: weight for one, weight in self._weights.items() if one or not self._is_cut_off()}
         text = max(weights, key=lambda one: (round(weights[one], WEIGHT_DIGITS), one))
         means = [total / self._looks[text] for total in self._confidences[text]]
-        return text, means, self._votes[text], weights[text] / (sum(weights.values()) or 1.0)
+        return _Winner(
+            text,
+            means,
+            self._votes[text],
+            share=weights[text] / (sum(weights.values()) or 1.0),
+            agreement=self._looks[text] / sum(self._looks[one] for one in weights),
+        )
 
     def _is_cut_off(self) -> bool:
         """Whether looks that see nothing here abstain."""
         return self._is_end and any(
-            self._looks[text] >= END_VOTES and min(totals) >= FIRM_CONFIDENCE * self._looks[text]
+            self._looks[text] >= END_VOTES
+            and self._weights[text] >= MIN_SUPPORT
+            and min(totals) >= FIRM_CONFIDENCE * self._looks[text]
             for text, totals in self._confidences.items()
             if text
         )
@@ -288,10 +317,14 @@ class _Column:
 
 def _outcome(columns: Sequence[_Column], region: str | None) -> Consensus:
     winners = [column.winner() for column in columns]
-    text = "".join(one for one, _, _, _ in winners)
-    confidences = tuple(mean for _, means, _, _ in winners for mean in means)
-    votes = min(votes for _, _, votes, _ in winners)
-    return Consensus(PlateText(text, confidences, region), votes, min(share for _, _, _, share in winners))
+    text = "".join(winner.text for winner in winners)
+    confidences = tuple(mean for winner in winners for mean in winner.means)
+    return Consensus(
+        PlateText(text, confidences, region),
+        votes=min(winner.votes for winner in winners),
+        share=min(winner.share for winner in winners),
+        agreement=min(winner.agreement for winner in winners),
+    )
 
 
 def _laid_beside(spine: str, plate: PlateText) -> list[list[tuple[str, float]]]:
@@ -307,7 +340,11 @@ def _laid_beside(spine: str, plate: PlateText) -> list[list[tuple[str, float]]]:
     row, column = len(spine), len(text)
     while row > 0 or column > 0:
         here = costs[row][column]
-        if row > 0 and column > 0 and here == costs[row - 1][column - 1] + (spine[row - 1] != text[column - 1]):
+        if row == len(spine) and column > 0 and here == costs[row][column - 1] + 1:
+            # Of a character seen twice at the end, the second is the one too many: there, boxes cut characters off.
+            column -= 1
+            places[2 * row].insert(0, (text[column], plate.confidences[column]))
+        elif row > 0 and column > 0 and here == costs[row - 1][column - 1] + (spine[row - 1] != text[column - 1]):
             row, column = row - 1, column - 1
             places[2 * row + 1].insert(0, (text[column], plate.confidences[column]))
         elif row > 0 and here == costs[row - 1][column] + 1:

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-DETECTOR_STEPS, DETECTOR_WHOLE_STEPS = 33_126, 8_800
-READER_STEPS = 40_648
+DETECTOR_STEPS, DETECTOR_WHOLE_STEPS = 33_126, 8_787
+READER_STEPS = 44_324
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +68,9 @@ class Renderings:
 DETECTOR = Plan("detector", DETECTOR_STEPS, batch=16, rate=1.5e-3, seed=11, average=0.999, picture_px=192)
 """Crops have the same plates for a quarter of the work of whole pictures."""
 DETECTOR_WHOLE = Plan("detector-whole", DETECTOR_WHOLE_STEPS, batch=8, rate=5.0e-4, seed=14, picture_px=384)
-"""In pictures as large as those that it will see, its deeper layers see as much around a plate as they will: trained
-on crops alone it had half as many false boxes again on the validation folders, at the same recall."""
+"""In pictures as large as those that it will see, its deeper layers see as much around a plate as they will. On
+openimages-plates/valid it then found 0.918 of the plates with 0.10 boxes a picture that are on none; after crops alone
+it found as many with 1.01."""
 DETECTOR_STAGES = (DETECTOR, DETECTOR_WHOLE)
 READER = Plan("reader", READER_STEPS, batch=64, rate=1.5e-3, seed=23, average=0.999)
 

@@ -74,6 +74,14 @@ def test_what_is_no_passage_has_a_reason(looks: list[PlateRead], reason: Rejecti
     assert _verdict(looks, text={"default": "[A-Z0-9]+"}) is reason
 
 
+def test_a_few_sure_looks_are_no_agreement() -> None:
+    """Two of six weigh most; looks that do not vote are not counted."""
+    others = [_look(text, n, confidence=0.55) for n, text in enumerate(("BCDE", "FGHJ", "KLMN"), start=2)]
+    sure = [_look("AB12"), _look("AB12", 1)]
+    assert _verdict([*sure, *others, _look("TUVW", 5, confidence=0.55)]) == Rejection.DISAGREEMENT
+    assert _passage([*sure, *others, _look("", 5), _look("TUVW", 6, confidence=0.1)]).text == "AB12"
+
+
 def test_agreement_wins_over_a_single_sure_look() -> None:
     """Two that agree outvote one that is surer; votes count the looks with any text."""
     passage = _passage([_look("AB12"), _look("AB12", 1), _look("XX12", 2, confidence=0.99), _look("", 3)])
@@ -117,19 +125,22 @@ def test_a_character_that_most_looks_see_is_put_in() -> None:
     [
         (["ABC12", "ABC12", "ABC12", "ABC123", "ABC123"], "ABC123"),
         (["BC123", "BC123", "ABC123", "BC123", "ABC123"], "ABC123"),
+        (["AB12C", "AB12C", "AB12C", "AB12CC", "AB12CC"], "AB12CC"),
+        (["BA12C", "BA12C", "BA12C", "BBA12C", "BBA12C"], "BBA12C"),
         (["ABC12", "ABC12", "ABC12", "ABC123", "ABC127"], "ABC12"),
         (["AB123", "AB123", "AB123", "ABC123", "ABC123"], "AB123"),
     ],
-    ids=["behind the last", "before the first", "not the same one", "within"],
+    ids=["behind the last", "before the first", "its like", "its like before", "not the same one", "within"],
 )
 def test_looks_that_see_nothing_at_an_end_abstain_where_two_see_the_same(texts: list[str], text: str) -> None:
     """Their box was too tight. Elsewhere a character that most do not see is none."""
     assert _passage([_look(one, n) for n, one in enumerate(texts)]).text == text
 
 
-def test_an_unsure_character_at_an_end_needs_a_majority() -> None:
-    """It may be the plate's border."""
-    unsure = PlateText("ABC121", (0.9, 0.9, 0.9, 0.9, 0.9, 0.5), None)
+@pytest.mark.parametrize("confidences", [(0.99,) * 5 + (0.7,), (0.5,) * 5 + (0.99,)], ids=["itself", "its text"])
+def test_an_unsure_character_at_an_end_needs_a_majority(confidences: tuple[float, ...]) -> None:
+    """It may be the plate's border, or its last letter seen twice."""
+    unsure = PlateText("ABC122", confidences, None)
     assert _passage([*(_look("ABC12", n) for n in range(3)), _look(unsure, 3), _look(unsure, 4)]).text == "ABC12"
 
 
