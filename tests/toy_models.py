@@ -414,8 +414,8 @@ def _cells(crop: Image) -> FloatArray:
     first, extent = _extent(shares)
     x = first + extent * (np.arange(width * TEXT_CHARS) + 0.5) / (width * TEXT_CHARS) - 0.5
     y = PLATE_WH[1] * (np.arange(height) + 0.5) / height - 0.5
-    places = (grid.astype(np.float32) for grid in np.meshgrid(x, y))
-    small = cv2.remap(shares.mean(axis=2), *places, interpolation=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    at_x, at_y = (grid.astype(np.float32) for grid in np.meshgrid(x, y))
+    small = cv2.remap(shares.mean(axis=2), at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     cells = small.reshape(height, TEXT_CHARS, width).transpose(1, 0, 2).reshape(TEXT_CHARS, -1)
     centred = cells - cells.mean(axis=1, keepdims=True)
     normal: FloatArray = (centred / (np.sqrt((centred**2).mean(axis=1, keepdims=True)) + 0.05)).astype(np.float32)

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Annotated, Final, Literal
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
 from agent.envelope.plaintext import MAX_NAME_CHARS
 from agent.envelope.reply import MAX_BATCH_BYTES, MAX_BATCH_ENVELOPES
@@ -136,6 +136,8 @@ class VisionConfig(_Section):
         gate: Whether plates are looked for only while something moves.
         detect_every_s: Where something moves, the detector runs at least this often, and more often for a plate that
             is new; 0 means on every frame.
+        detect_moving_part: Whether the detector sees only the part of the picture in which something moves or a plate
+            is followed, up to twice as large; needs the gate.
         early_read: Whether a passage is reported as soon as its text is firm, and not when the vehicle has left.
         mask: Areas that are painted over before anything looks at a frame.
         lane: Areas that have a name; the first that holds a plate is its lane.
@@ -154,6 +156,7 @@ class VisionConfig(_Section):
     text: dict[str, TextPattern] = Field(default={}, max_length=300)
     gate: bool = True
     detect_every_s: float = Field(default=0.2, ge=0.0, le=1.0)
+    detect_moving_part: bool = False
     early_read: bool = False
     mask: Annotated[tuple[MaskConfig, ...], Field(strict=False)] = Field(default=(), max_length=32)
     lane: Annotated[tuple[LaneConfig, ...], Field(strict=False)] = Field(default=(), max_length=32)
@@ -161,6 +164,13 @@ class VisionConfig(_Section):
     threads: int = Field(default=1, ge=1, le=64)
     jpeg_quality: int = Field(default=85, ge=1, le=100)
     crop: bool = True
+
+    @field_validator("detect_moving_part")
+    @classmethod
+    def _needs_the_gate(cls, value: bool, info: ValidationInfo) -> bool:
+        if value and not info.data.get("gate", True):
+            raise ValueError("what moves is known only with gate = true")
+        return value
 
     @field_validator("lane")
     @classmethod

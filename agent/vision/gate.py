@@ -189,6 +189,28 @@ class MotionGate:
         """Whether the last picture shows something in motion that is not what moved before: it came somewhere else."""
         return self._is_elsewhere
 
+    def moving_part(self, *, at_s: float) -> tuple[float, float, float, float] | None:
+        """Return the box around all that moved within the last second, and what is next to it.
+
+        Args:
+            at_s: Seconds, as for `moves`.
+
+        Returns:
+            x1, y1, x2, y2 as shares of the picture's width and height; None if nothing is known to have moved.
+        """
+        if self._memory is None:
+            return None
+        rows, columns = np.nonzero(self._memory.moved_s >= at_s - STILL_S)
+        if not rows.size:
+            return None
+        down, across = self._memory.moved_s.shape
+        return (
+            float(columns.min() / across),
+            float(rows.min() / down),
+            float((columns.max() + 1) / across),
+            float((rows.max() + 1) / down),
+        )
+
     def moves(self, image: Image, *, at_s: float, hidden: npt.NDArray[np.bool_] | None = None) -> bool:
         """Look at one frame.
 

@@ -83,6 +83,7 @@ class Models:
             regions=Regions(config.mask, config.lane),
             has_gate=config.gate,
             detect_every_s=config.detect_every_s,
+            detect_moving_part=config.detect_moving_part,
             early_read=config.early_read,
             watcher=watcher,
         )

@@ -17,7 +17,8 @@ from agent.ports import Detector, Reader
 from agent.records import Detection, Frame, Passage, PlateRead
 from agent.vision.consensus import LOOK_REJECTIONS, Rejection
 from agent.vision.gate import MotionGate
-from agent.vision.looks import Look, cut_out
+from agent.vision.looks import PIECE_MARGIN, Look, cut_out
+from agent.vision.part import Part, Shares, part_with
 from agent.vision.regions import Regions
 from agent.vision.repeats import RecentPassages
 from agent.vision.schedule import Concern, Schedule
@@ -85,6 +86,7 @@ class PlatePipeline:
         regions: Regions | None = None,
         has_gate: bool = False,
         detect_every_s: float = 0.0,
+        detect_moving_part: bool = False,
         early_read: bool = False,
         watcher: Watcher | None = None,
     ) -> None:
@@ -101,6 +103,8 @@ class PlatePipeline:
             regions: Masks and lanes; none if left out.
             has_gate: Whether the detector rests while nothing moves.
             detect_every_s: Longest time between two runs of the detector while something moves; 0: every frame.
+            detect_moving_part: Whether the detector sees only the part of the picture where the gate saw motion or a
+                plate is followed.
             early_read: Whether a passage is reported as soon as its text is firm.
             watcher: Is told what happens.
         """
@@ -112,6 +116,7 @@ class PlatePipeline:
         self._filter = text_filter or TextFilter()
         self._regions = regions or Regions()
         self._detect_every_s = detect_every_s
+        self._detect_moving_part = detect_moving_part
         self._early_read = early_read
         self._watcher = watcher
         self._gate = MotionGate() if has_gate else None
@@ -135,6 +140,7 @@ class PlatePipeline:
             regions=self._regions,
             has_gate=self._gate is not None,
             detect_every_s=self._detect_every_s,
+            detect_moving_part=self._detect_moving_part,
             early_read=self._early_read,
             watcher=self._watcher,
         )
@@ -202,7 +208,7 @@ class PlatePipeline:
         concerns = self._concerns(frame.wh)
         if self._schedule.is_due(moves=moves, concerns=concerns, at_s=at_s, is_elsewhere=is_elsewhere):
             frame = self._painted(frame)
-            detections = self._detect(frame)
+            detections = self._detect(frame, self._part(frame))
             self._follow(frame, detections)
         else:
             self._keep_pieces(frame)
@@ -260,8 +266,21 @@ class PlatePipeline:
     def _painted(self, frame: Frame) -> Frame:
         return self._timed("mask", lambda: self._regions.paint(frame))
 
-    def _detect(self, frame: Frame) -> list[Detection]:
-        found = self._timed("detect", lambda: self._detector.detect(frame.image))
+    def _part(self, frame: Frame) -> Part | None:
+        """Return the part of the frame to look at; None for all of it."""
+        if not self._detect_moving_part or self._gate is None:
+            return None
+        moving = self._gate.moving_part(at_s=frame.monotonic_s)
+        if moving is None:
+            return None
+        plates = (self._tracker.predict(track_id, at_s=frame.monotonic_s) for track_id in self._views)
+        return part_with([moving, *(_around(plate, frame.wh) for plate in plates)], frame.wh)
+
+    def _detect(self, frame: Frame, part: Part | None = None) -> list[Detection]:
+        image = frame.image if part is None else part.of(frame.image)
+        found = self._timed("detect", lambda: self._detector.detect(image))
+        if part is not None:
+            found = part.to_frame(found)
         plates = distinct([box for box in found if _is_readable(box)])
         self._counts["searched"] += 1
         self._counts["detections"] += len(found)
@@ -354,6 +373,12 @@ class PlatePipeline:
         done = work()
         self._watcher.stage(stage, perf_counter() - began_s)
         return done
+
+
+def _around(box: Detection, wh: tuple[int, int]) -> Shares:
+    """Return a plate's box with as much around it as its next place may need, as shares of the frame."""
+    by_x, by_y = (box.x2 - box.x1) * PIECE_MARGIN, (box.y2 - box.y1) * PIECE_MARGIN
+    return (box.x1 - by_x) / wh[0], (box.y1 - by_y) / wh[1], (box.x2 + by_x) / wh[0], (box.y2 + by_y) / wh[1]
 
 
 def _is_readable(box: Detection) -> bool:

@@ -238,3 +238,22 @@ def test_time_that_stands_still_or_jumps_breaks_nothing() -> None:
         False,
         False,
     ]
+
+
+def test_the_part_that_moves_holds_the_vehicle_and_little_else() -> None:
+    """Nothing is known before the first picture, of an empty road, and a second after it has passed."""
+    gate = MotionGate()
+    assert gate.moving_part(at_s=0.0) is None
+    assert not any(_play(chain([ROAD], repeat(ROAD, LEARNING)), gate=gate)[1:])
+    assert gate.moving_part(at_s=LEARNING / FPS) is None
+    for n in range(LEARNING + 1, LEARNING + 9):
+        gate.moves(_seen(_car(ROAD, 200 + 8 * (n - LEARNING)), n), at_s=n / FPS)
+    part = gate.moving_part(at_s=(LEARNING + 8) / FPS)
+    assert part is not None
+    x1, y1, x2, y2 = part
+    assert x1 * WIDTH <= 208
+    assert x2 * WIDTH >= 264 + 150
+    assert y1 * HEIGHT <= 150
+    assert y2 * HEIGHT >= 150 + 80
+    assert (x2 - x1) * (y2 - y1) < 0.5
+    assert gate.moving_part(at_s=(LEARNING + 8) / FPS + 1.1) is None

@@ -331,6 +331,47 @@ def test_the_gate_keeps_the_detector_from_an_empty_road() -> None:
         assert pipeline.stats.moving == len(ran)
 
 
+class _Looker:
+    """Finds the one bright rectangle of whatever it is shown, and notes the size of that."""
+
+    digest = b"\x02" * 32
+
+    def __init__(self) -> None:
+        self.shown: list[tuple[int, int]] = []
+
+    def detect(self, image: Image) -> list[Detection]:
+        height, width = image.shape[:2]
+        self.shown.append((width, height))
+        rows, columns = np.nonzero(image[..., 1] > 200)
+        if not rows.size:
+            return []
+        x1, y1, x2, y2 = (int(side) for side in (columns.min(), rows.min(), columns.max() + 1, rows.max() + 1))
+        return [Detection(x1, y1, x2, y2, 0.9)]
+
+
+@pytest.mark.parametrize("moving_part", [True, False])
+def test_the_detector_sees_the_part_that_moves_and_boxes_are_the_frames(moving_part: bool) -> None:
+    """The first picture is seen whole, as nothing is known of it; the tracks are the same either way."""
+    looker = _Looker()
+    pipeline = PlatePipeline(
+        looker, CannedReader(plate("AB12")), has_gate=True, detect_moving_part=moving_part, min_votes=1
+    )
+    passages: list[Passage] = []
+    for n in range(60):
+        image = BLANK.copy()
+        if 30 <= n < 40:
+            x = 200 + 12 * (n - 30)
+            image[90:200, x - 40 : x + 120] = 50
+            image[150:170, x : x + 80] = 255
+        passages += pipeline.process(_frame(n, image=image))
+    assert looker.shown[0] == (640, 360)
+    assert (set(looker.shown[1:]) == {(480, 270)}) == moving_part
+    (passage,) = passages
+    assert passage.best.detection.y1 == 150
+    assert (passage.best.detection.x1 - 200) % 12 == 0
+    assert passage.best.detection.x2 - passage.best.detection.x1 == 80
+
+
 def test_boxes_too_small_to_read_are_counted_not_read() -> None:
     """Fifteen pixels hold no seven characters."""
     passages, pipeline = _play([[_box(100, width=15)]] * 3, CannedReader(plate("AB12")))

@@ -89,6 +89,7 @@ def test_the_first_lane_that_holds_the_middle_of_a_plate_is_its_lane() -> None:
         {"providers": ["gpu"]},
         {"providers": []},
         {"detect_every_s": 1.5},
+        {"detect_moving_part": True, "gate": False},
     ],
 )
 def test_settings_that_make_no_sense_are_refused(section: dict[str, object]) -> None:

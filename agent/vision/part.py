@@ -1,0 +1,88 @@
+"""The part of a picture that the detector looks at: where something moves, and where plates are followed.
+
+Owns: which part, and from its pixels to the frame's. A detector makes every picture as small as its input; the part
+that moves it then sees up to twice as large as in the whole picture, at the same cost.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from agent.records import Detection, Image
+
+SHARES: Final = (0.5, 0.75)
+"""Sides of a part in the picture's, smallest first. Less than half would show near plates larger than detectors know
+them. A part has the picture's proportions, so that the same shape of detector suits it."""
+MARGIN: Final = 0.02
+"""Space around what must be in the part, in the picture's sides: what moves has gone on since it was seen to move."""
+EDGE_PX: Final = 1
+"""A box this close to a part's edge goes on beyond it; half a plate is no plate."""
+
+Shares = tuple[float, float, float, float]
+"""x1, y1, x2, y2 as shares of the picture's width and height."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A rectangle of a frame.
+
+    Attributes:
+        x, y: Its upper left pixel.
+        width, height: Pixels.
+        frame_wh: Of the frame, pixels.
+    """
+
+    x: int
+    y: int
+    width: int
+    height: int
+    frame_wh: tuple[int, int]
+
+    def of(self, image: Image) -> Image:
+        """Return its pixels, a view: uint8, shape (height, width, 3), BGR."""
+        return image[self.y : self.y + self.height, self.x : self.x + self.width]
+
+    def to_frame(self, found: Sequence[Detection]) -> list[Detection]:
+        """Move boxes from the part's pixels to the frame's; those that go on beyond the part are left out."""
+        return [
+            Detection(box.x1 + self.x, box.y1 + self.y, box.x2 + self.x, box.y2 + self.y, box.confidence)
+            for box in found
+            if not self._is_cut(box)
+        ]
+
+    def _is_cut(self, box: Detection) -> bool:
+        """Whether a box, in the part's pixels, ends at an edge that is not the frame's own."""
+        frame_width, frame_height = self.frame_wh
+        return (
+            (self.x > 0 and box.x1 < EDGE_PX)
+            or (self.y > 0 and box.y1 < EDGE_PX)
+            or (self.x + self.width < frame_width and box.x2 > self.width - EDGE_PX)
+            or (self.y + self.height < frame_height and box.y2 > self.height - EDGE_PX)
+        )
+
+
+def part_with(areas: Sequence[Shares], frame_wh: tuple[int, int]) -> Part | None:
+    """Return the smallest part that holds all areas, with them in its middle as far as the frame allows.
+
+    Args:
+        areas: At least one; what lies outside the picture is not looked for.
+        frame_wh: Pixels.
+
+    Returns:
+        None if only the whole picture holds them.
+    """
+    low_x, low_y, high_x, high_y = (
+        min(max(pick(area[side] for area in areas) + by, 0.0), 1.0)
+        for side, pick, by in ((0, min, -MARGIN), (1, min, -MARGIN), (2, max, MARGIN), (3, max, MARGIN))
+    )
+    for share in SHARES:
+        if high_x - low_x <= share and high_y - low_y <= share:
+            width, height = (max(round(side * share), 1) for side in frame_wh)
+            x = round(((low_x + high_x) / 2 - share / 2) * frame_wh[0])
+            y = round(((low_y + high_y) / 2 - share / 2) * frame_wh[1])
+            return Part(
+                min(max(x, 0), frame_wh[0] - width), min(max(y, 0), frame_wh[1] - height), width, height, frame_wh
+            )
+    return None
