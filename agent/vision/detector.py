@@ -124,8 +124,8 @@ def _letterbox(
     pixels = np.full((1, 3, input_wh[1], input_wh[0]), PADDING_GREY / 255, np.float32)
     inner = pixels[0, :, top : top + height, left : left + width]
     # One colour after the other: no picture of three interleaved floats in between.
-    for channel in range(3):
-        np.multiply(small[..., 2 - channel], np.float32(1 / 255), out=inner[channel])
+    for plane, channel in zip(cv2.split(small), inner[::-1], strict=True):
+        np.multiply(plane, np.float32(1 / 255), out=channel)
     return pixels
 
 

@@ -33,6 +33,8 @@ WINDOW_SAMPLES: Final = 5
 MOVING_SAMPLES: Final = 8
 """So many of a window's 25 samples must move together with the one beside them, which a streak of rain or a shaken
 kerb, one sample wide, do not: less than a plate alone on a dark road (8 x 2 samples)."""
+MOVING_LEVEL: Final = 255 * (MOVING_SAMPLES - 0.5) / WINDOW_SAMPLES**2
+"""The same as the mean over a window in which moving samples are 255 and all others 0: between seven and eight."""
 MIN_CONTRAST: Final = 12.0
 """Grey levels below which nothing is motion: above what video compression does to a still picture (a new key frame
 shifts blocks by up to 8 levels), below the contrast of any paint with a road by day and of lamps at night."""
@@ -146,29 +148,29 @@ class _Memory:
         self.darkest = np.asarray(cv2.subtract(self.scene_grey, self.limit), np.uint8)
         self.brightest = np.asarray(cv2.add(self.scene_grey, self.limit), np.uint8)
 
-    def moving(self, grey: Grey, hidden: _Mask | None) -> _Mask | None:
-        """Return the windows, by their middle, in which enough samples move; None if there are none."""
+    def moving(self, grey: Grey, hidden: _Mask | None) -> Grey | None:
+        """Return 255 for the windows, by their middle, in which enough samples move; None if there are none."""
         usual = cv2.countNonZero(cv2.inRange(grey, self.darkest, self.brightest))
         if grey.size - usual < MOVING_SAMPLES:
             return None  # as on almost every picture of an empty road
-        off = cv2.min(cv2.absdiff(grey, self.scene_grey), cv2.absdiff(grey, self.older.grey))
-        moving = off > self.limit
-        if hidden is not None:
-            moving &= ~hidden
-        wide = moving[:, :-1] & moving[:, 1:]
-        if not wide.size:
+        if grey.shape[1] < 2:
             return None  # so thin that nothing can be told
-        counts = cv2.boxFilter(wide.view(np.uint8), cv2.CV_8U, (WINDOW_SAMPLES, WINDOW_SAMPLES), normalize=False)
-        where: _Mask = counts >= MOVING_SAMPLES
-        return where if where.any() else None
+        off = cv2.min(cv2.absdiff(grey, self.scene_grey), cv2.absdiff(grey, self.older.grey))
+        moving = cv2.compare(off, self.limit, cv2.CMP_GT)
+        if hidden is not None:
+            moving[hidden] = 0
+        wide = cv2.bitwise_and(moving[:, :-1], moving[:, 1:])
+        means = cv2.blur(wide, (WINDOW_SAMPLES, WINDOW_SAMPLES))
+        _, where = cv2.threshold(means, MOVING_LEVEL, 255, cv2.THRESH_BINARY)
+        return np.asarray(where, np.uint8) if cv2.countNonZero(where) else None
 
-    def note_motion(self, where: _Mask, at_s: float) -> bool:
+    def note_motion(self, where: Grey, at_s: float) -> bool:
         """Note where something moves; tell whether some of it began where nothing next to it had moved for a while.
 
         It must move in two pictures in a row: what a change of light stirs up is gone in the next.
         """
         size = self.moved_s.shape[::-1]
-        moves = cv2.resize(where.view(np.uint8) * np.uint8(255), size, interpolation=cv2.INTER_AREA) > 0
+        moves = cv2.resize(where, size, interpolation=cv2.INTER_AREA) > 0
         is_elsewhere = bool((self.fresh & moves).any())
         self.fresh = moves & (self.moved_s < at_s - STILL_S)
         self.moved_s[cv2.dilate(moves.view(np.uint8), _CELL_AND_NEXT) > 0] = at_s
@@ -238,7 +240,7 @@ class MotionGate:
         return True
 
     @staticmethod
-    def _where(memory: _Memory, grey: Grey, hidden: _Mask | None, at_s: float) -> _Mask | None:
+    def _where(memory: _Memory, grey: Grey, hidden: _Mask | None, at_s: float) -> Grey | None:
         where = memory.moving(grey, hidden)
         learns = at_s - memory.learned_s >= LEARN_EVERY_S
         # What is no motion in one light is none in another; only what seems to move must be asked about the light.
