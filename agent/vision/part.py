@@ -17,8 +17,8 @@ SHARES: Final = (0.5, 0.75)
 them. A part has the picture's proportions, so that the same shape of detector suits it."""
 MARGIN: Final = 0.02
 """Space around what must be in the part, in the picture's sides: what moves has gone on since it was seen to move."""
-EDGE_PX: Final = 1
-"""A box this close to a part's edge goes on beyond it; half a plate is no plate."""
+CUT_PX: Final = 1
+"""A box this close to an edge is of half a plate, which reads as another plate's text."""
 
 Shares = tuple[float, float, float, float]
 """x1, y1, x2, y2 as shares of the picture's width and height."""
@@ -55,12 +55,18 @@ class Part:
     def _is_cut(self, box: Detection) -> bool:
         """Whether a box, in the part's pixels, ends at an edge that is not the frame's own."""
         frame_width, frame_height = self.frame_wh
-        return (
-            (self.x > 0 and box.x1 < EDGE_PX)
-            or (self.y > 0 and box.y1 < EDGE_PX)
-            or (self.x + self.width < frame_width and box.x2 > self.width - EDGE_PX)
-            or (self.y + self.height < frame_height and box.y2 > self.height - EDGE_PX)
+        goes_on = (
+            self.x > 0,
+            self.y > 0,
+            self.x + self.width < frame_width,
+            self.y + self.height < frame_height,
         )
+        return any(at and on for at, on in zip(cut_sides(box, (self.width, self.height)), goes_on, strict=True))
+
+
+def cut_sides(box: Detection, wh: tuple[int, int]) -> tuple[bool, bool, bool, bool]:
+    """Tell at which edges of a picture of that size a box ends: left, top, right, bottom."""
+    return box.x1 < CUT_PX, box.y1 < CUT_PX, box.x2 > wh[0] - CUT_PX, box.y2 > wh[1] - CUT_PX
 
 
 def part_with(areas: Sequence[Shares], frame_wh: tuple[int, int]) -> Part | None:

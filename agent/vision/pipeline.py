@@ -18,7 +18,7 @@ from agent.records import Detection, Frame, Passage, PlateRead
 from agent.vision.consensus import LOOK_REJECTIONS, Rejection
 from agent.vision.gate import MotionGate
 from agent.vision.looks import PIECE_MARGIN, Look, cut_out
-from agent.vision.part import Part, Shares, part_with
+from agent.vision.part import Part, Shares, cut_sides, part_with
 from agent.vision.regions import Regions
 from agent.vision.repeats import RecentPassages
 from agent.vision.schedule import Concern, Schedule
@@ -36,8 +36,6 @@ their texts vote like any other. Chosen beforehand; ByteTrack goes down to a six
 MIN_PLATE_WH: Final = (28, 8)
 """Smallest box that is read, pixels. Seven characters on 28 pixels are less than four each: of 395 plates of
 rpi-dayride that the built-in reader reads surely, made that small, it reads none, and at 32 pixels one in nine."""
-CUT_PX: Final = 1
-"""A box this close to the picture's edge is of half a plate, which reads as another plate's text."""
 
 _T = TypeVar("_T")
 
@@ -297,7 +295,7 @@ class PlatePipeline:
             if view is None:
                 view = View(frame, box, reader_confidence=self._reader_confidence, text_filter=self._filter)
                 self._views[tracked.track_id] = view
-            is_whole = not _is_cut(box, frame.wh)
+            is_whole = not any(cut_sides(box, frame.wh))
             self._counts["cut"] += not is_whole
             view.see(frame, box, lane=self._regions.lane_of(box, frame.wh), is_whole=is_whole)
         is_open = any(not self._views[tracked.track_id].settled for tracked in step.seen)
@@ -383,7 +381,3 @@ def _around(box: Detection, wh: tuple[int, int]) -> Shares:
 
 def _is_readable(box: Detection) -> bool:
     return box.x2 - box.x1 >= MIN_PLATE_WH[0] and box.y2 - box.y1 >= MIN_PLATE_WH[1]
-
-
-def _is_cut(box: Detection, wh: tuple[int, int]) -> bool:
-    return box.x1 < CUT_PX or box.y1 < CUT_PX or box.x2 > wh[0] - CUT_PX or box.y2 > wh[1] - CUT_PX
