@@ -77,7 +77,7 @@ def test_many_kinds_are_drawn(plates: list[Plate]) -> None:
 
 
 @pytest.mark.usefixtures("some_fonts")
-@pytest.mark.parametrize("draw", set(SIGNS), ids=lambda draw: draw.__name__)
+@pytest.mark.parametrize("draw", list(dict.fromkeys(SIGNS)), ids=lambda draw: draw.__name__)
 def test_signs_are_pictures_and_deterministic(draw: object) -> None:
     """Each kind of sign is uint8 RGB, and the same for the same seed."""
     sign = next(one for one in SIGNS if one is draw)
