@@ -26,6 +26,7 @@ from agent.upload.tls import HttpsTransport, client_context
 from agent.upload.worker import UploadWorker
 from tests.fakes.bench import LiveBench
 from tests.fakes.envelopes import make_chain, make_envelope
+from tests.fakes.waiting import WITHIN_S
 
 pytestmark = pytest.mark.e2e
 
@@ -105,7 +106,7 @@ def test_a_drain_without_a_recorded_key_says_so(bench: LiveBench) -> None:
 
     def drain() -> int:
         with (bench.root / "upload.log").open("wb") as log:
-            return start_daemon("upload", bench.config, "--drain", log=log).wait(60)
+            return start_daemon("upload", bench.config, "--drain", log=log).wait(WITHIN_S)
 
     assert drain() == 0
     spool = fill(bench, make_chain(signing_key(bench), 2))

@@ -12,6 +12,7 @@ from agent.app.switched import SwitchedSource
 from agent.errors import SourceError
 from agent.records import ClockState, Frame
 from tests.fakes.source import STARTED_AT, ReplaySource
+from tests.fakes.waiting import WITHIN_S
 
 PICTURE = np.zeros((2, 2, 3), np.uint8)
 
@@ -34,7 +35,7 @@ class SilentSource:
     def frames(self) -> Iterator[Frame]:
         """As the port."""
         yield Frame(camera_id="silent", sequence=0, captured_at=STARTED_AT, monotonic_s=0.0, image=PICTURE)
-        assert self.closed.wait(20.0)
+        assert self.closed.wait(WITHIN_S)
 
     def close(self) -> None:
         """As the port."""
