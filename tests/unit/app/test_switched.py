@@ -30,11 +30,13 @@ class SilentSource:
 
     def __init__(self) -> None:
         """Prepare."""
+        self.silent = threading.Event()
         self.closed = threading.Event()
 
     def frames(self) -> Iterator[Frame]:
         """As the port."""
         yield Frame(camera_id="silent", sequence=0, captured_at=STARTED_AT, monotonic_s=0.0, image=PICTURE)
+        self.silent.set()
         assert self.closed.wait(WITHIN_S)
 
     def close(self) -> None:
@@ -67,8 +69,14 @@ def test_a_switch_comes_after_the_frame_that_is_looked_at() -> None:
 
 def test_a_switch_ends_the_wait_for_a_frame() -> None:
     """A camera that is lost would hold it up for ever."""
-    source, new = SwitchedSource(SilentSource()), replay("new", 1)
-    threading.Timer(0.05, lambda: source.switch(new, new.frames())).start()
+    old, new = SilentSource(), replay("new", 1)
+    source = SwitchedSource(old)
+
+    def switch_when_silent() -> None:
+        assert old.silent.wait(WITHIN_S)
+        source.switch(new, new.frames())
+
+    threading.Thread(target=switch_when_silent).start()
     assert [frame.camera_id for frame in source.frames()] == ["silent", "new"]
 
 
