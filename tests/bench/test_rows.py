@@ -21,7 +21,7 @@ def own_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clips, "BUILD", tmp_path)
 
 
-@pytest.mark.parametrize("row", ["sealing", "live"])
+@pytest.mark.parametrize("row", ["sealing", "fleet", "line", "erasure", "live"])
 def test_a_row_holds_at_reduced_size(row: str) -> None:
     """Nothing but this repository and the RTSP server is needed."""
     result = run_row(row, ROWS[row], full=False, say=lambda _: None)

@@ -22,6 +22,7 @@ from tests.fakes.envelopes import make_chain
 from tests.fakes.pki import make_bench
 from tests.fakes.receipts import PINNED
 from tests.fakes.receiver import ReceiverSimulator
+from tests.fakes.waiting import WITHIN_S
 
 
 @dataclass
@@ -42,7 +43,11 @@ def real_line(root: Path) -> tuple[Line, subprocess.Popen[bytes]]:
     port = await_port(root / "port", process, log_path)
     context = client_context(ca=bench.receiver.ca, certificate=bench.device.certificate, key=bench.device.tls_key)
     transport = HttpsTransport(
-        f"https://localhost:{port}", context=context, clock=SystemClock(), connect_timeout_s=10, reply_timeout_s=30
+        f"https://localhost:{port}",
+        context=context,
+        clock=SystemClock(),
+        connect_timeout_s=WITHIN_S,
+        reply_timeout_s=WITHIN_S,
     )
     return Line(transport, bench.device.signing_key, bench.receiver_keys), process
 
@@ -95,8 +100,8 @@ def unreachable() -> HttpsTransport:
         "https://localhost:9",
         context=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
         clock=SystemClock(),
-        connect_timeout_s=5,
-        reply_timeout_s=5,
+        connect_timeout_s=WITHIN_S,
+        reply_timeout_s=WITHIN_S,
     )
 
 

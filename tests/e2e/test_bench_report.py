@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.waiting import WITHIN_S
 from tests.toy_models import random_texts, render_clip, write_toy_models
 
 pytestmark = [
@@ -18,7 +19,6 @@ pytestmark = [
         shutil.which("chromium") is None, reason="needs Debian's chromium package, which .ci/run installs"
     ),
 ]
-WITHIN_S = 120
 WIDTHS_PX = (1280, 390)
 PROBE = """<script>addEventListener("load", () => {
   const broken = [...document.images].filter(one => !one.naturalWidth).length;
@@ -50,7 +50,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     clip = render_clip(folder / "clip.mp4", random_texts(4)).clip
     command = [sys.executable, "-m", "agent.cli.main", "bench", str(clip), "--models", str(toys)]
     command += ["--compare", "fast-alpr", "--html", str(folder / "report.html")]
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    subprocess.run(command, check=True, capture_output=True, timeout=WITHIN_S)
     return folder / "report.html"
 
 

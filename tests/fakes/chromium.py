@@ -12,8 +12,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Final
 
+from tests.fakes.waiting import WITHIN_S
+
 PROGRAM: Final = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-WITHIN_S: Final = 60.0
 
 
 class Page:

@@ -49,6 +49,11 @@ class RtspServer:
         said = self._process.stdout.readline()
         assert said == "ready\n", f"the RTSP server does not start; it needs Debian's {PACKAGES}"
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and not stopped since."""
+        return self._process is not None
+
     def stop(self) -> None:
         """Kill it, as a power cut would."""
         if self._process is not None:

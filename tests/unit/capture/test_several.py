@@ -16,9 +16,9 @@ from agent.errors import SourceError
 from agent.ports import FrameSource
 from agent.records import ClockState, Frame
 from tests.fakes.source import ReplaySource
+from tests.fakes.waiting import WITHIN_S
 
 BLACK = np.zeros((8, 8, 3), np.uint8)
-PATIENCE_S = 20.0
 
 
 class GatedCamera:
@@ -41,12 +41,12 @@ class GatedCamera:
 
     def settle(self) -> None:
         """Wait until a frame that was let go has been laid down."""
-        assert self.made.acquire(timeout=PATIENCE_S)
+        assert self.made.acquire(timeout=WITHIN_S)
 
     def frames(self) -> Iterator[Frame]:
         """As the port."""
         sequence = 0
-        while self.go.acquire(timeout=PATIENCE_S) and not self.is_closed:
+        while self.go.acquire(timeout=WITHIN_S) and not self.is_closed:
             yield Frame("live", sequence, datetime.now(UTC), float(sequence), BLACK.copy())
             self.made.release()
             sequence += 1

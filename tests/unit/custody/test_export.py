@@ -26,6 +26,7 @@ from agent.envelope.tombstone import LossReason, Tombstone
 from agent.errors import OpenError, UsageError
 from tests.fakes.owner import DAY, MANDATE, MIDNIGHT, RECEIPT_KEY, Camera, MemoryReceiver, make_owner
 from tests.fakes.reads import NOON
+from tests.fakes.waiting import WITHIN_S
 
 needs_openssl = pytest.mark.skipif(
     shutil.which("openssl") is None or shutil.which("sha256sum") is None, reason="needs openssl and sha256sum"
@@ -63,7 +64,7 @@ def follow(out: Path) -> subprocess.CompletedProcess[str]:
             continue
         steps.append(text if language else f"subprocess.run({text!r}, shell=True, check=True)")
     return subprocess.run(
-        [sys.executable, "-c", "\n".join(steps)], cwd=out, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", "\n".join(steps)], cwd=out, capture_output=True, text=True, check=False, timeout=WITHIN_S
     )
 
 
