@@ -17,6 +17,7 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agent.envelope.health import HEALTH_PATH
 from agent.envelope.receipt import verify_receipt
 from agent.envelope.reply import ENVELOPES_PATH, MEDIA_TYPE, Answer, Later, Stored, encode_request, parse_reply
 from agent.envelope.sealed import Envelope
@@ -257,6 +258,20 @@ def test_server_certificate_names_the_loopback_hosts(bench: Bench) -> None:
     assert [str(address) for address in names.get_values_for_type(x509.IPAddress)] == ["127.0.0.1", "::1"]
 
 
+def test_a_request_cannot_speak_for_another_connection(bench: Bench, port: int) -> None:
+    """Heads that name the address of another unit's live connection change nothing: each request is its sender's."""
+    removed = add_device(bench.receiver, bench.root / "claiming", name="cam-claiming")
+    (bench.receiver.devices / f"{removed.key_id.hex()}.json").unlink()
+    with client(bench, port) as unit, client(bench, port, bench.client_context(removed)) as other:
+        reply = unit.get(HEALTH_PATH)
+        host, peer_port = reply.extensions["network_stream"].get_extra_info("client_addr")
+        claims = {"x-forwarded-for": host, "x-forwarded-port": str(peer_port), "forwarded": f'for="{host}:{peer_port}"'}
+        assert reply.status_code == 204
+        assert other.get(HEALTH_PATH, headers=claims).status_code == 403
+        assert other.get(HEALTH_PATH, headers={"x-forwarded-for": f"{host}:{peer_port}"}).status_code == 403
+        assert unit.get(HEALTH_PATH).status_code == 204
+
+
 def test_forged_device_key_gets_no_receipt(bench: Bench, port: int) -> None:
     """An enrolled device cannot have envelopes of an unknown key stored."""
     with client(bench, port) as http:
@@ -278,7 +293,7 @@ def test_slow_peer_is_dropped(tmp_path: Path, deadline: str, first: bytes) -> No
     """A peer that sends nothing, or part of a head or body, loses its connection without an answer."""
     bench = make_bench(tmp_path)
     with (
-        running(bench, patch=f"from agent.receiver import server; server.{deadline} = 0.5;") as (_, port),
+        running(bench, patch=f"from agent.receiver import connections; connections.{deadline} = 0.5;") as (_, port),
         socket.create_connection(("localhost", port), timeout=WITHIN_S) as plain,
         bench.client_context().wrap_socket(plain, server_hostname="localhost") as connection,
         suppress(ConnectionError, ssl.SSLError),  # dropped even before it has sent that

@@ -22,9 +22,9 @@ def closed(changes: dict[object, object] | None = None) -> bytes:
     """Return a key file, or one whose protected header differs."""
     data = KeyLock(PASSPHRASE, scrypt=QUICK).close(SECRET, use=KeyUse.EPOCH, kid=KID)
     message = cbor2.loads(data)
-    header = cbor2.loads(message.value[0])
-    message.value[0] = cbor2.dumps({**header, **(changes or {})}, canonical=True)
-    return cbor2.dumps(message, canonical=True)
+    protected, *rest = message.value
+    header = {**cbor2.loads(protected), **(changes or {})}
+    return cbor2.dumps(cbor2.CBORTag(message.tag, [cbor2.dumps(header, canonical=True), *rest]), canonical=True)
 
 
 def open_file(data: bytes, *, passphrase: bytes = PASSPHRASE, use: KeyUse = KeyUse.EPOCH, kid: bytes = KID) -> bytes:

@@ -31,7 +31,8 @@ def rebuild(envelope: Envelope, **changes: object) -> bytes:
     """Re-encode an envelope with some parts of it replaced, and sign it again."""
     protected_raw, _, payload, _ = cbor2.loads(envelope.data).value
     header = cbor2.loads(protected_raw)
-    content = cbor2.loads(payload)
+    content = cbor.decode(payload, max_bytes=len(payload), what="content")
+    assert isinstance(content, cbor2.CBORTag)
     for path, value in changes.items():
         target: object = {"header": header, "ps": header["ps"], "content": content.value}[path.split("__")[0]]
         key: object = path.split("__")[1]
