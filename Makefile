@@ -11,7 +11,7 @@ TRUTH ?=
 MODELS ?=
 WORKDIR ?=
 
-.PHONY: demo test check bench train train-check torture soak deb format clean
+.PHONY: demo test check bench train train-check torture soak dist deb sbom format clean
 
 $(VENV): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -75,13 +75,24 @@ torture: $(VENV)
 soak: $(VENV)
 	$(BIN)/python -m tests.torture soak
 
+# What is built is the same, byte for byte, whoever builds it: one time in all of it, and pinned versions of the tools.
+FROM_SOURCE = SOURCE_DATE_EPOCH=$$($(PYTHON) -m deb.source_date) PIP_CONSTRAINT=constraints.txt
+
+# The source archive, and the wheel from it.
+dist: $(VENV)
+	$(FROM_SOURCE) $(BIN)/python -m build --outdir dist .
+
 # The Debian package for this machine, or for another: make deb DEB_ARCH=arm64 DEB_PYTHON=3.13
 DEB_ARCH ?= $(shell dpkg --print-architecture 2>/dev/null || echo amd64)
 DEB_PYTHON ?= 3.11
 deb: $(VENV)
 	rm -rf build/deb
-	$(BIN)/python -m build --wheel --outdir build/deb .
+	$(FROM_SOURCE) $(BIN)/python -m build --wheel --outdir build/deb .
 	$(BIN)/python -m deb.build --wheel build/deb/plateseal-*.whl --arch $(DEB_ARCH) --python $(DEB_PYTHON) --out dist
+
+# Bills of materials (CycloneDX) of the wheel's and of the package's closure, in dist.
+sbom: deb
+	$(BIN)/python -m deb.sbom --wheel build/deb/plateseal-*.whl --out dist
 
 format: $(VENV)
 	$(BIN)/ruff format .
