@@ -84,8 +84,8 @@ class _Connection(asyncio.Protocol):
         """Forget the connection, and stop the clock."""
         self._clear_deadline()
         self._transport = None
-        if self._addresses is not None:
-            self._live.pop(self._addresses, None)
+        if self._addresses is not None and self._live.get(self._addresses) is self:
+            del self._live[self._addresses]
         self._inner.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
