@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,13 +10,12 @@ from pathlib import Path
 import pytest
 
 from tests.fakes.waiting import WITHIN_S
+from tests.needs import CHROMIUM
 from tests.toy_models import random_texts, render_clip, write_toy_models
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.skipif(
-        shutil.which("chromium") is None, reason="needs Debian's chromium package, which .ci/run installs"
-    ),
+    pytest.mark.needs("chromium"),
 ]
 WIDTHS_PX = (1280, 390)
 PROBE = """<script>addEventListener("load", () => {
@@ -34,7 +32,7 @@ addEventListener("message", said => document.body.setAttribute("data-probe", sai
 def browse(page: Path, profile: Path) -> tuple[str, str]:
     """Open a page and return its DOM after loading, and everything that its console said."""
     command = [
-        "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0",
+        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0",
         f"--user-data-dir={profile}", "--window-size=1400,900", "--virtual-time-budget=5000", "--dump-dom",
         page.as_uri(),
     ]  # fmt: skip

@@ -1,6 +1,6 @@
-"""A live camera against a real RTSP server: slow consumers, lost, stalled and frozen cameras, passwords, a clean end.
+"""A live camera against RTSP servers: slow consumers, lost, stalled and frozen cameras, passwords, a clean end.
 
-The server is GStreamer's, from Debian (see `rtsp_server.py`), run by the system's Python.
+Each test runs on our own server, Motion JPEG, and where it is installed on GStreamer's, with the H.264 of real cameras.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from agent.config.models import SourceConfig
 from agent.errors import SourceLostError
 from agent.ports import FrameSource
 from agent.records import Frame
-from tests.fakes.rtsp import RtspServer, made_at_s
+from tests.fakes.rtsp import PlainRtspServer, RtspServer, made_at_s
 from tests.fakes.waiting import WITHIN_S, patiently, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -34,10 +34,21 @@ ROUNDING_S = 0.05
 """Of the stamps and of the stream's clock: so much earlier than it was made a frame may seem to be taken."""
 
 
+@pytest.fixture(
+    scope="module",
+    params=[PlainRtspServer, pytest.param(RtspServer, marks=pytest.mark.needs("rtsp-server"))],
+    ids=["plain", "gstreamer"],
+)
+def kind(request: pytest.FixtureRequest) -> type[RtspServer]:
+    """Each kind of server."""
+    found: type[RtspServer] = request.param
+    return found
+
+
 @pytest.fixture(scope="module")
-def shared() -> Iterator[RtspServer]:
+def shared(kind: type[RtspServer]) -> Iterator[RtspServer]:
     """One server for the tests that leave it as it was."""
-    with RtspServer() as server:
+    with kind() as server:
         yield server
 
 
@@ -85,11 +96,13 @@ def test_a_slow_consumer_gets_the_newest_frame_and_knows_its_age(shared: RtspSer
     assert min(frame.captured_at.timestamp() - made_at_s(frame.image) for frame in frames_seen) > -ROUNDING_S
 
 
-def test_a_camera_that_is_gone_is_waited_for_and_comes_back(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_camera_that_is_gone_is_waited_for_and_comes_back(
+    kind: type[RtspServer], caplog: pytest.LogCaptureFixture
+) -> None:
     """Not there at the start, then there, killed, there again: frames go on, one line for each change."""
     caplog.set_level(logging.INFO, "agent.capture.live")
     stats = LiveStats()
-    server = RtspServer()
+    server = kind()
 
     def start_when_missed() -> None:
         if stats.is_up is False and not server.is_running:
@@ -201,12 +214,12 @@ for frame in open_source(config, camera_id="cam-1", clock=SystemClock(), hooks=h
 
 
 def test_a_password_comes_from_its_file_and_is_never_shown(
-    caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
+    kind: type[RtspServer], caplog: pytest.LogCaptureFixture, capfd: pytest.CaptureFixture[str]
 ) -> None:
     """It may hold what a URL must not; without it the camera is lost, and no message has it."""
     user, password = "viewer", "p@ss:w/rd #%41?"
     caplog.set_level(logging.DEBUG)
-    with RtspServer("--user", user, "--password", password) as server:
+    with kind("--user", user, "--password", password) as server:
         config = SourceConfig(uri=server.url, reconnect=False)
         given = f"{user}:{password}\n".encode()
         with closing(open_source(config, camera_id="cam-1", clock=SystemClock(), credential=given)) as source:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
@@ -98,12 +97,10 @@ def test_the_unit_reports_over_its_own_connection(bench: LiveBench) -> None:
     assert (report.configs, report.error) == ((), None)
 
 
+@pytest.mark.needs("ss")
 def test_nothing_of_ours_listens_on_the_device_side(bench: LiveBench) -> None:
     """`ss -ltnup` beside running daemons shows the receiver, so the look is good, and neither capture nor upload."""
-    program = shutil.which("ss")
-    if program is None:
-        pytest.skip("ss (iproute2) is not installed here")
-    done = subprocess.run([program, "-H", "-ltnup"], capture_output=True, text=True, check=True)
+    done = subprocess.run(["ss", "-H", "-ltnup"], capture_output=True, text=True, check=True)
     owners = {int(pid) for pid in re.findall(r"pid=([0-9]+)", done.stdout)}
     assert bench.processes["receiver"].pid in owners
     family = {pid for name in ("capture", "upload") for pid in tree_of(bench.processes[name].pid)}

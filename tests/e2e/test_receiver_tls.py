@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import signal
 import socket
 import ssl
@@ -237,7 +236,7 @@ def test_plain_http_is_not_answered(bench: Bench, port: int) -> None:
         assert not connection.recv(1024).startswith(b"HTTP")
 
 
-@pytest.mark.skipif(shutil.which("openssl") is None, reason="the openssl program is not installed")
+@pytest.mark.needs("openssl")
 def test_openssl_accepts_the_chain_strictly(bench: Bench) -> None:
     """`openssl verify -x509_strict -partial_chain` accepts both leaves, each for its own purpose only."""
     ca = str(bench.receiver.ca)

@@ -1,4 +1,4 @@
-"""A network camera in the place of another one, against real RTSP servers: connected beside it, then taken up."""
+"""A network camera in the place of another one, against RTSP servers: connected beside it, then taken up."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from agent.seal.keyfiles import write_public
 from agent.spool.files import LocalFiles
 from agent.vision.pipeline import PlatePipeline
 from tests.fakes.bundles import changed, put_bundle, unit_table
-from tests.fakes.rtsp import RtspServer, made_at_s
+from tests.fakes.rtsp import PlainRtspServer, RtspServer, made_at_s
 from tests.fakes.vision import CannedDetector, CannedReader, plate
 from tests.fakes.waiting import WITHIN_S, patiently
 from tests.unit.config.test_load import GOOD
@@ -83,7 +83,7 @@ class LiveUnit:
 @pytest.fixture
 def servers() -> Iterator[tuple[RtspServer, RtspServer]]:
     """Two cameras, told apart by the size of their pictures."""
-    with RtspServer() as first, RtspServer("--width", "480", "--height", "272") as second:
+    with PlainRtspServer() as first, PlainRtspServer("--width", "480", "--height", "272") as second:
         yield first, second
 
 

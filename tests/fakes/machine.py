@@ -10,9 +10,8 @@ from pathlib import Path
 from typing import Final
 
 from tests.fakes.waiting import WITHIN_S, wait_until
+from tests.needs import SYSTEM_DIR
 
-DIRECTORY_VARIABLE: Final = "PLATESEAL_SYSTEM_DIR"
-"""Names a folder that keeps the root between runs; making it takes a minute or two and a Debian mirror."""
 SUITE: Final = "bookworm"
 PACKAGES: Final = "systemd,systemd-sysv,dbus,python3,iproute2,ca-certificates"
 MIRROR: Final = "http://deb.debian.org/debian"
@@ -21,19 +20,9 @@ LOOK_EVERY_S: Final = 0.2
 _NSPAWN: Final = ("systemd-nspawn", "--quiet", "--register=no", "--keep-unit")
 
 
-def why_not() -> str | None:
-    """Return why there can be no such machine here; None if there can."""
-    if not os.environ.get(DIRECTORY_VARIABLE):
-        return f"{DIRECTORY_VARIABLE} names no folder for a Debian root (.ci/run sets it)"
-    if os.geteuid() != 0:
-        return "only root can boot a container"
-    missing = [name for name in ("debootstrap", "systemd-nspawn", "nsenter") if shutil.which(name) is None]
-    return f"{', '.join(missing)} not installed here" if missing else None
-
-
 def debian_root() -> Path:
     """Return a root that nobody has changed; made at the first call."""
-    base = Path(os.environ[DIRECTORY_VARIABLE]) / SUITE
+    base = Path(os.environ[SYSTEM_DIR]) / SUITE
     if not (base / "made").exists():
         shutil.rmtree(base, ignore_errors=True)
         base.mkdir(parents=True)

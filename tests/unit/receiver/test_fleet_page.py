@@ -25,9 +25,11 @@ from agent.receiver.operators import OperatorBook
 from agent.receiver.pki import issue_operator
 from agent.receiver.service import PEER_CERTIFICATE, build_service
 from agent.receiver.store import EnvelopeStore
-from tests.fakes.chromium import PROGRAM, Page, browser
+from tests.fakes.chromium import Page, browser
 from tests.fakes.health import NOW, make_fleet, make_report, troubled
 from tests.fakes.pki import make_bench
+
+pytestmark = pytest.mark.needs("chromium")
 
 PICTURES = os.environ.get("PLATESEAL_PICTURES")
 """A folder for a person who wants to look at the pages."""
@@ -64,8 +66,6 @@ class Site:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """Return a browser's tab."""
-    if PROGRAM is None:
-        pytest.skip("no Chromium is installed here")
     with browser(tmp_path_factory.mktemp("profile")) as tab:
         yield tab
 
