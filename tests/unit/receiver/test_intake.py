@@ -239,6 +239,8 @@ def test_nothing_is_receipted_that_a_fresh_reader_does_not_see(steps: list[tuple
                 assert set(receipts) == {_id_of(data) for data in seen}
                 assert all(reader.receipt_of(name) == parse_receipt(receipt) for name, receipt in receipts.items())
         store.close()
+        with EnvelopeStore.open_read_only(path) as reader:
+            assert reader.count() == len(receipts)
 
 
 def _make_weather(store: EnvelopeStore, weather: str) -> None:
