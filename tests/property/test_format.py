@@ -171,7 +171,7 @@ def test_every_keyring_parses_back(keyring: Keyring) -> None:
 
 
 @given(st.binary(max_size=400))
-@settings(max_examples=1000)
+@settings(max_examples=10 * settings().max_examples)
 def test_random_bytes_raise_our_errors_only(data: bytes) -> None:
     """Every parser of outside bytes."""
     for parse in (parse_envelope, parse_plaintext):

@@ -213,7 +213,7 @@ _POOL: tuple[Envelope, ...] = (
 _STEP = st.tuples(st.lists(st.integers(0, len(_POOL) - 1), max_size=6), st.sampled_from(["fine", "full", "reopened"]))
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=settings().max_examples * 2 // 5)  # each opens a database
 @given(steps=st.lists(_STEP, min_size=1, max_size=5))
 def test_nothing_is_receipted_that_a_fresh_reader_does_not_see(steps: list[tuple[list[int], str]]) -> None:
     """After every batch, whatever failed, each receipt ever given is true for a new read-only opening."""
