@@ -18,7 +18,7 @@ from agent.envelope.reply import MAX_BATCH_ENVELOPES, Stored
 from agent.errors import TransportError
 from agent.ports import Transport
 from agent.upload.tls import HttpsTransport, client_context
-from tests.fakes.envelopes import make_chain
+from tests.fakes.envelopes import make_chain, make_envelope
 from tests.fakes.pki import make_bench
 from tests.fakes.receipts import PINNED
 from tests.fakes.receiver import ReceiverSimulator
@@ -82,7 +82,7 @@ def test_an_envelope_sent_again_gets_its_receipt_again(line: Line) -> None:
 
 
 def test_a_closed_transport_may_be_closed_again(line: Line) -> None:
-    """Idempotent; on a transport of its own."""
+    """Idempotent, and nothing can be sent any more; on a transport of its own."""
     other = type(line.transport)
     if other is ReceiverSimulator:
         transport: Transport = ReceiverSimulator()
@@ -90,6 +90,8 @@ def test_a_closed_transport_may_be_closed_again(line: Line) -> None:
         transport = unreachable()
     transport.close()
     transport.close()
+    with pytest.raises(RuntimeError):  # a defect of the caller's, not of the line
+        transport.send([make_envelope(line.device_key).data])
 
 
 def unreachable() -> HttpsTransport:

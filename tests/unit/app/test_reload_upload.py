@@ -84,7 +84,7 @@ def test_it_is_good_as_soon_as_the_receiver_answers(daemon: Daemon) -> None:
 def test_a_receiver_that_is_not_reached_any_more_takes_it_back(daemon: Daemon) -> None:
     """And the worker is told to halt once more, for the settings before."""
     daemon.stats.link_up = True
-    daemon.begin()
+    daemon.begin_unanswered()
     daemon.stats.link_up = False
     daemon.unit.clock.advance(61.0)
     assert daemon.changes.halt.wait(WITHIN_S)

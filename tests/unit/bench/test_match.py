@@ -67,6 +67,7 @@ def test_all_play_the_whole_clip_in_turns(toys: Path, clip: ToyClip) -> None:
 def test_crops_come_only_where_they_are_wanted(toys: Path, clip: ToyClip) -> None:
     """A JPEG each, for a report."""
     (run,) = play([job("plateseal", clip.clip, toys, crops=True)], watch=quiet)
+    assert len(run.played.passages) > 0
     assert all(passage.crop.startswith(b"\xff\xd8\xff") for passage in run.played.passages)
 
 
