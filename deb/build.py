@@ -86,7 +86,7 @@ def _bill(tree: Path, report: Path, *, version: str, arch: str, python: str) -> 
     """Write the package's bill of materials of what is in the tree now, and return it."""
     purl = PackageURL("deb", "plateseal", "plateseal", version, {"arch": arch})
     packages = tree / PREFIX / f"lib/python{python}/site-packages"
-    text = bill(packages, purl=purl, hashes=hashes_of(report), python=python)
+    text = bill(packages, purl=purl, hashes=hashes_of(report), python=python, machine=MACHINES[arch])
     (tree / "usr/share/doc/plateseal/plateseal.cdx.json").write_text(text)
     return text
 

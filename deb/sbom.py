@@ -15,6 +15,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import platform
 import subprocess
 import sys
 import tempfile
@@ -51,14 +52,18 @@ Hashes = Mapping[str, str]
 """SHA-256 of each wheel as hexadecimal digits, by canonical name of the distribution."""
 
 
-def bill(packages: Path, *, purl: PackageURL, hashes: Hashes, python: str) -> str:
+def bill(packages: Path, *, purl: PackageURL, hashes: Hashes, python: str, machine: str) -> str:
     """Return the bill of materials of the distributions in a folder, as JSON.
 
     Args:
         packages: A `site-packages` folder, plateseal among what is installed in it.
         purl: Of plateseal itself, as the wheel or as the Debian package.
         hashes: Of the wheels, as far as they are known.
-        python: The version of Python it is for, as in "3.11": some requirements depend on it.
+        python: The version of Python it is for, as in "3.11"; some requirements hold for some versions only.
+        machine: The kind of processor it is for, as in "aarch64"; likewise.
+
+    Raises:
+        LookupError: Something that plateseal needs there is not in the folder.
     """
     found = sorted(distributions(path=[str(packages)]), key=lambda one: canonicalize_name(one.name))
     bom = Bom(serial_number=_NO_SERIAL)
@@ -71,7 +76,7 @@ def bill(packages: Path, *, purl: PackageURL, hashes: Hashes, python: str) -> st
     models = list(_models(packages / MODELS))
     bom.components.update((*components.values(), *models))
     components[PRODUCT] = root
-    for name, needed in _edges(found, python).items():
+    for name, needed in _edges(found, python, machine).items():
         bom.register_dependency(components[name], [components[one] for one in needed])
     bom.register_dependency(root, models)
     digest = hashlib.sha256(_as_json(bom).encode()).hexdigest()
@@ -180,23 +185,28 @@ def _models(folder: Path) -> Iterator[Component]:
                 )
 
 
-def _edges(found: Iterable[Distribution], python: str) -> dict[str, list[str]]:
-    """Return which distributions each one needs, from plateseal on, with the extras that are asked for on the way."""
+def _edges(found: Iterable[Distribution], python: str, machine: str) -> dict[str, list[str]]:
+    """Return which distributions each one needs, from plateseal on, with the extras that are asked for on the way.
+
+    pip decides which requirements hold by the machine it runs on, whatever `--platform` says: so here it is checked.
+    """
     known = {str(canonicalize_name(one.name)): one for one in found}
+    target = {"python_version": python, "python_full_version": f"{python}.0", "platform_machine": machine}
     edges: dict[str, set[str]] = {}
     waiting = [(str(PRODUCT), "")]
     seen = set(waiting)
     while waiting:
         name, extra = waiting.pop()
-        for line in known[name].requires or ():
-            requirement = Requirement(line)
+        for requirement in map(Requirement, known[name].requires or ()):
+            if requirement.marker is not None and not requirement.marker.evaluate({**target, "extra": extra}):
+                continue
             needed = str(canonicalize_name(requirement.name))
-            context = {"extra": extra, "python_version": python, "python_full_version": f"{python}.0"}
-            if needed in known and (requirement.marker is None or requirement.marker.evaluate(context)):
-                edges.setdefault(name, set()).add(needed)
-                more = {(needed, one) for one in ("", *requirement.extras)} - seen
-                seen |= more
-                waiting += more
+            if needed not in known:
+                raise LookupError(f"{name} needs {requirement} for Python {python} on {machine}: it is not there")
+            edges.setdefault(name, set()).add(needed)
+            more = {(needed, one) for one in ("", *requirement.extras)} - seen
+            seen |= more
+            waiting += more
     return {name: sorted(needed) for name, needed in edges.items()}
 
 
@@ -217,7 +227,8 @@ def main() -> None:
         pip += ["--target", str(packages), "--report", str(report), "-c", str(ROOT / "constraints.txt")]
         subprocess.run([*pip, str(wanted.wheel)], check=True)  # noqa: S603  our own arguments
         version = next(one.version for one in distributions(path=[str(packages)]) if one.name == PRODUCT)
-        text = bill(packages, purl=PackageURL("pypi", None, PRODUCT, version), hashes=hashes_of(report), python=python)
+        purl, machine = PackageURL("pypi", None, PRODUCT, version), platform.machine()
+        text = bill(packages, purl=purl, hashes=hashes_of(report), python=python, machine=machine)
     wanted.out.mkdir(parents=True, exist_ok=True)
     target = wanted.out / f"{wanted.wheel.stem}.cdx.json"
     target.write_text(text)

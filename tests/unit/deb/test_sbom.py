@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import platform
 import shutil
+import sys
 from collections.abc import Callable
 from importlib.metadata import distribution
 from pathlib import Path
@@ -14,8 +16,6 @@ import pytest
 from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name
 
 from deb.sbom import bill, hashes_of
 
@@ -86,9 +86,9 @@ def written(packages: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], dic
     monkeypatch.setenv("SOURCE_DATE_EPOCH", "1700000000")
 
     def write() -> dict[str, Any]:
-        text = bill(packages, purl=PURL, hashes={"pure": "cd" * 32}, python="3.11")
+        text = bill(packages, purl=PURL, hashes={"pure": "cd" * 32}, python="3.11", machine="x86_64")
         assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
-        assert bill(packages, purl=PURL, hashes={"pure": "cd" * 32}, python="3.11") == text
+        assert bill(packages, purl=PURL, hashes={"pure": "cd" * 32}, python="3.11", machine="x86_64") == text
         found: dict[str, Any] = json.loads(text)
         return found
 
@@ -135,6 +135,19 @@ def test_dependencies_follow_the_extras_that_are_asked_for(written: Callable[[],
     assert edges["native==2.0"] == ["pure==2.0"]
 
 
+def test_what_is_needed_on_the_target_and_missing_is_an_error(packages: Path) -> None:
+    """A requirement that holds there and not here, which pip overlooks, by version of Python and by processor."""
+    install(packages, "late", "Requires-Dist: gone; python_version >= '3.13'")
+    install(packages, "arm", "Requires-Dist: gone; platform_machine == 'aarch64'")
+    product = packages / "plateseal-2.0.dist-info/METADATA"
+    product.write_text(product.read_text() + "Requires-Dist: late\nRequires-Dist: arm\n")
+    bill(packages, purl=PURL, hashes={}, python="3.11", machine="x86_64")
+    with pytest.raises(LookupError, match=r"late needs gone.*3\.13"):
+        bill(packages, purl=PURL, hashes={}, python="3.13", machine="x86_64")
+    with pytest.raises(LookupError, match=r"arm needs gone.*aarch64"):
+        bill(packages, purl=PURL, hashes={}, python="3.11", machine="aarch64")
+
+
 def test_the_serial_number_comes_from_the_content(packages: Path, written: Callable[[], dict[str, Any]]) -> None:
     """Another byte, another number."""
     before = written()["serialNumber"]
@@ -143,21 +156,13 @@ def test_the_serial_number_comes_from_the_content(packages: Path, written: Calla
 
 
 def test_the_real_closure_is_valid(tmp_path: Path) -> None:
-    """The metadata of everything that this environment has for plateseal, and the built-in models."""
+    """The metadata of everything that is installed beside these tests, and the built-in models."""
     packages, root = tmp_path / "packages", Path(__file__).parents[3]
-    waiting, seen = ["plateseal"], set[str]()
-    while waiting:
-        name = waiting.pop()
-        if name in seen:
-            continue
-        seen.add(name)
-        one = distribution(name)
-        source = Path(str(one.locate_file(""))) / f"{name.replace('-', '_')}-{one.version}.dist-info"
-        shutil.copytree(source, packages / source.name)
-        needed = [Requirement(line) for line in one.requires or ()]
-        waiting += [canonicalize_name(each.name) for each in needed if each.marker is None or each.marker.evaluate()]
+    for folder in Path(str(distribution("plateseal").locate_file(""))).glob("*.dist-info"):
+        shutil.copytree(folder, packages / folder.name)
     shutil.copytree(root / "models", packages / "agent/vision/models", ignore=shutil.ignore_patterns("training"))
-    text = bill(packages, purl=PURL, hashes={}, python="3.11")
+    python = f"{sys.version_info.major}.{sys.version_info.minor}"
+    text = bill(packages, purl=PURL, hashes={}, python=python, machine=platform.machine())
     assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
     components = {one["name"]: one for one in json.loads(text)["components"]}
     assert {"cryptography", "opencv-python-headless", "fast-alpr", "plate-detector-384", "plate-reader"} <= set(
