@@ -22,8 +22,10 @@ demo: $(VENV)
 	$(BIN)/plateseal demo $(if $(CLIP),--clip $(CLIP)) $(if $(TRUTH),--truth $(TRUTH)) \
 		$(if $(MODELS),--models $(MODELS)) $(if $(WORKDIR),--workdir $(WORKDIR))
 
-# The whole suite, in several processes; `make check` has it run under coverage.
+# The whole suite, in several processes; `make check` has it run under coverage. Bytecode is kept, whatever the shell
+# says: the suite starts hundreds of processes, and each would compile the package again.
 COVERAGE ?=
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)
 	$(BIN)/python $(COVERAGE) -m pytest -p tests.side_by_side --numprocesses auto
 

@@ -18,7 +18,7 @@ PROCESSES_A_CORE: Final = 2
 MOST_PROCESSES: Final = 8
 """Each imports all tests, which takes about 5 s and 300 MB."""
 ROWS: Final = "tests/torture/test_rows.py"
-LONGEST_FIRST: Final = ("torture", "e2e")
+LONGEST_FIRST: Final = ("torture", "bench", "e2e")
 """Folders of `tests`; the others follow in their own order."""
 
 

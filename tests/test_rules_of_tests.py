@@ -30,6 +30,7 @@ AT_THE_CLOCK: Final = {
     ("tests/fakes/waiting.py", "patiently"): "the one deadline of all waits",
     ("tests/fakes/waiting.py", "wait_until"): "the one sleep between two looks",
     ("tests/e2e/rtsp_server.py", "Camera._feed"): "a camera's frames come at its rate",
+    ("tests/fakes/rtsp_plain_server.py", "Client._feed"): "as above",
     ("tests/contract/test_clock_and_files.py", "test_a_status_tells_length_and_time"): (
         "a file's time lies between two looks at the clock, however far they are apart"
     ),
@@ -184,6 +185,7 @@ ASSERTED = {
     "a loop over a name of one": "for name, number in zip(NAMES, [1, 2], strict=True):\n    assert name",
     "both branches": "if find():\n    assert True\nelse:\n    pytest.fail('no')",
     "a helper": "check_it(find())",
+    "what a helper runs": "async def check():\n    assert True\nin_loop(check)",
     "a wait": "bench.wait_until(lambda: find())",
 }
 AROUND = "NAMES = ('a', 'b')\ndef check_it(found):\n    assert found\ndef looks_at(found):\n    return found\n"

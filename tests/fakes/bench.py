@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import subprocess
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -81,9 +82,18 @@ class LiveBench:
         """Note which reads lie accepted in the spool."""
         self.seen |= {path.name for path in (self.spool / SpoolState.PENDING).glob("*")}
 
-    def wait_until(self, done: Callable[[], bool], *, within_s: float = WITHIN_S) -> None:
-        """Poll, noting accepted reads, until `done`; fail if a part dies or nothing comes of it."""
-        wait_until(done, meanwhile=self._look_after, within_s=within_s)
+    def wait_until(self, done: Callable[[], bool], *, within_s: float = WITHIN_S, looks: int = 1) -> None:
+        """Poll, noting accepted reads, until `done`; fail if a part dies or nothing comes of it.
+
+        Args:
+            done: What is waited for.
+            within_s: What it has for that, seconds.
+            looks: Look so often for each time that `done` is asked, which may cost more.
+        """
+        turns = itertools.count(1)
+        wait_until(
+            lambda: next(turns) % looks == 0 and done(), meanwhile=self._look_after, within_s=within_s, every_s=0.01
+        )
 
     def _look_after(self) -> None:
         self.look()

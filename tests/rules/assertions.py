@@ -16,6 +16,8 @@ SAME_LENGTH: Final = frozenset({"sorted", "enumerate", "reversed", "tuple", "lis
 """Functions whose result is empty only if their first argument is."""
 ALL_OF: Final = frozenset({"zip", "product"})
 """Functions whose result is empty if any argument is."""
+RUNNERS: Final = frozenset({"in_loop"})
+"""Helpers that run the function that they are given, which the test defines within itself."""
 
 
 class Certain:
@@ -40,6 +42,7 @@ class Certain:
         self._elsewhere = elsewhere
         self._full: frozenset[str] = frozenset()
         self._full = self._full_in(tree.body)
+        self._inner: dict[str, Function] = {}
         self._asking: set[str] = set()
 
     def asserts(self, name: str) -> bool:
@@ -50,13 +53,14 @@ class Certain:
         """Whether a function is certain to assert, a loop over what may be empty left aside."""
         if function.name in self._asking:  # it calls itself
             return False
-        outside = self._full
+        outside, around = self._full, self._inner
         self._asking.add(function.name)
         self._full |= self._full_in(function.body)
+        self._inner = {node.name: node for node in function.body if isinstance(node, Function)}
         try:
             return self._any(function.body)
         finally:
-            self._full = outside
+            self._full, self._inner = outside, around
             self._asking.discard(function.name)
 
     def _full_in(self, body: Iterable[ast.stmt]) -> frozenset[str]:
@@ -113,6 +117,9 @@ class Certain:
                 return name in {"raises", "warns", "fail"}
             case ast.Attribute(attr="wait_until"):  # a bench's: it fails if nothing comes of it
                 return True
+            case ast.Name(id=name) if name in RUNNERS:
+                given = [one.id for one in call.args if isinstance(one, ast.Name) and one.id in self._inner]
+                return any(self.is_certain(self._inner[one]) for one in given)
             case ast.Name(id=name):
                 return name == "wait_until" or self.asserts(name) or self._asserts_elsewhere(name)
         return False
