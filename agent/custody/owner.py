@@ -63,13 +63,12 @@ class Owner:
         Raises:
             KeyFileError: Missing, unsafe, of another passphrase, damaged, or another key.
         """
-        encoded = _opened(read_private_file(path), path, use=use, kid=kid, lock=self.lock)
+        encoded, named = _opened(read_private_file(path), path, use=use, kid=kid, lock=self.lock)
         try:
             key = _parse_recipient_key(encoded)
         except (FormatError, ValueError) as error:
             raise KeyFileError(f"{path}: {error}") from None
-        if kid is not None and key.kid != kid:
-            raise KeyFileError(f"{path}: holds another key than its name says")
+        _check_name(path, named, key.kid)
         return key
 
     def private_keys(self) -> dict[bytes, PrivateKey]:
@@ -158,11 +157,12 @@ def unlock_owner(directory: Path, passphrase: bytes | None) -> Owner:
         )
     data = read_private_file(path)
     lock = None if passphrase is None else _lock_of(data, path, passphrase)
-    encoded = _opened(data, path, use=KeyUse.OWNER, kid=None, lock=lock)
+    encoded, named = _opened(data, path, use=KeyUse.OWNER, kid=None, lock=lock)
     try:
         signing_key = _parse_owner_key(encoded)
     except (FormatError, ValueError) as error:
         raise KeyFileError(f"{path}: {error}") from None
+    _check_name(path, named, cose.ed25519_kid(signing_key.public_key()))
     if not layout.owner_public.exists():  # a making that was cut off between the two
         write_public(layout.owner_public, signing_key.public_key())
     public = load_ed25519_public(layout.owner_public)
@@ -230,17 +230,25 @@ def _closed(cose_key: bytes, *, use: KeyUse, kid: bytes, lock: KeyLock | None) -
     return cose_key if lock is None else lock.close(cose_key, use=use, kid=kid)
 
 
-def _opened(data: bytes, path: Path, *, use: KeyUse, kid: bytes | None, lock: KeyLock | None) -> bytes:
+def _opened(
+    data: bytes, path: Path, *, use: KeyUse, kid: bytes | None, lock: KeyLock | None
+) -> tuple[bytes, bytes | None]:
+    """Return the COSE_Key in a file, and the id that it must have, where the file's name or its header says one."""
     if is_locked(data) != (lock is not None):
         state = "is under a passphrase" if lock is None else "is under no passphrase"
         raise KeyFileError(f"{path}: {state}, unlike owner.key")
     if lock is None:
-        return data
+        return data, kid
     try:
         locked = parse_locked(data)
     except FormatError as error:
         raise KeyFileError(f"{path}: {error}") from None
-    return lock.open(locked, use=use, kid=kid, what=str(path))
+    return lock.open(locked, use=use, kid=kid, what=str(path)), locked.kid
+
+
+def _check_name(path: Path, named: bytes | None, kid: bytes) -> None:
+    if named is not None and kid != named:
+        raise KeyFileError(f"{path}: holds another key than its name says")
 
 
 def _encode_recipient_key(key: PrivateKey) -> bytes:
@@ -254,7 +262,10 @@ def _parse_recipient_key(data: bytes) -> PrivateKey:
     value = cbor.as_map(cbor.decode(data, max_bytes=len(data), what="private key"), "private key")
     suite = suites.suite_by_alg(value.get(cose.KEY_ALG), what="private key")
     raw = cbor.as_bytes(value.get(suite.private_label), suites.PRIVATE_KEY_BYTES, "private key")
-    return PrivateKey(suite=suite, kid=suite.kid(suite.derive_public(raw)), raw=raw)
+    key = PrivateKey(suite=suite, kid=suite.kid(suite.derive_public(raw)), raw=raw)
+    if _encode_recipient_key(key) != data:
+        raise FormatError("private key: a field is unknown, missing or another key's")
+    return key
 
 
 def _encode_owner_key(key: Ed25519PrivateKey) -> bytes:
@@ -278,6 +289,6 @@ def _parse_owner_key(data: bytes) -> Ed25519PrivateKey:
     if value.get(cose.KEY_ALG) != cose.ALG_EDDSA or value.get(-1) != cose.CRV_ED25519:
         raise FormatError(f"{what}: not an Ed25519 key")
     key = Ed25519PrivateKey.from_private_bytes(cbor.as_bytes(value.get(-4), suites.PRIVATE_KEY_BYTES, what))
-    if value.get(-2) != key.public_key().public_bytes_raw():
-        raise FormatError(f"{what}: its public half is another key's")
+    if _encode_owner_key(key) != data:
+        raise FormatError(f"{what}: a field is unknown, missing or another key's")
     return key

@@ -31,6 +31,12 @@ ALG_EDDSA: Final = -8
 KID_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
 
+_FIELD: Final = 2**255 - 19
+"""The prime of Curve25519's field (RFC 8032, 5.1)."""
+_Y_OF_ORDER_8: Final = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
+_Y_OF_SMALL_ORDER: Final = frozenset({0, 1, _FIELD - 1, _Y_OF_ORDER_8, _FIELD - _Y_OF_ORDER_8})
+"""The y of Ed25519's eight points of order 1, 2, 4 and 8."""
+
 KEY_KTY: Final = 1
 KEY_KID: Final = 2
 KEY_ALG: Final = 3
@@ -67,6 +73,17 @@ class Sign1:
     def content_type(self) -> object:
         """One of the content types that `parse_sign1` was told to accept."""
         return self.protected[HEADER_CONTENT_TYPE]
+
+
+def load_new_signer(raw: bytes, what: str) -> Ed25519PublicKey:
+    """Load a public key that somebody brings as their own, 32 bytes.
+
+    Raises:
+        FormatError: Its order is small: everybody can sign for it, so a proof by it proves nothing.
+    """
+    if (int.from_bytes(raw, "little") & ((1 << 255) - 1)) % _FIELD in _Y_OF_SMALL_ORDER:
+        raise FormatError(f"{what}: a public key of small order")
+    return Ed25519PublicKey.from_public_bytes(raw)
 
 
 def ed25519_kid(public_key: Ed25519PublicKey) -> bytes:

@@ -100,7 +100,7 @@ def parse_rotation(data: bytes) -> Rotation:
     if not 0 < len(csr_der) <= MAX_CSR_BYTES:
         raise FormatError(f"{_WHAT}: csr has {len(csr_der)} bytes, 1 to {MAX_CSR_BYTES} are allowed")
     proof = cbor.as_bytes(value["proof"], cose.SIGNATURE_BYTES, f"{_WHAT}: proof")
-    new_key = Ed25519PublicKey.from_public_bytes(new_public)
+    new_key = cose.load_new_signer(new_public, f"{_WHAT}: key")
     try:
         new_key.verify(proof, _proven(message.kid, device, new_public, csr_der))
     except InvalidSignature:

@@ -49,6 +49,8 @@ P256_PUBLIC_BYTES: Final = 65
 MLKEM768_PUBLIC_BYTES: Final = 1184
 MLKEM768_SEED_BYTES: Final = 64
 
+_ANY_X25519: Final = X25519PrivateKey.from_private_bytes(bytes(32))
+
 
 class KeyType(StrEnum):
     """The type of a recipient key, as written in keyrings and on the command line."""
@@ -75,7 +77,8 @@ class RecipientSuite:
         hpke: HPKE suite: KEM, KDF, AEAD.
         enc_bytes: Length of the encapsulated key.
         public_bytes: Length of the raw public key.
-        load_public: Raw public key to key object; raises ValueError for bytes that are no key.
+        load_public: Raw public key to key object; raises ValueError for bytes that are no key, or one of
+            small order.
         generate: Draw 32 raw private bytes.
         load_private: 32 raw private bytes to key object; raises ValueError for bytes that are no key.
         derive_public: 32 raw private bytes to raw public key.
@@ -100,11 +103,16 @@ class RecipientSuite:
         return cose.thumbprint(self.cose_key(public))
 
 
+def _x25519_public(raw: bytes) -> X25519PublicKey:
+    """Load a key, unless its order is small: every exchange with it gives zero, so nothing could be sealed to it."""
+    public = X25519PublicKey.from_public_bytes(raw)
+    _ANY_X25519.exchange(public)  # raises ValueError for zero
+    return public
+
+
 def _hybrid_public(raw: bytes) -> MLKEM768X25519PublicKey:
     mlkem, x25519 = raw[:MLKEM768_PUBLIC_BYTES], raw[MLKEM768_PUBLIC_BYTES:]
-    return MLKEM768X25519PublicKey(
-        MLKEM768PublicKey.from_public_bytes(mlkem), X25519PublicKey.from_public_bytes(x25519)
-    )
+    return MLKEM768X25519PublicKey(MLKEM768PublicKey.from_public_bytes(mlkem), _x25519_public(x25519))
 
 
 def _hybrid_halves(seed: bytes) -> tuple[MLKEM768PrivateKey, X25519PrivateKey]:
@@ -168,7 +176,7 @@ SUITES: Final[dict[KeyType, RecipientSuite]] = {
         hpke=Suite(KEM.X25519, KDF.HKDF_SHA256, AEAD.CHACHA20_POLY1305),
         enc_bytes=32,
         public_bytes=32,
-        load_public=X25519PublicKey.from_public_bytes,
+        load_public=_x25519_public,
         generate=_random_private,
         load_private=X25519PrivateKey.from_private_bytes,
         derive_public=_x25519_derive,

@@ -82,7 +82,7 @@ def parse_enrolment(data: bytes) -> Enrolment:
     strictjson.version_field(value, ENROLMENT_VERSION, _WHAT)
     device = _device_name(strictjson.text_field(value, "device", _WHAT))
     public_raw = strictjson.bytes_field(value, "public_key", _PUBLIC_KEY_BYTES, _WHAT)
-    signing_key = Ed25519PublicKey.from_public_bytes(public_raw)
+    signing_key = cose.load_new_signer(public_raw, f"{_WHAT}: 'public_key'")
     key_id = cose.ed25519_kid(signing_key)
     if strictjson.text_field(value, "key_id", _WHAT) != key_id.hex():
         raise VerificationError(f"{_WHAT}: 'key_id' is not the thumbprint of 'public_key'")

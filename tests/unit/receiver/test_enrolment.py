@@ -85,6 +85,7 @@ def test_good_enrolment_is_accepted() -> None:
         ({"public_key": "?"}, FormatError, "must be base64"),
         ({"public_key": "é"}, FormatError, "must be base64"),
         ({"public_key": base64.b64encode(bytes(31)).decode()}, FormatError, "has 31 bytes"),
+        ({"public_key": base64.b64encode(bytes([1]) + bytes(31)).decode()}, FormatError, "small order"),
         ({"csr": "no request"}, FormatError, "PKCS#10"),
         ({"csr": "é"}, FormatError, "PKCS#10"),
         ({"proof": base64.b64encode(bytes(64)).decode()}, VerificationError, "'proof'"),
