@@ -98,12 +98,11 @@ class _Player:
         self._process = subprocess.Popen(  # noqa: S603  our own module
             command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True
         )
-        try:
+        with ExitStack() as unready:
+            unready.push(self)
             self._tell(self._job.model_dump_json())
             self.ready = self._expect(Ready)
-        except BaseException:
-            self.__exit__()
-            raise
+            unready.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:

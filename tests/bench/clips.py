@@ -14,7 +14,8 @@ from typing import Final
 import cv2
 import numpy as np
 
-SHARED: Final = Path(__file__).resolve().parents[3] / "shared"
+from tests.needs import SHARED
+
 PHOTOS: Final = SHARED / "data" / "openalpr-eu"
 CAR_PARK: Final = SHARED / "data" / "clips" / "car-park.mp4"
 MAKE_CLIP: Final = SHARED / "tools" / "make_clip.py"

@@ -21,14 +21,16 @@ def own_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clips, "BUILD", tmp_path)
 
 
-@pytest.mark.parametrize("row", ["sealing", "live"])
+@pytest.mark.parametrize(
+    "row", ["sealing", "fleet", "line", "erasure", pytest.param("live", marks=pytest.mark.needs("rtsp-server"))]
+)
 def test_a_row_holds_at_reduced_size(row: str) -> None:
-    """Nothing but this repository and the RTSP server is needed."""
+    """Nothing but this repository is needed, and by one row the RTSP server."""
     result = run_row(row, ROWS[row], full=False, say=lambda _: None)
     assert result.holds, result.figures
 
 
-@pytest.mark.skipif(not clips.PHOTOS.is_dir(), reason="the photographs and clips of ../shared are not here")
+@pytest.mark.needs("shared-data", "shared-models", "shared-tools")
 @pytest.mark.parametrize("row", NEEDS_SHARED)
 def test_a_row_on_real_pictures_holds_at_reduced_size(row: str) -> None:
     """Vehicles are read, and quiet roads give no passage; ratios of time are for `make bench`."""

@@ -1,18 +1,12 @@
-"""A camera for tests: GStreamer's RTSP server, run as a process of its own by the system's Python.
+"""A camera for tests as real ones are: H.264 from GStreamer's RTSP server, run by the system's Python.
 
-Every picture carries the moment it was made as a row of black and white squares, so that whoever decodes it knows its
-age. Commands on standard input, one a line: `freeze` encodes the same picture again and again, `stall` sends nothing
-while the connection stays, `live` goes on. Standard output says `ready` once the server listens.
-
-Needs Debian's gstreamer1.0-rtsp, gir1.2-gst-rtsp-server-1.0, python3-gi, gstreamer1.0-plugins-base, -good and -ugly
-(x264).
+What it shows and obeys: `tests/fakes/rtsp_scene.py`. Standard output says `ready` once the server listens. Needs the
+Debian packages of `rtsp-server` in `tests/needs.py`.
 """
 
 from __future__ import annotations
 
 import argparse
-import random
-import sys
 import threading
 import time
 from typing import Any
@@ -23,41 +17,17 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # type: ignore[import-not-found]  # noqa: E402  versions first
 
-BITS = 48
-"""Of the milliseconds since the epoch, least first: as many squares in the top row of the picture."""
-
-
-class Scene:
-    """Makes I420 pictures: noise that never repeats, under a row of squares that tells the time."""
-
-    def __init__(self, width: int, height: int) -> None:
-        """Prepare noise for a band of a quarter of the height; the rest is flat, and cheap to encode."""
-        self._width, self._height = width, height
-        self._side = width // BITS
-        noise = random.Random(1)
-        self._noise = bytes(120 + noise.getrandbits(4) for _ in range(width * height // 2))
-        self._chroma = bytes([128]) * (width * height // 2)
-        self._shift = noise
-
-    def picture(self) -> bytes:
-        """Return the picture of now."""
-        stamp = time.time_ns() // 1_000_000
-        row = b"".join(bytes([235 if stamp >> bit & 1 else 16]) * self._side for bit in range(BITS))
-        squares = row.ljust(self._width, b"\x10") * self._side
-        band = self._width * self._height // 4
-        start = self._shift.randrange(band)
-        noisy = squares + self._noise[start : start + band]
-        return noisy.ljust(self._width * self._height, b"\x50") + self._chroma
+from tests.fakes.rtsp_scene import Mode, Scene, options, say_ready  # noqa: E402  after gi, as above
 
 
 class Camera:
     """Feeds one shared stream, frame by frame, until the process ends."""
 
-    def __init__(self, arguments: argparse.Namespace) -> None:
+    def __init__(self, arguments: argparse.Namespace, mode: Mode) -> None:
         """Keep the size and the rate."""
         self._scene = Scene(arguments.width, arguments.height)
         self._rate = arguments.rate
-        self.mode = "live"
+        self._mode = mode
 
     def configure(self, _factory: Any, media: Any) -> None:
         """Start feeding a medium that a client has asked for."""
@@ -70,9 +40,9 @@ class Camera:
         while True:
             due += 1 / self._rate
             time.sleep(max(0.0, due - time.monotonic()))
-            if self.mode == "stall":
+            if self._mode.name == "stall":
                 continue
-            if self.mode == "live":
+            if self._mode.name == "live":
                 last = self._scene.picture()
             buffer = Gst.Buffer.new_wrapped(last)
             buffer.pts = int((time.monotonic() - started) * Gst.SECOND)
@@ -83,18 +53,13 @@ class Camera:
 
 def main() -> None:
     """Serve until standard input ends."""
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--port", type=int, required=True)
-    parser.add_argument("--width", type=int, default=640)
-    parser.add_argument("--height", type=int, default=360)
-    parser.add_argument("--rate", type=int, default=25)
+    parser = options()
     parser.add_argument("--encoder", default="x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25")
-    parser.add_argument("--user")
-    parser.add_argument("--password")
     arguments = parser.parse_args()
 
     Gst.init(None)
-    camera = Camera(arguments)
+    mode, loop = Mode(), GLib.MainLoop()
+    camera = Camera(arguments, mode)
     server = GstRtspServer.RTSPServer()
     server.set_address("127.0.0.1")
     server.set_service(str(arguments.port))
@@ -109,9 +74,8 @@ def main() -> None:
         _require_login(server, factory, arguments.user, arguments.password)
     server.get_mount_points().add_factory("/cam", factory)
     server.attach(None)
-    sys.stdout.write("ready\n")
-    sys.stdout.flush()
-    threading.Thread(target=_obey, args=(camera, loop := GLib.MainLoop()), daemon=True).start()
+    say_ready()
+    threading.Thread(target=_obey, args=(mode, loop), daemon=True).start()
     loop.run()
 
 
@@ -128,9 +92,8 @@ def _require_login(server: Any, factory: Any, user: str, password: str) -> None:
     )
 
 
-def _obey(camera: Camera, loop: Any) -> None:
-    for line in sys.stdin:
-        camera.mode = line.strip()
+def _obey(mode: Mode, loop: Any) -> None:
+    mode.obey()
     loop.quit()
 
 

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from tests.fakes.waiting import WITHIN_S
+from tests.needs import CHROMIUM
 from tests.toy_models import random_texts, render_clip, write_toy_models
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.skipif(
-        shutil.which("chromium") is None, reason="needs Debian's chromium package, which .ci/run installs"
-    ),
+    pytest.mark.needs("chromium"),
 ]
-WITHIN_S = 120
 WIDTHS_PX = (1280, 390)
 PROBE = """<script>addEventListener("load", () => {
   const broken = [...document.images].filter(one => !one.naturalWidth).length;
@@ -34,7 +32,7 @@ addEventListener("message", said => document.body.setAttribute("data-probe", sai
 def browse(page: Path, profile: Path) -> tuple[str, str]:
     """Open a page and return its DOM after loading, and everything that its console said."""
     command = [
-        "chromium", "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0",
+        str(CHROMIUM), "--headless", "--no-sandbox", "--disable-gpu", "--enable-logging=stderr", "--v=0",
         f"--user-data-dir={profile}", "--window-size=1400,900", "--virtual-time-budget=5000", "--dump-dom",
         page.as_uri(),
     ]  # fmt: skip
@@ -50,7 +48,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     clip = render_clip(folder / "clip.mp4", random_texts(4)).clip
     command = [sys.executable, "-m", "agent.cli.main", "bench", str(clip), "--models", str(toys)]
     command += ["--compare", "fast-alpr", "--html", str(folder / "report.html")]
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    subprocess.run(command, check=True, capture_output=True, timeout=WITHIN_S)
     return folder / "report.html"
 
 

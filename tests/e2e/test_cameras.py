@@ -9,7 +9,8 @@ import pytest
 
 from agent.bench.truth import load_truth
 from tests.fakes.bench import LiveBench
-from tests.fakes.rtsp import RtspServer
+from tests.fakes.rtsp import PlainRtspServer
+from tests.fakes.waiting import WITHIN_S
 from tests.toy_models import random_texts, render_clip, write_toy_models
 
 pytestmark = pytest.mark.e2e
@@ -62,7 +63,7 @@ def test_two_clips_go_the_whole_way_under_their_names(bench: LiveBench, toys: Pa
 
 def test_a_lost_camera_does_not_stop_the_other(bench: LiveBench, toys: Path) -> None:
     """Two RTSP cameras; one is killed and comes back: the other's frames go on, and so do its own."""
-    with RtspServer() as first, RtspServer() as second:
+    with PlainRtspServer() as first, PlainRtspServer() as second:
         text = bench.config.read_text().replace(f'uri = "{toys / "clip.mp4"}"', f'uri = "{first.url}"\nstall_s = 2.0')
         lines = [line for line in text.splitlines() if not line.startswith(("started_at", "pace"))]
         assert first.url in text
@@ -81,4 +82,4 @@ def test_a_lost_camera_does_not_stop_the_other(bench: LiveBench, toys: Path) -> 
         assert count(bench, "camera_reconnects_total", "second") == 0
         process = bench.processes["capture"]
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(WITHIN_S) == 0

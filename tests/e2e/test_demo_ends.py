@@ -6,8 +6,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -17,12 +16,11 @@ from agent.bench import demo
 from agent.bench.demo_report import DemoOutcome
 from agent.bench.truth import Truth
 from agent.errors import DemoError
+from tests.fakes.waiting import WITHIN_S, wait_until
 from tests.toy_models import random_texts, render_clip, write_toy_models
 
 pytestmark = pytest.mark.e2e
 
-WITHIN_S = 120.0
-"""Far more than any step takes."""
 NO_NAMES = """
 import socket
 
@@ -57,14 +55,6 @@ def running_demo(folder: Path, *options: str, **variables: str) -> Iterator[subp
             yield process
         finally:
             process.kill()
-
-
-def wait_until(done: Callable[[], bool]) -> None:
-    """Poll until `done`; fail if nothing comes of it."""
-    deadline_s = time.monotonic() + WITHIN_S
-    while not done():
-        assert time.monotonic() < deadline_s, "nothing came of it in time"
-        time.sleep(0.02)
 
 
 def processes_that_name(folder: Path) -> int:

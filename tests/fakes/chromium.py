@@ -5,15 +5,14 @@ from __future__ import annotations
 import base64
 import json
 import os
-import shutil
 import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
-PROGRAM: Final = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-WITHIN_S: Final = 60.0
+from tests.fakes.waiting import WITHIN_S
+from tests.needs import CHROMIUM
 
 
 class Page:
@@ -78,10 +77,10 @@ class Page:
 @contextmanager
 def browser(profile: Path) -> Iterator[Page]:
     """Start a browser with an empty profile, and end it."""
-    assert PROGRAM is not None
+    assert CHROMIUM is not None
     to_browser, commands = os.pipe()
     answers, from_browser = os.pipe()
-    command = [PROGRAM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
+    command = [CHROMIUM, "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"]
     command += ["--no-first-run", "--remote-debugging-pipe", f"--user-data-dir={profile}", "about:blank"]
     # The browser takes commands from descriptor 3 and answers on 4, whatever ours are called.
     wrapped = ["bash", "-c", f'exec "$@" 3<&{to_browser} 4>&{from_browser}', "bash", *command]

@@ -1,25 +1,25 @@
-"""A real RTSP server as a process of its own, for tests of live cameras; see `tests/e2e/rtsp_server.py`."""
+"""RTSP servers as processes of their own, for tests of live cameras.
+
+`PlainRtspServer` is our own and runs everywhere. `RtspServer` is GStreamer's, which behaves as real cameras do; a test
+that uses it is marked `needs("rtsp-server")`.
+"""
 
 from __future__ import annotations
 
 import socket
 import subprocess
-from pathlib import Path
-from typing import Self
+import sys
+from typing import ClassVar, Self
 
 from agent.records import Image
-
-SERVER = Path(__file__).parents[1] / "e2e" / "rtsp_server.py"
-SYSTEM_PYTHON = "/usr/bin/python3"
-PACKAGES = (
-    "python3-gi gir1.2-gst-rtsp-server-1.0 gstreamer1.0-rtsp gstreamer1.0-plugins-base gstreamer1.0-plugins-good "
-    "gstreamer1.0-plugins-ugly"
-)
-BITS = 48
+from tests.fakes.rtsp_scene import BITS
+from tests.needs import ROOT, SYSTEM_PYTHON
 
 
 class RtspServer:
-    """The server as a process, on a port of its own that it keeps when it is started again."""
+    """GStreamer's server as a process, on a port of its own that it keeps when it is started again."""
+
+    program: ClassVar = (SYSTEM_PYTHON, "-m", "tests.e2e.rtsp_server")
 
     def __init__(self, *options: str) -> None:
         """Find a free port; nothing runs yet."""
@@ -41,13 +41,19 @@ class RtspServer:
 
     def start(self) -> None:
         """Start, and wait until it listens."""
-        command = [SYSTEM_PYTHON, str(SERVER), "--port", str(self.port), *self._options]
         self._process = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, bufsize=1
-        )
+            [*self.program, "--port", str(self.port), *self._options],
+            cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, bufsize=1,
+        )  # fmt: skip
         assert self._process.stdout is not None
-        said = self._process.stdout.readline()
-        assert said == "ready\n", f"the RTSP server does not start; it needs Debian's {PACKAGES}"
+        if self._process.stdout.readline() != "ready\n":
+            self.stop()
+            raise AssertionError("the RTSP server does not start")
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and not stopped since."""
+        return self._process is not None
 
     def stop(self) -> None:
         """Kill it, as a power cut would."""
@@ -61,6 +67,12 @@ class RtspServer:
         assert self._process is not None
         assert self._process.stdin is not None
         self._process.stdin.write(f"{command}\n")
+
+
+class PlainRtspServer(RtspServer):
+    """Our own server, used in the same way."""
+
+    program: ClassVar = (sys.executable, "-m", "tests.fakes.rtsp_plain_server")
 
 
 def made_at_s(image: Image) -> float:

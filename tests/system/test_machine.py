@@ -14,34 +14,25 @@ from pathlib import Path
 
 import pytest
 
-from tests.fakes.machine import DIRECTORY_VARIABLE, Machine, why_not
+from tests.fakes.machine import Machine
+from tests.needs import ROOT, SYSTEM_DIR, deb_package
 
-ROOT = Path(__file__).parents[2]
-PACKAGES = Path(os.environ.get("PLATESEAL_PACKAGES", ROOT / "dist"))
 UNITS = ("plateseal-capture", "plateseal-upload", "plateseal-receiver")
 CLIP = "/opt/plateseal/lib/python3.11/site-packages/agent/bench/clips/demo.mp4"
 
 
-def package() -> Path | None:
-    """Return the newest package for this machine."""
-    arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, "none")
-    found = sorted(PACKAGES.glob(f"plateseal_*_{arch}.deb"), key=lambda path: path.stat().st_mtime)
-    return found[-1] if found else None
-
-
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.skipif(why_not() is not None, reason=str(why_not())),
-    pytest.mark.skipif(package() is None, reason=f"no package for this machine in {PACKAGES}: make deb"),
+    pytest.mark.needs("debian-root", "root", "debootstrap", "systemd-nspawn", "deb-package"),
 ]
 
 
 @pytest.fixture(scope="module")
 def machine() -> Iterator[Machine]:
     """Return a running machine with the package installed."""
-    found = package()
+    found = deb_package()
     assert found is not None
-    place = Path(os.environ[DIRECTORY_VARIABLE]) / "machine"
+    place = Path(os.environ[SYSTEM_DIR]) / "machine"
     subprocess.run(["rm", "-rf", place], check=True)
     place.mkdir(parents=True)
     made = Machine(place / "disk", found)

@@ -5,7 +5,6 @@ Rows that measure judge neither time nor memory here: they find out whether ever
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -23,11 +22,12 @@ ELSEWHERE = {
 }
 
 
-@pytest.mark.parametrize("row", [row for row in ROWS if row not in ELSEWHERE])
+NEEDS = {"forensics": pytest.mark.needs("root", "mkfs.ext4", "mounting", "loop-device")}
+
+
+@pytest.mark.parametrize("row", [pytest.param(row, marks=NEEDS.get(row, ())) for row in ROWS if row not in ELSEWHERE])
 def test_a_row_holds_at_reduced_size(row: str) -> None:
     """What `make torture` proves in full."""
-    if row == "forensics" and os.geteuid() != 0:
-        pytest.skip("mounting an image needs root")
     result = run_row(row, ROWS[row], full=False, say=lambda _: None)
     assert result.holds, result.figures
 

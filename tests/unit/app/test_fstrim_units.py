@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import configparser
-import shutil
 import subprocess
 from pathlib import Path
 
@@ -42,7 +41,7 @@ def test_the_timer_starts_the_service_of_its_name() -> None:
     assert not SERVICE.read_text().count("[Install]")
 
 
-@pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="systemd-analyze is not installed")
+@pytest.mark.needs("systemd-analyze")
 def test_systemd_finds_nothing_wrong() -> None:
     """`systemd-analyze verify` knows every key and says nothing."""
     done = subprocess.run(

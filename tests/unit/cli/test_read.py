@@ -15,13 +15,13 @@ from agent.cli.read import _public, read
 from agent.errors import ModelMissingError, SourceError, UsageError
 from agent.records import Detection
 from agent.vision.tracker import iou
+from tests.needs import SHARED
 from tests.toy_models import render_clip, render_frame, write_toy_models
 
 KEYS = [
     "source", "frame", "captured_at", "text", "confidence", "chars", "box", "region", "detector_confidence", "votes",
     "looks",
 ]  # fmt: skip
-SHARED = Path(__file__).parents[3] / ".." / "shared"
 EU = SHARED / "data" / "openalpr-eu"
 
 
@@ -198,7 +198,7 @@ def test_a_cameras_password_is_not_written(source: str, shown: str) -> None:
     assert _public(source) == shown
 
 
-@pytest.mark.skipif(not (EU).is_dir(), reason="../shared/data is not here")
+@pytest.mark.needs("shared-data", "shared-models")
 def test_real_pictures_have_their_plates_found() -> None:
     """At least 100 of the 108 European pictures, with the development models."""
     result = _run(EU, "--models", SHARED / "models", "--jsonl", "-")

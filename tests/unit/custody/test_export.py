@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-import shutil
 import stat
 import subprocess
 import sys
@@ -26,10 +25,7 @@ from agent.envelope.tombstone import LossReason, Tombstone
 from agent.errors import OpenError, UsageError
 from tests.fakes.owner import DAY, MANDATE, MIDNIGHT, RECEIPT_KEY, Camera, MemoryReceiver, make_owner
 from tests.fakes.reads import NOON
-
-needs_openssl = pytest.mark.skipif(
-    shutil.which("openssl") is None or shutil.which("sha256sum") is None, reason="needs openssl and sha256sum"
-)
+from tests.fakes.waiting import WITHIN_S
 
 
 @pytest.fixture
@@ -63,7 +59,7 @@ def follow(out: Path) -> subprocess.CompletedProcess[str]:
             continue
         steps.append(text if language else f"subprocess.run({text!r}, shell=True, check=True)")
     return subprocess.run(
-        [sys.executable, "-c", "\n".join(steps)], cwd=out, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", "\n".join(steps)], cwd=out, capture_output=True, text=True, check=False, timeout=WITHIN_S
     )
 
 
@@ -83,7 +79,7 @@ def test_the_folder_holds_everything_for_its_user_only(owner: Owner, receiver: M
     assert {stat.S_IMODE(path.stat().st_mode) for path in out.iterdir()} == {0o600}
 
 
-@needs_openssl
+@pytest.mark.needs("openssl")
 @pytest.mark.parametrize("index", [0, 1, 2, 3])
 def test_verify_md_is_followed_to_its_end(owner: Owner, receiver: MemoryReceiver, tmp_path: Path, index: int) -> None:
     """By openssl, cwt, cbor2 and cryptography alone: first, only, middle and last read of a chain."""
@@ -120,7 +116,7 @@ def retell(out: Path) -> None:
     (out / "SHA256SUMS").write_text(sums.replace(hashlib.sha256(before).hexdigest(), hashlib.sha256(after).hexdigest()))
 
 
-@needs_openssl
+@pytest.mark.needs("openssl")
 @pytest.mark.parametrize(
     "edit",
     [
@@ -145,7 +141,7 @@ def test_verify_md_fails_on_whatever_was_changed(
     assert follow(tmp_path / "out").returncode != 0
 
 
-@needs_openssl
+@pytest.mark.needs("openssl")
 def test_without_the_receipt_key_the_receipt_is_left_out_and_said_so(
     owner: Owner, receiver: MemoryReceiver, tmp_path: Path
 ) -> None:
@@ -161,7 +157,7 @@ def test_without_the_receipt_key_the_receipt_is_left_out_and_said_so(
     assert "Step 7" not in (tmp_path / "out" / "VERIFY.md").read_text()
 
 
-@needs_openssl
+@pytest.mark.needs("openssl")
 def test_a_neighbour_may_be_a_tombstone(owner: Owner, tmp_path: Path) -> None:
     """It stands in the chain like a read, and is exported as it is."""
     camera = Camera(owner)

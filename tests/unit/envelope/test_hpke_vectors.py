@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import functools
 import json
-from pathlib import Path
 from typing import Any, Final
 
 import cryptography_vectors
@@ -16,6 +15,7 @@ import pytest
 from cryptography.hazmat.bindings._rust import openssl as rust_openssl
 
 from agent.envelope.suites import SUITES, KeyType
+from tests.needs import SHARED
 
 KEM_IDS: Final = {KeyType.P256: 0x0010, KeyType.X25519: 0x0020, KeyType.HYBRID: 0x647A}
 """HPKE registry, kem_id."""
@@ -23,7 +23,7 @@ AEAD_IDS: Final = {KeyType.P256: 2, KeyType.X25519: 3, KeyType.HYBRID: 3}
 """HPKE registry, aead_id: 2 AES-256-GCM, 3 ChaCha20Poly1305."""
 HKDF_SHA256: Final = 1
 BASE_MODE: Final = 0
-SHARED: Final = Path(__file__).parents[4] / "shared" / "data" / "vectors" / "hpke-xwing.json"
+SHARED_VECTORS: Final = SHARED / "data" / "vectors" / "hpke-xwing.json"
 
 
 @functools.cache
@@ -69,10 +69,10 @@ def test_hybrid_vectors_open() -> None:
     check(KeyType.HYBRID, found[0])
 
 
-@pytest.mark.skipif(not SHARED.exists(), reason="the X-Wing vectors beside the checkout are not here")
+@pytest.mark.needs("shared-data")
 def test_both_xwing_vectors_open() -> None:
     """Those with our KDF and AEAD open through the table; the other one's KEM derives the published public key."""
-    vectors = json.loads(SHARED.read_text())["vectors"]
+    vectors = json.loads(SHARED_VECTORS.read_text())["vectors"]
     assert len(vectors) == 2
     suite = SUITES[KeyType.HYBRID]
     for vector in vectors:

@@ -25,9 +25,12 @@ from agent.receiver.operators import OperatorBook
 from agent.receiver.pki import issue_operator
 from agent.receiver.service import PEER_CERTIFICATE, build_service
 from agent.receiver.store import EnvelopeStore
-from tests.fakes.chromium import PROGRAM, Page, browser
+from tests.fakes.chromium import Page, browser
 from tests.fakes.health import NOW, make_fleet, make_report, troubled
 from tests.fakes.pki import make_bench
+from tests.fakes.waiting import wait_until
+
+pytestmark = pytest.mark.needs("chromium")
 
 PICTURES = os.environ.get("PLATESEAL_PICTURES")
 """A folder for a person who wants to look at the pages."""
@@ -52,8 +55,8 @@ class Site:
     def __enter__(self) -> str:
         """Start, and return the page's address."""
         self._thread.start()
-        while not self._server.started:
-            assert self._thread.is_alive()
+        wait_until(lambda: self._server.started or not self._thread.is_alive())
+        assert self._server.started
         return f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}/fleet"
 
     def __exit__(self, *_: object) -> None:
@@ -64,8 +67,6 @@ class Site:
 @pytest.fixture(scope="module")
 def page(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Page]:
     """Return a browser's tab."""
-    if PROGRAM is None:
-        pytest.skip("no Chromium is installed here")
     with browser(tmp_path_factory.mktemp("profile")) as tab:
         yield tab
 

@@ -322,7 +322,7 @@ def test_help_has_an_example() -> None:
     assert "Example: plateseal device rotate" in " ".join(CliRunner().invoke(app, ["rotate", "--help"]).stdout.split())
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give files to another user")
+@pytest.mark.needs("root")
 def test_new_keys_belong_to_the_user_of_the_old_ones(identity: Path) -> None:
     """Run by root, the services must still be able to read their own keys."""
     service = 12345

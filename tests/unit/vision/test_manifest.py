@@ -11,9 +11,9 @@ from agent.config.models import VisionConfig
 from agent.errors import ModelError, ModelMismatchError, ModelMissingError
 from agent.vision import build_vision
 from agent.vision.manifest import built_in_manifest, load_manifest, open_library, user_models_dir
+from tests.needs import SHARED
 from tests.toy_models import WIDE_WH, toy_detector, toy_reader, write_toy_models
 
-SHARED_MODELS = Path(__file__).parents[3] / ".." / "shared" / "models"
 MOST_BUILT_IN_BYTES = 8_000_000
 """So that a clone and a wheel stay small; the model files together."""
 DETECTOR = """
@@ -221,9 +221,9 @@ def test_fetched_models_live_in_the_users_data_folder(environment: dict[str, str
     assert user_models_dir(environment) == folder
 
 
-@pytest.mark.skipif(not SHARED_MODELS.is_dir(), reason="../shared/models is not here")
+@pytest.mark.needs("shared-models")
 def test_the_shared_models_are_what_the_manifest_names() -> None:
     """Real files of the public reader and the stand-in detector load."""
-    pipeline = build_vision(VisionConfig(models=SHARED_MODELS))
+    pipeline = build_vision(VisionConfig(models=SHARED / "models"))
     assert pipeline.detector_digest.hex().startswith("e2a4a12ee296")
     assert pipeline.reader_digest.hex().startswith("c1ae2ae031b1")

@@ -1,0 +1,174 @@
+"""A camera for tests that needs nothing but this project: Motion JPEG over RTSP, on the connection itself.
+
+RTSP 1.0 (RFC 2326) with interleaved RTP, as OpenCV asks for; JPEG in RTP as RFC 2435 has it. What it does not have is
+what an H.264 encoder does to a live picture: key frames, frames that a decoder holds back, a frozen picture that is
+refined. For that there is GStreamer's server (`tests/e2e/rtsp_server.py`).
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import os
+import socket
+import struct
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import BinaryIO, Final
+
+import cv2
+import numpy as np
+
+from tests.fakes.rtsp_scene import Mode, Scene, options, say_ready
+
+TRACK: Final = "track"
+SESSION: Final = "1"
+METHODS: Final = "OPTIONS, DESCRIBE, SETUP, PLAY, GET_PARAMETER, TEARDOWN"
+RTP_CLOCK_HZ: Final = 90_000
+PAYLOAD_JPEG: Final = 26
+"""RFC 3551, section 6: JPEG, with the clock above."""
+MARKER: Final = 0x80
+"""On the last packet of a picture."""
+TYPE_420: Final = 1
+"""RFC 2435, section 4.1: every second colour pixel in each direction, as the encoder below writes."""
+Q_IN_BAND: Final = 255
+"""RFC 2435, section 4.2: the quantization tables come with each picture."""
+PACKET_BYTES: Final = 1400
+DQT, SOS = 0xDB, 0xDA
+"""JPEG's markers of a quantization table and of the picture's data."""
+
+
+def main() -> None:
+    """Serve until standard input ends."""
+    arguments, mode = options().parse_args(), Mode()
+    listener = socket.create_server(("127.0.0.1", arguments.port), reuse_port=False)
+    threading.Thread(target=_accept, args=(listener, arguments, mode), daemon=True).start()
+    say_ready()
+    mode.obey()
+    os._exit(0)  # threads that wait for a client are not waited for
+
+
+def _accept(listener: socket.socket, arguments: argparse.Namespace, mode: Mode) -> None:
+    while True:
+        connection, _ = listener.accept()
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        threading.Thread(target=Client(connection, arguments, mode).serve, daemon=True).start()
+
+
+class Client:
+    """One viewer, with a stream of its own."""
+
+    def __init__(self, connection: socket.socket, arguments: argparse.Namespace, mode: Mode) -> None:
+        """Keep the connection; nothing is sent before it is asked for."""
+        self._connection = connection
+        self._arguments = arguments
+        self._mode = mode
+        self._sending = threading.Lock()
+
+    def serve(self) -> None:
+        """Answer requests until the viewer goes."""
+        with suppress(OSError), self._connection, self._connection.makefile("rb") as stream:
+            while head := _read_head(stream):
+                self._answer(head)
+
+    def _answer(self, head: list[str]) -> None:
+        method, url, _ = head[0].split(" ", 2)
+        fields = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in head[1:])}
+        status, more, body = self._reply(method, url, fields)
+        lines = [f"RTSP/1.0 {status}", f"CSeq: {fields['cseq']}", *more, f"Content-Length: {len(body)}", "", body]
+        self._send("\r\n".join(lines).encode())
+        if method == "PLAY":
+            threading.Thread(target=self._feed, daemon=True).start()
+
+    def _reply(self, method: str, url: str, fields: dict[str, str]) -> tuple[str, list[str], str]:
+        """Return status, further fields and body."""
+        if method != "OPTIONS" and not self._is_welcome(fields.get("authorization", "")):
+            return "401 Unauthorized", ['WWW-Authenticate: Basic realm="camera"'], ""
+        if method == "DESCRIBE":
+            description = ("v=0", "o=- 0 0 IN IP4 127.0.0.1", "s=camera", "t=0 0",
+                           f"m=video 0 RTP/AVP {PAYLOAD_JPEG}", f"a=control:{TRACK}", "")  # fmt: skip
+            return "200 OK", ["Content-Type: application/sdp", f"Content-Base: {url}/"], "\r\n".join(description)
+        if method == "SETUP" and "TCP" not in fields["transport"]:
+            return "461 Unsupported Transport", [], ""
+        transport = [f"Transport: {fields['transport']}"] if method == "SETUP" else []
+        return "200 OK", [f"Session: {SESSION}", f"Public: {METHODS}", *transport], ""
+
+    def _is_welcome(self, authorization: str) -> bool:
+        wanted = f"{self._arguments.user}:{self._arguments.password}".encode()
+        return not self._arguments.user or authorization == f"Basic {base64.b64encode(wanted).decode()}"
+
+    def _feed(self) -> None:
+        """Send the pictures of this moment, at the rate, until the viewer goes."""
+        width, height, rate = self._arguments.width, self._arguments.height, self._arguments.rate
+        scene, sequence = Scene(width, height), 0
+        started = due = time.monotonic()
+        jpeg = _jpeg(scene.picture(), width, height)
+        with suppress(OSError):
+            while True:
+                due = max(due + 1 / rate, time.monotonic())  # a viewer too slow for the rate gets fewer pictures
+                time.sleep(max(0.0, due - time.monotonic()))
+                if self._mode.name == "stall":
+                    continue
+                if self._mode.name == "live":
+                    jpeg = _jpeg(scene.picture(), width, height)
+                stamp = int((time.monotonic() - started) * RTP_CLOCK_HZ)
+                for part, is_last in _payloads(jpeg, width, height):
+                    head = 0x80, PAYLOAD_JPEG | MARKER * is_last, sequence & 0xFFFF, stamp & 0xFFFFFFFF, 1
+                    packet = struct.pack("!BBHII", *head) + part
+                    self._send(struct.pack("!cBH", b"$", 0, len(packet)) + packet)
+                    sequence += 1
+
+    def _send(self, data: bytes) -> None:
+        with self._sending:
+            self._connection.sendall(data)
+
+
+def _read_head(stream: BinaryIO) -> list[str]:
+    """Return the lines of the next request, without the empty one; none at the end. What RTCP says is passed over."""
+    lines: list[str] = []
+    while first := stream.read(1):
+        if first == b"$":
+            _, length = struct.unpack("!BH", stream.read(3))
+            stream.read(length)
+            continue
+        line = (first + stream.readline()).decode().rstrip("\r\n")
+        if not line:
+            return lines
+        lines.append(line)
+    return []
+
+
+def _jpeg(picture: bytes, width: int, height: int) -> bytes:
+    planes = np.frombuffer(picture, np.uint8).reshape(height * 3 // 2, width)
+    settings = [cv2.IMWRITE_JPEG_QUALITY, 85, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_420]
+    done, jpeg = cv2.imencode(".jpg", cv2.cvtColor(planes, cv2.COLOR_YUV2BGR_I420), settings)
+    assert done
+    return jpeg.tobytes()
+
+
+def _payloads(jpeg: bytes, width: int, height: int) -> Iterator[tuple[bytes, bool]]:
+    """Yield RTP payloads of one picture, and whether each is the last."""
+    tables, data = _split(jpeg)
+    for start in range(0, len(data), PACKET_BYTES):
+        head = struct.pack("!II", start, TYPE_420 << 24 | Q_IN_BAND << 16 | (width // 8) << 8 | height // 8)
+        if start == 0:
+            head += struct.pack("!BBH", 0, 0, len(tables)) + tables
+        yield head + data[start : start + PACKET_BYTES], start + PACKET_BYTES >= len(data)
+
+
+def _split(jpeg: bytes) -> tuple[bytes, bytes]:
+    """Return the quantization tables, 64 bytes each, and the compressed data of a baseline JPEG."""
+    tables, place = b"", 2
+    while True:
+        marker, length = struct.unpack_from("!xBH", jpeg, place)
+        segment, place = jpeg[place + 4 : place + 2 + length], place + 2 + length
+        if marker == DQT:
+            tables += b"".join(segment[start + 1 : start + 65] for start in range(0, len(segment), 65))
+        if marker == SOS:
+            return tables, jpeg[place:]
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,71 @@
+"""What both RTSP servers of the tests show and obey; the standard library alone, for Debian's Python too.
+
+Every picture carries the moment it was made as a row of black and white squares, so that whoever decodes it knows its
+age. Commands on standard input, one a line: `freeze` shows the same picture again and again, `stall` sends nothing
+while the connection stays, `live` goes on.
+"""
+
+from __future__ import annotations
+
+import argparse
+import random
+import sys
+import time
+from typing import Final
+
+BITS: Final = 48
+"""Of the milliseconds since the epoch, least first: as many squares in the top row of the picture."""
+
+
+class Scene:
+    """Makes I420 pictures: noise that never repeats, under a row of squares that tells the time."""
+
+    def __init__(self, width: int, height: int) -> None:
+        """Prepare noise for a band of a quarter of the height; the rest is flat, and cheap to encode."""
+        self._width, self._height = width, height
+        self._side = width // BITS
+        noise = random.Random(1)
+        self._noise = bytes(120 + noise.getrandbits(4) for _ in range(width * height // 2))
+        self._chroma = bytes([128]) * (width * height // 2)
+        self._shift = noise
+
+    def picture(self) -> bytes:
+        """Return the picture of now."""
+        stamp = time.time_ns() // 1_000_000
+        row = b"".join(bytes([235 if stamp >> bit & 1 else 16]) * self._side for bit in range(BITS))
+        squares = row.ljust(self._width, b"\x10") * self._side
+        band = self._width * self._height // 4
+        start = self._shift.randrange(band)
+        noisy = squares + self._noise[start : start + band]
+        return noisy.ljust(self._width * self._height, b"\x50") + self._chroma
+
+
+class Mode:
+    """What the camera does now: `live`, `freeze` or `stall`."""
+
+    def __init__(self) -> None:
+        """Begin live."""
+        self.name = "live"
+
+    def obey(self) -> None:
+        """Take commands until standard input ends."""
+        for line in sys.stdin:
+            self.name = line.strip()
+
+
+def options() -> argparse.ArgumentParser:
+    """Return the options that both servers have."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--port", type=int, required=True)
+    parser.add_argument("--width", type=int, default=640)
+    parser.add_argument("--height", type=int, default=360)
+    parser.add_argument("--rate", type=int, default=25)
+    parser.add_argument("--user")
+    parser.add_argument("--password")
+    return parser
+
+
+def say_ready() -> None:
+    """Tell whoever started the server that it listens."""
+    sys.stdout.write("ready\n")
+    sys.stdout.flush()

@@ -1,0 +1,161 @@
+"""What some tests need besides Python: programs, rights, folders; how each is looked for, and which package brings it.
+
+A test names what it needs, `@pytest.mark.needs("openssl")`, and is skipped where that is missing (`tests/skips.py`).
+This table is the only place that knows how to look. It imports the standard library alone, so that it runs before
+anything is installed:
+
+    python3 -m tests.needs
+
+prints the Debian packages that are missing here, on one line for `apt-get install`.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+ROOT: Final = Path(__file__).resolve().parents[1]
+SHARED: Final = ROOT.parent / "shared"
+"""Photographs, clips, public models and vectors, too large for the repository."""
+SYSTEM_PYTHON: Final = "/usr/bin/python3"
+"""Debian's own, the only one that sees Debian's Python modules."""
+SYSTEM_DIR: Final = "PLATESEAL_SYSTEM_DIR"
+"""The variable that names a folder for a Debian root; making one takes a minute or two and a Debian mirror."""
+PACKAGES_DIR: Final = Path(os.environ.get("PLATESEAL_PACKAGES", ROOT / "dist"))
+CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+_RTSP_SERVER: Final = """
+import gi
+gi.require_version("Gst", "1.0")
+gi.require_version("GstRtspServer", "1.0")
+from gi.repository import Gst, GstRtspServer
+Gst.init(None)
+assert all(map(Gst.ElementFactory.find, ("x264enc", "appsrc", "rtph264pay")))
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """One thing that may be missing.
+
+    Attributes:
+        what: What is missing, as the table of skipped tests calls it.
+        is_here: Looks for it.
+        packages: The Debian packages that bring it; empty where none does.
+        otherwise: What to do instead, where no package brings it.
+    """
+
+    what: str
+    is_here: Callable[[], bool]
+    packages: tuple[str, ...] = ()
+    otherwise: str = ""
+
+    @property
+    def cure(self) -> str:
+        """What to do about it, a few words."""
+        return f"apt-get install {' '.join(self.packages)}" if self.packages else self.otherwise
+
+
+def deb_package() -> Path | None:
+    """Return the newest plateseal package for this machine in `PACKAGES_DIR`."""
+    arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, "none")
+    found = sorted(PACKAGES_DIR.glob(f"plateseal_*_{arch}.deb"), key=lambda path: path.stat().st_mtime)
+    return found[-1] if found else None
+
+
+def _program(name: str, package: str) -> Need:
+    return Need(f"the program {name}", lambda: shutil.which(name) is not None, (package,))
+
+
+def _shared(folder: str) -> Need:
+    return Need(f"the folder ../shared/{folder}", (SHARED / folder).is_dir, otherwise="part of a larger checkout only")
+
+
+def _runs(*command: str) -> bool:
+    """Tell whether a command is there and ends with 0; what it says is of no interest."""
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except OSError:
+        return False
+
+
+def _may_mount() -> bool:
+    """Try it: many containers run as root and may not."""
+    with tempfile.TemporaryDirectory() as folder:
+        return _runs("mount", "-t", "tmpfs", "none", folder) and _runs("umount", folder)
+
+
+def _may_read_memory() -> bool:
+    """Try it on a child, as the test does: Yama may forbid even that."""
+    with subprocess.Popen(["sleep", "60"]) as child:
+        try:
+            Path(f"/proc/{child.pid}/mem").open("rb").close()
+        except OSError:
+            return False
+        finally:
+            child.kill()
+    return True
+
+
+NEEDS: Final = {
+    "chromium": Need("the browser Chromium", lambda: CHROMIUM is not None, ("chromium",)),
+    "debootstrap": _program("debootstrap", "debootstrap"),
+    "dpkg-deb": _program("dpkg-deb", "dpkg"),
+    "minisign": _program("minisign", "minisign"),
+    "openssl": _program("openssl", "openssl"),
+    "ss": _program("ss", "iproute2"),
+    "systemd-analyze": _program("systemd-analyze", "systemd"),
+    "systemd-nspawn": _program("systemd-nspawn", "systemd-container"),
+    "rtsp-server": Need(
+        "GStreamer's RTSP server",
+        lambda: _runs(SYSTEM_PYTHON, "-c", _RTSP_SERVER),
+        (
+            "python3-gi", "gir1.2-gst-rtsp-server-1.0", "gstreamer1.0-rtsp", "gstreamer1.0-plugins-base",
+            "gstreamer1.0-plugins-good", "gstreamer1.0-plugins-ugly",
+        ),
+    ),
+    "mkfs.ext4": _program("mkfs.ext4", "e2fsprogs"),
+    "root": Need("root's rights", lambda: os.geteuid() == 0, otherwise="run the tests as root"),
+    "mounting": Need("the right to mount", _may_mount, otherwise="run the tests as root, outside a container"),
+    "loop-device": Need(
+        "a loop device", lambda: _runs("losetup", "--find"), otherwise="run the tests as root, outside a container"
+    ),
+    "memory-of-a-child": Need(
+        "the right to read a child's memory", _may_read_memory, otherwise="run the tests as root (Yama forbids it)"
+    ),
+    "shared-data": _shared("data"),
+    "shared-models": _shared("models"),
+    "shared-tools": _shared("tools"),
+    "debian-root": Need(
+        "a folder for a Debian root", lambda: bool(os.environ.get(SYSTEM_DIR)), otherwise=f"set {SYSTEM_DIR}"
+    ),
+    "deb-package": Need("the Debian package of this machine", lambda: deb_package() is not None, otherwise="make deb"),
+}  # fmt: skip
+
+
+@functools.cache
+def is_here(name: str) -> bool:
+    """Tell whether a need of the table is met; looked for once."""
+    return NEEDS[name].is_here()
+
+
+def apt_line(names: Iterable[str]) -> str:
+    """Return the command that brings what Debian packages can bring of these needs; empty where none can."""
+    packages = sorted({package for name in names for package in NEEDS[name].packages})
+    return f"apt-get install {' '.join(packages)}" if packages else ""
+
+
+def main() -> None:
+    """Print the packages that are missing here."""
+    sys.stdout.write(apt_line(name for name in NEEDS if not is_here(name)).removeprefix("apt-get install ") + "\n")
+
+
+if __name__ == "__main__":
+    main()
