@@ -11,7 +11,7 @@ TRUTH ?=
 MODELS ?=
 WORKDIR ?=
 
-.PHONY: demo test check bench train train-check torture soak deb format clean
+.PHONY: demo test check bench train train-check torture soak dist deb sbom format clean
 
 $(VENV): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -22,9 +22,10 @@ demo: $(VENV)
 	$(BIN)/plateseal demo $(if $(CLIP),--clip $(CLIP)) $(if $(TRUTH),--truth $(TRUTH)) \
 		$(if $(MODELS),--models $(MODELS)) $(if $(WORKDIR),--workdir $(WORKDIR))
 
+# The whole suite, in several processes; `make check` has it run under coverage.
+COVERAGE ?=
 test: $(VENV)
-	$(BIN)/coverage erase
-	$(BIN)/python -m tests.side_by_side
+	$(BIN)/python $(COVERAGE) -m pytest -p tests.side_by_side --numprocesses auto
 
 # Everything that must hold before a change lands; offline.
 check: $(VENV)
@@ -32,7 +33,8 @@ check: $(VENV)
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(MAKE) test
+	$(BIN)/coverage erase
+	$(MAKE) test COVERAGE="-m coverage run"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 	$(BIN)/python tests/branch_coverage.py 90 envelope seal spool upload
@@ -73,13 +75,24 @@ torture: $(VENV)
 soak: $(VENV)
 	$(BIN)/python -m tests.torture soak
 
+# What is built is the same, byte for byte, whoever builds it: one time in all of it, and pinned versions of the tools.
+FROM_SOURCE = SOURCE_DATE_EPOCH=$$($(PYTHON) -m deb.source_date) PIP_CONSTRAINT=constraints.txt
+
+# The source archive, and the wheel from it.
+dist: $(VENV)
+	$(FROM_SOURCE) $(BIN)/python -m build --outdir dist .
+
 # The Debian package for this machine, or for another: make deb DEB_ARCH=arm64 DEB_PYTHON=3.13
 DEB_ARCH ?= $(shell dpkg --print-architecture 2>/dev/null || echo amd64)
 DEB_PYTHON ?= 3.11
 deb: $(VENV)
 	rm -rf build/deb
-	$(BIN)/python -m build --wheel --outdir build/deb .
+	$(FROM_SOURCE) $(BIN)/python -m build --wheel --outdir build/deb .
 	$(BIN)/python -m deb.build --wheel build/deb/plateseal-*.whl --arch $(DEB_ARCH) --python $(DEB_PYTHON) --out dist
+
+# Bills of materials (CycloneDX) of the wheel's and of the package's closure, in dist.
+sbom: deb
+	$(BIN)/python -m deb.sbom --wheel build/deb/plateseal-*.whl --out dist
 
 format: $(VENV)
 	$(BIN)/ruff format .

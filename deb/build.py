@@ -20,6 +20,11 @@ from pathlib import Path
 from typing import Final
 from zipfile import ZipFile
 
+from packageurl import PackageURL
+
+from deb.sbom import bill, hashes_of
+from deb.source_date import source_date
+
 ROOT: Final = Path(__file__).resolve().parents[1]
 MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 """Debian's name of an architecture, and the one that wheels have."""
@@ -28,6 +33,8 @@ GLIBC: Final = range(17, 36)
 PREFIX: Final = Path("opt/plateseal")
 MAINTAINER: Final = "The plateseal maintainers <maintainers@plateseal.example>"
 SCRIPTS: Final = ("postinst", "prerm", "postrm")
+PIP_NOTES: Final = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
+"""What pip notes about this installation, with paths of this machine in it; dpkg knows the files of a package."""
 LAUNCHER: Final = """#!/opt/plateseal/bin/python3 -I
 import sys
 
@@ -51,8 +58,10 @@ def build(wheel: Path, *, arch: str, python: str, out: Path) -> Path:
     package = out / f"plateseal_{version}_{arch}.deb"
     with tempfile.TemporaryDirectory() as scratch:
         tree = Path(scratch) / "tree"
-        _environment(tree / PREFIX, wheel, arch, python)
+        report = Path(scratch) / "report.json"
+        _environment(tree / PREFIX, wheel, arch, python, report)
         _system_files(tree, version)
+        bill_copy = _bill(tree, report, version=version, arch=arch, python=python)
         _control(tree, version=version, arch=arch, python=python)
         _one_time(tree)
         out.mkdir(parents=True, exist_ok=True)
@@ -61,7 +70,9 @@ def build(wheel: Path, *, arch: str, python: str, out: Path) -> Path:
             ["dpkg-deb", "--root-owner-group", f"-Z{level}", "--build", tree, package],  # noqa: S607  Debian's
             check=True,
             stdout=subprocess.DEVNULL,
+            env={**os.environ, "SOURCE_DATE_EPOCH": str(source_date())},
         )
+        package.with_suffix(".cdx.json").write_text(bill_copy)
     return package
 
 
@@ -71,13 +82,34 @@ def _version(wheel: Path) -> str:
         return str(Parser().parsestr(archive.read(name).decode())["Version"])
 
 
-def _environment(prefix: Path, wheel: Path, arch: str, python: str) -> None:
+def _bill(tree: Path, report: Path, *, version: str, arch: str, python: str) -> str:
+    """Write the package's bill of materials of what is in the tree now, and return it."""
+    purl = PackageURL("deb", "plateseal", "plateseal", version, {"arch": arch})
+    packages = tree / PREFIX / f"lib/python{python}/site-packages"
+    text = bill(packages, purl=purl, hashes=hashes_of(report), python=python, machine=MACHINES[arch])
+    (tree / "usr/share/doc/plateseal/plateseal.cdx.json").write_text(text)
+    return text
+
+
+def _environment(prefix: Path, wheel: Path, arch: str, python: str, report: Path) -> None:
     packages = prefix / "lib" / f"python{python}" / "site-packages"
     packages.mkdir(parents=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
-    pip += ["--target", str(packages), "-c", str(ROOT / "constraints.txt"), *platform_options(arch, python), str(wheel)]
+    pip += [
+        "--report",
+        str(report),
+        "--target",
+        str(packages),
+        "-c",
+        str(ROOT / "constraints.txt"),
+        *platform_options(arch, python),
+        str(wheel),
+    ]
     subprocess.run(pip, check=True)  # noqa: S603  our own arguments
     shutil.rmtree(packages / "bin", ignore_errors=True)  # scripts of this machine's interpreter
+    for name in PIP_NOTES:
+        for path in packages.glob(f"*.dist-info/{name}"):
+            path.unlink()
     (prefix / "pyvenv.cfg").write_text(f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {python}\n")
     bin_dir = prefix / "bin"
     bin_dir.mkdir()
@@ -110,7 +142,8 @@ def _system_files(tree: Path, version: str) -> None:
 def _control(tree: Path, *, version: str, arch: str, python: str) -> None:
     control = tree / "DEBIAN"
     control.mkdir()
-    size_kib = sum(path.lstat().st_size for path in tree.rglob("*")) >> 10
+    # As dpkg-gencontrol counts: a KiB begun is a KiB, and so is a folder, whatever size this file system gives it.
+    size_kib = sum(1 if path.is_dir() else (path.lstat().st_size + 1023) >> 10 for path in tree.rglob("*"))
     (control / "control").write_text(
         f"Package: plateseal\nVersion: {version}\nArchitecture: {arch}\nMaintainer: {MAINTAINER}\n"
         f"Installed-Size: {size_kib}\nDepends: python{python}, systemd (>= 249), ca-certificates\n"
@@ -126,7 +159,7 @@ def _control(tree: Path, *, version: str, arch: str, python: str) -> None:
 
 def _one_time(tree: Path) -> None:
     """Give every file the same time and no odd permissions: the same input makes the same package."""
-    moment = int(os.environ.get("SOURCE_DATE_EPOCH", "1767225600"))  # 2026-01-01
+    moment = source_date()
     for path in [tree, *tree.rglob("*")]:
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.skips"]
 
 # Machines are shared and noisy: a slow example is no failure. Derandomised, so that a red run can be run again.
-settings.register_profile("plateseal", deadline=None, derandomize=True)
+settings.register_profile(
+    "plateseal", deadline=None, derandomize=True, database=None, suppress_health_check=[HealthCheck.too_slow]
+)
+# Other examples in each run, for the row `properties` of `make torture`; --hypothesis-seed runs one of them again.
+settings.register_profile("random", settings.get_profile("plateseal"), derandomize=False)
+settings.register_profile("random-long", settings.get_profile("random"), max_examples=2000)
 settings.load_profile("plateseal")

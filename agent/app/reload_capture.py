@@ -23,6 +23,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Final
@@ -147,14 +148,13 @@ class CaptureReload:
             return CaptureChange(None)
         changes: list[CameraChange] = []
         models = Models()
-        try:
+        with ExitStack() as unfinished:
+            unfinished.callback(_close, changes)
             for old, new in zip(before.cameras, unit.cameras, strict=True):
                 pipeline = None if _reads_alike(old, new) else models.pipeline(new.vision)
                 source = None if new.source == old.source else self._connect(new, unit)
                 changes.append(CameraChange(new, pipeline, source))
-        except BaseException:
-            _close(changes)
-            raise
+            unfinished.pop_all()
         return CaptureChange(tuple(changes), is_empty=before.cameras == unit.cameras)
 
     def step(

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from typing import IO, Final
 
@@ -36,16 +37,15 @@ def run_unit(config_path: Path) -> None:
     """
     config = load_config(config_path)  # complain once, before two processes do
     stop = prepare_daemon()
-    upload = start_daemon("upload", config_path)
-    capture = start_daemon("capture", config_path)
-    try:
+    with ExitStack() as stack:
+        upload = start_daemon("upload", config_path)
+        stack.callback(stop_daemon, upload)
+        capture = start_daemon("capture", config_path)
+        stack.callback(stop_daemon, capture)
         _watch(capture, upload, stop)
         if not stop.is_set():
             _log.info("the recording is through; delivering what is left")
             _drain(config.spool, upload, stop)
-    finally:
-        stop_daemon(capture)
-        stop_daemon(upload)
 
 
 def start_daemon(name: str, config_path: Path, *options: str, log: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
@@ -67,7 +67,7 @@ def stop_daemon(process: subprocess.Popen[bytes]) -> None:
 
 def _watch(capture: subprocess.Popen[bytes], upload: subprocess.Popen[bytes], stop: threading.Event) -> None:
     while not stop.wait(LOOK_EVERY_S):
-        _require_running(upload)
+        _require_running(upload, stop)
         if capture.poll() is not None:
             if capture.returncode:
                 raise DaemonError(f"capture ended with status {capture.returncode}")
@@ -78,7 +78,7 @@ def _drain(config: SpoolConfig, upload: subprocess.Popen[bytes], stop: threading
     spool = FileSpool(config.directory, max_bytes=config.max_bytes, files=LocalFiles())
     look_every_s = LOOK_EVERY_S
     while not stop.wait(look_every_s):
-        _require_running(upload)
+        _require_running(upload, stop)
         began_s = time.monotonic()
         if not spool.usage(SpoolState.PENDING).count:
             return
@@ -86,6 +86,7 @@ def _drain(config: SpoolConfig, upload: subprocess.Popen[bytes], stop: threading
         look_every_s = max(LOOK_EVERY_S, (time.monotonic() - began_s) * LOOK_SPACING)
 
 
-def _require_running(upload: subprocess.Popen[bytes]) -> None:
-    if upload.poll() is not None:
+def _require_running(upload: subprocess.Popen[bytes], stop: threading.Event) -> None:
+    """A Ctrl-C reaches both daemons too: then it is right that upload has ended."""
+    if upload.poll() is not None and not stop.is_set():
         raise DaemonError(f"upload ended with status {upload.returncode}")

@@ -22,6 +22,7 @@ from typing import Final, TextIO
 import cv2
 
 from agent.app.clock import SystemClock
+from agent.app.process import end_with_parent
 from agent.bench.measured import (
     Failure,
     Job,
@@ -211,6 +212,7 @@ CONTESTANTS: Final[dict[str, Callable[[Job], Plateseal | PlainLoop | Decoding]]]
 
 def main() -> int:
     """Play one job; an error of ours is reported as a line."""
+    end_with_parent()  # in the middle of a turn too, which may be a whole recording at its own pace
     out = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)  # whatever a library prints is no report
     try:

@@ -16,21 +16,22 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Final
 
 from agent.app.metrics import CAPTURE_FILE, UPLOAD_FILE, Samples, read_metrics
 from agent.app.run import start_daemon, stop_daemon
+from agent.bench.demo_report import DemoOutcome, DemoReport
 from agent.bench.plaintext_scan import count_hits, count_hits_in, plaintext_pattern
-from agent.bench.truth import Score, ScoredPassage, Truth, score
+from agent.bench.truth import ScoredPassage, Truth, score
 from agent.custody.keys import KEYRING, OWNER_PUBLIC, load_private_keys, make_keys
 from agent.custody.opener import OpenedRead, open_read
 from agent.envelope.sealed import parse_envelope, verify_envelope
 from agent.envelope.suites import KeyType
-from agent.errors import DemoError
+from agent.errors import DemoError, FormatError
 from agent.receiver.devices import DeviceBook
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.pki import enrol, init_receiver
@@ -42,61 +43,13 @@ from agent.seal.keyfiles import write_public
 CAMERA: Final = "demo"
 DEMO_CLIP: Final = Path(__file__).resolve().parent / "clips" / "demo.mp4"
 """What is played unless a clip is named; `clips/README.md` says how it was made."""
+LOOPBACK: Final = "127.0.0.1"
+"""A number: on a machine that cannot resolve `localhost` the demo works too."""
 LOOK_EVERY_S: Final = 0.2
 START_WITHIN_S: Final = 60.0
 """A process of the demo that has not started by then will not; a cold Python start on a Pi takes a few seconds."""
 DRAIN_WITHIN_S: Final = 120.0
 """Longest wait for the last envelopes after the clip's end, without any of them moving."""
-
-
-@dataclass(frozen=True, slots=True)
-class DemoReport:
-    """The demo's counts; the JSON of `plateseal demo --json`.
-
-    Attributes:
-        frames: Frames played.
-        passages: Vehicles that the camera agreed on.
-        sealed: Reads accepted by the spool.
-        acknowledged: Reads with a verified receipt.
-        shredded: Reads erased from the spool.
-        pending: Files left in the spool, in any of its folders.
-        opened: Reads in the receiver's store that the owner verified and opened.
-        lost: Reads sealed but not opened.
-        duplicates: Reads stored more than once.
-        plaintext_hits: Plate texts and JPEG files found in anything the device wrote.
-        seconds: Wall time of the whole demo.
-    """
-
-    frames: int
-    passages: int
-    sealed: int
-    acknowledged: int
-    shredded: int
-    pending: int
-    opened: int
-    lost: int
-    duplicates: int
-    plaintext_hits: int
-    seconds: float
-
-    @property
-    def agrees(self) -> bool:
-        """Whether every read went the whole way, once, and left nothing behind."""
-        whole = self.passages == self.sealed == self.acknowledged == self.shredded == self.opened
-        return whole and not (self.pending or self.lost or self.duplicates or self.plaintext_hits)
-
-    def as_json(self) -> dict[str, int | float]:
-        """Return the report under its JSON keys."""
-        return asdict(self)
-
-
-@dataclass(frozen=True, slots=True)
-class DemoOutcome:
-    """Everything a demo leaves: counts, opened reads, and the score where the truth is known."""
-
-    report: DemoReport
-    opened: list[OpenedRead] = field(repr=False)
-    score: Score | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,6 +94,7 @@ def run_demo(
     models: Path | None,
     truth: Truth | None,
     watch: Callable[[Samples], None],
+    is_stopped: Callable[[], bool] = lambda: False,
 ) -> DemoOutcome:
     """Play a clip the whole way and count.
 
@@ -150,16 +104,17 @@ def run_demo(
         models: Folder of model files; the built-in ones if None.
         truth: The clip's ground truth, for a score.
         watch: Called a few times a second with the metrics of all parts.
+        is_stopped: Asked a few times a second; once it says yes, the parts are stopped and nothing is counted.
 
     Raises:
-        DemoError: A process failed, or nothing moved any more.
+        DemoError: A process failed, or `is_stopped` said yes.
         PlatesealError: A part could not be set up.
     """
     began_s = time.monotonic()
     bench = _Bench(workdir)
-    with _receiver(bench) as port:
+    with _receiver(bench, is_stopped) as port:
         _set_up_device(bench, port, clip, models)
-        _play(bench, watch)
+        _play(bench, watch, is_stopped)
     return _count_up(bench, truth, began_s)
 
 
@@ -213,7 +168,7 @@ def device_config(receiver: Path, *, port: int, clip: Path, models: Path | None)
             "[spool]",
             'directory = "spool"',
             "[upload]",
-            f'url = "https://localhost:{port}"',
+            f'url = "https://{LOOPBACK}:{port}"',
             f'ca = "{ReceiverLayout(receiver).ca.name}"',
             'certificate = "identity/tls.pem"',
             'key = "identity/tls.key"',
@@ -227,15 +182,17 @@ def device_config(receiver: Path, *, port: int, clip: Path, models: Path | None)
 def start_receiver(directory: Path, port_file: Path, *, log: IO[bytes], port: int = 0) -> subprocess.Popen[bytes]:
     """Start the reference receiver as a process of its own; the port it got is written to `port_file`."""
     command = [sys.executable, "-m", "agent.cli.main", "receiver", "serve", str(directory)]
-    command += ["--host", "127.0.0.1", "--port", str(port), "--port-file", str(port_file)]
+    command += ["--host", LOOPBACK, "--port", str(port), "--port-file", str(port_file)]
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603  our own module
 
 
-def await_port(port_file: Path, process: subprocess.Popen[bytes], log: Path) -> int:
+def await_port(
+    port_file: Path, process: subprocess.Popen[bytes], log: Path, is_stopped: Callable[[], bool] = lambda: False
+) -> int:
     """Wait until a receiver says which port it listens on.
 
     Raises:
-        DemoError: It ended, or said nothing in time.
+        DemoError: It ended, or said nothing in time, or `is_stopped` said yes.
     """
     deadline_s = time.monotonic() + START_WITHIN_S
     while time.monotonic() < deadline_s:
@@ -243,7 +200,7 @@ def await_port(port_file: Path, process: subprocess.Popen[bytes], log: Path) -> 
             return int(port_file.read_text())
         if process.poll() is not None:
             raise DemoError(f"the receiver ended with status {process.returncode}: {_last_line(log)}")
-        time.sleep(LOOK_EVERY_S)
+        _pause(is_stopped)
     raise DemoError(f"the receiver did not listen within {START_WITHIN_S:g} s: {_last_line(log)}")
 
 
@@ -269,13 +226,13 @@ def open_store(receiver: Path, owner: Path) -> list[OpenedRead]:
 
 
 @contextmanager
-def _receiver(bench: _Bench) -> Iterator[int]:
+def _receiver(bench: _Bench, is_stopped: Callable[[], bool]) -> Iterator[int]:
     set_up_parts(bench.root)
     port_file, log_path = bench.root / "port", bench.log("receiver")
     with log_path.open("wb") as log:
         process = start_receiver(bench.receiver, port_file, log=log)
         try:
-            yield await_port(port_file, process, log_path)
+            yield await_port(port_file, process, log_path, is_stopped)
         finally:
             stop_daemon(process)
 
@@ -284,17 +241,19 @@ def _set_up_device(bench: _Bench, port: int, clip: Path, models: Path | None) ->
     bench.config.write_text(device_config(bench.receiver, port=port, clip=clip, models=models))
 
 
-def _play(bench: _Bench, watch: Callable[[Samples], None]) -> None:
-    with bench.log("upload").open("wb") as upload_log, bench.log("capture").open("wb") as capture_log:
-        upload = start_daemon("upload", bench.config, log=upload_log)
-        capture = start_daemon("capture", bench.config, log=capture_log)
-        try:
-            _watch_capture(bench, capture, upload, watch)
-            _watch_drain(bench, upload, watch)
-        finally:
-            stop_daemon(capture)
-            stop_daemon(upload)
-        watch(_samples(bench))
+def _play(bench: _Bench, watch: Callable[[Samples], None], is_stopped: Callable[[], bool]) -> None:
+    with ExitStack() as stack:
+        upload, capture = (_start(bench, name, stack) for name in ("upload", "capture"))
+        _watch_capture(bench, capture, upload, watch, is_stopped)
+        _watch_drain(bench, upload, watch, is_stopped)
+    watch(_samples(bench))
+
+
+def _start(bench: _Bench, name: str, stack: ExitStack) -> subprocess.Popen[bytes]:
+    log = stack.enter_context(bench.log(name).open("wb"))
+    process = start_daemon(name, bench.config, log=log)
+    stack.callback(stop_daemon, process)
+    return process
 
 
 def _watch_capture(
@@ -302,26 +261,38 @@ def _watch_capture(
     capture: subprocess.Popen[bytes],
     upload: subprocess.Popen[bytes],
     watch: Callable[[Samples], None],
+    is_stopped: Callable[[], bool],
 ) -> None:
     while capture.poll() is None:
         _require_alive(bench, "upload", upload)
         watch(_samples(bench))
-        time.sleep(LOOK_EVERY_S)
+        _pause(is_stopped)
     if capture.returncode:
         raise DemoError(f"capture ended with status {capture.returncode}: {_last_line(bench.log('capture'))}")
 
 
-def _watch_drain(bench: _Bench, upload: subprocess.Popen[bytes], watch: Callable[[Samples], None]) -> None:
+def _watch_drain(
+    bench: _Bench,
+    upload: subprocess.Popen[bytes],
+    watch: Callable[[Samples], None],
+    is_stopped: Callable[[], bool],
+) -> None:
     left, moved_s = _left_in_spool(bench), time.monotonic()
     while left:
         _require_alive(bench, "upload", upload)
         watch(_samples(bench))
-        time.sleep(LOOK_EVERY_S)
+        _pause(is_stopped)
         before, left = left, _left_in_spool(bench)
         if left != before:
             moved_s = time.monotonic()
         elif time.monotonic() - moved_s > DRAIN_WITHIN_S:
             return  # the count names what is left
+
+
+def _pause(is_stopped: Callable[[], bool]) -> None:
+    time.sleep(LOOK_EVERY_S)
+    if is_stopped():
+        raise DemoError("stopped by a signal")
 
 
 def _require_alive(bench: _Bench, name: str, process: subprocess.Popen[bytes]) -> None:
@@ -353,19 +324,37 @@ def _count_up(bench: _Bench, truth: Truth | None, began_s: float) -> DemoOutcome
         shredded=int(samples.get("shredded_total", 0)),
         pending=sum(1 for path in bench.spool.rglob("*") if path.is_file()),
         opened=len(opened),
-        lost=max(sealed - len(places), 0),
+        lost=max(sealed - len(places | _places_in_spool(bench)), 0),
         duplicates=len(opened) - len(places),
         plaintext_hits=count_hits(bench.device, pattern)
         + count_hits_in((envelope.data for envelope in envelopes.values()), pattern),
         seconds=round(time.monotonic() - began_s, 2),
     )
     passages = [ScoredPassage(text=item.read.text, frame=item.read.frame_sequence) for item in opened]
-    return DemoOutcome(report=report, opened=opened, score=None if truth is None else score(truth, passages))
+    return DemoOutcome(
+        report=report,
+        opened=opened,
+        score=None if truth is None else score(truth, passages),
+        complaint=_last_line(bench.log("upload"), of=("WARNING", "ERROR")),
+    )
 
 
-def _last_line(log: Path) -> str:
+def _places_in_spool(bench: _Bench) -> set[tuple[bytes, int]]:
+    """Return chain and sequence number of every read that waits in the spool, in any of its folders."""
+    places = set()
+    for path in bench.spool.rglob("*"):
+        if path.is_file():
+            with suppress(FormatError):  # a damaged file holds no read
+                position = parse_envelope(path.read_bytes()).position
+                places.add((position.chain, position.seq))
+    return places
+
+
+def _last_line(log: Path, *, of: tuple[str, ...] = ("",)) -> str:
+    """Return the last line of a log that begins with one of these words."""
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
-    return lines[-1].removeprefix("plateseal: ") if lines else "it printed nothing"
+    found = [line for line in lines if line.startswith(of)]
+    return found[-1].removeprefix("plateseal: ") if found else "it printed nothing"
 
 
 def _toml(path: Path) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import dataclass, field
@@ -93,15 +94,15 @@ class _Player:
 
     def __enter__(self) -> Self:
         command = [sys.executable, "-m", "agent.bench.contestant"]
+        self._log = tempfile.TemporaryFile()
         self._process = subprocess.Popen(  # noqa: S603  our own module
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True
         )
-        try:
+        with ExitStack() as unready:
+            unready.push(self)
             self._tell(self._job.model_dump_json())
             self.ready = self._expect(Ready)
-        except BaseException:
-            self.__exit__()
-            raise
+            unready.pop_all()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -110,6 +111,7 @@ class _Player:
         except subprocess.TimeoutExpired:
             self._process.kill()
             self._process.communicate()
+        self._log.close()
 
     @property
     def frames(self) -> int:
@@ -156,8 +158,14 @@ class _Player:
         if not isinstance(line, kind):
             status = self._process.poll()
             ended = "broke off" if status is None else f"ended with status {status}"
-            raise BenchError(f"{self._job.contestant} {ended} in the middle of the clip")
+            raise BenchError(f"{self._job.contestant} {ended} in the middle of the clip: {self._last_words()}")
         return line
+
+    def _last_words(self) -> str:
+        """Return the last line that it logged; the rest of its log goes with it."""
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").strip().splitlines()
+        return lines[-1] if lines else "it logged nothing"
 
 
 def _as_raised(failure: Failure) -> PlatesealError:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import shutil
 import tempfile
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,11 +17,11 @@ from rich.table import Table
 
 from agent.cli.json_file import STDOUT, write_json
 from agent.cli.private import make_private_folder
-from agent.errors import DemoError, UsageError
+from agent.errors import PlatesealError, UsageError
 
 if TYPE_CHECKING:
     from agent.app.metrics import Samples
-    from agent.bench.demo import DemoOutcome
+    from agent.bench.demo_report import DemoOutcome
     from agent.bench.truth import Score
     from agent.custody.opener import OpenedRead
 
@@ -47,10 +48,11 @@ def demo(
     """Play a clip through camera, spool, mutual TLS and receiver, erase against receipts, and open the reads.
 
     Capture, upload and receiver run as processes of their own on loopback; every key and certificate is made for
-    this run and thrown away with it. Exits 0 only if every read went the whole way.
+    this run and thrown away with it. Exits 0 only if every read went the whole way; what failed leaves its logs.
 
     Example: plateseal demo --clip road.mp4
     """
+    from agent.app.process import signals_noted  # noqa: PLC0415
     from agent.bench.demo import DEMO_CLIP, run_demo  # noqa: PLC0415
     from agent.bench.truth import truth_of  # noqa: PLC0415
 
@@ -58,23 +60,51 @@ def demo(
     if not clip.is_file():
         raise UsageError(f"--clip {clip}: no such file")
     known = truth_of(clip, truth)
-    with _folder(workdir) as folder, _progress() as watch:
-        outcome = run_demo(clip, workdir=folder, models=models, truth=known, watch=watch)
-    write_json(outcome.report.as_json(), json_file)
-    if json_file != STDOUT:
-        _show(outcome, workdir)
-    if not outcome.report.agrees:
-        raise DemoError("the counts do not agree: not every read went the whole way, once, without a trace")
+    with signals_noted() as is_stopped, _folder(workdir, is_stopped) as folder:
+        with _progress() as watch:
+            outcome = run_demo(clip, workdir=folder, models=models, truth=known, watch=watch, is_stopped=is_stopped)
+        write_json(outcome.report.as_json(), json_file)
+        if json_file != STDOUT:
+            _show(outcome)
+        outcome.require_agreement()
 
 
 @contextmanager
-def _folder(workdir: Path | None) -> Iterator[Path]:
+def _folder(workdir: Path | None, is_stopped: Callable[[], bool]) -> Iterator[Path]:
+    """Lend a folder for the demo's parts: the one that was named, which stays, or one that is removed with its keys."""
     if workdir is not None:
         make_private_folder(workdir, option="--workdir")
-        yield workdir
+        try:
+            yield workdir
+        finally:
+            typer.echo(f"everything is in {workdir}", err=True)
         return
-    with tempfile.TemporaryDirectory(prefix="plateseal-demo-") as folder:
-        yield Path(folder)
+    with ExitStack() as stack:
+        try:
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="plateseal-demo-")))
+        except OSError as error:
+            raise UsageError(f"no temporary folder: {error.strerror}; name a folder with --workdir") from None
+        try:
+            yield folder
+        except PlatesealError:
+            if not is_stopped():
+                _keep_logs(folder)
+            raise
+
+
+def _keep_logs(folder: Path) -> None:
+    """Copy the logs out of a folder that will be removed, and say where they are. They hold no plates and no keys."""
+    logs = sorted(folder.rglob("*.log"))
+    if not logs:
+        return
+    try:
+        kept = Path(tempfile.mkdtemp(prefix="plateseal-demo-logs-"))
+        for log in logs:
+            shutil.copyfile(log, kept / log.name)
+    except OSError as error:
+        typer.echo(f"the logs could not be kept: {error.strerror}", err=True)
+    else:
+        typer.echo(f"the logs are in {kept}", err=True)
 
 
 @contextmanager
@@ -100,7 +130,7 @@ def _progress() -> Iterator[Callable[[Samples], None]]:
         yield watch
 
 
-def _show(outcome: DemoOutcome, workdir: Path | None) -> None:
+def _show(outcome: DemoOutcome) -> None:
     console = Console()
     if outcome.opened:
         console.print(_table(outcome.opened))
@@ -115,8 +145,6 @@ def _show(outcome: DemoOutcome, workdir: Path | None) -> None:
     )
     if outcome.score is not None:
         console.print(_score_line(outcome.score), highlight=False, soft_wrap=True)
-    if workdir is not None:
-        console.print(f"everything is in {workdir}", highlight=False, soft_wrap=True)
 
 
 def _table(opened: list[OpenedRead]) -> Table:

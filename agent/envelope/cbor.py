@@ -20,7 +20,7 @@ import threading
 from collections.abc import Iterator
 from enum import StrEnum
 from io import BytesIO
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import cbor2
 
@@ -53,18 +53,31 @@ class _ThisThread(threading.local):
 _this_thread = _ThisThread()
 
 
+def _plain_inside_tags() -> dict[str, Any]:
+    """Return the decoder's arguments that make what stands inside a tag lists and dicts, as they are elsewhere.
+
+    cbor2 5 makes them so by itself. cbor2 6 makes tuples and frozen maps of them, so that every tag can be the key of a
+    map, unless the tag has a decoder of its own. Those decoders are what tells the two apart: cbor2 5 knows none.
+    """
+    decoders = {tag: lambda content, _, tag=tag: cbor2.CBORTag(tag, content) for tag in TAGS}
+    arguments: dict[str, Any] = {"semantic_decoders": decoders}
+    try:
+        cbor2.CBORDecoder(BytesIO(), **arguments)
+    except TypeError:
+        return {}
+    return arguments
+
+
+_DECODER_ARGUMENTS: Final[dict[str, Any]] = {"str_errors": "strict", **_plain_inside_tags()}
+
+
 def encode(value: object) -> bytes:
     """Encode a value of maps, lists, text, bytes, integers and tags, deterministically."""
-    encoder = _this_thread.encoder
-    buffer = BytesIO()
-    encoder.fp = buffer
     try:
-        encoder.encode(value)
+        return _this_thread.encoder.encode_to_bytes(value)
     except BaseException:
         _this_thread.encoder = cbor2.CBOREncoder(BytesIO(), canonical=True)  # this one may be half-way through
         raise
-    encoder.fp = BytesIO()  # the encoder lives on, and what it wrote should not
-    return buffer.getvalue()
 
 
 def decode(data: bytes, *, max_bytes: int, what: str) -> object:
@@ -205,7 +218,7 @@ def _refuse_other_types(data: bytes, what: str, *, max_heads: int) -> None:
 
 def _load(stream: BytesIO, what: str) -> object:
     try:
-        return cbor2.CBORDecoder(stream, str_errors="strict").decode()
+        return cbor2.CBORDecoder(stream, **_DECODER_ARGUMENTS).decode()
     except Exception as error:  # noqa: BLE001  cbor2's tree, and what a hostile tag makes other parsers raise
         raise FormatError(f"{what}: not CBOR ({type(error).__name__})") from None
 

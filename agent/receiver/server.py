@@ -1,15 +1,13 @@
-"""The receiver's network: TLS 1.3 with client certificates, deadlines for slow peers, a clean stop.
+"""The receiver's network: TLS 1.3 with client certificates, limits, a clean stop.
 
-Owns: the TLS context, the connection's limits, the port file, signals. Leaves to others: what a request means
-(`service`).
+Owns: the TLS context, the server's limits, the port file, signals. Leaves to others: deadlines for slow peers
+(`connections`), what a request means (`service`).
 
-Invariants: nobody without a certificate of the receiver's CA reaches the HTTP parser. No connection lasts longer
-without a request than `IDLE_DEADLINE_S`, none is in a request longer than `REQUEST_DEADLINE_S`, whatever it sends.
+Invariant: nobody without a certificate of the receiver's CA reaches the HTTP parser.
 """
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import signal
 import socket
@@ -22,22 +20,18 @@ from typing import Any, Final
 
 import uvicorn
 from starlette.applications import Starlette
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from agent.errors import KeyFileError, ReceiverError, UsageError
+from agent.receiver import connections
 from agent.receiver.devices import DeviceBook
 from agent.receiver.fleet_store import FleetStore
 from agent.receiver.intake import Intake
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.operators import OperatorBook
-from agent.receiver.service import PEER_CERTIFICATE, build_service
+from agent.receiver.service import build_service
 from agent.receiver.store import EnvelopeStore
 from agent.seal import keyfiles
 
-IDLE_DEADLINE_S: Final = 90.0
-"""From the handshake, or the last reply, to the end of the next request's head. A quiet unit reports once a minute."""
-REQUEST_DEADLINE_S: Final = 150.0
-"""From the end of a request's head to the end of its reply: waiting for a turn, 60 s of body, storing, replying."""
 MAX_HEAD_BYTES: Final = 16 << 10
 """Of a request whose head is not complete; one that arrives in a single read may be as long as that read."""
 MAX_CONNECTIONS: Final = 1024
@@ -49,54 +43,6 @@ STOP_DEADLINE_S: Final = 3
 """Requests that are under way get this long after SIGTERM. Whatever is cut off will be sent again."""
 
 _log = logging.getLogger(__name__)
-
-
-class _Protocol(H11Protocol):
-    """uvicorn's HTTP/1.1 connection, with the peer's certificate for the application and a deadline for the peer."""
-
-    _deadline: asyncio.TimerHandle | None = None
-    _in_request = False
-
-    def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        """Keep the verified certificate where every request of this connection finds it."""
-        assert isinstance(transport, asyncio.Transport)
-        peer = transport.get_extra_info("ssl_object")
-        certificate = None if peer is None else peer.getpeercert(binary_form=True)
-        self.app_state = {**self.app_state, PEER_CERTIFICATE: certificate}
-        super().connection_made(transport)
-        self._set_deadline(IDLE_DEADLINE_S)
-
-    def handle_events(self) -> None:
-        """Start the request's deadline when a request begins; bytes of an unfinished head change nothing."""
-        super().handle_events()
-        # None until the first request, whatever uvicorn's annotation says.
-        in_request = self.cycle is not None and not self.cycle.response_complete  # type: ignore[redundant-expr]
-        if in_request and not self._in_request:
-            self._set_deadline(REQUEST_DEADLINE_S)
-        self._in_request = in_request
-
-    def on_response_complete(self) -> None:
-        """Wait for the next request, but not for ever."""
-        self._in_request = False
-        self._set_deadline(IDLE_DEADLINE_S)
-        super().on_response_complete()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the clock."""
-        self._clear_deadline()
-        super().connection_lost(exc)
-
-    def _set_deadline(self, seconds: float) -> None:
-        self._clear_deadline()
-        self._deadline = self.loop.call_later(seconds, self._expire)
-
-    def _clear_deadline(self) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-            self._deadline = None
-
-    def _expire(self) -> None:
-        self.transport.abort()
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,25 +157,28 @@ def tls_context(layout: ReceiverLayout) -> ssl.SSLContext:
 
 
 def _config(app: Starlette, context: ssl.SSLContext) -> uvicorn.Config:
+    live = connections.Connections()
     config = uvicorn.Config(
-        app,
-        http=_Protocol,
+        live.above(app),
+        http="h11",
+        interface="asgi3",
         loop="asyncio",
         ws="none",
         lifespan="off",
         log_config=None,
         log_level=logging.WARNING,
         access_log=False,
-        proxy_headers=False,
+        proxy_headers=False,  # a request's addresses are those of its connection, whatever its head says
         server_header=False,
         limit_concurrency=MAX_CONNECTIONS,
         backlog=BACKLOG,
-        timeout_keep_alive=int(IDLE_DEADLINE_S),
+        timeout_keep_alive=int(connections.IDLE_DEADLINE_S),
         timeout_graceful_shutdown=STOP_DEADLINE_S,
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
     )
     config.load()
     config.ssl = context
+    config.http_protocol_class = live.below(config.http_protocol_class)  # type: ignore[assignment]  # uvicorn only calls it
     return config
 
 

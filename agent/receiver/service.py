@@ -1,7 +1,8 @@
 """The upload protocol as an ASGI application: `POST /v1/envelopes`, `/v1/health`, and the page at `/fleet`.
 
-Owns: status codes, limits on the body, and which thread works. Leaves to others: TLS (`server`), which puts the peer's
-certificate into the connection's state under `PEER_CERTIFICATE`; what becomes of an envelope (`intake`).
+Owns: status codes, limits on the body, and which thread works. Leaves to others: TLS (`server`); the peer's
+certificate, which `connections` puts into the request's state under `PEER_CERTIFICATE`; what becomes of an envelope
+(`intake`).
 
 For `POST /v1/envelopes`:
 
@@ -48,7 +49,7 @@ from agent.receiver.notices import Notices
 from agent.receiver.operators import Operator, OperatorBook
 
 PEER_CERTIFICATE: Final = "peer_certificate"
-"""Key in the connection's state: the verified client certificate (DER bytes), if there is one."""
+"""Key in the request's state: the verified client certificate (DER bytes), if there is one."""
 BODY_DEADLINE_S: Final = 60.0
 """8 MiB at 140 kB/s, an LTE uplink at the edge of its cell. A slower link sends smaller batches."""
 MAX_BODIES: Final = 16

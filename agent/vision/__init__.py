@@ -6,6 +6,7 @@ everything after a passage. Runs offline: only `fetch` uses the network, when a 
 
 from __future__ import annotations
 
+import agent.vision.telemetry_off  # noqa: F401  before anything that loads onnxruntime
 from agent.vision.models import Execution, Models, build_vision, load_models
 from agent.vision.pipeline import PlatePipeline, VisionStats
 

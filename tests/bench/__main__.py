@@ -14,7 +14,7 @@ from typing import Final
 
 from agent.bench import sealing
 from agent.envelope import suites
-from tests.bench import live, memory, quiet_road, vehicles
+from tests.bench import live, memory, promises, quiet_road, vehicles
 from tests.bench.clips import BUILD
 from tests.bench.playing import MODELS
 from tests.torture.campaign import Row, Say, main
@@ -42,6 +42,9 @@ def seal(*, full: bool, say: Say) -> Result:
 
 ROWS: Final[dict[str, Row]] = {
     "sealing": seal,
+    "fleet": promises.run_fleet,
+    "line": promises.run_line,
+    "erasure": promises.run_erasure,
     "live": live.run,
     "car-park": quiet_road.run_car_park,
     "empty": quiet_road.run_empty,

@@ -10,7 +10,7 @@ from agent.bench.measured import Job
 from agent.bench.outcome import Outcome, make_outcome
 from agent.bench.truth import load_truth
 from agent.config.models import SourceConfig, VisionConfig
-from tests.bench.clips import SHARED
+from tests.needs import SHARED
 from tests.torture.campaign import Say
 
 MODELS: Final[dict[str, Path | None]] = {"public": SHARED / "models", "built-in": None}

@@ -21,7 +21,9 @@ def own_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(clips, "BUILD", tmp_path)
 
 
-@pytest.mark.parametrize("row", ["sealing", pytest.param("live", marks=pytest.mark.needs("rtsp-server"))])
+@pytest.mark.parametrize(
+    "row", ["sealing", "fleet", "line", "erasure", pytest.param("live", marks=pytest.mark.needs("rtsp-server"))]
+)
 def test_a_row_holds_at_reduced_size(row: str) -> None:
     """Nothing but this repository is needed, and by one row the RTSP server."""
     result = run_row(row, ROWS[row], full=False, say=lambda _: None)

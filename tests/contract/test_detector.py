@@ -44,7 +44,9 @@ def test_a_plate_is_boxed_in_frame_pixels(detector: Detector) -> None:
 def test_boxes_lie_inside_the_frame(detector: Detector) -> None:
     """A plate at the edge is cut there, never beyond."""
     image = np.ascontiguousarray(render_frame([("ABC123", BOX)])[:150, :300])
-    for found in detector.detect(image):
+    boxes = detector.detect(image)
+    assert len(boxes) == 1
+    for found in boxes:
         assert 0 <= found.x1 < found.x2 <= 300
         assert 0 <= found.y1 < found.y2 <= 150
 

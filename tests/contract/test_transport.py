@@ -18,10 +18,11 @@ from agent.envelope.reply import MAX_BATCH_ENVELOPES, Stored
 from agent.errors import TransportError
 from agent.ports import Transport
 from agent.upload.tls import HttpsTransport, client_context
-from tests.fakes.envelopes import make_chain
+from tests.fakes.envelopes import make_chain, make_envelope
 from tests.fakes.pki import make_bench
 from tests.fakes.receipts import PINNED
 from tests.fakes.receiver import ReceiverSimulator
+from tests.fakes.waiting import WITHIN_S
 
 
 @dataclass
@@ -42,7 +43,11 @@ def real_line(root: Path) -> tuple[Line, subprocess.Popen[bytes]]:
     port = await_port(root / "port", process, log_path)
     context = client_context(ca=bench.receiver.ca, certificate=bench.device.certificate, key=bench.device.tls_key)
     transport = HttpsTransport(
-        f"https://localhost:{port}", context=context, clock=SystemClock(), connect_timeout_s=10, reply_timeout_s=30
+        f"https://localhost:{port}",
+        context=context,
+        clock=SystemClock(),
+        connect_timeout_s=WITHIN_S,
+        reply_timeout_s=WITHIN_S,
     )
     return Line(transport, bench.device.signing_key, bench.receiver_keys), process
 
@@ -77,7 +82,7 @@ def test_an_envelope_sent_again_gets_its_receipt_again(line: Line) -> None:
 
 
 def test_a_closed_transport_may_be_closed_again(line: Line) -> None:
-    """Idempotent; on a transport of its own."""
+    """Idempotent, and nothing can be sent any more; on a transport of its own."""
     other = type(line.transport)
     if other is ReceiverSimulator:
         transport: Transport = ReceiverSimulator()
@@ -85,6 +90,8 @@ def test_a_closed_transport_may_be_closed_again(line: Line) -> None:
         transport = unreachable()
     transport.close()
     transport.close()
+    with pytest.raises(RuntimeError):  # a defect of the caller's, not of the line
+        transport.send([make_envelope(line.device_key).data])
 
 
 def unreachable() -> HttpsTransport:
@@ -95,8 +102,8 @@ def unreachable() -> HttpsTransport:
         "https://localhost:9",
         context=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT),
         clock=SystemClock(),
-        connect_timeout_s=5,
-        reply_timeout_s=5,
+        connect_timeout_s=WITHIN_S,
+        reply_timeout_s=WITHIN_S,
     )
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.waiting import WITHIN_S
 from tests.needs import CHROMIUM
 from tests.toy_models import random_texts, render_clip, write_toy_models
 
@@ -16,7 +17,6 @@ pytestmark = [
     pytest.mark.e2e,
     pytest.mark.needs("chromium"),
 ]
-WITHIN_S = 120
 WIDTHS_PX = (1280, 390)
 PROBE = """<script>addEventListener("load", () => {
   const broken = [...document.images].filter(one => !one.naturalWidth).length;
@@ -48,7 +48,7 @@ def report(tmp_path_factory: pytest.TempPathFactory) -> Path:
     clip = render_clip(folder / "clip.mp4", random_texts(4)).clip
     command = [sys.executable, "-m", "agent.cli.main", "bench", str(clip), "--models", str(toys)]
     command += ["--compare", "fast-alpr", "--html", str(folder / "report.html")]
-    subprocess.run(command, check=True, capture_output=True, timeout=300)
+    subprocess.run(command, check=True, capture_output=True, timeout=WITHIN_S)
     return folder / "report.html"
 
 

@@ -10,6 +10,7 @@ import pytest
 from agent.bench.truth import load_truth
 from tests.fakes.bench import LiveBench
 from tests.fakes.rtsp import PlainRtspServer
+from tests.fakes.waiting import WITHIN_S
 from tests.toy_models import random_texts, render_clip, write_toy_models
 
 pytestmark = pytest.mark.e2e
@@ -81,4 +82,4 @@ def test_a_lost_camera_does_not_stop_the_other(bench: LiveBench, toys: Path) -> 
         assert count(bench, "camera_reconnects_total", "second") == 0
         process = bench.processes["capture"]
         process.terminate()
-        assert process.wait(30) == 0
+        assert process.wait(WITHIN_S) == 0

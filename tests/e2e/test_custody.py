@@ -17,10 +17,10 @@ from agent.custody.audit import Action, AuditLog
 from agent.custody.locked import parse_locked
 from tests.fakes.custody_bench import CustodyBench, make_custody_bench
 from tests.fakes.owner import MANDATE
+from tests.fakes.waiting import WITHIN_S
 
 pytestmark = pytest.mark.e2e
 
-WITHIN_S = 120.0
 CASE = ("--case", "2027-0815", "--reason", "hit and run")
 
 

@@ -1,31 +1,23 @@
-"""Delivery with the real daemon, spool, TLS and receiver: what is checked first, and how soon a read is gone after."""
+"""Delivery with the real daemon, spool, TLS and receiver: what is checked before anything is sent."""
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.app.clock import SystemClock
 from agent.app.clock_trust import RECEIPT_FILE
 from agent.app.run import start_daemon
-from agent.config.models import UploadConfig
-from agent.envelope.cose import ed25519_kid
-from agent.envelope.reply import Answer
 from agent.records import Envelope, SpoolState
-from agent.seal.keyfiles import load_ed25519_private, load_ed25519_public
+from agent.seal.keyfiles import load_ed25519_private
 from agent.seal.known_keys import KnownKeys
 from agent.spool.files import LocalFiles
-from agent.spool.reader import SHREDDING
 from agent.spool.spool import FileSpool
-from agent.upload.pace import ERASE_WITHIN_S
-from agent.upload.tls import HttpsTransport, client_context
-from agent.upload.worker import UploadWorker
 from tests.fakes.bench import LiveBench
 from tests.fakes.envelopes import make_chain, make_envelope
+from tests.fakes.waiting import WITHIN_S
 
 pytestmark = pytest.mark.e2e
 
@@ -105,7 +97,7 @@ def test_a_drain_without_a_recorded_key_says_so(bench: LiveBench) -> None:
 
     def drain() -> int:
         with (bench.root / "upload.log").open("wb") as log:
-            return start_daemon("upload", bench.config, "--drain", log=log).wait(60)
+            return start_daemon("upload", bench.config, "--drain", log=log).wait(WITHIN_S)
 
     assert drain() == 0
     spool = fill(bench, make_chain(signing_key(bench), 2))
@@ -113,65 +105,3 @@ def test_a_drain_without_a_recorded_key_says_so(bench: LiveBench) -> None:
     assert "start capture once" in upload_log(bench)
     assert "Traceback" not in upload_log(bench)
     assert spool.usage(SpoolState.PENDING).count == 2
-
-
-class Stopwatch(LocalFiles):
-    """The real files; notes when each name in `shredding` is durably gone."""
-
-    def __init__(self) -> None:
-        self.gone_at_s: list[float] = []
-
-    def sync_dir(self, directory: Path) -> None:
-        """As the port."""
-        super().sync_dir(directory)
-        if directory.name == SHREDDING and not any(directory.iterdir()):
-            self.gone_at_s.append(SystemClock().monotonic_s())
-
-
-class TimedTransport(HttpsTransport):
-    """The real transport; notes when each reply was here."""
-
-    answered_at_s: list[float]
-
-    def send(self, envelopes: Sequence[bytes]) -> list[Answer]:
-        """As the port."""
-        answers = super().send(envelopes)
-        self.answered_at_s.append(SystemClock().monotonic_s())
-        return answers
-
-
-def test_a_read_is_erased_within_two_seconds_of_its_receipt(bench: LiveBench) -> None:
-    """Full batches over real TLS onto a real disk, each read with a crop's size: overwritten, unlinked and synced."""
-    device, files, clock = bench.root / "device", Stopwatch(), SystemClock()
-    key = signing_key(bench)
-    fill(bench, make_chain(key, 150, body=bytes(12_000)))
-    url = f"https://localhost:{bench.port}"
-    receipt_key = load_ed25519_public(device / "receipt.pub")
-    settings = UploadConfig(
-        url=url,
-        ca=device / "ca.pem",
-        certificate=device / "identity" / "tls.pem",
-        key=device / "identity" / "tls.key",
-        receiver_key=device / "receipt.pub",
-    )
-    context = client_context(ca=settings.ca, certificate=settings.certificate, key=settings.key)
-    transport = TimedTransport(url, context=context, clock=clock, connect_timeout_s=10, reply_timeout_s=60)
-    transport.answered_at_s = []
-    spool = FileSpool(bench.spool, max_bytes=1 << 28, files=files)
-    worker = UploadWorker(
-        spool=spool,
-        transport=transport,
-        receiver_keys={ed25519_kid(receipt_key): receipt_key},
-        device_key={ed25519_kid(key.public_key()): key.public_key()}.get,
-        settings=settings,
-        clock=clock,
-        stop=threading.Event(),
-    )
-    worker.run(drain=True)
-    transport.close()
-    assert spool.usage(SpoolState.PENDING).count == 0
-    assert not any((bench.spool / SHREDDING).iterdir())
-    waits = [min(gone for gone in files.gone_at_s if gone > at) - at for at in transport.answered_at_s]
-    assert len(waits) >= 3
-    assert max(waits) <= ERASE_WITHIN_S
-    assert 0 < worker.stats.slowest_erasure_s <= ERASE_WITHIN_S

@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.fakes.waiting import WITHIN_S
+
 pytestmark = pytest.mark.e2e
 
 
@@ -22,7 +24,7 @@ def test_the_demo_needs_nothing_but_what_comes_along(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         check=False,
-        timeout=300,
+        timeout=WITHIN_S,
     )
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "demo.json").read_text())

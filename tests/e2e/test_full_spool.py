@@ -12,6 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent.envelope.keyring import encode_keyring
 from agent.seal import keyfiles
 from tests.fakes.reads import make_keyring, make_recipient
+from tests.fakes.waiting import WITHIN_S
 from tests.unit.config.test_load import GOOD
 
 pytestmark = pytest.mark.e2e
@@ -32,7 +33,7 @@ def test_it_does_not_start_while_the_spool_is_full(tmp_path: Path) -> None:
         directory.mkdir(mode=0o700)
     (pending / ("a" * 64)).write_bytes(bytes(900_000))
     command = [sys.executable, "-m", "agent.cli.main", "capture", "--config", str(config)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=WITHIN_S, check=False)
     lines = [line for line in ended.stderr.splitlines() if not line.startswith(("INFO", "WARNING"))]
     assert ended.returncode == 16
     assert len(lines) == 1

@@ -7,11 +7,9 @@ from __future__ import annotations
 
 import logging
 import re
-import statistics
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator
 from contextlib import closing
 
@@ -24,11 +22,16 @@ from agent.errors import SourceLostError
 from agent.ports import FrameSource
 from agent.records import Frame
 from tests.fakes.rtsp import PlainRtspServer, RtspServer, made_at_s
+from tests.fakes.waiting import WITHIN_S, patiently, wait_until
 
 pytestmark = pytest.mark.e2e
 
-PATIENCE_S = 40.0
-"""Long enough for every wait here on a busy machine; a wait that takes it has failed."""
+STALL_S = 3.0
+"""For the test that wants a stall; in the others a server that has no turn for seconds is none."""
+ENDS_WITHIN_S = 0.8 * WITHIN_S
+"""A process that waited for a read that blocks would end later, by `stall_s`."""
+ROUNDING_S = 0.05
+"""Of the stamps and of the stream's clock: so much earlier than it was made a frame may seem to be taken."""
 
 
 @pytest.fixture(
@@ -51,17 +54,15 @@ def shared(kind: type[RtspServer]) -> Iterator[RtspServer]:
 
 def camera(url: str, hooks: LiveHooks | None = None, **options: object) -> FrameSource:
     """Open the server's stream as the daemon does."""
-    config = SourceConfig.model_validate({"uri": url, "stall_s": 3.0, **options})
+    config = SourceConfig.model_validate({"uri": url, "stall_s": WITHIN_S, **options})
     return open_source(config, camera_id="cam-1", clock=SystemClock(), hooks=hooks)
 
 
-def wait_until(frames: Iterator[Frame], is_so: Callable[[Frame], object]) -> Frame:
+def take_until(frames: Iterator[Frame], is_so: Callable[[Frame], object]) -> Frame:
     """Take frames until a condition holds."""
-    deadline_s = time.monotonic() + PATIENCE_S
-    for frame in frames:
+    for frame in patiently(frames, otherwise="it did not come about in time"):
         if is_so(frame):
             return frame
-        assert time.monotonic() < deadline_s, "it did not come about in time"
     raise AssertionError("the frames ended")
 
 
@@ -71,29 +72,28 @@ def camera_lines(caplog: pytest.LogCaptureFixture) -> list[str]:
 
 
 def test_a_slow_consumer_gets_the_newest_frame_and_knows_its_age(shared: RtspServer) -> None:
-    """Looking at five frames a second of 25, the delay does not grow, and `captured_at` is of capture."""
+    """Looking at one frame of five, what is looked at is newer than all that came before the look at the one before.
+
+    How old a frame is when its turn comes is for `make bench`.
+    """
     stats = LiveStats()
-    ages_s, errors_s, frames_seen = [], [], []
+    frames_seen: list[Frame] = []
+    received = [0]
     with closing(camera(shared.url, LiveHooks(stats=stats))) as source:
         for frame in source.frames():
-            made = made_at_s(frame.image)
-            assert frame.captured_at.timestamp() <= time.time()
-            ages_s.append(time.time() - made)
-            errors_s.append(frame.captured_at.timestamp() - made)
             frames_seen.append(frame)
-            time.sleep(0.2)
             if len(frames_seen) == 20:
                 break
-    times = [frame.captured_at for frame in frames_seen]
+            received.append(stats.frames_received)
+            wait_until(lambda: stats.frames_received >= received[-1] + 5)
     numbers = [frame.sequence for frame in frames_seen]
-    assert times == sorted(times)
+    assert all(number >= before - 1 for number, before in zip(numbers, received, strict=True)), (numbers, received)
+    assert len(numbers) == 20
     assert numbers == sorted(set(numbers))
-    assert numbers[-1] > 2 * len(numbers)
     assert stats.frames_dropped_stale >= stats.frames_received - len(numbers) - 2
-    # Four seconds of frames, looked at five times too slowly, would have put the last one three seconds behind.
-    assert max(ages_s) < 1.0, ages_s
-    assert statistics.median(errors_s) < 0.5, errors_s
-    assert min(errors_s) > -0.05, errors_s  # never dated earlier than it was made, but for the rounding of stamps
+    times = [frame.captured_at for frame in frames_seen]
+    assert times == sorted(times)
+    assert min(frame.captured_at.timestamp() - made_at_s(frame.image) for frame in frames_seen) > -ROUNDING_S
 
 
 def test_a_camera_that_is_gone_is_waited_for_and_comes_back(
@@ -102,24 +102,22 @@ def test_a_camera_that_is_gone_is_waited_for_and_comes_back(
     """Not there at the start, then there, killed, there again: frames go on, one line for each change."""
     caplog.set_level(logging.INFO, "agent.capture.live")
     stats = LiveStats()
-    idle = threading.Event()
     server = kind()
-    with server, closing(camera(server.url, LiveHooks(stats=stats, on_idle=idle.set))) as source:
+
+    def start_when_missed() -> None:
+        if stats.is_up is False and not server.is_running:
+            server.start()
+
+    with server, closing(camera(server.url, LiveHooks(stats=stats, on_idle=start_when_missed))) as source:
         server.stop()
-        threading.Timer(1.5, server.start).start()
         frames = source.frames()
         first = next(frames)
-        assert idle.is_set()
-        last = wait_until(frames, lambda _: stats.is_up)  # whether another one is left to come is chance
+        last = take_until(frames, lambda _: stats.is_up)
         server.stop()
-        server_up = threading.Timer(1.5, server.start)
-        server_up.start()
-        again = wait_until(frames, lambda frame: frame.captured_at.timestamp() > last.captured_at.timestamp() + 1.5)
-        wait_until(frames, lambda _: stats.is_up)
-        server_up.join()
+        again = take_until(frames, lambda _: stats.reconnects and stats.is_up)
     assert first.sequence < last.sequence < again.sequence
     assert first.monotonic_s < last.monotonic_s < again.monotonic_s
-    assert abs(again.captured_at.timestamp() - made_at_s(again.image)) < 1.0
+    assert again.captured_at.timestamp() > made_at_s(again.image) - ROUNDING_S
     assert stats.reconnects == 1
     where = "rtsp://N.N.N.N:N: "
     assert camera_lines(caplog) == [
@@ -136,15 +134,15 @@ def test_a_frozen_camera_is_noticed_and_so_is_its_thaw(shared: RtspServer, caplo
     stats = LiveStats()
     with closing(camera(shared.url, LiveHooks(stats=stats), frozen_s=2.0)) as source:
         frames = source.frames()
-        wait_until(frames, lambda _: stats.is_up)
+        take_until(frames, lambda _: stats.is_up)
         assert stats.frozen == 0
         shared.tell("freeze")
         try:
-            wait_until(frames, lambda _: stats.frozen)
+            take_until(frames, lambda _: stats.frozen)
             assert stats.is_up is False
         finally:
             shared.tell("live")
-        wait_until(frames, lambda _: stats.is_up)
+        take_until(frames, lambda _: stats.is_up)
     assert stats.reconnects == stats.frozen
     assert camera_lines(caplog) == [
         "rtsp://N.N.N.N:N: no new picture for N s, the camera is frozen; connecting again until it delivers",
@@ -157,21 +155,27 @@ def test_a_silent_camera_is_lost_and_a_stop_does_not_wait_for_it(
 ) -> None:
     """The connection stands and nothing comes; a daemon told to stop meanwhile does, and the thread ends by itself."""
     caplog.set_level(logging.INFO, "agent.capture.live")
-    hooks = LiveHooks()
-    with closing(camera(shared.url, hooks)) as source:
+    stop, lost = threading.Event(), ["rtsp://N.N.N.N:N: no frame for N s; connecting again until it delivers"]
+
+    def stop_when_lost() -> None:
+        if camera_lines(caplog) == lost:
+            stop.set()
+
+    hooks = LiveHooks(stop=stop, on_idle=stop_when_lost)
+    with closing(camera(shared.url, hooks, stall_s=STALL_S)) as source:
         frames = source.frames()
-        wait_until(frames, lambda _: hooks.stats.is_up)
+        take_until(frames, lambda _: hooks.stats.is_up)
         threads = [thread for thread in threading.enumerate() if thread.name.startswith("read rtsp://")]
         shared.tell("stall")
         try:
-            threading.Timer(5.0, hooks.stop.set).start()  # stalled at 3 s: connecting again, which blocks
             list(frames)
+            assert stop.is_set()
             assert hooks.stats.is_up is False
-            assert camera_lines(caplog) == ["rtsp://N.N.N.N:N: no frame for N s; connecting again until it delivers"]
+            assert camera_lines(caplog) == lost
         finally:
             shared.tell("live")
         for thread in threads:
-            thread.join(PATIENCE_S)
+            thread.join(WITHIN_S)
     assert threads
     assert not any(thread.is_alive() for thread in threads)
 
@@ -181,18 +185,20 @@ def test_a_process_ends_while_a_read_blocks(shared: RtspServer) -> None:
     program = f"""
 import sys
 from agent.app.clock import SystemClock
-from agent.capture import open_source
+from agent.capture import LiveHooks, LiveStats, open_source
 from agent.config.models import SourceConfig
-config = SourceConfig(uri={shared.url!r}, stall_s=60.0)
-for frame in open_source(config, camera_id="cam-1", clock=SystemClock()).frames():
+stats = LiveStats()
+def end_when_silent():
+    if stats.frames_received:
+        sys.exit()
+config = SourceConfig(uri={shared.url!r}, stall_s={WITHIN_S})
+hooks = LiveHooks(stats=stats, on_idle=end_when_silent)
+for frame in open_source(config, camera_id="cam-1", clock=SystemClock(), hooks=hooks).frames():
     sys.stdout.write("a frame\\n")
     sys.stdout.flush()
-    sys.stdin.readline()
-    break
 """
     process = subprocess.Popen(
         [sys.executable, "-c", program],
-        stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -201,8 +207,7 @@ for frame in open_source(config, camera_id="cam-1", clock=SystemClock()).frames(
     assert process.stdout.readline() == "a frame\n"
     shared.tell("stall")
     try:
-        time.sleep(1.0)  # until the read has nothing left
-        _, errors = process.communicate("\n", timeout=PATIENCE_S)  # less than its 60 s
+        _, errors = process.communicate(timeout=ENDS_WITHIN_S)
     finally:
         shared.tell("live")
     assert (process.returncode, errors) == (0, "")

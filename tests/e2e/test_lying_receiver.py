@@ -25,6 +25,7 @@ from tests.fakes.envelopes import make_chain
 from tests.fakes.lying_server import Lie, serve_lies
 from tests.fakes.pki import Bench, make_bench
 from tests.fakes.receipts import honest_receipt
+from tests.fakes.waiting import WITHIN_S
 
 pytestmark = pytest.mark.e2e
 
@@ -50,8 +51,8 @@ def deliver_once(bench: Bench, lie: Lie) -> tuple[FileSpool, list[Envelope], Tra
             url,
             context=client_context(ca=ca, certificate=certificate, key=key),
             clock=SystemClock(),
-            connect_timeout_s=10,
-            reply_timeout_s=10,
+            connect_timeout_s=WITHIN_S,
+            reply_timeout_s=WITHIN_S,
         )
         worker = UploadWorker(
             spool=spool,

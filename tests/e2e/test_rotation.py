@@ -19,6 +19,7 @@ from agent.seal import keyfiles
 from agent.seal.rotation import RotationState, rotate_identity
 from tests.e2e.test_whole_way import assert_chains_are_whole
 from tests.fakes.bench import LiveBench
+from tests.fakes.waiting import WITHIN_S
 from tests.toy_models import random_texts, render_clip, write_toy_models
 
 pytestmark = pytest.mark.e2e
@@ -121,5 +122,5 @@ def test_a_keyring_is_replaced_while_capture_works(bench: LiveBench, toys: Path)
     assert samples["keyring_left_seconds"] > 0
     bench.start("capture")
     process = bench.processes.pop("capture")
-    assert process.wait(60) == 7
+    assert process.wait(WITHIN_S) == 7
     assert "serial 1 is older than serial 2" in log(bench, "capture").splitlines()[-1]

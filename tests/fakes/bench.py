@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import subprocess
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,9 +12,7 @@ from agent.app.run import start_daemon, stop_daemon
 from agent.bench.demo import await_port, device_config, open_store, set_up_parts, start_receiver
 from agent.custody.opener import OpenedRead
 from agent.records import SpoolState
-
-WITHIN_S = 120.0
-"""Far more than any step takes; a hang fails the test instead of the whole run."""
+from tests.fakes.waiting import WITHIN_S, wait_until
 
 
 @dataclass
@@ -86,13 +83,12 @@ class LiveBench:
 
     def wait_until(self, done: Callable[[], bool], *, within_s: float = WITHIN_S) -> None:
         """Poll, noting accepted reads, until `done`; fail if a part dies or nothing comes of it."""
-        deadline_s = time.monotonic() + within_s
-        while not done():
-            self.look()
-            for name, process in self.processes.items():
-                assert process.poll() in (None, 0), f"{name}: {(self.root / f'{name}.log').read_text()[-2000:]}"
-            assert time.monotonic() < deadline_s, "nothing came of it in time"
-            time.sleep(0.01)
+        wait_until(done, meanwhile=self._look_after, within_s=within_s)
+
+    def _look_after(self) -> None:
+        self.look()
+        for name, process in self.processes.items():
+            assert process.poll() in (None, 0), f"{name}: {(self.root / f'{name}.log').read_text()[-2000:]}"
 
     def capture_ended(self) -> bool:
         """Whether the clip has been played."""

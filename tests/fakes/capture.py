@@ -9,8 +9,7 @@ import cv2
 import numpy as np
 
 from tests.fakes.clock import FakeClock
-
-PATIENCE_S = 20.0
+from tests.fakes.waiting import WITHIN_S
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +55,7 @@ class ScriptedCapture:
 
     def grab(self) -> bool:
         """As OpenCV's; waits for the test."""
-        self._shot = self.shots.get(timeout=PATIENCE_S)
+        self._shot = self.shots.get(timeout=WITHIN_S)
         self._clock.advance(self._shot.after_s)
         if self._shot.value >= 0:
             return True

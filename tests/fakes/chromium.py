@@ -9,11 +9,10 @@ import subprocess
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
+from tests.fakes.waiting import WITHIN_S
 from tests.needs import CHROMIUM
-
-WITHIN_S: Final = 60.0
 
 
 class Page:

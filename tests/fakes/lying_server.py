@@ -7,16 +7,14 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
-from typing import Final
 
 from agent.envelope.reply import parse_request
 from agent.envelope.sealed import Envelope, parse_envelope
 from tests.fakes.pki import Bench
+from tests.fakes.waiting import WITHIN_S
 
 Lie = Callable[[list[Envelope]], tuple[int, bytes]]
 """From the envelopes that came to (status, body)."""
-
-_TIMEOUT_S: Final = 10
 
 
 @contextmanager
@@ -24,7 +22,7 @@ def serve_lies(bench: Bench, lie: Lie) -> Iterator[str]:
     """Serve on loopback with mutual TLS 1.3, and give the URL."""
 
     class Handler(BaseHTTPRequestHandler):
-        timeout = _TIMEOUT_S
+        timeout = WITHIN_S
         protocol_version = "HTTP/1.1"
 
         def do_POST(self) -> None:

@@ -5,17 +5,18 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
+from tests.fakes.waiting import WITHIN_S, wait_until
 from tests.needs import SYSTEM_DIR
 
 SUITE: Final = "bookworm"
 PACKAGES: Final = "systemd,systemd-sysv,dbus,python3,iproute2,ca-certificates"
 MIRROR: Final = "http://deb.debian.org/debian"
-WITHIN_S: Final = 300.0
+LOOK_EVERY_S: Final = 0.2
+"""A look runs a program on the machine."""
 _NSPAWN: Final = ("systemd-nspawn", "--quiet", "--register=no", "--keep-unit")
 
 
@@ -83,11 +84,10 @@ class Machine:
 
     def wait_until(self, done: Callable[[], bool]) -> None:
         """Poll until `done`; fail if nothing comes of it."""
-        deadline_s = time.monotonic() + WITHIN_S
-        while not done():
-            assert self._process is None or self._process.poll() is None, "the machine has stopped"
-            assert time.monotonic() < deadline_s, "nothing came of it in time"
-            time.sleep(0.2)
+        wait_until(done, meanwhile=self._require_running, every_s=LOOK_EVERY_S)
+
+    def _require_running(self) -> None:
+        assert self._process is None or self._process.poll() is None, "the machine has stopped"
 
     def off(self) -> None:
         """Switch the machine off."""

@@ -26,6 +26,8 @@ class ReceiverSimulator:
 
     def send(self, envelopes: Sequence[bytes]) -> list[Answer]:
         """As the port."""
+        if self.closed:
+            raise RuntimeError("this end is closed")
         batch = [parse_envelope(data) for data in envelopes]
         self.requests.append([envelope.envelope_id for envelope in batch])
         act = self.script.popleft() if self.script else self.store

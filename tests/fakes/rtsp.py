@@ -50,6 +50,11 @@ class RtspServer:
             self.stop()
             raise AssertionError("the RTSP server does not start")
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it was started and not stopped since."""
+        return self._process is not None
+
     def stop(self) -> None:
         """Kill it, as a power cut would."""
         if self._process is not None:

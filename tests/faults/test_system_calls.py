@@ -69,6 +69,7 @@ def test_each_step_is_these_system_calls(tmp_path: Path, name: str) -> None:
 def test_any_system_call_may_fail(tmp_path: Path, name: str, error: int) -> None:
     """The caller is told in our terms, every descriptor is closed, and no fsync is tried a second time."""
     act, expected = FILE_STEPS[name]
+    assert expected
     for index in range(len(expected)):
         root = local(tmp_path / str(index))
         with SystemCalls(fail_at=index, error=error).watched() as calls:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -169,14 +171,14 @@ def test_every_keyring_parses_back(keyring: Keyring) -> None:
 
 
 @given(st.binary(max_size=400))
-@settings(max_examples=1000)
+@settings(max_examples=10 * settings().max_examples)
 def test_random_bytes_raise_our_errors_only(data: bytes) -> None:
     """Every parser of outside bytes."""
-    for parse in (parse_envelope, parse_plaintext, reply.parse_request):
-        try:
+    for parse in (parse_envelope, parse_plaintext):
+        with pytest.raises(PlatesealError):
             parse(data)
-        except PlatesealError:
-            continue
+    with suppress(PlatesealError):  # an empty item is a request
+        reply.parse_request(data)
 
 
 cbor_values = st.recursive(
@@ -199,8 +201,5 @@ def test_every_value_has_one_encoding(value: object) -> None:
 def test_nothing_may_follow_a_value(value: object, rest: bytes) -> None:
     """Trailing bytes are refused whatever they are."""
     data = cbor.encode(value) + rest
-    try:
+    with pytest.raises(FormatError):
         cbor.decode(data, max_bytes=len(data), what="test")
-    except FormatError:
-        return
-    raise AssertionError("bytes after the value were accepted")

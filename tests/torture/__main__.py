@@ -18,6 +18,7 @@ from tests.torture.report import Result
 
 NAMES: Final = (
     "fuzz",
+    "properties",
     "memory",
     "crash_states",
     "mutation",

@@ -11,7 +11,6 @@ import os
 import shutil
 import signal
 import sys
-import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -34,10 +33,9 @@ from agent.receiver.server import serve
 from agent.receiver.store import EnvelopeStore
 from agent.receiver.verification import ChainReport, verify_store
 from tests.fakes.pki import add_device
+from tests.fakes.waiting import WITHIN_S, wait_until
 from tests.torture.capture_process import ACCEPT_LINE_BYTES, Load, accepted_ids, run_canned_capture
 
-SETTLE_WITHIN_S: Final = 120.0
-"""Without any progress. Far more than a step takes; a hang fails the row instead of the whole campaign."""
 POLL_S: Final = 0.02
 BRISK: Final = "retry_first_s = 0.05\nretry_most_s = 0.3\n"
 """Settings of `[upload]` for a receiver that is never away for long."""
@@ -182,7 +180,7 @@ class Fleet:
         process = self.processes.pop(name)
         self._require_running(process)
         process.terminate()
-        process.join(SETTLE_WITHIN_S)
+        process.join(WITHIN_S)
         # One that was started just now may not listen to signals yet, and ends by the signal itself.
         assert process.exitcode in (0, -signal.SIGTERM), f"{process.name} ended with {process.exitcode}"
         process.close()
@@ -209,14 +207,14 @@ class Fleet:
 
     def wait_until(self, done: Callable[[], bool]) -> None:
         """Poll until `done`; break off if a part dies by itself or nothing comes of it."""
-        deadline_s = time.monotonic() + SETTLE_WITHIN_S
-        while not done():
-            for process in self.processes.values():
-                self._require_running(process)
-            assert time.monotonic() < deadline_s, (
-                f"nothing came of it in time; left: {[unit.left_by_folder() for unit in self.units]}"
-            )
-            time.sleep(POLL_S)
+        wait_until(done, meanwhile=self._require_all_running, otherwise=self._what_is_left, every_s=POLL_S)
+
+    def _require_all_running(self) -> None:
+        for process in self.processes.values():
+            self._require_running(process)
+
+    def _what_is_left(self) -> str:
+        return f"nothing came of it in time; left: {[unit.left_by_folder() for unit in self.units]}"
 
     def accepted(self) -> set[str]:
         """Return the ids of all reads that any unit counted as accepted."""

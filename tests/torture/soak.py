@@ -21,6 +21,7 @@ import numpy as np
 
 from agent.app.run import start_daemon, stop_daemon
 from agent.receiver.store import EnvelopeStore
+from tests.fakes.waiting import wait_until
 from tests.torture.capture_process import Load, accepted_ids
 from tests.torture.fleet import Fleet, Unit
 from tests.torture.kills import count_up
@@ -43,7 +44,6 @@ TIMEOUT_S: Final = 2.0
 MEAN_UP_S: Final = 20.0
 MEAN_DOWN_S: Final = 4.0
 SETTINGS: Final = f"reply_timeout_s = {TIMEOUT_S}\nretry_first_s = 0.05\nretry_most_s = 1.0\n"
-WITHIN_S: Final = 120.0
 
 
 @dataclass(slots=True)
@@ -103,7 +103,7 @@ def _watch(unit: Unit, front: Front, say: Callable[[str], None], *, full: bool) 
         upload = start_daemon("upload", unit.config, log=upload_log)
         tracks = {"capture": Track(capture), "upload": Track(upload)}
         try:
-            _await(lambda: bool(accepted_ids(unit.accepted)), "nothing is captured")
+            wait_until(lambda: accepted_ids(unit.accepted), otherwise="nothing is captured")
             began_s = switch_s = told_s = time.monotonic()
             while (now_s := time.monotonic()) < began_s + duration_s:
                 if now_s >= switch_s:
@@ -118,15 +118,8 @@ def _watch(unit: Unit, front: Front, say: Callable[[str], None], *, full: bool) 
                 time.sleep(every_s)
             front.is_down, front.fault_share = False, 0.0
             stop_daemon(capture)
-            _await(lambda: not unit.left(), "the spool does not drain")
+            wait_until(lambda: not unit.left(), otherwise="the spool does not drain")
         finally:
             stop_daemon(capture)
             stop_daemon(upload)
     return tracks
-
-
-def _await(done: Callable[[], bool], otherwise: str) -> None:
-    deadline_s = time.monotonic() + WITHIN_S
-    while not done():
-        assert time.monotonic() < deadline_s, otherwise
-        time.sleep(0.1)

@@ -103,7 +103,7 @@ def section(data: bytes) -> str:
             "The same in diagnostic notation; `<< .. >>` is a byte string that holds CBOR:",
             "",
             "```text",
-            diagnostic(cbor2.loads(data)),
+            diagnostic(cbor.decode(data, max_bytes=len(data), what="example")),
             "```",
         ]
     )

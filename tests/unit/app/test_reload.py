@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from agent.app import reload as reload_module
 from agent.app.config_note import MAX_REASON_CHARS, ConfigNote, ConfigNoteFile, read_note
-from agent.app.reload import MAX_STARTS, Reload, config_states, newest_serial
-from agent.config.bundle import sign_bundle
+from agent.app.reload import MAX_STARTS, Reload, config_states, newest_serial, read_bundle
+from agent.config.bundle import Bundle, sign_bundle
 from agent.config.document import Table
 from agent.config.load import load_config
 from agent.config.models import UnitConfig
@@ -22,10 +21,10 @@ from agent.seal.keyfiles import write_public
 from agent.spool.files import LocalFiles
 from tests.fakes.bundles import CAMERA, changed, put_bundle, put_bytes, unit_table
 from tests.fakes.clock import FakeClock
+from tests.fakes.waiting import WITHIN_S, wait_until
 from tests.unit.config.test_load import GOOD
 
 OWNER = Ed25519PrivateKey.generate()
-WITHIN_S = 20.0
 
 
 class Unit:
@@ -80,14 +79,6 @@ def unit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Unit]:
     made = Unit(tmp_path)
     yield made
     made.stop.set()
-
-
-def wait_until(done: Callable[[], bool]) -> None:
-    """Poll; fail if nothing comes of it."""
-    deadline_s = time.monotonic() + WITHIN_S
-    while not done():
-        assert time.monotonic() < deadline_s, "nothing came of it in time"
-        time.sleep(0.002)
 
 
 def wait_ready(daemon: Reload[UnitConfig]) -> None:
@@ -261,17 +252,32 @@ def test_an_unforeseen_error_does_not_end_the_thread(unit: Unit) -> None:
     assert daemon.begin(works=True)
 
 
-def test_the_bundle_in_use_is_no_news(unit: Unit) -> None:
-    """It lies in the incoming path at every start."""
+def test_the_bundle_in_use_is_no_news(unit: Unit, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lies in the incoming path at every start: it is read there and passed over, unlike the one after it."""
     unit.put(1, min_votes=4)
     daemon = unit.start()
     wait_ready(daemon)
     daemon.begin(works=True)
+    unit.stop.set()
+    for thread in threading.enumerate():
+        if thread.name == "configuration":
+            thread.join(WITHIN_S)  # the first daemon's: it must not look at what is put for the second
+    unit.stop = threading.Event()
+    looked_at: list[int] = []
+
+    def read(path: Path, owner_key: Ed25519PublicKey) -> Bundle:
+        bundle = read_bundle(path, owner_key)
+        looked_at.append(bundle.serial)
+        return bundle
+
+    monkeypatch.setattr(reload_module, "read_bundle", read)
     again = unit.start()
-    put_bytes(unit.incoming, unit.incoming.read_bytes())
+    wait_until(lambda: looked_at)
+    unit.put(2, min_votes=5)
     unit.clock.advance(2.0)
-    time.sleep(0.1)
-    assert (again.ready(), unit.note.rejected, len(unit.prepared)) == (None, None, 1)
+    wait_ready(again)
+    assert (looked_at[0], looked_at[-1], unit.note.rejected) == (1, 2, None)
+    assert [made.vision.min_votes for made in unit.prepared] == [4, 5]
 
 
 def test_a_disk_that_refuses_the_note_leaves_everything_as_it_was(unit: Unit, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -28,7 +28,7 @@ from tests.fakes.bundles import changed, put_bundle, unit_table
 from tests.fakes.clock import FakeClock
 from tests.fakes.source import ReplaySource
 from tests.fakes.vision import CannedDetector, CannedReader, plate
-from tests.unit.app.test_reload import wait_until
+from tests.fakes.waiting import wait_until
 from tests.unit.config.test_load import GOOD
 
 OWNER = Ed25519PrivateKey.generate()

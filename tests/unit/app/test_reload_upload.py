@@ -15,7 +15,8 @@ from agent.app.reload_upload import UploadChange, UploadReload
 from agent.errors import KeyFileError, TransportError
 from agent.upload.worker import UploadStats
 from tests.fakes.bundles import changed, put_bundle
-from tests.unit.app.test_reload import OWNER, Unit, wait_until
+from tests.fakes.waiting import WITHIN_S, wait_until
+from tests.unit.app.test_reload import OWNER, Unit
 
 
 class Daemon:
@@ -43,7 +44,7 @@ class Daemon:
         """Be told to halt, and take up what is new."""
         self.put(poll_s=3.0)
         self.changes.watch()
-        assert self.changes.halt.wait(20.0)
+        assert self.changes.halt.wait(WITHIN_S)
         assert self.changes.take_up()
         assert (self.reload.config.upload.poll_s, self.reload.serial) == (3.0, 1)
 
@@ -51,7 +52,7 @@ class Daemon:
         """The same, and from the change on nobody answers."""
         self.put(poll_s=3.0)
         self.changes.watch()
-        assert self.changes.halt.wait(20.0)
+        assert self.changes.halt.wait(WITHIN_S)
         self.answers = False
         assert self.changes.take_up()
 
@@ -83,10 +84,10 @@ def test_it_is_good_as_soon_as_the_receiver_answers(daemon: Daemon) -> None:
 def test_a_receiver_that_is_not_reached_any_more_takes_it_back(daemon: Daemon) -> None:
     """And the worker is told to halt once more, for the settings before."""
     daemon.stats.link_up = True
-    daemon.begin()
+    daemon.begin_unanswered()
     daemon.stats.link_up = False
     daemon.unit.clock.advance(61.0)
-    assert daemon.changes.halt.wait(20.0)
+    assert daemon.changes.halt.wait(WITHIN_S)
     assert daemon.changes.take_up()
     assert daemon.reload.config == daemon.unit.base
     assert "was not reached" in str(daemon.unit.note.rejected)
@@ -98,7 +99,7 @@ def test_with_nothing_to_send_the_receiver_is_asked(daemon: Daemon, before: bool
     daemon.stats.link_up = before
     daemon.begin_unanswered()
     daemon.unit.clock.advance(61.0)
-    assert daemon.changes.halt.wait(20.0)
+    assert daemon.changes.halt.wait(WITHIN_S)
     assert daemon.changes.take_up()
     assert (daemon.reload.config, daemon.reload.serial) == (daemon.unit.base, 0)
     assert "was not reached" in str(daemon.unit.note.rejected)
@@ -147,7 +148,7 @@ def test_a_stop_ends_the_worker_and_takes_nothing_up(daemon: Daemon) -> None:
     """Also one that comes while a bundle waits."""
     daemon.put(poll_s=3.0)
     daemon.changes.watch()
-    assert daemon.changes.halt.wait(20.0)
+    assert daemon.changes.halt.wait(WITHIN_S)
     daemon.unit.stop.set()
     assert not daemon.changes.take_up()
     assert daemon.reload.serial == 0

@@ -12,6 +12,7 @@ from agent.app.switched import SwitchedSource
 from agent.errors import SourceError
 from agent.records import ClockState, Frame
 from tests.fakes.source import STARTED_AT, ReplaySource
+from tests.fakes.waiting import WITHIN_S
 
 PICTURE = np.zeros((2, 2, 3), np.uint8)
 
@@ -29,12 +30,14 @@ class SilentSource:
 
     def __init__(self) -> None:
         """Prepare."""
+        self.silent = threading.Event()
         self.closed = threading.Event()
 
     def frames(self) -> Iterator[Frame]:
         """As the port."""
         yield Frame(camera_id="silent", sequence=0, captured_at=STARTED_AT, monotonic_s=0.0, image=PICTURE)
-        assert self.closed.wait(20.0)
+        self.silent.set()
+        assert self.closed.wait(WITHIN_S)
 
     def close(self) -> None:
         """As the port."""
@@ -66,8 +69,14 @@ def test_a_switch_comes_after_the_frame_that_is_looked_at() -> None:
 
 def test_a_switch_ends_the_wait_for_a_frame() -> None:
     """A camera that is lost would hold it up for ever."""
-    source, new = SwitchedSource(SilentSource()), replay("new", 1)
-    threading.Timer(0.05, lambda: source.switch(new, new.frames())).start()
+    old, new = SilentSource(), replay("new", 1)
+    source = SwitchedSource(old)
+
+    def switch_when_silent() -> None:
+        assert old.silent.wait(WITHIN_S)
+        source.switch(new, new.frames())
+
+    threading.Thread(target=switch_when_silent).start()
     assert [frame.camera_id for frame in source.frames()] == ["silent", "new"]
 
 

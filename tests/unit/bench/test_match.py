@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -13,6 +15,9 @@ from agent.bench.measured import Job
 from agent.config.models import SourceConfig, VisionConfig
 from agent.errors import BenchError, ModelMissingError, SourceError
 from tests.toy_models import ToyClip, render_clip, write_toy_models
+
+WITHIN_S = 60.0
+"""Far more than the end of a process takes."""
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +67,7 @@ def test_all_play_the_whole_clip_in_turns(toys: Path, clip: ToyClip) -> None:
 def test_crops_come_only_where_they_are_wanted(toys: Path, clip: ToyClip) -> None:
     """A JPEG each, for a report."""
     (run,) = play([job("plateseal", clip.clip, toys, crops=True)], watch=quiet)
+    assert len(run.played.passages) > 0
     assert all(passage.crop.startswith(b"\xff\xd8\xff") for passage in run.played.passages)
 
 
@@ -89,8 +95,55 @@ def test_an_error_of_a_contestant_is_raised_as_its_own(toys: Path, clip: ToyClip
 def test_a_contestant_that_breaks_off_is_said(toys: Path, clip: ToyClip, monkeypatch: pytest.MonkeyPatch) -> None:
     """No word and a status: one line that names it."""
     monkeypatch.setattr(sys, "executable", "/bin/false")
-    with pytest.raises(BenchError, match="decode ended"):
+    with pytest.raises(BenchError, match="decode ended with status 1 in the middle of the clip: it logged nothing"):
         play([job("decode", clip.clip, toys)], watch=quiet)
+
+
+def test_what_a_contestant_logged_last_is_said(
+    toys: Path, clip: ToyClip, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program error of it is not lost with its process."""
+    (tmp_path / "sitecustomize.py").write_text("raise SystemExit('disk on fire')\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path))
+    with pytest.raises(BenchError, match="disk on fire"):
+        play([job("decode", clip.clip, toys)], watch=quiet)
+
+
+PARENT = """
+import subprocess, sys
+command = [sys.executable, "-m", "agent.bench.contestant"]
+with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
+    print(sys.argv[1], file=child.stdin, flush=True)
+    child.stdout.readline()
+    print(0, file=child.stdin, flush=True)
+    print(child.pid, flush=True)
+    child.wait()
+"""
+"""Starts a contestant's turn, and says its process id."""
+
+
+def test_a_contestant_ends_with_its_bench(toys: Path, clip: ToyClip) -> None:
+    """A bench that is killed in the middle of a turn of hours leaves nobody who plays on."""
+    long = job("decode", clip.clip, toys, rounds=100_000)
+    long = long.model_copy(update={"source": SourceConfig(uri=str(clip.clip), pace="real")})
+    command = [sys.executable, "-c", PARENT, long.model_dump_json()]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        child = Path("/proc") / parent.stdout.readline().strip()
+        assert "contestant" in (child / "cmdline").read_text()
+        parent.kill()
+    deadline_s = time.monotonic() + WITHIN_S
+    while _is_running(child):
+        assert time.monotonic() < deadline_s, "it plays on"
+        time.sleep(0.02)
+
+
+def _is_running(process: Path) -> bool:
+    """Whether a process is there and no zombie, whose command line is empty."""
+    try:
+        return bool((process / "cmdline").read_text())
+    except OSError:
+        return False
 
 
 def test_a_witness_keeps_counts_and_bounds_what_it_keeps() -> None:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Callable, Iterable, Iterator
 from datetime import timedelta
 
@@ -19,8 +18,9 @@ from agent.capture.opencv import cv2
 from agent.config.models import SourceConfig
 from agent.errors import SourceError, SourceLostError
 from agent.records import ClockState
-from tests.fakes.capture import PATIENCE_S, ScriptedCapture, Shot
+from tests.fakes.capture import ScriptedCapture, Shot
 from tests.fakes.clock import FakeClock
+from tests.fakes.waiting import wait_until
 
 
 class Site:
@@ -70,14 +70,6 @@ def site_of(clock: FakeClock, monkeypatch: pytest.MonkeyPatch) -> Iterator[Calla
         site.end()
 
 
-def wait_for(is_so: Callable[[], bool]) -> None:
-    """Wait for the reading thread."""
-    deadline_s = time.monotonic() + PATIENCE_S
-    while not is_so():
-        assert time.monotonic() < deadline_s
-        time.sleep(0.005)
-
-
 def test_the_newest_frame_is_delivered_and_older_ones_are_counted(
     site_of: Callable[..., Site], clock: FakeClock
 ) -> None:
@@ -89,7 +81,7 @@ def test_the_newest_frame_is_delivered_and_older_ones_are_counted(
     for value in (1, 2, 3):
         capture.shots.put(Shot(value))
     stats = site.hooks.stats
-    wait_for(lambda: stats.frames_dropped_stale == 2)
+    wait_until(lambda: stats.frames_dropped_stale == 2)
     frame = next(frames)
     assert (frame.sequence, frame.image[0, 0, 0]) == (3, 3)
     assert not frame.image.flags.writeable
@@ -107,10 +99,10 @@ def test_a_reader_too_slow_for_the_camera_makes_few_pictures_until_it_has_caught
     site = site_of(capture)
     frames, stats = site.camera.frames(), site.hooks.stats
     next(frames)
-    wait_for(lambda: capture.retrieved == 50)
+    wait_until(lambda: capture.retrieved == 50)
     for shot in late:
         capture.shots.put(shot)
-    wait_for(lambda: stats.frames_received == 100)
+    wait_until(lambda: stats.frames_received == 100)
     assert 65 <= capture.retrieved <= 80  # all are on time for half a second, and late for one, before it catches up
 
 
@@ -233,15 +225,15 @@ def test_while_no_frame_comes_the_waiting_thread_is_not_idle(site_of: Callable[.
 
     def on_idle() -> None:
         calls.append(threading.current_thread())
-        if len(calls) == 2:
+        if len(calls) >= 2 and hooks.stats.is_up is False:
             site.hooks.stop.set()
 
     hooks = LiveHooks(stop=site.hooks.stop, on_idle=on_idle)
     config = SourceConfig(uri="rtsp://camera/")
     camera = LiveCamera(site.connect, config, name="cam", camera_id="cam-1", clock=site.clock, hooks=hooks)
     assert list(camera.frames()) == []
-    assert calls == [threading.current_thread()] * 2
-    assert hooks.stats.is_up is False
+    assert set(calls) == {threading.current_thread()}
+    assert len(calls) >= 2
 
 
 def test_a_live_clock_state_is_the_units_own(site_of: Callable[..., Site], clock: FakeClock) -> None:
@@ -262,7 +254,7 @@ def test_a_closed_camera_stays_closed(site_of: Callable[..., Site], clock: FakeC
     camera.close()
     capture.shots.put(ScriptedCapture.LOSE)
     assert list(frames) == []
-    wait_for(lambda: capture.released == 1)
+    wait_until(lambda: capture.released == 1)
     with pytest.raises(SourceError, match="closed"):
         next(camera.frames())
 
@@ -275,5 +267,5 @@ def test_an_abandoned_playback_ends_its_thread_and_can_begin_again(
     site = site_of(first, second)
     assert next(iter(site.camera.frames())).sequence == 0
     first.shots.put(ScriptedCapture.LOSE)
-    wait_for(lambda: first.released == 1)
+    wait_until(lambda: first.released == 1)
     assert next(site.camera.frames()).sequence == 1

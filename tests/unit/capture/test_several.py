@@ -16,9 +16,9 @@ from agent.errors import SourceError
 from agent.ports import FrameSource
 from agent.records import ClockState, Frame
 from tests.fakes.source import ReplaySource
+from tests.fakes.waiting import WITHIN_S, wait_until
 
 BLACK = np.zeros((8, 8, 3), np.uint8)
-PATIENCE_S = 20.0
 
 
 class GatedCamera:
@@ -41,12 +41,12 @@ class GatedCamera:
 
     def settle(self) -> None:
         """Wait until a frame that was let go has been laid down."""
-        assert self.made.acquire(timeout=PATIENCE_S)
+        assert self.made.acquire(timeout=WITHIN_S)
 
     def frames(self) -> Iterator[Frame]:
         """As the port."""
         sequence = 0
-        while self.go.acquire(timeout=PATIENCE_S) and not self.is_closed:
+        while self.go.acquire(timeout=WITHIN_S) and not self.is_closed:
             yield Frame("live", sequence, datetime.now(UTC), float(sequence), BLACK.copy())
             self.made.release()
             sequence += 1
@@ -148,7 +148,8 @@ def test_what_is_no_failure_of_a_source_comes_through() -> None:
 
 def test_closing_ends_threads_that_wait() -> None:
     """A recording whose next frame nobody takes lets go."""
-    before = threading.active_count()
     with closing(several(ReplaySource([BLACK] * 50), ReplaySource([BLACK] * 50)).frames()) as turns:
         next(turns)
-    assert threading.active_count() == before
+        mine = [thread for thread in threading.enumerate() if thread.name.startswith("source ")]
+    assert mine
+    wait_until(lambda: not any(thread.is_alive() for thread in mine))

@@ -20,9 +20,8 @@ def test_the_fastest_picture_is_the_anchor() -> None:
 def test_a_camera_clock_that_runs_slow_is_followed() -> None:
     """Ten minutes at 100 ppm: without the drift the pictures would be dated 60 ms too early."""
     clock = StreamClock()
-    for n in range(10 * 60 * 25):
-        arrived_s = n * 0.04
-        assert arrived_s - clock.captured_s(arrived_s * (1 - 1e-4), arrived_s=arrived_s) < 1e-3
+    arrivals_s = [n * 0.04 for n in range(10 * 60 * 25)]
+    assert max(at_s - clock.captured_s(at_s * (1 - 1e-4), arrived_s=at_s) for at_s in arrivals_s) < 1e-3
 
 
 def test_a_lag_that_grows_is_no_drift() -> None:
@@ -48,11 +47,13 @@ def test_a_stream_clock_that_starts_again_is_anchored_again() -> None:
     assert clock.captured_s(0.0, arrived_s=10.1) == 10.1
 
 
-@given(st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(0.0, 100.0)), max_size=50))
+@given(st.lists(st.tuples(st.floats(-1e6, 1e6), st.floats(0.0, 100.0)), min_size=1, max_size=50))
 def test_never_later_than_arrival(pictures: list[tuple[float, float]]) -> None:
     """Whatever the stream says of itself."""
     clock = StreamClock()
     arrived_s = 1000.0
+    early_s = []
     for stream_s, wait_s in pictures:
         arrived_s += wait_s
-        assert clock.captured_s(stream_s, arrived_s=arrived_s) <= arrived_s
+        early_s.append(arrived_s - clock.captured_s(stream_s, arrived_s=arrived_s))
+    assert min(early_s) >= 0

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from agent.cli.main import main
+from tests.fakes.waiting import WITHIN_S
 from tests.unit.config.test_load import GOOD
 
 Said = tuple[int | str | None, str, str]
@@ -38,7 +39,7 @@ def plateseal(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
         capture_output=True,
         text=True,
         check=False,
-        timeout=120,
+        timeout=WITHIN_S,
     )
 
 

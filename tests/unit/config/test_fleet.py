@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -310,15 +309,12 @@ def test_an_unknown_camera_has_a_suggestion(fleet: Path) -> None:
         load_fleet(fleet).unit("camera-11")
 
 
-def test_300_cameras_are_checked_in_a_moment(tmp_path: Path) -> None:
-    """20 sites; a slip that makes it quadratic would take minutes."""
+def test_a_fleet_of_300_cameras_is_checked(tmp_path: Path) -> None:
+    """20 sites, and each camera has its settings. How long that takes is for `make bench`."""
     directory = write_fleet(tmp_path / "fleet", sites=20, cameras=300, fleet=FLEET + "# 300\n" * 50)
-    began_s = time.monotonic()
     fleet = load_fleet(directory)
     for unit in fleet.units:
         assert unit.config is not None
         assert settings_of(unit, unit.config)
     assert len(fleet.units) == 300
-    took_s = time.monotonic() - began_s
     assert fleet.problems == ()
-    assert took_s < 30.0

@@ -25,6 +25,7 @@ from agent.envelope.tombstone import LossReason, Tombstone
 from agent.errors import OpenError, UsageError
 from tests.fakes.owner import DAY, MANDATE, MIDNIGHT, RECEIPT_KEY, Camera, MemoryReceiver, make_owner
 from tests.fakes.reads import NOON
+from tests.fakes.waiting import WITHIN_S
 
 
 @pytest.fixture
@@ -58,7 +59,7 @@ def follow(out: Path) -> subprocess.CompletedProcess[str]:
             continue
         steps.append(text if language else f"subprocess.run({text!r}, shell=True, check=True)")
     return subprocess.run(
-        [sys.executable, "-c", "\n".join(steps)], cwd=out, capture_output=True, text=True, check=False, timeout=120
+        [sys.executable, "-c", "\n".join(steps)], cwd=out, capture_output=True, text=True, check=False, timeout=WITHIN_S
     )
 
 

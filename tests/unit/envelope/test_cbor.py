@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cbor2
 import pytest
 
 from agent.envelope import cbor
@@ -38,6 +39,39 @@ def test_malformed_input_is_refused_by_our_error_only(name: str) -> None:
 def test_map_keys_are_ordered_bytewise_as_rfc_8949_asks() -> None:
     """Integers and short texts sort as RFC 8949 4.2.1 says: 1, 4, -4, "ps"."""
     assert cbor.encode({"ps": 0, -4: 0, 4: 0, 1: 0}).hex() == "a40100040023006270 7300".replace(" ", "")
+
+
+def test_what_stands_inside_a_tag_is_plain_lists_and_maps() -> None:
+    """At any depth, in tags in tags too, whichever major version of cbor2 decodes."""
+    value = cbor2.CBORTag(18, [b"", {1: [{2: []}]}, cbor2.CBORTag(96, [{3: [4]}, [cbor2.CBORTag(16, [{}])]])])
+    decoded = cbor.decode(cbor.encode(value), max_bytes=100, what="test")
+    assert shape(decoded) == "tag 18 [bytes, {int: [{int: []}]}, tag 96 [{int: [int]}, [tag 16 [{}]]]]"
+
+
+@pytest.mark.parametrize("head_at", [4096, 2 * 4096])
+def test_an_item_may_begin_anywhere(head_at: int) -> None:
+    """Where the decoder's read of 4096 bytes ends too: some versions of cbor2 6 lost their place there."""
+    for length in range(head_at - 20, head_at):
+        value = [bytes(length), 2**40, "text", {"map": [bytes(length)]}]
+        assert cbor.decode(cbor.encode(value), max_bytes=1 << 20, what="test") == value
+
+
+def test_an_encoder_is_whole_again_after_a_value_that_it_cannot_encode() -> None:
+    """The next value is encoded as if nothing had been, for the encoder of a thread lives on."""
+    with pytest.raises(cbor2.CBOREncodeError):
+        cbor.encode([1, {2: object()}])
+    assert cbor.encode({1: [2]}) == bytes.fromhex("a1018102")
+
+
+def shape(value: object) -> str:
+    """Return the exact types that a value is made of, as text."""
+    if type(value) is cbor2.CBORTag:
+        return f"tag {value.tag} {shape(value.value)}"
+    if type(value) is list:
+        return f"[{', '.join(map(shape, value))}]"
+    if type(value) is dict:
+        return f"{{{', '.join(f'{shape(key)}: {shape(item)}' for key, item in value.items())}}}"
+    return type(value).__name__
 
 
 def test_an_input_over_the_limit_is_not_looked_at() -> None:

@@ -36,6 +36,7 @@ def test_the_example_is_rendered_from_its_bytes() -> None:
 
 def test_every_suite_and_version_is_documented() -> None:
     """A row per key type, with its algorithm and lengths."""
+    assert set(suites.SUITES) == set(suites.KeyType)
     for suite in suites.SUITES.values():
         row = next(line for line in DOCUMENT.splitlines() if line.startswith(f"| `{suite.key_type}`"))
         assert str(suite.alg) in row

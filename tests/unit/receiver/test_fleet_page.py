@@ -28,6 +28,7 @@ from agent.receiver.store import EnvelopeStore
 from tests.fakes.chromium import Page, browser
 from tests.fakes.health import NOW, make_fleet, make_report, troubled
 from tests.fakes.pki import make_bench
+from tests.fakes.waiting import wait_until
 
 pytestmark = pytest.mark.needs("chromium")
 
@@ -54,8 +55,8 @@ class Site:
     def __enter__(self) -> str:
         """Start, and return the page's address."""
         self._thread.start()
-        while not self._server.started:
-            assert self._thread.is_alive()
+        wait_until(lambda: self._server.started or not self._thread.is_alive())
+        assert self._server.started
         return f"http://127.0.0.1:{self._server.servers[0].sockets[0].getsockname()[1]}/fleet"
 
     def __exit__(self, *_: object) -> None:

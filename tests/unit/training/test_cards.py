@@ -171,11 +171,13 @@ def test_cards_work_without_the_public_reader(shipped: Path, report: Report) -> 
 def test_lines_are_wrapped_at_their_end_only(shipped: Path, report: Report) -> None:
     """A line of running text that another follows has no room for the next word."""
     write_cards(report, shipped)
+    lengths: list[int] = []
     for name in ("plate-detector", READER_NAME):
         lines = (shipped / f"{name}.md").read_text().splitlines()
         for line, following in itertools.pairwise(lines):
             if line and following and not line.startswith(("|", "#", "    ")) and following[0] not in "|#-":
-                assert len(line) + 1 + len(following.split()[0]) > 120, line
+                lengths.append(len(line) + 1 + len(following.split()[0]))
+    assert min(lengths) > 120
 
 
 def test_paragraphs_and_bullets_are_wrapped() -> None:

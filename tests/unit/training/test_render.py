@@ -47,6 +47,7 @@ def test_the_same_seed_gives_the_same_plate() -> None:
 
 def test_texts_are_of_the_alphabet_and_fit_the_slots(plates: list[Plate]) -> None:
     """A label that the reader cannot say would be trained in vain."""
+    assert len(plates) == PLATES
     for plate in plates:
         assert 1 <= len(plate.text) <= SLOTS
         assert set(plate.text) <= set(ALPHABET)
@@ -54,6 +55,7 @@ def test_texts_are_of_the_alphabet_and_fit_the_slots(plates: list[Plate]) -> Non
 
 def test_boxes_lie_in_the_image_and_hold_the_characters(plates: list[Plate]) -> None:
     """The box is inside the picture; every character's centre is inside the box, one for each character."""
+    assert len(plates) == PLATES
     for plate in plates:
         height, width = plate.image.shape[:2]
         x1, y1, x2, y2 = plate.box
@@ -65,6 +67,7 @@ def test_boxes_lie_in_the_image_and_hold_the_characters(plates: list[Plate]) -> 
 
 def test_characters_are_drawn_where_their_centres_are(plates: list[Plate]) -> None:
     """Around each centre the picture is not of one colour: there is ink."""
+    assert len(plates) == PLATES
     for plate in plates:
         for x, y in plate.centres:
             near = plate.image[max(int(y) - 16, 0) : int(y) + 17, max(int(x) - 12, 0) : int(x) + 13]
@@ -77,7 +80,7 @@ def test_many_kinds_are_drawn(plates: list[Plate]) -> None:
 
 
 @pytest.mark.usefixtures("some_fonts")
-@pytest.mark.parametrize("draw", set(SIGNS), ids=lambda draw: draw.__name__)
+@pytest.mark.parametrize("draw", list(dict.fromkeys(SIGNS)), ids=lambda draw: draw.__name__)
 def test_signs_are_pictures_and_deterministic(draw: object) -> None:
     """Each kind of sign is uint8 RGB, and the same for the same seed."""
     sign = next(one for one in SIGNS if one is draw)
@@ -124,6 +127,7 @@ def test_cells_of_a_line_follow_each_other() -> None:
 
 def test_stroke_faces_have_every_character_in_the_frame_that_faces_have() -> None:
     """All masks of a face have the same rows, and the ink of an H reaches from cap line to base line."""
+    assert SEEDS > 37
     for seed in range(0, SEEDS, 37):
         face = stroke_face(seed)
         assert set(face.masks) == set(ALPHABET)

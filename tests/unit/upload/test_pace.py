@@ -77,6 +77,7 @@ def test_no_stretch_of_time_carries_more_than_its_share_and_one_batch(
         clock.advance(line.wait_s())
         sent.append((clock.monotonic_s(), size_bytes))
         line.spend(size_bytes)
+    assert len(sent) == len(steps)
     for first, (from_s, _) in enumerate(sent):
         for last in range(first + 1, len(sent)):
             until_s, _ = sent[last]

@@ -164,10 +164,12 @@ def test_a_reply_that_trickles_is_given_up() -> None:
 
 
 def test_closing_twice_is_fine() -> None:
-    """Idempotent, as the port says."""
+    """Idempotent, as the port says; and then it is closed."""
     transport = answering(200)
     transport.close()
     transport.close()
+    with pytest.raises(RuntimeError):
+        transport.send([b"one"])
 
 
 def test_the_context_is_tls_1_3_with_host_names_checked(tmp_path: Path) -> None:

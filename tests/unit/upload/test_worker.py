@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import logging
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tenacity import Future, RetryCallState, Retrying
 
-from agent.app.clock import SystemClock
 from agent.config.models import UploadConfig
 from agent.envelope.cose import ed25519_kid
 from agent.envelope.reply import Answer, Later, Refused, Stored
@@ -23,6 +23,7 @@ from agent.envelope.sealed import parse_envelope
 from agent.errors import BatchTooLargeError, BrokenTransferError, RejectedError, SpoolError, TransportError
 from agent.records import Envelope, SpoolState
 from agent.upload import lanes
+from agent.upload import worker as worker_module
 from agent.upload.pace import LogBudget
 from agent.upload.worker import ANSWER_WAITS_S, MAX_UNREADABLE, UNREADABLE_WAIT_S, UploadWorker, wait_as_told
 from tests.fakes.clock import FakeClock
@@ -30,6 +31,7 @@ from tests.fakes.envelopes import make_chain, make_envelope
 from tests.fakes.receipts import PINNED, honest_receipt, proof
 from tests.fakes.receiver import ReceiverSimulator
 from tests.fakes.spool import MemorySpool
+from tests.fakes.waiting import WITHIN_S, wait_until
 
 KEY = Ed25519PrivateKey.generate()
 MOST_ASKED = 50
@@ -88,9 +90,9 @@ def settings(**changes: object) -> UploadConfig:
     return UploadConfig.model_validate({"url": "https://localhost:1", **paths, **waits, **changes})
 
 
-def make_parts(**changes: object) -> Parts:
+def make_parts(*, clock: FakeClock | None = None, stop: threading.Event | None = None, **changes: object) -> Parts:
     """Wire a worker to fakes."""
-    spool, receiver, clock, stop = SteadySpool(), ReceiverSimulator(), FakeClock(), threading.Event()
+    spool, receiver, clock, stop = SteadySpool(), ReceiverSimulator(), clock or FakeClock(), stop or threading.Event()
     receipt_times: list[datetime] = []
     worker = UploadWorker(
         spool=spool,
@@ -404,35 +406,41 @@ def test_a_batch_is_at_most_its_slice_of_a_limited_line() -> None:
     assert sizes == [2, 1, 1, 1]
 
 
-def test_a_limited_line_is_kept_to_in_real_time() -> None:
-    """Over a whole drain, by the real clock: no more than the limit and one batch, and failed requests count too."""
-    spool, receiver = MemorySpool(max_bytes=1 << 24), ReceiverSimulator()
+class TurningStop(threading.Event):
+    """A stop event whose waits are over at once, and have turned the clock."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        super().__init__()
+        self._clock = clock
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """As the event's, on the fake clock."""
+        self._clock.advance(timeout or 0.0)
+        return self.is_set()
+
+
+def test_a_limited_line_is_kept_to() -> None:
+    """Over a whole drain no more than the limit and one batch, and failed requests count too."""
+    clock = FakeClock()
+    parts = make_parts(clock=clock, stop=TurningStop(clock), max_bytes_per_s=20_000, batch_envelopes=2)
     for envelope in make_chain(KEY, 12, body=bytes(2000)):
-        spool.put(envelope)
-    rate, clock, sent = 20_000, SystemClock(), []
+        parts.spool.put(envelope)
+    sent: list[tuple[float, int]] = []
 
     def measured(batch: list[Envelope]) -> list[Answer]:
         sent.append((clock.monotonic_s(), sum(len(envelope.data) for envelope in batch)))
         if len(sent) == 2:
             raise TransportError("reset")
-        return receiver.store(batch)
+        return parts.receiver.store(batch)
 
-    receiver.script.extend([measured] * 20)
-    worker = UploadWorker(
-        spool=spool,
-        transport=receiver,
-        receiver_keys=PINNED,
-        device_key=OWN.get,
-        settings=settings(max_bytes_per_s=rate, batch_envelopes=2),
-        clock=clock,
-        stop=threading.Event(),
-    )
-    worker.run(drain=True)
-    assert len(receiver.stored) == 12
+    parts.receiver.script.extend([measured] * 20)
+    parts.worker.run(drain=True)
+    assert len(parts.receiver.stored) == 12
+    assert len(sent) == 7
     began_s, _ = sent[0]
     for at_s, size in sent[1:]:
         before = sum(earlier for earlier_s, earlier in sent if earlier_s < at_s)
-        assert before <= rate * (at_s - began_s) + size
+        assert before <= 20_000 * (at_s - began_s) + size
 
 
 def test_a_wait_for_the_line_ends_at_a_stop() -> None:
@@ -444,7 +452,7 @@ def test_a_wait_for_the_line_ends_at_a_stop() -> None:
     thread = threading.Thread(target=parts.worker.run)
     thread.start()
     parts.stop.set()
-    thread.join(10)
+    thread.join(WITHIN_S)
     assert not thread.is_alive()
     assert len(parts.receiver.requests) == 1
 
@@ -503,14 +511,31 @@ def test_an_idle_worker_waits_for_new_reads_until_told_to_stop() -> None:
     thread = threading.Thread(target=parts.worker.run)
     thread.start()
     (envelope,) = parts.fill(1)
-    while envelope.envelope_id not in parts.receiver.stored:
-        threading.Event().wait(0.001)
+    wait_until(lambda: envelope.envelope_id in parts.receiver.stored)
     parts.stop.set()
-    thread.join(10)
+    thread.join(WITHIN_S)
     assert not thread.is_alive()
 
 
-def test_the_next_batch_is_read_and_the_last_one_erased_beside_a_request() -> None:
+@pytest.fixture
+def only_waits(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """Return what a request calls to last until the worker has nothing left to do beside it."""
+    waits = threading.Event()
+
+    def wait(*arguments: object, **options: object) -> object:
+        waits.set()
+        return concurrent.futures.wait(*arguments, **options)  # type: ignore[arg-type]
+
+    def until_it_only_waits() -> None:
+        waits.clear()
+        assert waits.wait(WITHIN_S)
+
+    monkeypatch.setattr(worker_module, "ASK_EVERY_S", 0.01)
+    monkeypatch.setattr(worker_module, "wait", wait)
+    return until_it_only_waits
+
+
+def test_the_next_batch_is_read_and_the_last_one_erased_beside_a_request(only_waits: Callable[[], None]) -> None:
     """While a request is under way two batches are read, and no third: that is all the memory it takes."""
     parts = make_parts(batch_envelopes=2, fresh_share=0)
     parts.fill(8)
@@ -523,11 +548,7 @@ def test_the_next_batch_is_read_and_the_last_one_erased_beside_a_request() -> No
         return get(envelope_id)
 
     def look(batch: list[Envelope]) -> list[Answer]:
-        if len(seen) in (1, 2):  # the link is up, and the batches behind it are not the last
-            deadline_s = time.monotonic() + 10
-            while len(read) < 2 * len(seen) + 4 and time.monotonic() < deadline_s:
-                time.sleep(0.001)
-        time.sleep(0.01)
+        only_waits()
         seen.append(len(read))
         return parts.receiver.store(batch)
 
@@ -566,13 +587,13 @@ def test_a_bad_receipt_gives_back_what_was_read_beside_it() -> None:
     assert parts.worker.stats.shredded == 6
 
 
-def test_a_stop_between_two_batches_leaves_nothing_unerased() -> None:
+def test_a_stop_between_two_batches_leaves_nothing_unerased(only_waits: Callable[[], None]) -> None:
     """What is proven is erased, what was read beside it stays in the spool unsent."""
     parts = make_parts(batch_envelopes=2, fresh_share=0)
     ids = [envelope.envelope_id for envelope in parts.fill(8)]
 
     def stop_after(batch: list[Envelope]) -> list[Answer]:
-        time.sleep(0.05)
+        only_waits()
         parts.stop.set()
         return parts.receiver.store(batch)
 
@@ -583,14 +604,22 @@ def test_a_stop_between_two_batches_leaves_nothing_unerased() -> None:
     assert parts.worker.stats.shredded == 4
 
 
-def test_reading_ahead_gives_way_to_an_answer() -> None:
+def test_reading_ahead_gives_way_to_an_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     """An answer that has waited cuts the batch short that is read beside it, so that erasing is not held up."""
     parts = make_parts(batch_envelopes=4, fresh_share=0)
     parts.fill(12)
     get = parts.spool.get
+    under_way: list[concurrent.futures.Future[object]] = []
+
+    class NotedLine(concurrent.futures.ThreadPoolExecutor):
+        def submit(self, *arguments: Any, **options: Any) -> concurrent.futures.Future[Any]:
+            under_way.append(super().submit(*arguments, **options))
+            return under_way[-1]
+
+    monkeypatch.setattr(worker_module, "ThreadPoolExecutor", NotedLine)
 
     def slow(envelope_id: str) -> Envelope:
-        time.sleep(0.01)  # time enough for the answer to come
+        concurrent.futures.wait(under_way)  # a request beside which this is read has its answer
         parts.clock.advance(2 * ANSWER_WAITS_S)
         return get(envelope_id)
 

@@ -1,0 +1,206 @@
+"""How a demo ends when not all goes well: nothing is left running, no key is left lying, no log is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from agent.bench import demo
+from agent.bench.demo_report import DemoOutcome
+from agent.bench.truth import Truth
+from agent.errors import DemoError
+from tests.toy_models import random_texts, render_clip, write_toy_models
+
+pytestmark = pytest.mark.e2e
+
+WITHIN_S = 120.0
+"""Far more than any step takes."""
+NO_NAMES = """
+import socket
+
+numeric = socket.getaddrinfo
+
+def getaddrinfo(host, port, *more, **options):
+    if isinstance(host, str) and host.strip("0123456789.:"):
+        raise socket.gaierror(socket.EAI_NONAME, "no names here")
+    return numeric(host, port, *more, **options)
+
+socket.getaddrinfo = getaddrinfo
+"""
+"""A module that Python loads at every start if it finds it: a machine that resolves no name, not even `localhost`."""
+
+
+@pytest.fixture(scope="module")
+def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Toy models, and a clip with four vehicles."""
+    folder = write_toy_models(tmp_path_factory.mktemp("toys"))
+    render_clip(folder / "clip.mp4", random_texts(4))
+    return folder
+
+
+@contextmanager
+def running_demo(folder: Path, *options: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
+    """Start `plateseal demo` with `folder` for its temporary files."""
+    # A shell that starts this in the background may have switched Ctrl-C off.
+    command = ["env", "--default-signal=INT", sys.executable, "-m", "agent.cli.main", "demo", *options]
+    environment = {**os.environ, "TMPDIR": str(folder), **variables}
+    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def wait_until(done: Callable[[], bool]) -> None:
+    """Poll until `done`; fail if nothing comes of it."""
+    deadline_s = time.monotonic() + WITHIN_S
+    while not done():
+        assert time.monotonic() < deadline_s, "nothing came of it in time"
+        time.sleep(0.02)
+
+
+def processes_that_name(folder: Path) -> int:
+    """Count running processes with this folder on their command line."""
+    count = 0
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            count += str(folder).encode() in path.read_bytes()
+        except OSError:
+            continue  # it has just ended
+    return count
+
+
+@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda one: one.name)
+def test_a_signal_stops_the_parts_and_removes_their_keys(tmp_path: Path, signum: signal.Signals) -> None:
+    """All three parts run when it comes; afterwards no process and no file is left, and the status names the signal."""
+    with running_demo(tmp_path) as process:
+        wait_until(lambda: processes_that_name(tmp_path) == 3)
+        assert list(tmp_path.rglob("*.key"))
+        process.send_signal(signum)
+        said = process.communicate(timeout=WITHIN_S)[1]
+    assert process.returncode == (130 if signum is signal.SIGINT else -signum), said
+    assert processes_that_name(tmp_path) == 0
+    assert list(tmp_path.iterdir()) == []
+    assert "Traceback" not in said
+
+
+def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path, toys: Path) -> None:
+    """Under `nohup` the demo goes on when its terminal goes."""
+    signal_off = (
+        "import os, signal, sys; signal.signal(signal.SIGHUP, signal.SIG_IGN); os.execv(sys.executable, sys.argv[1:])"
+    )
+    options = ["--models", str(toys), "--clip", str(toys / "clip.mp4")]
+    command = [sys.executable, "-c", signal_off, sys.executable, "-m", "agent.cli.main", "demo", *options]
+    with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path)}) as process:
+        wait_until(lambda: processes_that_name(tmp_path) > 0)
+        process.send_signal(signal.SIGHUP)
+        assert process.wait(WITHIN_S) == 0
+
+
+def test_a_named_folder_keeps_everything(tmp_path: Path) -> None:
+    """Also when a signal ends the demo: the parts stop, the files stay, and one line says where."""
+    kept, scratch = tmp_path / "kept", tmp_path / "scratch"
+    scratch.mkdir()
+    with running_demo(scratch, "--workdir", str(kept)) as process:
+        wait_until(lambda: processes_that_name(kept / "device") == 2)
+        process.terminate()
+        said = process.communicate(timeout=WITHIN_S)[1]
+    assert process.returncode == -signal.SIGTERM
+    assert f"everything is in {kept}" in said
+    assert processes_that_name(kept / "device") == 0
+    assert {path.name for path in kept.glob("**/*.log")} == {"receiver.log", "upload.log", "capture.log"}
+
+
+def test_a_part_that_fails_leaves_the_logs_and_no_keys(tmp_path: Path, toys: Path) -> None:
+    """Capture finds no models: one line with its reason, and where the logs of all parts are."""
+    models = tmp_path / "no-models"
+    scratch = tmp_path / "scratch"
+    scratch.mkdir()
+    with running_demo(scratch, "--models", str(models), "--clip", str(toys / "clip.mp4")) as process:
+        said = process.communicate(timeout=WITHIN_S)[1]
+    assert process.returncode == DemoError.exit_code, said
+    (kept,) = scratch.iterdir()
+    where, why = said.splitlines()
+    assert where == f"the logs are in {kept}"
+    assert "capture ended with status" in why
+    assert {path.name for path in kept.iterdir()} == {"receiver.log", "upload.log", "capture.log"}
+    assert "no-models" in (kept / "capture.log").read_text()
+
+
+def test_no_folder_for_temporary_files_is_one_line(toys: Path) -> None:
+    """It says which option helps."""
+    script = (
+        "import sys, tempfile\n"
+        "from agent.cli.main import main\n"
+        "tempfile._candidate_tempdir_list = lambda: ['/nonexistent']\n"
+        f"sys.argv = ['plateseal', 'demo', '--clip', {str(toys / 'clip.mp4')!r}]\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False, timeout=WITHIN_S)
+    assert done.returncode == 2
+    assert done.stderr.startswith("plateseal: no temporary folder")
+    assert "--workdir" in done.stderr
+    assert done.stderr.count("\n") == 1
+
+
+def test_the_demo_resolves_no_name(tmp_path: Path, toys: Path) -> None:
+    """In a root without /etc/hosts every read still goes the whole way."""
+    patch = tmp_path / "patch"
+    patch.mkdir()
+    (patch / "sitecustomize.py").write_text(NO_NAMES)
+    options = ["--models", str(toys), "--clip", str(toys / "clip.mp4"), "--json", str(tmp_path / "demo.json")]
+    check = [sys.executable, "-c", "import socket; socket.getaddrinfo('localhost', 1)"]
+    variables = {"PYTHONPATH": f"{patch}:{Path(__file__).parents[2]}"}
+    refused = subprocess.run(check, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
+    assert "no names here" in refused.stderr, "the machine of this test still resolves names"
+    with running_demo(tmp_path, *options, **variables) as process:
+        said = process.communicate(timeout=WITHIN_S)[1]
+    assert process.returncode == 0, said
+
+
+def test_reads_that_wait_are_pending_and_not_lost(tmp_path: Path, toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A receiver that cannot be reached: the reads are in the spool, and the complaint names upload's reason."""
+    configure = demo.device_config
+
+    def to_nobody(receiver: Path, *, port: int, clip: Path, models: Path | None) -> str:
+        return configure(receiver, port=1, clip=clip, models=models)
+
+    monkeypatch.setattr(demo, "device_config", to_nobody)
+    monkeypatch.setattr(demo, "DRAIN_WITHIN_S", 0.0)
+    outcome = demo.run_demo(
+        toys / "clip.mp4", workdir=tmp_path / "demo", models=toys, truth=None, watch=lambda samples: None
+    )
+    report = outcome.report
+    assert (report.sealed, report.pending, report.opened, report.lost) == (4, 4, 0, 0)
+    with pytest.raises(DemoError, match=r"4 files still wait in the spool; upload said: .*Connection refused"):
+        outcome.require_agreement()
+
+
+def test_a_read_that_is_nowhere_is_lost(tmp_path: Path, toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same, and one file of the spool vanishes, another is damaged: two lost."""
+    configure, count = demo.device_config, demo._count_up
+
+    def to_nobody(receiver: Path, *, port: int, clip: Path, models: Path | None) -> str:
+        return configure(receiver, port=1, clip=clip, models=models)
+
+    def count_after_loss(bench: demo._Bench, truth: Truth | None, began_s: float) -> DemoOutcome:
+        first, second, *_ = sorted((bench.spool / "pending").iterdir())
+        first.unlink()
+        second.write_bytes(second.read_bytes()[:-1])
+        return count(bench, truth, began_s)
+
+    monkeypatch.setattr(demo, "device_config", to_nobody)
+    monkeypatch.setattr(demo, "_count_up", count_after_loss)
+    monkeypatch.setattr(demo, "DRAIN_WITHIN_S", 0.0)
+    report = demo.run_demo(
+        toys / "clip.mp4", workdir=tmp_path / "demo", models=toys, truth=None, watch=lambda samples: None
+    ).report
+    assert (report.sealed, report.pending, report.lost) == (4, 3, 2)
