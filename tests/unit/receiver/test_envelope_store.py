@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Iterator
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -22,9 +24,10 @@ _AT = datetime(2026, 3, 1, 12, 0, 0, 123_000, tzinfo=UTC)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> EnvelopeStore:
+def store(tmp_path: Path) -> Iterator[EnvelopeStore]:
     """Return an empty store; its path is `tmp_path / "envelopes.db"`."""
-    return EnvelopeStore.create(tmp_path / "envelopes.db")
+    with EnvelopeStore.create(tmp_path / "envelopes.db") as made:
+        yield made
 
 
 def _reason(outcome: Receipt | ChainConflict) -> str:
@@ -222,14 +225,14 @@ def test_full_disk_stores_nothing_of_the_batch_and_recovers(store: EnvelopeStore
 def test_locked_store_is_an_error_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another writer that does not let go gives an error, nothing is stored, and later it works."""
     monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.0)
-    store = EnvelopeStore.create(tmp_path / "envelopes.db")
-    other = sqlite3.connect(tmp_path / "envelopes.db", isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(ReceiverError, match="locked"):
-        store.store_batch([make_envelope(_KEY)], _AT)
-    other.execute("ROLLBACK")
-    other.close()
-    assert isinstance(store.store_batch([make_envelope(_KEY)], _AT)[0], Receipt)
+    path = tmp_path / "envelopes.db"
+    with EnvelopeStore.create(path) as store:
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(ReceiverError, match="locked"):
+                store.store_batch([make_envelope(_KEY)], _AT)
+            other.execute("ROLLBACK")
+        assert isinstance(store.store_batch([make_envelope(_KEY)], _AT)[0], Receipt)
 
 
 def test_corrupt_pages_are_an_error_of_ours(store: EnvelopeStore, tmp_path: Path) -> None:
