@@ -99,7 +99,7 @@ def test_a_source_archives_member_is_named(folders: tuple[Path, Path]) -> None:
     assert "| 755 " in line
 
 
-@pytest.mark.skipif(shutil.which("dpkg-deb") is None, reason="needs Debian's dpkg package")
+@pytest.mark.needs("dpkg-deb")
 def test_a_packages_member_is_named(folders: tuple[Path, Path]) -> None:
     """In the control part and in the data."""
     package(folders[0] / "x.deb", "one", depends="a")
