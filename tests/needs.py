@@ -108,6 +108,7 @@ NEEDS: Final = {
     "chromium": Need("the browser Chromium", lambda: CHROMIUM is not None, ("chromium",)),
     "debootstrap": _program("debootstrap", "debootstrap"),
     "dpkg-deb": _program("dpkg-deb", "dpkg"),
+    "git": _program("git", "git"),
     "minisign": _program("minisign", "minisign"),
     "openssl": _program("openssl", "openssl"),
     "ss": _program("ss", "iproute2"),

@@ -29,8 +29,7 @@ WITHOUT_A_CLOCK = [
 AT_THE_CLOCK: Final = {
     ("tests/fakes/waiting.py", "patiently"): "the one deadline of all waits",
     ("tests/fakes/waiting.py", "wait_until"): "the one sleep between two looks",
-    ("tests/e2e/rtsp_server.py", "Camera._feed"): "a camera's frames come at its rate",
-    ("tests/fakes/rtsp_plain_server.py", "Client._feed"): "as above",
+    ("tests/fakes/rtsp_scene.py", "pictures"): "a camera's frames come at its rate",
     ("tests/contract/test_clock_and_files.py", "test_a_status_tells_length_and_time"): (
         "a file's time lies between two looks at the clock, however far they are apart"
     ),

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import argparse
 import threading
-import time
 from typing import Any
 
 import gi  # type: ignore[import-not-found]
@@ -17,7 +16,7 @@ gi.require_version("Gst", "1.0")
 gi.require_version("GstRtspServer", "1.0")
 from gi.repository import GLib, Gst, GstRtspServer  # type: ignore[import-not-found]  # noqa: E402  versions first
 
-from tests.fakes.rtsp_scene import Mode, Scene, options, say_ready  # noqa: E402  after gi, as above
+from tests.fakes.rtsp_scene import Mode, Scene, options, pictures, say_ready  # noqa: E402  after gi, as above
 
 
 class Camera:
@@ -35,17 +34,9 @@ class Camera:
         threading.Thread(target=self._feed, args=(source,), daemon=True).start()
 
     def _feed(self, source: Any) -> None:
-        started = due = time.monotonic()
-        last = self._scene.picture()
-        while True:
-            due += 1 / self._rate
-            time.sleep(max(0.0, due - time.monotonic()))
-            if self._mode.name == "stall":
-                continue
-            if self._mode.name == "live":
-                last = self._scene.picture()
-            buffer = Gst.Buffer.new_wrapped(last)
-            buffer.pts = int((time.monotonic() - started) * Gst.SECOND)
+        for picture, since_start_s in pictures(self._scene, self._mode, self._rate):
+            buffer = Gst.Buffer.new_wrapped(picture)
+            buffer.pts = int(since_start_s * Gst.SECOND)
             buffer.duration = Gst.SECOND // self._rate
             if source.emit("push-buffer", buffer) != Gst.FlowReturn.OK:
                 return

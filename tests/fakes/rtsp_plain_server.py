@@ -13,7 +13,6 @@ import os
 import socket
 import struct
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import BinaryIO, Final
@@ -21,7 +20,7 @@ from typing import BinaryIO, Final
 import cv2
 import numpy as np
 
-from tests.fakes.rtsp_scene import Mode, Scene, options, say_ready
+from tests.fakes.rtsp_scene import Mode, Scene, options, pictures, say_ready
 
 TRACK: Final = "track"
 SESSION: Final = "1"
@@ -102,19 +101,11 @@ class Client:
     def _feed(self) -> None:
         """Send the pictures of this moment, at the rate, until the viewer goes."""
         width, height, rate = self._arguments.width, self._arguments.height, self._arguments.rate
-        scene, sequence = Scene(width, height), 0
-        started = due = time.monotonic()
-        jpeg = _jpeg(scene.picture(), width, height)
+        sequence = 0
         with suppress(OSError):
-            while True:
-                due = max(due + 1 / rate, time.monotonic())  # a viewer too slow for the rate gets fewer pictures
-                time.sleep(max(0.0, due - time.monotonic()))
-                if self._mode.name == "stall":
-                    continue
-                if self._mode.name == "live":
-                    jpeg = _jpeg(scene.picture(), width, height)
-                stamp = int((time.monotonic() - started) * RTP_CLOCK_HZ)
-                for part, is_last in _payloads(jpeg, width, height):
+            for picture, since_start_s in pictures(Scene(width, height), self._mode, rate):
+                stamp = int(since_start_s * RTP_CLOCK_HZ)
+                for part, is_last in _payloads(_jpeg(picture, width, height), width, height):
                     head = 0x80, PAYLOAD_JPEG | MARKER * is_last, sequence & 0xFFFF, stamp & 0xFFFFFFFF, 1
                     packet = struct.pack("!BBHII", *head) + part
                     self._send(struct.pack("!cBH", b"$", 0, len(packet)) + packet)

@@ -11,6 +11,7 @@ import argparse
 import random
 import sys
 import time
+from collections.abc import Iterator
 from typing import Final
 
 BITS: Final = 48
@@ -51,6 +52,23 @@ class Mode:
         """Take commands until standard input ends."""
         for line in sys.stdin:
             self.name = line.strip()
+
+
+def pictures(scene: Scene, mode: Mode, rate: int) -> Iterator[tuple[bytes, float]]:
+    """Yield pictures at a rate, without end, each with its time since the first was due, seconds.
+
+    Whoever takes them too slowly gets fewer.
+    """
+    started = due = time.monotonic()
+    last = scene.picture()
+    while True:
+        due = max(due + 1 / rate, time.monotonic())
+        time.sleep(max(0.0, due - time.monotonic()))
+        if mode.name == "stall":
+            continue
+        if mode.name == "live":
+            last = scene.picture()
+        yield last, time.monotonic() - started
 
 
 def options() -> argparse.ArgumentParser:

@@ -38,6 +38,7 @@ def test_without_git_the_changelog_tells_it(source: Path) -> None:
     assert source_date(source) == 1_700_000_000
 
 
+@pytest.mark.needs("git")
 def test_the_last_commit_tells_it(source: Path) -> None:
     """Not the time of the files."""
     who = ["-c", "user.name=x", "-c", "user.email=x@x.example"]
