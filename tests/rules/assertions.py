@@ -43,20 +43,21 @@ class Certain:
         self._asking: set[str] = set()
 
     def asserts(self, name: str) -> bool:
-        """Whether a function of the module is certain to assert; False if there is none of that name."""
+        """Whether a function that is known here is certain to assert; False if there is none of that name."""
         return name in self._functions and self.is_certain(self._functions[name])
 
     def is_certain(self, function: Function) -> bool:
         """Whether a function is certain to assert, a loop over what may be empty left aside."""
         if function.name in self._asking:  # it calls itself
             return False
-        outside = self._full
+        outside = self._full, self._functions
         self._asking.add(function.name)
         self._full |= self._full_in(function.body)
+        self._functions = {**self._functions, **{one.name: one for one in function.body if isinstance(one, Function)}}
         try:
             return self._any(function.body)
         finally:
-            self._full = outside
+            self._full, self._functions = outside
             self._asking.discard(function.name)
 
     def _full_in(self, body: Iterable[ast.stmt]) -> frozenset[str]:
@@ -114,11 +115,15 @@ class Certain:
             case ast.Attribute(attr="wait_until"):  # a bench's: it fails if nothing comes of it
                 return True
             case ast.Name(id=name):
-                return name == "wait_until" or self.asserts(name) or self._asserts_elsewhere(name)
+                return name == "wait_until" or self._is_one(name) or any(self._is_given(one) for one in call.args)
         return False
 
-    def _asserts_elsewhere(self, name: str) -> bool:
-        return name in self._imported and self._elsewhere(*self._imported[name])
+    def _is_given(self, argument: ast.expr) -> bool:
+        """Whether a function is given something that asserts, to run it: `in_loop(check)`."""
+        return isinstance(argument, ast.Name) and self._is_one(argument.id)
+
+    def _is_one(self, name: str) -> bool:
+        return self.asserts(name) or (name in self._imported and self._elsewhere(*self._imported[name]))
 
     def _runs(self, source: ast.expr) -> bool:
         """Whether a loop over this is certain to run."""
