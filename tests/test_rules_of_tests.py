@@ -184,7 +184,7 @@ ASSERTED = {
     "a loop over a name of one": "for name, number in zip(NAMES, [1, 2], strict=True):\n    assert name",
     "both branches": "if find():\n    assert True\nelse:\n    pytest.fail('no')",
     "a helper": "check_it(find())",
-    "what a helper runs": "async def check():\n    assert True\nin_loop(check)",
+    "a function of its own": "async def inner():\n    assert find()\nin_loop(inner)",
     "a wait": "bench.wait_until(lambda: find())",
 }
 AROUND = "NAMES = ('a', 'b')\ndef check_it(found):\n    assert found\ndef looks_at(found):\n    return found\n"

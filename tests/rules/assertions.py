@@ -16,8 +16,6 @@ SAME_LENGTH: Final = frozenset({"sorted", "enumerate", "reversed", "tuple", "lis
 """Functions whose result is empty only if their first argument is."""
 ALL_OF: Final = frozenset({"zip", "product"})
 """Functions whose result is empty if any argument is."""
-RUNNERS: Final = frozenset({"in_loop"})
-"""Helpers that run the function that they are given, which the test defines within itself."""
 
 
 class Certain:
@@ -42,25 +40,24 @@ class Certain:
         self._elsewhere = elsewhere
         self._full: frozenset[str] = frozenset()
         self._full = self._full_in(tree.body)
-        self._inner: dict[str, Function] = {}
         self._asking: set[str] = set()
 
     def asserts(self, name: str) -> bool:
-        """Whether a function of the module is certain to assert; False if there is none of that name."""
+        """Whether a function that is known here is certain to assert; False if there is none of that name."""
         return name in self._functions and self.is_certain(self._functions[name])
 
     def is_certain(self, function: Function) -> bool:
         """Whether a function is certain to assert, a loop over what may be empty left aside."""
         if function.name in self._asking:  # it calls itself
             return False
-        outside, around = self._full, self._inner
+        outside = self._full, self._functions
         self._asking.add(function.name)
         self._full |= self._full_in(function.body)
-        self._inner = {node.name: node for node in function.body if isinstance(node, Function)}
+        self._functions = {**self._functions, **{one.name: one for one in function.body if isinstance(one, Function)}}
         try:
             return self._any(function.body)
         finally:
-            self._full, self._inner = outside, around
+            self._full, self._functions = outside
             self._asking.discard(function.name)
 
     def _full_in(self, body: Iterable[ast.stmt]) -> frozenset[str]:
@@ -117,15 +114,16 @@ class Certain:
                 return name in {"raises", "warns", "fail"}
             case ast.Attribute(attr="wait_until"):  # a bench's: it fails if nothing comes of it
                 return True
-            case ast.Name(id=name) if name in RUNNERS:
-                given = [one.id for one in call.args if isinstance(one, ast.Name) and one.id in self._inner]
-                return any(self.is_certain(self._inner[one]) for one in given)
             case ast.Name(id=name):
-                return name == "wait_until" or self.asserts(name) or self._asserts_elsewhere(name)
+                return name == "wait_until" or self._is_one(name) or any(self._is_given(one) for one in call.args)
         return False
 
-    def _asserts_elsewhere(self, name: str) -> bool:
-        return name in self._imported and self._elsewhere(*self._imported[name])
+    def _is_given(self, argument: ast.expr) -> bool:
+        """Whether a function is given something that asserts, to run it: `in_loop(check)`."""
+        return isinstance(argument, ast.Name) and self._is_one(argument.id)
+
+    def _is_one(self, name: str) -> bool:
+        return self.asserts(name) or (name in self._imported and self._elsewhere(*self._imported[name]))
 
     def _runs(self, source: ast.expr) -> bool:
         """Whether a loop over this is certain to run."""
