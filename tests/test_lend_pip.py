@@ -26,6 +26,7 @@ def test_what_a_setting_names_is_lent_as_widely_as_the_root_lacks_it(tmp_path: P
     (host / "certs/ca.pem").touch()
     inside = root / host.relative_to("/")
     inside.mkdir(parents=True)
+    (inside / "of the root").touch()
     named = [
         f"file://{host}/index/simple file:///nowhere/simple",
         f"{host}/certs/ca.pem",
@@ -33,13 +34,17 @@ def test_what_a_setting_names_is_lent_as_widely_as_the_root_lacks_it(tmp_path: P
         "180",
     ]
     assert paths(named, root) == [host / "certs", host / "index"]
-    (inside / "certs").mkdir()
+    for bound in ("certs", "index/simple"):
+        (inside / bound).mkdir(parents=True)
+    assert paths(named, root) == [host / "certs", host / "index"]
+    (inside / "certs/other.pem").touch()
     assert paths(named, root) == [host / "certs/ca.pem", host / "index"]
 
 
 def test_options_are_systemd_nspawns(tmp_path: Path) -> None:
     """One variable and one path each."""
     (tmp_path / "wheels").mkdir()
+    (tmp_path / "wheels/one.whl").touch()
     lent = list(options(Path("/"), f"global.find-links='{tmp_path}/wheels'", {}))
     assert lent[0] == f"--setenv=PIP_FIND_LINKS={tmp_path}/wheels"
     assert f"--bind-ro={tmp_path}/wheels" in lent
