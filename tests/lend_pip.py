@@ -49,8 +49,11 @@ def paths(values: Iterator[str] | list[str], root: Path) -> list[Path]:
 
 
 def _widest(path: Path, root: Path) -> Path:
-    for ancestor in (*list(path.parents)[-2::-1], path):
-        if not (root / ancestor.relative_to("/")).exists():
+    """Return the outermost folder that the root lacks, at least two names deep so that /srv itself is never lent."""
+    for ancestor in (*list(path.parents)[-3::-1], path):
+        inside = root / ancestor.relative_to("/")
+        # Folders without a file: where an earlier run bound the same.
+        if not inside.exists() or (inside.is_dir() and all(below.is_dir() for below in inside.rglob("*"))):
             return ancestor
     return path
 
