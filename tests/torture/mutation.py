@@ -25,6 +25,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import pytest
+
 from tests.torture.report import Result
 
 ROOT: Final = Path(__file__).parents[2]
@@ -91,11 +93,22 @@ PLACES: Final = (
     Place("agent/upload/worker.py", ("tests/unit/upload/test_worker.py", "tests/unit/upload/test_lanes.py")),
 )
 REDUCED: Final = (
-    ("agent/spool/files.py", "create", "fsync"),
-    ("agent/spool/spool.py", "put", "sync_dir"),
-    ("agent/envelope/receipt.py", "verify_receipt", "length"),
+    (
+        ("agent/spool/files.py", "create", "fsync"),
+        "tests/faults/test_system_calls.py::test_each_step_is_these_system_calls",
+    ),
+    (
+        ("agent/spool/spool.py", "put", "sync_dir"),
+        "tests/faults/test_spool_faults.py::test_the_steps_are_the_documented_ones",
+    ),
+    (
+        ("agent/envelope/receipt.py", "verify_receipt", "length"),
+        "tests/unit/envelope/test_receipt.py::test_a_well_signed_receipt_about_something_else_proves_nothing",
+    ),
 )
-"""Path, function and what is removed, of the mutants that `make test` tries."""
+"""Path, function and what is removed, of the mutants that `make test` tries; and the test that each must fail."""
+PLUGINS_LEFT_OUT: Final = ("xdist", "pytest_cov", "anyio")
+"""No mutant's tests need them, and each start of pytest takes longer with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,6 +178,10 @@ def _replaced(source: str, node: ast.expr | ast.stmt, replacement: str) -> str:
     return (before + replacement.encode() + after).decode()
 
 
+_NOT_COPIED: Final = ("*.onnx", "*.pyc.*")
+"""Bytecode is copied, so that no start compiles what is as it was; another process may be writing some just now."""
+
+
 class Bench:
     """Copies of the package and its tests, one per process at work."""
 
@@ -174,7 +191,7 @@ class Bench:
         for index in range(copies):
             copy = folder / str(index)
             for name in ("agent", "tests", "models"):
-                shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns("__pycache__", "*.onnx"))
+                shutil.copytree(ROOT / name, copy / name, ignore=shutil.ignore_patterns(*_NOT_COPIED))
             shutil.copy(ROOT / "pyproject.toml", copy)
             self._free.put(copy)
 
@@ -196,18 +213,21 @@ class Bench:
 
 
 def _run(copy: Path, tests: Sequence[str]) -> bool:
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", "-p", "no:cacheprovider", *tests]
+    without = [option for name in ("cacheprovider", *PLUGINS_LEFT_OUT) for option in ("-p", f"no:{name}")]
+    command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", *without, *tests]
     # No bytecode is kept: a mutant may have its module's size and second of change.
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "MUTATION": "1"}
     try:
         done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
         return False
-    return done.returncode == 0
+    if done.returncode in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
+        raise RuntimeError(f"pytest ran nothing of {' '.join(tests)}: {done.stderr.decode()[-500:]}")
+    return done.returncode == pytest.ExitCode.OK
 
 
 def run(*, full: bool, say: Callable[[str], None], only: str = "") -> Result:
-    """Try every mutant, or three.
+    """Try every mutant against the tests of its part, or three, each against the one test that it must fail.
 
     Args:
         full: Every one.
@@ -215,28 +235,27 @@ def run(*, full: bool, say: Callable[[str], None], only: str = "") -> Result:
         only: Try those alone whose description has this in it.
     """
     began_s = time.monotonic()
-    tried = [mutant for place in PLACES for mutant in mutants(place) if only in str(mutant)]
-    if not full:
-        tried = [next(mutant for mutant in tried if _is_meant(mutant, *meant)) for meant in REDUCED]
+    every = [mutant for place in PLACES for mutant in mutants(place) if only in str(mutant)]
+    tried = [(mutant, mutant.place.tests) for mutant in every] if full else list(_reduced(every))
     survivors: list[Mutant] = []
     with tempfile.TemporaryDirectory(prefix="plateseal-mutants-") as folder:
         bench = Bench(Path(folder), min(PARALLEL, len(tried)))
         if full:
-            for tests in dict.fromkeys(mutant.place.tests for mutant in tried):
+            for tests in dict.fromkeys(tests for _, tests in tried):
                 if not bench.passes(tests):
                     say(f"mutation: {' '.join(tests)} fails without any mutant")
                     return Result(_NAME, _TARGET, f"{' '.join(tests)} fails without any mutant", False, 0.0)
 
-        def attempt(mutant: Mutant) -> None:
-            if bench.passes(mutant.place.tests, mutant):
+        def attempt(mutant: Mutant, tests: Sequence[str]) -> None:
+            if bench.passes(tests, mutant):
                 survivors.append(mutant)
                 say(f"mutation: SURVIVED {mutant}")
             else:
                 say(f"mutation: killed {mutant}")
 
         with ThreadPoolExecutor(PARALLEL) as pool:
-            list(pool.map(attempt, tried))
-    by_place = Counter(Path(mutant.place.path).name for mutant in tried)
+            list(pool.map(attempt, *zip(*tried, strict=True)))
+    by_place = Counter(Path(mutant.place.path).name for mutant, _ in tried)
     figures = f"{len(tried)} mutants, {len(tried) - len(survivors)} killed, {len(survivors)} survived (" + (
         ", ".join(f"{name} {count}" for name, count in by_place.items()) + ")"
     )
@@ -245,6 +264,12 @@ def run(*, full: bool, say: Callable[[str], None], only: str = "") -> Result:
 
 _NAME: Final = "durability and safety steps removed by mutation"
 _TARGET: Final = "every mutant killed"
+
+
+def _reduced(every: Sequence[Mutant]) -> Iterator[tuple[Mutant, tuple[str, ...]]]:
+    """Yield the mutants of `REDUCED`, each with the one test that it must fail."""
+    for meant, test in REDUCED:
+        yield next(mutant for mutant in every if _is_meant(mutant, *meant)), (test,)
 
 
 def _is_meant(mutant: Mutant, path: str, function: str, what: str) -> bool:
