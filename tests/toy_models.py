@@ -274,7 +274,7 @@ def render_plate(text: str, *, width_px: int, height_px: int) -> Image:
     assert len(text) == TEXT_CHARS, "toy plates have six characters"
     scale = 2
     width, height = PLATE_WH[0] * scale, PLATE_WH[1] * scale
-    plate = np.full((height, width, 3), YELLOW_BGR, np.uint8)
+    plate = _blank(width, height).copy()
     margin_x, margin_y = width // 16, height // 8
     cell_w = (width - 2 * margin_x) // TEXT_CHARS
     for place, character in enumerate(text):
@@ -288,7 +288,7 @@ def render_plate(text: str, *, width_px: int, height_px: int) -> Image:
 
 def render_frame(plates: Sequence[tuple[str, tuple[int, int, int, int]]], *, seed: int = 0) -> Image:
     """Render one 640x360 frame with plates: [(text, (x1, y1, x2, y2))], boxes inside the frame."""
-    frame = np.full((VIEW_WH[1], VIEW_WH[0], 3), ROAD_BGR, np.int16)
+    frame = _road().copy()
     for text, (x1, y1, x2, y2) in plates:
         frame[y1:y2, x1:x2] = render_plate(text, width_px=x2 - x1, height_px=y2 - y1)
     # One field of noise, shifted: new noise for every frame would take longer than all the rest.
@@ -429,6 +429,12 @@ def _extent(shares: FloatArray) -> tuple[int, int]:
 
 
 @functools.cache
+def _blank(width: int, height: int) -> Image:
+    """Return a plate without characters."""
+    return np.full((height, width, 3), YELLOW_BGR, np.uint8)
+
+
+@functools.cache
 def _glyph(character: str, width: int, height: int) -> Image:
     """Draw one character, stretched to its cell: uint8, shape (height, width), 255 where ink is."""
     canvas = np.zeros((160, 160), np.uint8)
@@ -441,6 +447,12 @@ def _glyph(character: str, width: int, height: int) -> Image:
     left = (width - wide) // 2
     cell[:, left : left + wide] = drawn
     return cell
+
+
+@functools.cache
+def _road() -> npt.NDArray[np.int16]:
+    """Return the empty road: int16, shape (360, 640, 3)."""
+    return np.full((VIEW_WH[1], VIEW_WH[0], 3), ROAD_BGR, np.int16)
 
 
 @functools.cache

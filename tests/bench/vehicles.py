@@ -18,7 +18,7 @@ from tests.bench.playing import MODELS, measure
 from tests.torture.campaign import Say
 from tests.torture.report import Result
 
-REDUCED_VEHICLES: Final = 3
+REDUCED_VEHICLES: Final = 2
 MATCH_IOU: Final = 0.5
 TARGET: Final = (
     "at least 4 times the plain loop's frames a second, at most 0.3 of its processor time, as many exact; spurious and "

@@ -84,15 +84,22 @@ class LiveBench:
         """Note which reads lie accepted in the spool."""
         self.seen |= {path.name for path in (self.spool / SpoolState.PENDING).glob("*")}
 
-    def wait_until(self, done: Callable[[], bool], *, within_s: float = WITHIN_S) -> None:
-        """Poll, noting accepted reads, until `done`; fail if a part dies or nothing comes of it."""
+    def wait_until(self, done: Callable[[], bool], *, within_s: float = WITHIN_S, looks: int = 1) -> None:
+        """Poll, noting accepted reads, until `done`; fail if a part dies or nothing comes of it.
+
+        Args:
+            done: Asked before each look, or before the first of so many `looks`.
+            within_s: What it has for that.
+            looks: Look so often for each time that `done` is asked, which may cost more.
+        """
         deadline_s = time.monotonic() + within_s
         while not done():
-            self.look()
+            for _ in range(looks):
+                self.look()
+                time.sleep(0.01)
             for name, process in self.processes.items():
                 assert process.poll() in (None, 0), f"{name}: {(self.root / f'{name}.log').read_text()[-2000:]}"
             assert time.monotonic() < deadline_s, "nothing came of it in time"
-            time.sleep(0.01)
 
     def capture_ended(self) -> bool:
         """Whether the clip has been played."""

@@ -45,6 +45,10 @@ SECONDS_A_BUNDLE: Final = 4.0
 """Of the clip: it must not end before the bundles do."""
 SETTLE_WITHIN_S: Final = 300.0
 """Far more than a start takes on a busy machine; a hang fails the row instead of the campaign."""
+BROKEN_WITHIN_S: Final = 1.0
+"""What a bundle that cannot work has to show that it does: the least that is allowed, as no waiting mends it."""
+LOOKS_A_QUESTION: Final = 5
+"""Looks into the spool for each time that the daemons' notes are read and verified."""
 SEED: Final = 7
 DAEMONS: Final = ("capture", "upload")
 
@@ -135,7 +139,7 @@ class Unit:
             )
 
         try:
-            self.bench.wait_until(settled, within_s=SETTLE_WITHIN_S)
+            self.bench.wait_until(settled, within_s=SETTLE_WITHIN_S, looks=LOOKS_A_QUESTION)
         except AssertionError as error:
             raise AssertionError(f"{error}; expected {self.expected}, found {list(self.states().values())}") from error
 
@@ -171,11 +175,11 @@ def bad_bundles(unit: Unit, rng: random.Random) -> list[tuple[str, Callable[[], 
 
 
 def _dead_camera() -> Settings:
-    return {"source": {"uri": "rtsp://127.0.0.1:9/none"}, "bundle.healthy_within_s": 3.0}
+    return {"source": {"uri": "rtsp://127.0.0.1:9/none"}, "bundle.healthy_within_s": BROKEN_WITHIN_S}
 
 
 def _dead_receiver() -> Settings:
-    return {"upload.url": "https://127.0.0.1:9", "bundle.healthy_within_s": 5.0}
+    return {"upload.url": "https://127.0.0.1:9", "bundle.healthy_within_s": BROKEN_WITHIN_S}
 
 
 def run(*, full: bool, say: Callable[[str], None]) -> Result:
@@ -264,7 +268,8 @@ def lose_the_camera(unit: Unit) -> None:
     """Put a bundle with a camera device that is not there: capture begins anew with it, and again without it."""
     unit.expect(unit.sign({}), ())  # what was refused before is forgotten
     unit.settle()
-    unit.put(unit.sign({"source": {"uri": "/dev/video99"}, "bundle.healthy_within_s": 5.0}))
+    unit.put(unit.sign({"source": {"uri": "/dev/video99"}, "bundle.healthy_within_s": BROKEN_WITHIN_S}))
+    unit.hurry()
     unit.expected["upload"] = unit.serial
     unit.settle(refused_by=("capture",))
     assert "no frame" in str(unit.states()["capture"].rejected)
