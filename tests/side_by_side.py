@@ -1,65 +1,53 @@
-"""The whole suite, as one pytest run for each folder of `tests`, two at a time: most tests wait more than they work.
+"""A pytest plugin: the suite in several processes, longest parts first, because most tests wait more than they work.
 
-python -m tests.side_by_side [pytest's options]
+    python -m pytest -p tests.side_by_side --numprocesses auto
 
-Coverage of every run lies in a file of its own, for `coverage combine`.
+Owns: how many processes, which tests stay together, and the order. Leaves the rest to pytest-xdist.
 """
 
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
-import threading
-import time
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Final
 
-TESTS: Final = Path("tests")
-LONGEST_FIRST: Final = ("torture", "e2e", "unit", "faults")
-"""The other folders follow."""
-AT_A_TIME: Final = min(2, os.cpu_count() or 1)
-_writing: Final = threading.Lock()
+import pytest
+from xdist.remote import Producer
+from xdist.scheduler import LoadFileScheduling
+
+PROCESSES_A_CORE: Final = 2
+MOST_PROCESSES: Final = 8
+"""Each imports all tests, which takes about 5 s and 300 MB."""
+FIRST: Final = ("tests/torture/", "tests/bench/", "tests/e2e/")
+"""What takes longest; the others follow in their own order."""
+ALONE: Final = FIRST[:2]
+"""Where each test is a row of a table, and has nothing in common with the next one."""
 
 
-def main() -> int:
-    """Run every part, print a summary, and return 1 if a part failed."""
-    began_s = time.monotonic()
-    parts = list(_parts())
-    with ThreadPoolExecutor(AT_A_TIME) as pool:
-        codes = dict(zip(parts, pool.map(_run, parts), strict=True))
-    failed = [part for part, code in codes.items() if code]
-    minutes, seconds = divmod(round(time.monotonic() - began_s), 60)
-    verdict = f"failed: {', '.join(failed)}" if failed else "all pass"
-    _say(f"{len(parts)} parts of the suite in {minutes} min {seconds} s, {verdict}\n")
-    return int(bool(failed))
+class SideBySide(LoadFileScheduling):
+    """Tests of one file stay in one process, in their order; each row of a table is on its own."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        return nodeid if nodeid.startswith(ALONE) else super()._split_scope(nodeid)
 
 
-def _parts() -> Iterator[str]:
-    """Yield every folder with tests, and the files beside them, as pytest's arguments."""
-    folders = {path.name for path in TESTS.iterdir() if any(path.rglob("test_*.py"))}
-    yield from (str(TESTS / name) for name in LONGEST_FIRST if name in folders)
-    yield from (str(TESTS / name) for name in sorted(folders.difference(LONGEST_FIRST)))
-    yield from map(str, sorted(TESTS.glob("test_*.py")))
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SideBySide:
+    """Keep the order below: xdist's own puts files with many tests first."""
+    config.option.loadscopereorder = False
+    return SideBySide(config, log)
 
 
-def _run(part: str) -> int:
-    """Run pytest on a part; show its lines as they come."""
-    command = [sys.executable, "-m", "coverage", "run", "-m", "pytest", part, *sys.argv[1:]]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        assert process.stdout is not None
-        for line in process.stdout:
-            _say(line)
-    return process.returncode
+@pytest.hookimpl(tryfirst=True)  # xdist's own answers otherwise: one for each core
+def pytest_xdist_auto_num_workers() -> int:
+    """Return what `--numprocesses auto` means."""
+    return min(PROCESSES_A_CORE * (os.cpu_count() or 1), MOST_PROCESSES)
 
 
-def _say(line: str) -> None:
-    with _writing:
-        sys.stdout.write(line)
-        sys.stdout.flush()
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest parts first; tables name short rows first."""
+    rows = [item for item in items if item.nodeid.startswith(ALONE)]
+    others = [item for item in items if not item.nodeid.startswith(ALONE)]
+    items[:] = sorted([*reversed(rows), *others], key=_rank)
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _rank(item: pytest.Item) -> int:
+    return next((place for place, folder in enumerate(FIRST) if item.nodeid.startswith(folder)), len(FIRST))
