@@ -8,45 +8,46 @@ Owns: how many processes, which tests stay together, and the order. Leaves the r
 from __future__ import annotations
 
 import os
-from pathlib import PurePath
 from typing import Final
 
 import pytest
+from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
 PROCESSES_A_CORE: Final = 2
 MOST_PROCESSES: Final = 8
 """Each imports all tests, which takes about 5 s and 300 MB."""
-ROWS: Final = "tests/torture/test_rows.py"
-LONGEST_FIRST: Final = ("torture", "bench", "e2e")
-"""Folders of `tests`; the others follow in their own order."""
+FIRST: Final = ("tests/torture/", "tests/bench/", "tests/e2e/")
+"""What takes longest; the others follow in their own order."""
+ALONE: Final = FIRST[:2]
+"""Where each test is a row of a table, and has nothing in common with the next one."""
 
 
 class SideBySide(LoadFileScheduling):
-    """Tests of one file stay in one process, in their order; each campaign of `make torture` is on its own."""
+    """Tests of one file stay in one process, in their order; each row of a table is on its own."""
 
     def _split_scope(self, nodeid: str) -> str:
-        return nodeid if nodeid.startswith(ROWS) else super()._split_scope(nodeid)
+        return nodeid if nodeid.startswith(ALONE) else super()._split_scope(nodeid)
 
 
-def pytest_xdist_make_scheduler(config: pytest.Config) -> SideBySide:
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> SideBySide:
     """Keep the order below: xdist's own puts files with many tests first."""
     config.option.loadscopereorder = False
-    return SideBySide(config)
+    return SideBySide(config, log)
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist's own answers otherwise: one for each core
 def pytest_xdist_auto_num_workers() -> int:
     """Return what `--numprocesses auto` means."""
     return min(PROCESSES_A_CORE * (os.cpu_count() or 1), MOST_PROCESSES)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest parts first; `tests.torture` names its rows with short ones first."""
-    rows = [item for item in items if item.nodeid.startswith(ROWS)]
-    others = [item for item in items if not item.nodeid.startswith(ROWS)]
-    items[:] = [*reversed(rows), *sorted(others, key=_rank)]
+    """Put the longest parts first; tables name short rows first."""
+    rows = [item for item in items if item.nodeid.startswith(ALONE)]
+    others = [item for item in items if not item.nodeid.startswith(ALONE)]
+    items[:] = sorted([*reversed(rows), *others], key=_rank)
 
 
 def _rank(item: pytest.Item) -> int:
-    folder = PurePath(item.nodeid).parts[1]
-    return LONGEST_FIRST.index(folder) if folder in LONGEST_FIRST else len(LONGEST_FIRST)
+    return next((place for place, folder in enumerate(FIRST) if item.nodeid.startswith(folder)), len(FIRST))
