@@ -30,6 +30,8 @@ AT_THE_CLOCK: Final = {
     ("tests/fakes/waiting.py", "patiently"): "the one deadline of all waits",
     ("tests/fakes/waiting.py", "wait_until"): "the one sleep between two looks",
     ("tests/fakes/rtsp_scene.py", "pictures"): "a camera's frames come at its rate",
+    ("tests/newest.py", "make"): "an environment of days ago is made anew",
+    ("tests/newest.py", "Kept.__init__"): "as above, for what was found in it",
     ("tests/contract/test_clock_and_files.py", "test_a_status_tells_length_and_time"): (
         "a file's time lies between two looks at the clock, however far they are apart"
     ),

@@ -122,6 +122,8 @@ def verify_bundle(data: bytes, owner_key: Ed25519PublicKey) -> Bundle:
         signed_by = base64.b64decode(lines[1])[2 : 2 + _KEY_ID_BYTES]
     except (minisign.ParseError, UnicodeDecodeError) as error:
         raise FormatError(f"no bundle: its minisign signature: {error}") from None
+    if bytes(signature) != b"\n".join(lines):  # Base64 leaves bits unused; one bundle has one form
+        raise FormatError("no bundle: its minisign signature is not as minisign writes it")
     if not signature.is_prehashed():
         raise FormatError("no bundle: its minisign signature is of the old kind, 'Ed' instead of 'ED'")
     pinned = key_id(owner_key)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import subprocess
 import tomllib
 from pathlib import Path
@@ -69,6 +70,16 @@ def test_no_changed_byte_passes(place: int, change: int) -> None:
         return
     with pytest.raises((FormatError, BundleVerificationError)):
         verify_bundle(bytes(data), KEY.public_key())
+
+
+def test_a_signature_has_one_form() -> None:
+    """Base64 has bits that no decoder looks at: they change nothing that is signed, and are refused all the same."""
+    comment, own, rest = BUNDLE.split(b"\n", 2)
+    assert own.endswith(b"I=")
+    twin = own[:-2] + b"K="
+    assert base64.b64decode(twin) == base64.b64decode(own)
+    with pytest.raises(FormatError, match="not as minisign writes it"):
+        verify_bundle(b"\n".join([comment, twin, rest]), KEY.public_key())
 
 
 @given(st.binary(max_size=300) | st.integers(0, len(BUNDLE) - 1).map(lambda end: BUNDLE[:end]))
