@@ -1,6 +1,6 @@
 """Tries the newest version of every library, and names the libraries whose newest version fails.
 
-python -m tests.newest [--folder DIR] [--only NAME ...] [TESTS ...]
+python -m tests.newest [--folder DIR] [--only NAME] [--only NAME] ... [TESTS ...]
 
 First all at once, in an environment as a plain pip makes it. If the tests pass there, only libraries that another one
 holds back are left to try, against that one's word. If not, each library is tried alone, as its newest version among
@@ -158,7 +158,7 @@ def main() -> int:
     """Print the table, and return 1 if a newest version fails, 2 if the pins do."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--folder", type=Path, default=ROOT / "build" / "newest")
-    parser.add_argument("--only", nargs="+", default=[], metavar="NAME")
+    parser.add_argument("--only", action="append", default=[], metavar="NAME", help="a library; may be given again")
     arguments, tests = parser.parse_known_args()
     tests = tests or list(SUITE)
     arguments.folder.mkdir(parents=True, exist_ok=True)
