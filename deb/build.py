@@ -2,7 +2,8 @@
 
 Nothing of the target runs here: wheels are asked for by platform and unpacked, so that an amd64 machine builds the
 arm64 package too. Every file belongs to the package (`dpkg -V plateseal` checks them), and nothing is compiled or
-downloaded on the unit. A package is for one version of Python, because some wheels are.
+downloaded on the unit. A package is for one version of Python, because some wheels are; its version says which, as in
+0.1.0+py3.11. Debian orders these rightly: a unit that goes on to the next Debian goes on to the package for its Python.
 
 Usage: python -m deb.build --wheel dist/plateseal-*.whl [--arch arm64] [--python 3.11] [--out dist]
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -20,13 +22,16 @@ from pathlib import Path
 from typing import Final
 from zipfile import ZipFile
 
+from deb.libraries import LibraryError, needs, strip
+from deb.papers import DOCS, MAINTAINER, PaperError, write_papers
+from deb.pruning import prune
+
 ROOT: Final = Path(__file__).resolve().parents[1]
 MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 """Debian's name of an architecture, and the one that wheels have."""
 GLIBC: Final = range(17, 36)
 """2.17 is the oldest that wheels are built for; Ubuntu 22.04, which a Jetson runs, has 2.35."""
 PREFIX: Final = Path("opt/plateseal")
-MAINTAINER: Final = "The plateseal maintainers <maintainers@plateseal.example>"
 SCRIPTS: Final = ("postinst", "prerm", "postrm")
 LAUNCHER: Final = """#!/opt/plateseal/bin/python3 -I
 import sys
@@ -47,18 +52,24 @@ def platform_options(arch: str, python: str) -> list[str]:
 
 def build(wheel: Path, *, arch: str, python: str, out: Path) -> Path:
     """Build the package and return its path."""
-    version = _version(wheel)
+    version = debian_version(_version(wheel), python)
     package = out / f"plateseal_{version}_{arch}.deb"
     with tempfile.TemporaryDirectory() as scratch:
         tree = Path(scratch) / "tree"
-        _environment(tree / PREFIX, wheel, arch, python)
-        _system_files(tree, version)
+        packages = _environment(tree / PREFIX, wheel, arch, python)
+        _system_files(tree)
+        prune(packages)
+        strip(tree)
+        write_papers(tree, packages, version=version, moment=_moment())
+        for record in packages.glob("*.dist-info/RECORD"):
+            record.unlink()  # of files as they came; dpkg knows them as they are
         _control(tree, version=version, arch=arch, python=python)
         _one_time(tree)
         out.mkdir(parents=True, exist_ok=True)
-        level = os.environ.get("DEB_COMPRESSION", "xz")
+        kind = os.environ.get("DEB_COMPRESSION", "xz")
+        level = "-z9" if kind == "xz" else "-z1"
         subprocess.run(  # noqa: S603  our own arguments
-            ["dpkg-deb", "--root-owner-group", f"-Z{level}", "--build", tree, package],  # noqa: S607  Debian's
+            ["dpkg-deb", "--root-owner-group", f"-Z{kind}", level, "--build", tree, package],  # noqa: S607  Debian's
             check=True,
             stdout=subprocess.DEVNULL,
         )
@@ -71,22 +82,29 @@ def _version(wheel: Path) -> str:
         return str(Parser().parsestr(archive.read(name).decode())["Version"])
 
 
-def _environment(prefix: Path, wheel: Path, arch: str, python: str) -> None:
+def debian_version(version: str, python: str) -> str:
+    """Return Debian's form of a version of Python's: a release candidate comes before its release there too."""
+    return re.sub(r"\.?(a|b|rc|dev)(?=\d)", r"~\1", version) + f"+py{python}"
+
+
+def _environment(prefix: Path, wheel: Path, arch: str, python: str) -> Path:
     packages = prefix / "lib" / f"python{python}" / "site-packages"
     packages.mkdir(parents=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
     pip += ["--target", str(packages), "-c", str(ROOT / "constraints.txt"), *platform_options(arch, python), str(wheel)]
     subprocess.run(pip, check=True)  # noqa: S603  our own arguments
-    shutil.rmtree(packages / "bin", ignore_errors=True)  # scripts of this machine's interpreter
+    for path in packages.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)  # wheels mark libraries as programs, which lintian minds
     (prefix / "pyvenv.cfg").write_text(f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {python}\n")
     bin_dir = prefix / "bin"
     bin_dir.mkdir()
     (bin_dir / "python3").symlink_to(f"/usr/bin/python{python}")
     (bin_dir / "plateseal").write_text(LAUNCHER)
     (bin_dir / "plateseal").chmod(0o755)
+    return packages
 
 
-def _system_files(tree: Path, version: str) -> None:
+def _system_files(tree: Path) -> None:
     units = tree / "usr/lib/systemd/system"
     units.mkdir(parents=True)
     for path in sorted((ROOT / "systemd").iterdir()):
@@ -98,10 +116,9 @@ def _system_files(tree: Path, version: str) -> None:
             shutil.copyfile(path, folder / "plateseal.conf")
     (tree / "usr/bin").mkdir(parents=True)
     (tree / "usr/bin/plateseal").symlink_to(Path("/") / PREFIX / "bin/plateseal")
-    docs = tree / "usr/share/doc/plateseal"
+    docs = tree / DOCS
     docs.mkdir(parents=True)
-    shutil.copyfile(ROOT / "LICENSE", docs / "copyright")
-    for path in (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))):
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         shutil.copyfile(path, docs / path.name)
     shutil.copytree(ROOT / "config", docs / "examples/fleet", ignore=shutil.ignore_patterns(".*"))
     shutil.copyfile(ROOT / "deb/unit.toml", docs / "examples/unit.toml")
@@ -110,14 +127,15 @@ def _system_files(tree: Path, version: str) -> None:
 def _control(tree: Path, *, version: str, arch: str, python: str) -> None:
     control = tree / "DEBIAN"
     control.mkdir()
+    depends = [f"python{python}", "systemd (>= 249)", "ca-certificates", *needs(tree)]
     size_kib = sum(path.lstat().st_size for path in tree.rglob("*")) >> 10
     (control / "control").write_text(
         f"Package: plateseal\nVersion: {version}\nArchitecture: {arch}\nMaintainer: {MAINTAINER}\n"
-        f"Installed-Size: {size_kib}\nDepends: python{python}, systemd (>= 249), ca-certificates\n"
+        f"Installed-Size: {size_kib}\nDepends: {', '.join(depends)}\n"
         "Section: misc\nPriority: optional\nHomepage: https://github.com/plateseal/plateseal\n"
         "Description: Edge agent for licence-plate cameras\n"
-        " Reads plates, seals each read to the owner's key, keeps it in a crash-safe spool,\n"
-        " and erases it only when the receiver has signed for it.\n"
+        " Reads plates, seals each read to the owner's key, keeps it in a crash-safe\n"
+        " spool, and erases it only when the receiver has signed for it.\n"
     )
     for name in SCRIPTS:
         shutil.copyfile(ROOT / "deb" / name, control / name)
@@ -126,11 +144,15 @@ def _control(tree: Path, *, version: str, arch: str, python: str) -> None:
 
 def _one_time(tree: Path) -> None:
     """Give every file the same time and no odd permissions: the same input makes the same package."""
-    moment = int(os.environ.get("SOURCE_DATE_EPOCH", "1767225600"))  # 2026-01-01
+    moment = _moment()
     for path in [tree, *tree.rglob("*")]:
         if not path.is_symlink():
             path.chmod(0o755 if path.is_dir() or path.stat().st_mode & 0o100 else 0o644)
         os.utime(path, (moment, moment), follow_symlinks=False)
+
+
+def _moment() -> int:
+    return int(os.environ.get("SOURCE_DATE_EPOCH", "1767225600"))  # 2026-01-01
 
 
 def main() -> None:
@@ -141,7 +163,11 @@ def main() -> None:
     parser.add_argument("--python", default="3.11", metavar="3.X")
     parser.add_argument("--out", type=Path, default=ROOT / "dist")
     wanted = parser.parse_args()
-    print(build(wanted.wheel, arch=wanted.arch, python=wanted.python, out=wanted.out))  # noqa: T201  what it is for
+    try:
+        package = build(wanted.wheel, arch=wanted.arch, python=wanted.python, out=wanted.out)
+    except (LibraryError, PaperError) as fault:
+        sys.exit(str(fault))
+    print(package)  # noqa: T201  what it is for
 
 
 def _this_architecture() -> str:
