@@ -11,7 +11,7 @@ TRUTH ?=
 MODELS ?=
 WORKDIR ?=
 
-.PHONY: demo test check bench train train-check torture soak deb format clean
+.PHONY: demo test check bench train train-check torture soak deb arm64 format clean
 
 $(VENV): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -73,13 +73,19 @@ torture: $(VENV)
 soak: $(VENV)
 	$(BIN)/python -m tests.torture soak
 
-# The Debian package for this machine, or for another: make deb DEB_ARCH=arm64 DEB_PYTHON=3.13
+# The Debian package for this machine, or for another: make deb DEB_ARCH=arm64 DEB_PYTHON=3.13. Needs elfutils.
 DEB_ARCH ?= $(shell dpkg --print-architecture 2>/dev/null || echo amd64)
 DEB_PYTHON ?= 3.11
 deb: $(VENV)
 	rm -rf build/deb
 	$(BIN)/python -m build --wheel --outdir build/deb .
 	$(BIN)/python -m deb.build --wheel build/deb/plateseal-*.whl --arch $(DEB_ARCH) --python $(DEB_PYTHON) --out dist
+
+# The package for 64-bit ARM, installed and run on an emulated Cortex-A72 and Cortex-A76. As root; the first time makes a
+# Debian root, which stays in build/ci/system.
+arm64: $(VENV)
+	DEB_COMPRESSION=gzip $(MAKE) deb DEB_ARCH=arm64
+	PLATESEAL_SYSTEM_DIR=$(CURDIR)/build/ci/system $(BIN)/python -m pytest -q -rs tests/system/test_emulated.py
 
 format: $(VENV)
 	$(BIN)/ruff format .

@@ -12,7 +12,8 @@ from typing import Final
 
 DIRECTORY_VARIABLE: Final = "PLATESEAL_SYSTEM_DIR"
 """Names a folder that keeps the root between runs; making it takes a minute or two and a Debian mirror."""
-SUITE: Final = "bookworm"
+PYTHON_OF: Final = {"bookworm": "3.11", "trixie": "3.13"}
+"""Debian 12 and 13, and the Python that each has; a package is for one of them."""
 PACKAGES: Final = "systemd,systemd-sysv,dbus,python3,iproute2,ca-certificates"
 MIRROR: Final = "http://deb.debian.org/debian"
 WITHIN_S: Final = 300.0
@@ -29,13 +30,19 @@ def why_not() -> str | None:
     return f"{', '.join(missing)} not installed here" if missing else None
 
 
-def debian_root() -> Path:
-    """Return a root that nobody has changed; made at the first call."""
-    base = Path(os.environ[DIRECTORY_VARIABLE]) / SUITE
+def debian_root(suite: str = "bookworm", *, arch: str = "") -> Path:
+    """Return a root that nobody has changed; made at the first call.
+
+    Args:
+        suite: Debian's name of its release.
+        arch: Debian's name of an architecture; left out: this machine's.
+    """
+    base = Path(os.environ[DIRECTORY_VARIABLE]) / "-".join(filter(None, (suite, arch)))
     if not (base / "made").exists():
         shutil.rmtree(base, ignore_errors=True)
         base.mkdir(parents=True)
-        command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(base / "root"), MIRROR]
+        options = ["--variant=minbase", f"--include={PACKAGES}", *([f"--arch={arch}"] if arch else [])]
+        command = ["debootstrap", *options, suite, str(base / "root"), MIRROR]
         with (base / "log").open("wb") as log:
             subprocess.run(command, check=True, stdout=log, stderr=log)
         (base / "made").touch()
@@ -45,10 +52,10 @@ def debian_root() -> Path:
 class Machine:
     """One machine with a disk of its own."""
 
-    def __init__(self, disk: Path, package: Path) -> None:
+    def __init__(self, disk: Path, package: Path, suite: str) -> None:
         """Make the disk, and put the package on it."""
         self.disk = disk
-        subprocess.run(["cp", "-a", "--reflink=auto", debian_root(), disk], check=True)
+        subprocess.run(["cp", "-a", "--reflink=auto", debian_root(suite), disk], check=True)
         (disk / "etc/hosts").write_text("127.0.0.1 localhost reads.example\n")
         (disk / "media/stick").mkdir()
         shutil.copyfile(package, disk / "plateseal.deb")
