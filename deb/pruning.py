@@ -10,8 +10,8 @@ import shutil
 from pathlib import Path
 from typing import Final
 
-_CONVERTERS: Final = "makes, tunes or measures models; plateseal only runs them"
-_BUILDERS: Final = "is read when other extensions are built, which a unit never does"
+_CONVERTERS: Final = "makes, tunes or measures models, or is what onnxruntime does that with; plateseal only runs them"
+_BUILDERS: Final = "serves whoever builds extensions, which a unit never does"
 _CHECKERS: Final = "is read by type checkers alone"
 _TESTS: Final = "tests the library, not this package"
 _NOTES: Final = "is pip's note on how it installed; dpkg keeps its own, and strip has changed the files"
@@ -24,6 +24,12 @@ PRUNED: Final = {
     "onnxruntime/quantization": _CONVERTERS,
     "onnxruntime/tools": _CONVERTERS,
     "onnxruntime/transformers": _CONVERTERS,
+    "google": _CONVERTERS,
+    "protobuf-*.dist-info": _CONVERTERS,
+    "flatbuffers": _CONVERTERS,
+    "flatbuffers-*.dist-info": _CONVERTERS,
+    "pycparser": _BUILDERS,
+    "pycparser-*.dist-info": _BUILDERS,
     "numpy/_core/include": _BUILDERS,
     "numpy/_core/lib": _BUILDERS,
     "numpy/distutils": _BUILDERS,
@@ -38,6 +44,7 @@ PRUNED: Final = {
     "**/py.typed": _CHECKERS,
     "**/tests": _TESTS,
     "numpy/_core/*_tests.*.so": _TESTS,
+    "numpy/_core/_simd.*.so": _TESTS,
     "numpy/testing/print_coercion_tables.py": _TESTS,
     "cv2/load_config_py2.py": "is for Python 2",
     "*.dist-info/INSTALLER": _NOTES,

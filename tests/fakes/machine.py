@@ -39,7 +39,8 @@ def debian_root(suite: str = "bookworm", *, arch: str = "") -> Path:
     """
     base = Path(os.environ[DIRECTORY_VARIABLE]) / "-".join(filter(None, (suite, arch)))
     if not (base / "made").exists():
-        shutil.rmtree(base, ignore_errors=True)
+        # One that was cut off may have the machine's own /proc mounted in it.
+        subprocess.run(["rm", "-rf", "--one-file-system", base], check=True)
         base.mkdir(parents=True)
         options = ["--variant=minbase", f"--include={PACKAGES}", *([f"--arch={arch}"] if arch else [])]
         command = ["debootstrap", *options, suite, str(base / "root"), MIRROR]
@@ -78,10 +79,16 @@ class Machine:
                 [*_NSPAWN, "--private-network", "--boot", "-D", self.disk],
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console,
             )  # fmt: skip
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
-        self.wait_until(lambda: bool(children.read_text().split()))
-        self._leader = int(children.read_text().split()[0])
-        self.wait_until(lambda: self.run("systemctl is-system-running", check=False).strip() in ("running", "degraded"))
+        self.wait_until(self._is_up)
+
+    def _is_up(self) -> bool:
+        """Return whether systemd has started all. systemd-nspawn's first child is not yet it, so each time is anew."""
+        assert self._process is not None
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        self._leader = int(children[0]) if children else 0
+        if not self._leader:
+            return False
+        return self.run("systemctl is-system-running", check=False).strip() in ("running", "degraded")
 
     def run(self, command: str, *, check: bool = True) -> str:
         """Run a shell command as root on the running machine, and return what it printed, errors too."""

@@ -44,7 +44,7 @@ def root() -> Iterator[EmulatedRoot]:
     found = package()
     assert found is not None
     place = Path(os.environ[DIRECTORY_VARIABLE]) / "emulated"
-    subprocess.run(["rm", "-rf", place], check=True)
+    subprocess.run(["rm", "-rf", "--one-file-system", place], check=True)
     made = EmulatedRoot(place, found)
     try:
         said = made.run("dpkg -i /plateseal.deb", cpu="cortex-a72", proc=False)
@@ -52,7 +52,7 @@ def root() -> Iterator[EmulatedRoot]:
         short_clip(place / "short.mp4")
         yield made
     finally:
-        subprocess.run(["rm", "-rf", place], check=True)
+        subprocess.run(["rm", "-rf", "--one-file-system", place], check=True)
 
 
 def test_an_image_builder_gets_users_and_enabled_units(root: EmulatedRoot) -> None:
