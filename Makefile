@@ -11,7 +11,7 @@ TRUTH ?=
 MODELS ?=
 WORKDIR ?=
 
-.PHONY: demo test check bench train train-check torture soak dist deb sbom newest format clean
+.PHONY: demo test check bench train train-check torture soak dist deb sbom arm64 newest format clean
 
 $(VENV): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -84,7 +84,7 @@ FROM_SOURCE = SOURCE_DATE_EPOCH=$$($(PYTHON) -m deb.source_date) PIP_CONSTRAINT=
 dist: $(VENV)
 	$(FROM_SOURCE) $(BIN)/python -m build --outdir dist .
 
-# The Debian package for this machine, or for another: make deb DEB_ARCH=arm64 DEB_PYTHON=3.13
+# The Debian package for this machine, or for another: make deb DEB_ARCH=arm64 DEB_PYTHON=3.13. Needs elfutils.
 DEB_ARCH ?= $(shell dpkg --print-architecture 2>/dev/null || echo amd64)
 DEB_PYTHON ?= 3.11
 deb: $(VENV)
@@ -101,6 +101,12 @@ sbom: deb
 NEWEST ?=
 newest: $(VENV)
 	$(BIN)/python -m tests.newest $(NEWEST)
+
+# The package for 64-bit ARM, installed and run on an emulated Cortex-A72 and Cortex-A76. As root; the first time makes a
+# Debian root, which stays in build/ci/system.
+arm64: $(VENV)
+	DEB_COMPRESSION=gzip $(MAKE) deb DEB_ARCH=arm64
+	PLATESEAL_SYSTEM_DIR=$(CURDIR)/build/ci/system $(BIN)/python -m pytest -q -rs tests/system/test_emulated.py
 
 format: $(VENV)
 	$(BIN)/ruff format .

@@ -2,7 +2,8 @@
 
 Nothing of the target runs here: wheels are asked for by platform and unpacked, so that an amd64 machine builds the
 arm64 package too. Every file belongs to the package (`dpkg -V plateseal` checks them), and nothing is compiled or
-downloaded on the unit. A package is for one version of Python, because some wheels are.
+downloaded on the unit. A package is for one version of Python, because some wheels are; its version says which, as in
+0.1.0+py3.11. Debian orders these rightly: a unit that goes on to the next Debian goes on to the package for its Python.
 
 Usage: python -m deb.build --wheel dist/plateseal-*.whl [--arch arm64] [--python 3.11] [--out dist]
 """
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,6 +24,9 @@ from zipfile import ZipFile
 
 from packageurl import PackageURL
 
+from deb.libraries import LibraryError, needs, strip
+from deb.papers import DOCS, MAINTAINER, PaperError, write_papers
+from deb.pruning import prune
 from deb.sbom import bill, hashes_of
 from deb.source_date import source_date
 
@@ -31,10 +36,7 @@ MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 GLIBC: Final = range(17, 36)
 """2.17 is the oldest that wheels are built for; Ubuntu 22.04, which a Jetson runs, has 2.35."""
 PREFIX: Final = Path("opt/plateseal")
-MAINTAINER: Final = "The plateseal maintainers <maintainers@plateseal.example>"
 SCRIPTS: Final = ("postinst", "prerm", "postrm")
-PIP_NOTES: Final = ("RECORD", "INSTALLER", "REQUESTED", "direct_url.json")
-"""What pip notes about this installation, with paths of this machine in it; dpkg knows the files of a package."""
 LAUNCHER: Final = """#!/opt/plateseal/bin/python3 -I
 import sys
 
@@ -54,25 +56,33 @@ def platform_options(arch: str, python: str) -> list[str]:
 
 def build(wheel: Path, *, arch: str, python: str, out: Path) -> Path:
     """Build the package and return its path."""
-    version = _version(wheel)
+    version = debian_version(_version(wheel), python)
     package = out / f"plateseal_{version}_{arch}.deb"
     with tempfile.TemporaryDirectory() as scratch:
         tree = Path(scratch) / "tree"
         report = Path(scratch) / "report.json"
-        _environment(tree / PREFIX, wheel, arch, python, report)
-        _system_files(tree, version)
-        bill_copy = _bill(tree, report, version=version, arch=arch, python=python)
+        packages = _environment(tree / PREFIX, wheel, arch, python, report)
+        _system_files(tree)
+        prune(packages)
+        strip(tree)
+        write_papers(tree, packages, version=version, moment=source_date())
+        for record in packages.glob("*.dist-info/RECORD"):
+            record.unlink()  # of files as they came; dpkg knows them as they are
+        purl = PackageURL("deb", "plateseal", "plateseal", version, {"arch": arch})
+        materials = bill(packages, purl=purl, hashes=hashes_of(report), python=python, machine=MACHINES[arch])
+        (tree / DOCS / "plateseal.cdx.json").write_text(materials)
         _control(tree, version=version, arch=arch, python=python)
         _one_time(tree)
         out.mkdir(parents=True, exist_ok=True)
-        level = os.environ.get("DEB_COMPRESSION", "xz")
+        kind = os.environ.get("DEB_COMPRESSION", "xz")
+        level = "-z9" if kind == "xz" else "-z1"
         subprocess.run(  # noqa: S603  our own arguments
-            ["dpkg-deb", "--root-owner-group", f"-Z{level}", "--build", tree, package],  # noqa: S607  Debian's
+            ["dpkg-deb", "--root-owner-group", f"-Z{kind}", level, "--build", tree, package],  # noqa: S607  Debian's
             check=True,
             stdout=subprocess.DEVNULL,
             env={**os.environ, "SOURCE_DATE_EPOCH": str(source_date())},
         )
-        package.with_suffix(".cdx.json").write_text(bill_copy)
+        package.with_suffix(".cdx.json").write_text(materials)
     return package
 
 
@@ -82,16 +92,12 @@ def _version(wheel: Path) -> str:
         return str(Parser().parsestr(archive.read(name).decode())["Version"])
 
 
-def _bill(tree: Path, report: Path, *, version: str, arch: str, python: str) -> str:
-    """Write the package's bill of materials of what is in the tree now, and return it."""
-    purl = PackageURL("deb", "plateseal", "plateseal", version, {"arch": arch})
-    packages = tree / PREFIX / f"lib/python{python}/site-packages"
-    text = bill(packages, purl=purl, hashes=hashes_of(report), python=python, machine=MACHINES[arch])
-    (tree / "usr/share/doc/plateseal/plateseal.cdx.json").write_text(text)
-    return text
+def debian_version(version: str, python: str) -> str:
+    """Return Debian's form of a version of Python's: a release candidate comes before its release there too."""
+    return re.sub(r"\.?(a|b|rc|dev)(?=\d)", r"~\1", version) + f"+py{python}"
 
 
-def _environment(prefix: Path, wheel: Path, arch: str, python: str, report: Path) -> None:
+def _environment(prefix: Path, wheel: Path, arch: str, python: str, report: Path) -> Path:
     packages = prefix / "lib" / f"python{python}" / "site-packages"
     packages.mkdir(parents=True)
     pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check", "--no-compile"]
@@ -106,19 +112,18 @@ def _environment(prefix: Path, wheel: Path, arch: str, python: str, report: Path
         str(wheel),
     ]
     subprocess.run(pip, check=True)  # noqa: S603  our own arguments
-    shutil.rmtree(packages / "bin", ignore_errors=True)  # scripts of this machine's interpreter
-    for name in PIP_NOTES:
-        for path in packages.glob(f"*.dist-info/{name}"):
-            path.unlink()
+    for path in packages.rglob("*"):
+        path.chmod(0o755 if path.is_dir() else 0o644)  # wheels mark libraries as programs, which lintian minds
     (prefix / "pyvenv.cfg").write_text(f"home = /usr/bin\ninclude-system-site-packages = false\nversion = {python}\n")
     bin_dir = prefix / "bin"
     bin_dir.mkdir()
     (bin_dir / "python3").symlink_to(f"/usr/bin/python{python}")
     (bin_dir / "plateseal").write_text(LAUNCHER)
     (bin_dir / "plateseal").chmod(0o755)
+    return packages
 
 
-def _system_files(tree: Path, version: str) -> None:
+def _system_files(tree: Path) -> None:
     units = tree / "usr/lib/systemd/system"
     units.mkdir(parents=True)
     for path in sorted((ROOT / "systemd").iterdir()):
@@ -130,10 +135,9 @@ def _system_files(tree: Path, version: str) -> None:
             shutil.copyfile(path, folder / "plateseal.conf")
     (tree / "usr/bin").mkdir(parents=True)
     (tree / "usr/bin/plateseal").symlink_to(Path("/") / PREFIX / "bin/plateseal")
-    docs = tree / "usr/share/doc/plateseal"
+    docs = tree / DOCS
     docs.mkdir(parents=True)
-    shutil.copyfile(ROOT / "LICENSE", docs / "copyright")
-    for path in (ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))):
+    for path in (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))):
         shutil.copyfile(path, docs / path.name)
     shutil.copytree(ROOT / "config", docs / "examples/fleet", ignore=shutil.ignore_patterns(".*"))
     shutil.copyfile(ROOT / "deb/unit.toml", docs / "examples/unit.toml")
@@ -142,15 +146,16 @@ def _system_files(tree: Path, version: str) -> None:
 def _control(tree: Path, *, version: str, arch: str, python: str) -> None:
     control = tree / "DEBIAN"
     control.mkdir()
+    depends = [f"python{python}", "systemd (>= 249)", "ca-certificates", *needs(tree)]
     # As dpkg-gencontrol counts: a KiB begun is a KiB, and so is a folder, whatever size this file system gives it.
     size_kib = sum(1 if path.is_dir() else (path.lstat().st_size + 1023) >> 10 for path in tree.rglob("*"))
     (control / "control").write_text(
         f"Package: plateseal\nVersion: {version}\nArchitecture: {arch}\nMaintainer: {MAINTAINER}\n"
-        f"Installed-Size: {size_kib}\nDepends: python{python}, systemd (>= 249), ca-certificates\n"
+        f"Installed-Size: {size_kib}\nDepends: {', '.join(depends)}\n"
         "Section: misc\nPriority: optional\nHomepage: https://github.com/plateseal/plateseal\n"
         "Description: Edge agent for licence-plate cameras\n"
-        " Reads plates, seals each read to the owner's key, keeps it in a crash-safe spool,\n"
-        " and erases it only when the receiver has signed for it.\n"
+        " Reads plates, seals each read to the owner's key, keeps it in a crash-safe\n"
+        " spool, and erases it only when the receiver has signed for it.\n"
     )
     for name in SCRIPTS:
         shutil.copyfile(ROOT / "deb" / name, control / name)
@@ -174,7 +179,11 @@ def main() -> None:
     parser.add_argument("--python", default="3.11", metavar="3.X")
     parser.add_argument("--out", type=Path, default=ROOT / "dist")
     wanted = parser.parse_args()
-    print(build(wanted.wheel, arch=wanted.arch, python=wanted.python, out=wanted.out))  # noqa: T201  what it is for
+    try:
+        package = build(wanted.wheel, arch=wanted.arch, python=wanted.python, out=wanted.out)
+    except (LibraryError, PaperError) as fault:
+        sys.exit(str(fault))
+    print(package)  # noqa: T201  what it is for
 
 
 def _this_architecture() -> str:

@@ -63,10 +63,16 @@ class Need:
         return f"apt-get install {' '.join(self.packages)}" if self.packages else self.otherwise
 
 
-def deb_package() -> Path | None:
-    """Return the newest plateseal package for this machine in `PACKAGES_DIR`."""
+def deb_package(python: str = "3.11") -> Path | None:
+    """Return the newest plateseal package for this machine and a Python in `PACKAGES_DIR`."""
     arch = {"x86_64": "amd64", "aarch64": "arm64"}.get(os.uname().machine, "none")
-    found = sorted(PACKAGES_DIR.glob(f"plateseal_*_{arch}.deb"), key=lambda path: path.stat().st_mtime)
+    found = sorted(PACKAGES_DIR.glob(f"plateseal_*+py{python}_{arch}.deb"), key=lambda path: path.stat().st_mtime)
+    return found[-1] if found else None
+
+
+def arm64_package() -> Path | None:
+    """Return the newest plateseal package for 64-bit ARM and Debian 12's Python in `PACKAGES_DIR`."""
+    found = sorted(PACKAGES_DIR.glob("plateseal_*+py3.11_arm64.deb"), key=lambda path: path.stat().st_mtime)
     return found[-1] if found else None
 
 
@@ -106,11 +112,19 @@ def _may_read_memory() -> bool:
 
 NEEDS: Final = {
     "chromium": Need("the browser Chromium", lambda: CHROMIUM is not None, ("chromium",)),
+    "arm64-package": Need("the package for 64-bit ARM", lambda: arm64_package() is not None, otherwise="make arm64"),
     "debootstrap": _program("debootstrap", "debootstrap"),
+    "dpkg": _program("dpkg", "dpkg"),
     "dpkg-deb": _program("dpkg-deb", "dpkg"),
+    "eu-strip": _program("eu-strip", "elfutils"),
     "git": _program("git", "git"),
     "minisign": _program("minisign", "minisign"),
     "openssl": _program("openssl", "openssl"),
+    "qemu-aarch64-static": Need(
+        "the emulator qemu-aarch64-static",
+        lambda: shutil.which("qemu-aarch64-static") is not None,
+        otherwise="apt-get install qemu-user-static, for make arm64",
+    ),
     "ss": _program("ss", "iproute2"),
     "systemd-analyze": _program("systemd-analyze", "systemd"),
     "systemd-nspawn": _program("systemd-nspawn", "systemd-container"),

@@ -12,7 +12,8 @@ from typing import Final
 from tests.fakes.waiting import WITHIN_S, wait_until
 from tests.needs import SYSTEM_DIR
 
-SUITE: Final = "bookworm"
+PYTHON_OF: Final = {"bookworm": "3.11", "trixie": "3.13"}
+"""Debian 12 and 13, and the Python that each has; a package is for one of them."""
 PACKAGES: Final = "systemd,systemd-sysv,dbus,python3,iproute2,ca-certificates"
 MIRROR: Final = "http://deb.debian.org/debian"
 LOOK_EVERY_S: Final = 0.2
@@ -20,13 +21,20 @@ LOOK_EVERY_S: Final = 0.2
 _NSPAWN: Final = ("systemd-nspawn", "--quiet", "--register=no", "--keep-unit")
 
 
-def debian_root() -> Path:
-    """Return a root that nobody has changed; made at the first call."""
-    base = Path(os.environ[SYSTEM_DIR]) / SUITE
+def debian_root(suite: str = "bookworm", *, arch: str = "") -> Path:
+    """Return a root that nobody has changed; made at the first call.
+
+    Args:
+        suite: Debian's name of its release.
+        arch: Debian's name of an architecture; left out: this machine's.
+    """
+    base = Path(os.environ[SYSTEM_DIR]) / "-".join(filter(None, (suite, arch)))
     if not (base / "made").exists():
-        shutil.rmtree(base, ignore_errors=True)
+        # One that was cut off may have the machine's own /proc mounted in it.
+        subprocess.run(["rm", "-rf", "--one-file-system", base], check=True)
         base.mkdir(parents=True)
-        command = ["debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, str(base / "root"), MIRROR]
+        options = ["--variant=minbase", f"--include={PACKAGES}", *([f"--arch={arch}"] if arch else [])]
+        command = ["debootstrap", *options, suite, str(base / "root"), MIRROR]
         with (base / "log").open("wb") as log:
             subprocess.run(command, check=True, stdout=log, stderr=log)
         (base / "made").touch()
@@ -36,10 +44,10 @@ def debian_root() -> Path:
 class Machine:
     """One machine with a disk of its own."""
 
-    def __init__(self, disk: Path, package: Path) -> None:
+    def __init__(self, disk: Path, package: Path, suite: str) -> None:
         """Make the disk, and put the package on it."""
         self.disk = disk
-        subprocess.run(["cp", "-a", "--reflink=auto", debian_root(), disk], check=True)
+        subprocess.run(["cp", "-a", "--reflink=auto", debian_root(suite), disk], check=True)
         (disk / "etc/hosts").write_text("127.0.0.1 localhost reads.example\n")
         (disk / "media/stick").mkdir()
         shutil.copyfile(package, disk / "plateseal.deb")
@@ -62,10 +70,16 @@ class Machine:
                 [*_NSPAWN, "--private-network", "--boot", "-D", self.disk],
                 stdin=subprocess.DEVNULL, stdout=console, stderr=console,
             )  # fmt: skip
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children")
-        self.wait_until(lambda: bool(children.read_text().split()))
-        self._leader = int(children.read_text().split()[0])
-        self.wait_until(lambda: self.run("systemctl is-system-running", check=False).strip() in ("running", "degraded"))
+        self.wait_until(self._is_up)
+
+    def _is_up(self) -> bool:
+        """Return whether systemd has started all. systemd-nspawn's first child is not yet it, so each time is anew."""
+        assert self._process is not None
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        self._leader = int(children[0]) if children else 0
+        if not self._leader:
+            return False
+        return self.run("systemctl is-system-running", check=False).strip() in ("running", "degraded")
 
     def run(self, command: str, *, check: bool = True) -> str:
         """Run a shell command as root on the running machine, and return what it printed, errors too."""
