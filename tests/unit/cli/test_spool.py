@@ -135,8 +135,8 @@ def test_verify_names_everything_that_is_bad(unit: Path) -> None:
 
 def test_verify_finds_a_forged_signature(unit: Path) -> None:
     """The digest fits, the key is known, the signature is not its."""
-    envelope = make_envelope(KEY)
-    forged = make_envelope(KEY, envelope.position).data[:-1] + bytes([envelope.data[-1] ^ 1])
+    data = make_envelope(KEY).data
+    forged = data[:-1] + bytes([data[-1] ^ 1])
     open_spool(unit).put(parse_envelope(forged))
     assert isinstance(run(unit, "verify").exception, EnvelopeVerificationError)
 
