@@ -39,7 +39,7 @@ check: $(VENV)
 	$(MAKE) test COVERAGE="-m coverage run"
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
-	$(BIN)/python tests/branch_coverage.py 90 envelope seal spool upload
+	$(BIN)/python tests/branch_coverage.py 90 wire disk keys seal spool upload
 
 # What is promised about speed, memory and accuracy, measured; hours on two cores. Some rows by name: make bench
 # ROWS="sealing car-park". One that was cut off goes on with BENCH=--resume.
@@ -97,7 +97,7 @@ sbom: deb
 	$(BIN)/python -m deb.sbom --wheel build/deb/plateseal-*.whl --out dist
 
 # Which newest versions fail, one line a library; an hour or more if one does. What to try: make newest NEWEST="--only
-# cbor2 tests/unit/envelope". One that was cut off goes on where it was.
+# cbor2 tests/unit/wire". One that was cut off goes on where it was.
 NEWEST ?=
 newest: $(VENV)
 	$(BIN)/python -m tests.newest $(NEWEST)

@@ -11,8 +11,6 @@ from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
-from agent.envelope.keyring import RecipientKey
-from agent.envelope.reply import Answer
 from agent.records import (
     ClockState,
     Detection,
@@ -26,6 +24,8 @@ from agent.records import (
     Usage,
     VerifiedReceipt,
 )
+from agent.wire.keyring import RecipientKey
+from agent.wire.protocol import Answer
 
 
 class Clock(Protocol):

@@ -18,9 +18,9 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from agent.envelope.plaintext import ClockState, Direction, Plaintext
-from agent.envelope.receipt import Receipt, VerifiedReceipt
-from agent.envelope.sealed import ChainPosition, Envelope
+from agent.wire.envelope import ChainPosition, Envelope
+from agent.wire.plaintext import ClockState, Direction, Plaintext
+from agent.wire.receipt import Receipt, VerifiedReceipt
 
 __all__ = [
     "ChainPosition",

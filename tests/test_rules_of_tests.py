@@ -38,23 +38,26 @@ AT_THE_CLOCK: Final = {
     ("tests/unit/receiver/test_rotation.py", "test_the_command_takes_a_rotation"): (
         "a date seven days ahead, compared with a margin of a day"
     ),
-    ("tests/unit/app/test_notify.py", "test_who_asks_whether_to_stop_is_alive"): "a wait beats, however long it takes",
-    ("tests/unit/app/test_notify.py", "test_another_thread_does_not_beat"): "as above: here it must not",
-    ("tests/unit/app/test_notify.py", "test_a_second_event_keeps_the_same_pulse"): "as above",
     (
-        "tests/unit/app/test_notify.py",
+        "tests/unit/unit/process/test_watchdog.py",
+        "test_who_asks_whether_to_stop_is_alive",
+    ): "a wait beats, however long it takes",
+    ("tests/unit/unit/process/test_watchdog.py", "test_another_thread_does_not_beat"): "as above: here it must not",
+    ("tests/unit/unit/process/test_watchdog.py", "test_a_second_event_keeps_the_same_pulse"): "as above",
+    (
+        "tests/unit/unit/process/test_watchdog.py",
         "test_a_wait_ends_at_once_when_it_is_set",
     ): "a wait is ended, whenever",
 }
 """(file, function): why it may compare a time, sleep or wait for a short while: none fails on a slow machine."""
 BROAD: Final = {
-    ("agent/app/reload.py", "Reload._look"): "a bundle that trips a library is refused; the thread goes on",
+    ("agent/unit/reload/trial.py", "Reload._look"): "a bundle that trips a library is refused; the thread goes on",
     ("agent/capture/live.py", "LiveCamera._read"): "what ends the thread is raised where its frames are awaited",
     ("agent/capture/several.py", "SeveralSources._play"): "as above",
     ("agent/custody/audit.py", "_entry_length"): "hostile input makes the CBOR library raise from several trees",
-    ("agent/envelope/cbor.py", "_load"): "as above",
-    ("agent/envelope/cbor.py", "_encode_again"): "hostile input makes values that cannot be encoded or hashed",
-    ("agent/envelope/cbor.py", "encode"): "an encoder that is half-way through is replaced; the error goes on",
+    ("agent/wire/cbor.py", "_load"): "as above",
+    ("agent/wire/cbor.py", "_encode_again"): "hostile input makes values that cannot be encoded or hashed",
+    ("agent/wire/cbor.py", "encode"): "an encoder that is half-way through is replaced; the error goes on",
     ("agent/vision/detector.py", "OnnxDetector._run"): "onnxruntime's errors share no base class",
     ("agent/vision/detector.py", "_load"): "as above",
     ("agent/vision/reader.py", "OnnxReader._read_batch"): "as above",

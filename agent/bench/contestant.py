@@ -21,24 +21,14 @@ from typing import Final, TextIO
 
 import cv2
 
-from agent.app.clock import SystemClock
-from agent.app.process import end_with_parent
-from agent.bench.measured import (
-    Failure,
-    Job,
-    Played,
-    Ready,
-    Report,
-    SeenPassage,
-    SeenRejection,
-    Sighting,
-    TurnDone,
-)
+from agent.bench.measured import Failure, Job, Played, Ready, Report, SeenPassage, SeenRejection, Sighting, TurnDone
 from agent.bench.plain_loop import open_plain_loop
 from agent.capture import open_source
 from agent.errors import InferenceError, PlatesealError
 from agent.ports import FrameSource
 from agent.records import Detection, Frame, Image, Passage, PlateRead
+from agent.unit.process.clock import SystemClock
+from agent.unit.process.prepare import end_with_parent
 from agent.vision.manifest import open_library
 from agent.vision.models import Models
 

@@ -22,23 +22,23 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import IO, Final
 
-from agent.app.metrics import CAPTURE_FILE, UPLOAD_FILE, Samples, read_metrics
-from agent.app.run import start_daemon, stop_daemon
 from agent.bench.demo_report import DemoOutcome, DemoReport
 from agent.bench.plaintext_scan import count_hits, count_hits_in, plaintext_pattern
 from agent.bench.truth import ScoredPassage, Truth, score
 from agent.custody.keys import KEYRING, OWNER_PUBLIC, load_private_keys, make_keys
 from agent.custody.opener import OpenedRead, open_read
-from agent.envelope.sealed import parse_envelope, verify_envelope
-from agent.envelope.suites import KeyType
 from agent.errors import DemoError, FormatError
-from agent.receiver.devices import DeviceBook
+from agent.keys.identity import create_identity
+from agent.keys.keyfiles import write_public
+from agent.receiver.admission.devices import DeviceBook
+from agent.receiver.admission.pki import enrol, init_receiver
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.pki import enrol, init_receiver
-from agent.receiver.store import EnvelopeStore
+from agent.receiver.stores.sqlite import EnvelopeStore
 from agent.records import SpoolState
-from agent.seal.identity import create_identity
-from agent.seal.keyfiles import write_public
+from agent.unit.process.run import start_daemon, stop_daemon
+from agent.unit.status.metrics import CAPTURE_FILE, UPLOAD_FILE, Samples, read_metrics
+from agent.wire.envelope import parse_envelope, verify_envelope
+from agent.wire.suites import KeyType
 
 CAMERA: Final = "demo"
 DEMO_CLIP: Final = Path(__file__).resolve().parent / "clips" / "demo.mp4"

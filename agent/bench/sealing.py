@@ -19,12 +19,12 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent import __version__
-from agent.envelope import suites
-from agent.envelope.keyring import Keyring, RecipientKey
-from agent.envelope.plaintext import ClockState, Direction, Plaintext, encode_plaintext
+from agent.keys.keyring import KeyringBook
 from agent.seal.chain import Chain
-from agent.seal.keyring import KeyringBook
 from agent.seal.sealer import Sealer
+from agent.wire import suites
+from agent.wire.keyring import Keyring, RecipientKey
+from agent.wire.plaintext import ClockState, Direction, Plaintext, encode_plaintext
 
 CROP_BYTES: Final = 12_000
 """A plate crop of about 200 pixels' width as JPEG at quality 85, with room."""

@@ -216,7 +216,7 @@ def sign(
     from agent.config.bundle import public_key, sign_bundle  # noqa: PLC0415
     from agent.config.fleet import load_fleet  # noqa: PLC0415
     from agent.errors import UsageError  # noqa: PLC0415
-    from agent.seal.keyfiles import PUBLIC_MODE, replace_file  # noqa: PLC0415
+    from agent.keys.keyfiles import PUBLIC_MODE, replace_file  # noqa: PLC0415
 
     if bool(cameras) == every:
         raise UsageError("name the units' cameras, or say --all")
@@ -265,11 +265,11 @@ def verify(
 
     Example: plateseal config verify bundles/bridge-north.bundle --key owner/owner.pub --camera bridge-north
     """
-    from agent.app.reload import newest_serial, read_bundle, require_for  # noqa: PLC0415
     from agent.config.check import on_any_machine  # noqa: PLC0415
+    from agent.disk.files import LocalFiles  # noqa: PLC0415
     from agent.errors import BundleVerificationError, ConfigError, UsageError  # noqa: PLC0415
-    from agent.seal.keyfiles import load_ed25519_public  # noqa: PLC0415
-    from agent.spool.files import LocalFiles  # noqa: PLC0415
+    from agent.keys.keyfiles import load_ed25519_public  # noqa: PLC0415
+    from agent.unit.reload.trial import newest_serial, read_bundle, require_for  # noqa: PLC0415
 
     if state_dir is not None and not state_dir.is_dir():
         raise UsageError(f"--state-dir {state_dir}: no such folder")
@@ -301,8 +301,8 @@ def _sound(fleet: Fleet, name: str) -> tuple[FleetUnit, UnitConfig]:
 
 def _require_older(path: Path, serial: int, owner_key: Ed25519PublicKey) -> None:
     """Refuse to replace a bundle by one that units which have it would refuse."""
-    from agent.app.reload import read_bundle  # noqa: PLC0415
     from agent.errors import BundleVerificationError, UsageError  # noqa: PLC0415
+    from agent.unit.reload.trial import read_bundle  # noqa: PLC0415
 
     if path.exists():
         try:

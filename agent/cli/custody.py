@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from agent.envelope.suites import KeyType
 from agent.errors import AuditVerificationError, CustodyError, UsageError
+from agent.wire.suites import KeyType
 
 if TYPE_CHECKING:
     from agent.custody.audit import AuditEntry, AuditReport, Mandate
@@ -280,7 +280,7 @@ def audit(
     from agent.cli.owner import unlock  # noqa: PLC0415
     from agent.custody.audit import AuditLog, read_audit  # noqa: PLC0415
     from agent.custody.layout import OwnerLayout  # noqa: PLC0415
-    from agent.seal.keyfiles import load_ed25519_public  # noqa: PLC0415
+    from agent.keys.keyfiles import load_ed25519_public  # noqa: PLC0415
 
     expected = None if expect_head is None else _digest(expect_head, "--expect-head")
     layout = OwnerLayout(directory)

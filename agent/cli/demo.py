@@ -20,10 +20,10 @@ from agent.cli.private import make_private_folder
 from agent.errors import PlatesealError, UsageError
 
 if TYPE_CHECKING:
-    from agent.app.metrics import Samples
     from agent.bench.demo_report import DemoOutcome
     from agent.bench.truth import Score
     from agent.custody.opener import OpenedRead
+    from agent.unit.status.metrics import Samples
 
 
 def demo(
@@ -52,9 +52,9 @@ def demo(
 
     Example: plateseal demo --clip road.mp4
     """
-    from agent.app.process import signals_noted  # noqa: PLC0415
     from agent.bench.demo import DEMO_CLIP, run_demo  # noqa: PLC0415
     from agent.bench.truth import truth_of  # noqa: PLC0415
+    from agent.unit.process.prepare import signals_noted  # noqa: PLC0415
 
     clip = clip or DEMO_CLIP
     if not clip.is_file():

@@ -8,8 +8,8 @@ from typing import Annotated
 
 import typer
 
-from agent.seal.identity import ENROLMENT_NAME, TLS_CERTIFICATE_NAME, create_identity
-from agent.seal.rotation import ROTATION_NAME, RotationState, RotationStep, rotate_identity
+from agent.keys.identity import ENROLMENT_NAME, TLS_CERTIFICATE_NAME, create_identity
+from agent.keys.rotation import ROTATION_NAME, RotationState, RotationStep, rotate_identity
 
 app = typer.Typer(no_args_is_help=True, help="Make a unit's keys, rotate them, and ask for them to be enrolled.")
 

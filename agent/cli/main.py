@@ -64,9 +64,9 @@ def capture(config: ConfigOption) -> None:
 
     Example: plateseal capture --config /etc/plateseal/unit.toml
     """
-    from agent.app.capture import run_capture  # noqa: PLC0415  loads the vision libraries, which `upload` never needs
-    from agent.app.last_error import noted_errors  # noqa: PLC0415
     from agent.config.load import load_config  # noqa: PLC0415
+    from agent.unit.capture.daemon import run_capture  # noqa: PLC0415  loads the vision libraries, which `upload` never needs
+    from agent.unit.status.last_error import noted_errors  # noqa: PLC0415
 
     unit = load_config(config)
     with noted_errors(unit.state_dir, "capture"):
@@ -83,9 +83,9 @@ def upload(
 
     Example: plateseal upload --config /etc/plateseal/unit.toml --drain
     """
-    from agent.app.last_error import noted_errors  # noqa: PLC0415
-    from agent.app.upload import run_upload  # noqa: PLC0415
     from agent.config.load import load_config  # noqa: PLC0415
+    from agent.unit.status.last_error import noted_errors  # noqa: PLC0415
+    from agent.unit.upload.daemon import run_upload  # noqa: PLC0415
 
     unit = load_config(config)
     with noted_errors(unit.state_dir, "upload"):
@@ -98,7 +98,7 @@ def run(config: ConfigOption) -> None:
 
     Example: plateseal run --config unit.toml
     """
-    from agent.app.run import run_unit  # noqa: PLC0415
+    from agent.unit.process.run import run_unit  # noqa: PLC0415
 
     run_unit(config)
 

@@ -121,12 +121,7 @@ def fetch(
     Example: plateseal models fetch cct-xs-v2-global
     """
     from agent.vision.fetch import fetch_model  # noqa: PLC0415
-    from agent.vision.manifest import (  # noqa: PLC0415
-        MANIFEST_NAME,
-        built_in_manifest,
-        load_manifest,
-        user_models_dir,
-    )
+    from agent.vision.manifest import MANIFEST_NAME, built_in_manifest, load_manifest, user_models_dir  # noqa: PLC0415
 
     own = None if models is None else models / MANIFEST_NAME
     if models is not None and models.exists() and not models.is_dir():

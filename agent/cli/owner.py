@@ -19,12 +19,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from agent.cli.durations import parse_duration
 from agent.custody.owner import Owner, is_under_passphrase, unlock_owner
 from agent.custody.passphrase import MAX_PASSPHRASE_BYTES, read_passphrase_file
-from agent.envelope.receipt import Receipt, sign_receipt
 from agent.errors import KeyFileError, UsageError
-from agent.receiver.devices import DeviceBook
+from agent.keys.keyfiles import load_ed25519_private, load_ed25519_public
+from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.store import EnvelopeStore
-from agent.seal.keyfiles import load_ed25519_private, load_ed25519_public
+from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.wire.receipt import Receipt, sign_receipt
 
 PROGRESS_AFTER_S: Final = 2.0
 PROGRESS_EVERY_S: Final = 0.5

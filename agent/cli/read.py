@@ -206,9 +206,9 @@ def _read_stream(source: str, pipeline: PlatePipeline) -> Iterator[_Line]:
 def _open(source: str) -> FrameSource:
     from pydantic import ValidationError  # noqa: PLC0415
 
-    from agent.app.clock import SystemClock  # noqa: PLC0415
     from agent.capture import open_source  # noqa: PLC0415
     from agent.config.models import SourceConfig  # noqa: PLC0415
+    from agent.unit.process.clock import SystemClock  # noqa: PLC0415
 
     try:
         config = SourceConfig(uri=source, reconnect=False)  # somebody waits: a camera that is lost is said at once

@@ -11,15 +11,15 @@ from typing import Annotated
 import typer
 
 from agent.cli.durations import parse_duration
-from agent.envelope.tombstone import LossReason
 from agent.errors import VerificationError
-from agent.receiver.devices import DeviceBook
+from agent.keys.identity import TLS_CERTIFICATE_NAME
+from agent.keys.keyfiles import PUBLIC_MODE, replace_file, write_private
+from agent.receiver.admission.devices import DeviceBook
+from agent.receiver.admission.pki import DEFAULT_HOSTS, DEFAULT_OVERLAP, enrol, init_receiver, issue_operator
+from agent.receiver.intake.verification import ChainReport, finding_lines, verify_store
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.pki import DEFAULT_HOSTS, DEFAULT_OVERLAP, enrol, init_receiver, issue_operator
-from agent.receiver.store import EnvelopeStore
-from agent.receiver.verification import ChainReport, finding_lines, verify_store
-from agent.seal.identity import TLS_CERTIFICATE_NAME
-from agent.seal.keyfiles import PUBLIC_MODE, replace_file, write_private
+from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.wire.tombstone import LossReason
 
 DEFAULT_PORT = 8443
 PASSPHRASE_BYTES = 15
@@ -174,9 +174,9 @@ def serve(
 
     Example: plateseal receiver serve bench/receiver --host 0.0.0.0 --port 8443
     """
-    from agent.app.journal import log_to  # noqa: PLC0415
-    from agent.app.notify import ServiceManager  # noqa: PLC0415
-    from agent.receiver import server  # noqa: PLC0415  # its packages are slow to import
+    from agent.receiver.intake import server  # noqa: PLC0415  # its packages are slow to import
+    from agent.unit.process.journal import log_to  # noqa: PLC0415
+    from agent.unit.process.watchdog import ServiceManager  # noqa: PLC0415
 
     log_to(sys.stderr)
     manager = ServiceManager.of_this_process()

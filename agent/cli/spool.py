@@ -32,8 +32,8 @@ def list_spool(config: ConfigOption, *, as_json: AsJson = False) -> None:
     Example: plateseal spool list --config /etc/plateseal/unit.toml --json
     """
     from agent.config.load import load_config  # noqa: PLC0415  a settings library that the help does not need
+    from agent.disk.files import LocalFiles  # noqa: PLC0415
     from agent.records import SpoolState  # noqa: PLC0415
-    from agent.spool.files import LocalFiles  # noqa: PLC0415
     from agent.spool.reader import SpoolReader  # noqa: PLC0415
 
     directory = load_config(config).spool.directory
@@ -79,11 +79,11 @@ def verify(config: ConfigOption, *, as_json: AsJson = False) -> None:
     from rich.console import Console  # noqa: PLC0415
     from rich.progress import track  # noqa: PLC0415
 
-    from agent.app.spool_check import check_pending  # noqa: PLC0415
     from agent.config.load import load_config  # noqa: PLC0415
+    from agent.disk.files import LocalFiles  # noqa: PLC0415
     from agent.errors import EnvelopeVerificationError  # noqa: PLC0415
-    from agent.seal.known_keys import KnownKeys  # noqa: PLC0415
-    from agent.spool.files import LocalFiles  # noqa: PLC0415
+    from agent.keys.known_keys import KnownKeys  # noqa: PLC0415
+    from agent.spool.check import check_pending  # noqa: PLC0415
     from agent.spool.reader import SpoolReader  # noqa: PLC0415
 
     unit = load_config(config)
@@ -122,8 +122,8 @@ def release(
     Example: plateseal spool release 3f0a..64 hex digits..9c --config /etc/plateseal/unit.toml
     """
     from agent.config.load import load_config  # noqa: PLC0415
-    from agent.spool.files import LocalFiles  # noqa: PLC0415
-    from agent.spool.lock import SpoolLock, SpoolPart  # noqa: PLC0415
+    from agent.disk.files import LocalFiles  # noqa: PLC0415
+    from agent.disk.lock import SpoolLock, SpoolPart  # noqa: PLC0415
     from agent.spool.spool import FileSpool  # noqa: PLC0415
 
     settings = load_config(config).spool

@@ -30,10 +30,10 @@ def status(
     from rich.table import Table  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    from agent.app.doctor import load_unit, require_access  # noqa: PLC0415  a settings library that the help does not need
-    from agent.app.health import read_health  # noqa: PLC0415
-    from agent.app.metrics import UPLOAD_FILE, read_metrics  # noqa: PLC0415
-    from agent.app.status_text import status_lines, was_answered  # noqa: PLC0415
+    from agent.unit.doctor.diagnosis import load_unit, require_access  # noqa: PLC0415  a settings library that the help does not need
+    from agent.unit.status.metrics import UPLOAD_FILE, read_metrics  # noqa: PLC0415
+    from agent.unit.status.report import read_health  # noqa: PLC0415
+    from agent.unit.status.text import status_lines, was_answered  # noqa: PLC0415
 
     unit = load_unit(config)
     require_access(unit)

@@ -11,9 +11,9 @@ base64
 `tail -n +5 FILE | minisign -V -x FILE -m /dev/stdin -P KEY` checks one without plateseal.
 
 Owns: that layout, and the minisign forms of the owner's key. Leaves to others: files, and which serial is new enough
-(`agent.app.reload`). The owner's key is the one that signs keyrings; its id in minisign's sense is the beginning of
-its thumbprint. Neither kind of signature can pass for the other: a keyring signs a CBOR structure, a bundle a digest
-of 64 bytes.
+(`agent.unit.reload.trial`). The owner's key is the one that signs keyrings; its id in minisign's sense is the
+beginning of its thumbprint. Neither kind of signature can pass for the other: a keyring signs a CBOR structure, a
+bundle a digest of 64 bytes.
 
 Invariant: the table of a `Bundle` that `verify_bundle` returns is what the pinned owner signed.
 
@@ -36,8 +36,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from agent.config.check import PathRule, check_table, in_document, on_this_unit
 from agent.config.document import Document, Table
 from agent.config.models import UnitConfig
-from agent.envelope.cose import ed25519_kid
 from agent.errors import BundleVerificationError, ConfigError, FormatError
+from agent.wire.cose import ed25519_kid
 
 MAX_BUNDLE_BYTES: Final = 256 << 10
 """Longest bundle looked at. A unit's configuration has about 1 kB."""

@@ -14,9 +14,9 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
-from agent.envelope.plaintext import MAX_NAME_CHARS
-from agent.envelope.reply import MAX_BATCH_BYTES, MAX_BATCH_ENVELOPES
-from agent.envelope.suites import ContentCipher
+from agent.wire.plaintext import MAX_NAME_CHARS
+from agent.wire.protocol import MAX_BATCH_BYTES, MAX_BATCH_ENVELOPES
+from agent.wire.suites import ContentCipher
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9._-]*$", max_length=MAX_NAME_CHARS)]
 """A camera, site, recipient or model name: lower-case letters, digits, dot, dash, underscore."""

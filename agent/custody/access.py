@@ -14,8 +14,8 @@ from agent.custody.cases import hold, load_case_key, load_held, make_case_key
 from agent.custody.opener import OpenedRead, PrivateKey
 from agent.custody.owner import Owner
 from agent.custody.search import Keys, Query, ReceiverView, Tally, search
-from agent.envelope.sealed import RecipientSlot
 from agent.errors import UsageError
+from agent.wire.envelope import RecipientSlot
 
 
 @dataclass(frozen=True, slots=True)

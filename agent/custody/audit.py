@@ -39,12 +39,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent.custody.layout import MAX_CASE_CHARS, check_case
 from agent.custody.owner import Owner
-from agent.envelope import cbor, cose
-from agent.envelope.keyring import MAX_KEYRING_KEYS
-from agent.envelope.sealed import DIGEST_BYTES, MAX_SEQ, ZERO_DIGEST
-from agent.envelope.times import as_time, to_ms
 from agent.errors import AuditVerificationError, CustodyError, FormatError, UsageError, VerificationError
-from agent.seal.keyfiles import PRIVATE_MODE, sync_directory, write_new_file
+from agent.keys.keyfiles import PRIVATE_MODE, sync_directory, write_new_file
+from agent.wire import cbor, cose
+from agent.wire.envelope import DIGEST_BYTES, MAX_SEQ, ZERO_DIGEST
+from agent.wire.keyring import MAX_KEYRING_KEYS
+from agent.wire.times import as_time, to_ms
 
 CONTENT_TYPE: Final = "application/plateseal-audit+cbor"
 AUDIT_VERSION: Final = 1

@@ -16,10 +16,10 @@ from agent.custody.layout import SUFFIX, OwnerLayout
 from agent.custody.locked import KeyUse
 from agent.custody.opener import OpenedRead, PrivateKey, seal_content_key
 from agent.custody.owner import Owner, make_folder, make_private_key
-from agent.envelope import cbor, suites
-from agent.envelope.sealed import RecipientSlot, parse_recipient, recipient_value
 from agent.errors import FormatError, KeyFileError
-from agent.seal.keyfiles import PRIVATE_MODE, read_private_file, replace_file
+from agent.keys.keyfiles import PRIVATE_MODE, read_private_file, replace_file
+from agent.wire import cbor, suites
+from agent.wire.envelope import RecipientSlot, parse_recipient, recipient_value
 
 CASE_KEY_TYPE: Final = suites.KeyType.HYBRID
 MAX_HELD_BYTES: Final = 4 << 10

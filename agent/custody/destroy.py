@@ -20,10 +20,10 @@ from agent.custody.cases import held_reads
 from agent.custody.layout import OwnerLayout
 from agent.custody.owner import Owner, private_files
 from agent.custody.search import ReceiverView
-from agent.envelope.keyring import Keyring, RecipientKey
-from agent.envelope.sealed import Envelope, parse_envelope, sealed_content
 from agent.errors import CustodyError, FormatError, UsageError
-from agent.seal.keyfiles import overwrite, sync_directory
+from agent.keys.keyfiles import overwrite, sync_directory
+from agent.wire.envelope import Envelope, parse_envelope, sealed_content
+from agent.wire.keyring import Keyring, RecipientKey
 
 
 @dataclass(frozen=True, slots=True)

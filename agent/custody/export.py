@@ -34,11 +34,11 @@ from agent.custody.opener import OpenedRead
 from agent.custody.owner import Owner, make_folder
 from agent.custody.search import ReceiverView, open_stored
 from agent.custody.verify_text import verify_text
-from agent.envelope import cbor
-from agent.envelope.plaintext import Plaintext
-from agent.envelope.sealed import Envelope, parse_envelope
 from agent.errors import FormatError, OpenError, UsageError
-from agent.seal.keyfiles import PRIVATE_MODE, public_pem, write_new_file
+from agent.keys.keyfiles import PRIVATE_MODE, public_pem, write_new_file
+from agent.wire import cbor
+from agent.wire.envelope import Envelope, parse_envelope
+from agent.wire.plaintext import Plaintext
 
 ENVELOPE: Final = "envelope.cose"
 PREVIOUS: Final = "previous.cose"

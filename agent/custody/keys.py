@@ -17,10 +17,10 @@ from agent.custody.layout import OwnerLayout
 from agent.custody.locked import DEFAULT_SCRYPT, KeyUse, ScryptParameters
 from agent.custody.opener import PrivateKey
 from agent.custody.owner import Owner, create_owner, make_private_key, unlock_owner
-from agent.envelope import suites
-from agent.envelope.keyring import MAX_KEYRING_KEYS, Keyring, RecipientKey, encode_keyring
 from agent.errors import KeyFileError, UsageError
-from agent.seal.keyfiles import PUBLIC_MODE, replace_file
+from agent.keys.keyfiles import PUBLIC_MODE, replace_file
+from agent.wire import suites
+from agent.wire.keyring import MAX_KEYRING_KEYS, Keyring, RecipientKey, encode_keyring
 
 KEYRING: Final = "keyring.cose"
 OWNER_PUBLIC: Final = "owner.pub"

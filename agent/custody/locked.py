@@ -31,8 +31,8 @@ from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
-from agent.envelope import cbor, cose, suites
 from agent.errors import FormatError, KeyFileError
+from agent.wire import cbor, cose, suites
 
 CONTENT_TYPE: Final = "application/plateseal-key+cbor"
 KEY_FILE_VERSION: Final = 1

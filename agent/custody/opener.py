@@ -7,10 +7,11 @@ from dataclasses import dataclass, field
 
 from cryptography.exceptions import InvalidTag
 
-from agent.envelope import sealed, suites
-from agent.envelope.plaintext import Plaintext, parse_plaintext
-from agent.envelope.sealed import Envelope, RecipientSlot, SealedContent
 from agent.errors import OpenError
+from agent.wire import envelope as sealed
+from agent.wire import suites
+from agent.wire.envelope import Envelope, RecipientSlot, SealedContent
+from agent.wire.plaintext import Plaintext, parse_plaintext
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from agent.custody.layout import SUFFIX, OwnerLayout
 from agent.custody.locked import DEFAULT_SCRYPT, KeyLock, KeyUse, ScryptParameters, is_locked, parse_locked
 from agent.custody.opener import PrivateKey
-from agent.envelope import cbor, cose, suites
-from agent.envelope.keyring import MAX_KEYRING_BYTES, Keyring, parse_keyring
 from agent.errors import FormatError, KeyFileError, KeyringVerificationError
-from agent.seal.keyfiles import (
+from agent.keys.keyfiles import (
     load_ed25519_public,
     read_private_file,
     read_public_file,
@@ -26,6 +24,8 @@ from agent.seal.keyfiles import (
     write_private,
     write_public,
 )
+from agent.wire import cbor, cose, suites
+from agent.wire.keyring import MAX_KEYRING_BYTES, Keyring, parse_keyring
 
 DIRECTORY_MODE: Final = 0o700
 

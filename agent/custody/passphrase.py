@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from agent.errors import KeyFileError
-from agent.seal.keyfiles import read_private_file
+from agent.keys.keyfiles import read_private_file
 
 MAX_PASSPHRASE_BYTES: Final = 1024
 

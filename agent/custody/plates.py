@@ -10,8 +10,8 @@ import unicodedata
 from dataclasses import dataclass, field
 from typing import Final
 
-from agent.envelope.plaintext import MAX_TEXT_CHARS
 from agent.errors import UsageError
+from agent.wire.plaintext import MAX_TEXT_CHARS
 
 ANY: Final = "*"
 ONE: Final = "?"

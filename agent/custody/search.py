@@ -17,10 +17,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent.custody.opener import OpenedRead, PrivateKey, open_content
 from agent.custody.plates import PlatePattern
-from agent.envelope import cbor
-from agent.envelope.receipt import Receipt
-from agent.envelope.sealed import Envelope, RecipientSlot, parse_envelope, sealed_content, verify_envelope
 from agent.errors import EnvelopeVerificationError, FormatError, OpenError
+from agent.wire import cbor
+from agent.wire.envelope import Envelope, RecipientSlot, parse_envelope, sealed_content, verify_envelope
+from agent.wire.receipt import Receipt
 
 BATCH_READS: Final = 256
 """Reads entered in the audit log together, and kept in memory until they are."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from typing import Final
 
-from agent.envelope.sealed import Envelope
+from agent.wire.envelope import Envelope
 
 _HEAD: Final = """\
 # How to check this read

@@ -1,1 +1,1 @@
-"""Sealing: who this device is, whom it seals to, and the making of an envelope."""
+"""Sealing: the making of an envelope, and its place in the device's chain."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from agent.envelope.sealed import CHAIN_ID_BYTES, ZERO_DIGEST, ChainPosition, Envelope
+from agent.wire.envelope import CHAIN_ID_BYTES, ZERO_DIGEST, ChainPosition, Envelope
 
 
 class Chain:

@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from typing import Final, Literal
 
-from agent.envelope import suites
-from agent.envelope.suites import ContentCipher
+from agent.wire import suites
+from agent.wire.suites import ContentCipher
 
 SAMPLE_BYTES: Final = 16 << 10
 """A read with a crop has 5 to 30 kB."""

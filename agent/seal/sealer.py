@@ -10,12 +10,13 @@ from functools import lru_cache
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.envelope import cose, sealed, suites
-from agent.envelope.keyring import RecipientKey
-from agent.envelope.plaintext import Plaintext, encode_plaintext
-from agent.envelope.sealed import ChainPosition, Envelope, RecipientSlot, SealedContent
-from agent.envelope.tombstone import Tombstone
 from agent.ports import RecipientBook
+from agent.wire import cose, suites
+from agent.wire import envelope as sealed
+from agent.wire.envelope import ChainPosition, Envelope, RecipientSlot, SealedContent
+from agent.wire.keyring import RecipientKey
+from agent.wire.plaintext import Plaintext, encode_plaintext
+from agent.wire.tombstone import Tombstone
 
 
 class Sealer:

@@ -22,9 +22,9 @@ from typing import Final
 from cryptography.exceptions import InvalidSignature, InvalidTag, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from agent.envelope import suites
-from agent.envelope.suites import ContentCipher, KeyType
 from agent.errors import SelfTestError
+from agent.wire import suites
+from agent.wire.suites import ContentCipher, KeyType
 
 Check = Callable[[], bool]
 """Computes a known answer; False, or one of the errors below, is a wrong one."""

@@ -14,10 +14,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final
 
-from agent.envelope.sealed import MAX_ENVELOPE_BYTES, Envelope, parse_envelope
 from agent.errors import EnvelopeVerificationError, SpoolError, SpoolMissingError
 from agent.ports import DiskView
 from agent.records import FileStatus, SpoolEntry, SpoolState, Usage
+from agent.wire.envelope import MAX_ENVELOPE_BYTES, Envelope, parse_envelope
 
 INCOMING: Final = "incoming"
 SHREDDING: Final = "shredding"

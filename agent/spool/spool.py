@@ -47,7 +47,7 @@ the content would lie on the disk unerased with no name to find it by. Why it sy
 otherwise a crash could bring back, as pending, a file that is in part overwritten. Why a quarantine links and does not
 rename: it may lose neither name, for the receiver does not have it.
 
-Two processes share a spool, and each part of it has one owner (`agent.spool.lock`): capture puts, expires and owns
+Two processes share a spool, and each part of it has one owner (`agent.disk.lock`): capture puts, expires and owns
 incoming; upload shreds, sets aside and owns the rest. An envelope that expires in the very moment in which it is set
 aside ends as a file of zeros in quarantine; its tombstone tells of it.
 
@@ -70,20 +70,12 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from agent.envelope.sealed import Envelope
-from agent.envelope.tombstone import Tombstone
 from agent.errors import EnvelopeVerificationError, FormatError, SpoolError, SpoolFullError, SpoolMissingError
 from agent.ports import Disk
 from agent.records import SpoolState, Usage, VerifiedReceipt
-from agent.spool.reader import (
-    INCOMING,
-    MAX_REASON_BYTES,
-    REASON_SUFFIX,
-    SHREDDING,
-    SpoolReader,
-    is_id,
-    reason_of,
-)
+from agent.spool.reader import INCOMING, MAX_REASON_BYTES, REASON_SUFFIX, SHREDDING, SpoolReader, is_id, reason_of
+from agent.wire.envelope import Envelope
+from agent.wire.tombstone import Tombstone
 
 PROBE: Final = "probe"
 PROBE_BYTES: Final = 1 << 16

@@ -16,8 +16,6 @@ from typing import Final
 
 import httpx
 
-from agent.envelope import reply
-from agent.envelope.health import HEALTH_MEDIA_TYPE, HEALTH_PATH
 from agent.errors import (
     BatchTooLargeError,
     BrokenTransferError,
@@ -27,6 +25,8 @@ from agent.errors import (
     TransportError,
 )
 from agent.ports import Clock
+from agent.wire import protocol as reply
+from agent.wire.health import HEALTH_MEDIA_TYPE, HEALTH_PATH
 
 MAX_RETRY_AFTER_S: Final = 3600.0
 """A receiver's `Retry-After` is honoured up to an hour; a mistyped one must not silence a unit for days."""

@@ -29,9 +29,6 @@ from tenacity import RetryCallState, Retrying, retry_if_exception_type, sleep_us
 from tenacity.wait import wait_base, wait_random_exponential
 
 from agent.config.models import UploadConfig
-from agent.envelope.receipt import verify_receipt
-from agent.envelope.reply import Answer, Later, Refused, Stored
-from agent.envelope.sealed import verify_envelope
 from agent.errors import (
     BatchTooLargeError,
     BrokenTransferError,
@@ -45,8 +42,11 @@ from agent.errors import (
 )
 from agent.ports import Clock, Spool, Transport
 from agent.records import Envelope, VerifiedReceipt
-from agent.upload.lanes import Lanes
 from agent.upload.pace import Bandwidth, BatchSize, LogBudget
+from agent.upload.queue import Lanes
+from agent.wire.envelope import verify_envelope
+from agent.wire.protocol import Answer, Later, Refused, Stored
+from agent.wire.receipt import verify_receipt
 
 ASK_EVERY_S: Final = 1.0
 """How often the loop asks whether to stop while it waits for an answer."""

@@ -19,8 +19,8 @@ from typing import Annotated, Final, Literal, TypeAlias, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from agent.config.models import Name, Share
-from agent.envelope.plaintext import MAX_TEXT_CHARS
 from agent.errors import ModelError, ModelMismatchError, ModelMissingError
+from agent.wire.plaintext import MAX_TEXT_CHARS
 
 MANIFEST_NAME: Final = "manifest.toml"
 MAX_MANIFEST_BYTES: Final = 1 << 20

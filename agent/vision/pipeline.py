@@ -18,7 +18,6 @@ from agent.records import Detection, Frame, Passage, PlateRead
 from agent.vision.consensus import LOOK_REJECTIONS, Rejection
 from agent.vision.gate import MotionGate
 from agent.vision.looks import PIECE_MARGIN, Look, cut_out
-from agent.vision.part import Part, Shares, cut_sides, part_with
 from agent.vision.regions import Regions
 from agent.vision.repeats import RecentPassages
 from agent.vision.schedule import Concern, Schedule
@@ -26,6 +25,7 @@ from agent.vision.textfilter import TextFilter
 from agent.vision.tracker import Step, Tracker, distinct
 from agent.vision.view import View
 from agent.vision.watching import Watcher
+from agent.vision.window import Part, Shares, cut_sides, part_with
 
 BEGIN_SHARE: Final = 0.75
 """Boxes down to this share of the detector's threshold begin a track. The threshold is what a single picture's boxes

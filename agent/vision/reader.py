@@ -15,15 +15,7 @@ from fast_plate_ocr import LicensePlateRecognizer
 from agent.errors import InferenceError, ModelMismatchError
 from agent.records import Image, PlateText
 from agent.vision.manifest import CheckedModel, ReaderEntry
-from agent.vision.session import (
-    CPU_PROVIDERS,
-    DEFAULT_THREADS,
-    Providers,
-    as_path,
-    first_line,
-    hush,
-    session_options,
-)
+from agent.vision.session import CPU_PROVIDERS, DEFAULT_THREADS, Providers, as_path, first_line, hush, session_options
 
 MAX_BATCH: Final = 16
 """Crops in one inference: more plates than a frame holds, and a bound on memory."""

@@ -13,7 +13,7 @@ from functools import partial
 from typing import Final
 
 from agent.bench import sealing
-from agent.envelope import suites
+from agent.wire import suites
 from tests.bench import live, memory, promises, quiet_road, vehicles
 from tests.bench.clips import BUILD
 from tests.bench.playing import MODELS

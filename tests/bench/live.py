@@ -7,11 +7,11 @@ import time
 from contextlib import closing
 from typing import Final
 
-from agent.app.clock import SystemClock
 from agent.bench.outcome import percentile
 from agent.capture import LiveHooks, LiveStats, open_source
 from agent.config.models import SourceConfig
 from agent.records import Detection, Image
+from agent.unit.process.clock import SystemClock
 from agent.vision.pipeline import PlatePipeline
 from tests.fakes.rtsp import RtspServer, made_at_s
 from tests.fakes.vision import CannedReader, plate

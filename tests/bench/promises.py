@@ -11,22 +11,22 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.app.clock import SystemClock
 from agent.config.fleet import load_fleet
 from agent.config.load import load_config
 from agent.config.models import UploadConfig
 from agent.config.provenance import settings_of
-from agent.envelope.cose import ed25519_kid
-from agent.envelope.reply import Answer
+from agent.disk.files import LocalFiles
 from agent.errors import TransportError
+from agent.keys.keyfiles import load_ed25519_private, load_ed25519_public
 from agent.ports import Spool, Transport
 from agent.records import VerifiedReceipt
-from agent.seal.keyfiles import load_ed25519_private, load_ed25519_public
-from agent.spool.files import LocalFiles
 from agent.spool.spool import FileSpool
+from agent.unit.process.clock import SystemClock
 from agent.upload.pace import ERASE_WITHIN_S
 from agent.upload.tls import HttpsTransport, client_context
 from agent.upload.worker import UploadWorker
+from agent.wire.cose import ed25519_kid
+from agent.wire.protocol import Answer
 from tests.fakes.bench import LiveBench
 from tests.fakes.envelopes import make_chain
 from tests.fakes.fleet import FLEET, write_fleet

@@ -9,12 +9,12 @@ from pathlib import Path
 
 import pytest
 
-from agent.app.clock import SystemClock
-from agent.app.clock_trust import ClockTrust
+from agent.disk.files import LocalFiles
 from agent.errors import SpoolError, SpoolMissingError
 from agent.ports import Clock, Disk
 from agent.records import ClockState
-from agent.spool.files import LocalFiles
+from agent.unit.process.clock import SystemClock
+from agent.unit.process.clock_trust import ClockTrust
 from tests.fakes.clock import FakeClock
 from tests.fakes.files import FaultyFiles
 

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from agent.disk.files import LocalFiles
 from agent.errors import SpoolError, SpoolFullError, SpoolMissingError
 from agent.ports import Disk
-from agent.spool.files import LocalFiles
 from tests.fakes.memory_disk import MemoryDisk
 
 

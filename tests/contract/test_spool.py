@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.envelope.sealed import sign_tombstone
-from agent.envelope.tombstone import Gone, LossReason, Tombstone
+from agent.disk.files import LocalFiles
 from agent.errors import EnvelopeVerificationError, FormatError, SpoolError, SpoolFullError
 from agent.records import Envelope, SpoolState, Usage
-from agent.spool.files import LocalFiles
 from agent.spool.spool import FileSpool, reserve_bytes, reserve_count
+from agent.wire.envelope import sign_tombstone
+from agent.wire.tombstone import Gone, LossReason, Tombstone
 from tests.fakes.envelopes import make_chain, make_envelope, next_position
 from tests.fakes.receipts import proof
 from tests.fakes.spool import MemorySpool

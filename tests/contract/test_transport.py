@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from agent.app.clock import SystemClock
-from agent.app.run import stop_daemon
 from agent.bench.demo import await_port, start_receiver
-from agent.envelope.receipt import verify_receipt
-from agent.envelope.reply import MAX_BATCH_ENVELOPES, Stored
 from agent.errors import TransportError
 from agent.ports import Transport
+from agent.unit.process.clock import SystemClock
+from agent.unit.process.run import stop_daemon
 from agent.upload.tls import HttpsTransport, client_context
+from agent.wire.protocol import MAX_BATCH_ENVELOPES, Stored
+from agent.wire.receipt import verify_receipt
 from tests.fakes.envelopes import make_chain, make_envelope
 from tests.fakes.pki import make_bench
 from tests.fakes.receipts import PINNED

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.app.clock_trust import RECEIPT_FILE
-from agent.app.run import start_daemon
+from agent.disk.files import LocalFiles
+from agent.keys.keyfiles import load_ed25519_private
+from agent.keys.known_keys import KnownKeys
 from agent.records import Envelope, SpoolState
-from agent.seal.keyfiles import load_ed25519_private
-from agent.seal.known_keys import KnownKeys
-from agent.spool.files import LocalFiles
 from agent.spool.spool import FileSpool
+from agent.unit.process.clock_trust import RECEIPT_FILE
+from agent.unit.process.run import start_daemon
 from tests.fakes.bench import LiveBench
 from tests.fakes.envelopes import make_chain, make_envelope
 from tests.fakes.waiting import WITHIN_S

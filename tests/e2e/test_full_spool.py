@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.envelope.keyring import encode_keyring
-from agent.seal import keyfiles
+from agent.keys import keyfiles
+from agent.wire.keyring import encode_keyring
 from tests.fakes.reads import make_keyring, make_recipient
 from tests.fakes.waiting import WITHIN_S
 from tests.unit.config.test_load import GOOD

@@ -15,12 +15,12 @@ from contextlib import closing
 
 import pytest
 
-from agent.app.clock import SystemClock
 from agent.capture import LiveHooks, LiveStats, open_source
 from agent.config.models import SourceConfig
 from agent.errors import SourceLostError
 from agent.ports import FrameSource
 from agent.records import Frame
+from agent.unit.process.clock import SystemClock
 from tests.fakes.rtsp import PlainRtspServer, RtspServer, made_at_s
 from tests.fakes.waiting import WITHIN_S, patiently, wait_until
 
@@ -184,7 +184,7 @@ def test_a_process_ends_while_a_read_blocks(shared: RtspServer) -> None:
     """The reading thread keeps nobody alive, and nothing crashes on the way out."""
     program = f"""
 import sys
-from agent.app.clock import SystemClock
+from agent.unit.process.clock import SystemClock
 from agent.capture import LiveHooks, LiveStats, open_source
 from agent.config.models import SourceConfig
 stats = LiveStats()

@@ -11,16 +11,16 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.app.clock import SystemClock
 from agent.config.models import UploadConfig
-from agent.envelope.reply import Stored, encode_reply
+from agent.disk.files import LocalFiles
 from agent.errors import TransportError
+from agent.keys.keyfiles import load_ed25519_private
 from agent.records import Envelope, SpoolState
-from agent.seal.keyfiles import load_ed25519_private
-from agent.spool.files import LocalFiles
 from agent.spool.spool import FileSpool
+from agent.unit.process.clock import SystemClock
 from agent.upload.tls import HttpsTransport, client_context
 from agent.upload.worker import UploadWorker
+from agent.wire.protocol import Stored, encode_reply
 from tests.fakes.envelopes import make_chain
 from tests.fakes.lying_server import Lie, serve_lies
 from tests.fakes.pki import Bench, make_bench

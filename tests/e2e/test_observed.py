@@ -11,10 +11,10 @@ import cv2
 import pytest
 from prometheus_client.parser import text_fd_to_metric_families
 
-from agent.app.metric_help import HELP
-from agent.app.metrics import CAPTURE_FILE, UPLOAD_FILE
-from agent.receiver.fleet_store import FleetStore, Reported
+from agent.receiver.fleet.store import FleetStore, Reported
 from agent.receiver.layout import ReceiverLayout
+from agent.unit.status.metric_help import HELP
+from agent.unit.status.metrics import CAPTURE_FILE, UPLOAD_FILE
 from tests.fakes.bench import LiveBench
 from tests.toy_models import render_frame, write_toy_models
 

@@ -16,12 +16,12 @@ import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.envelope.health import HEALTH_PATH
-from agent.envelope.receipt import verify_receipt
-from agent.envelope.reply import ENVELOPES_PATH, MEDIA_TYPE, Answer, Later, Stored, encode_request, parse_reply
-from agent.envelope.sealed import Envelope
-from agent.receiver.pki import enrol
-from agent.receiver.store import EnvelopeStore
+from agent.receiver.admission.pki import enrol
+from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.wire.envelope import Envelope
+from agent.wire.health import HEALTH_PATH
+from agent.wire.protocol import ENVELOPES_PATH, MEDIA_TYPE, Answer, Later, Stored, encode_request, parse_reply
+from agent.wire.receipt import verify_receipt
 from tests.fakes.envelopes import make_chain, make_envelope
 from tests.fakes.pki import Bench, BenchDevice, add_device, make_bench
 from tests.fakes.waiting import WITHIN_S, wait_until
@@ -213,7 +213,7 @@ def test_port_in_use_is_named(bench: Bench, port: int) -> None:
     """A second receiver on the same port says so."""
     code = (
         "import sys\nfrom pathlib import Path\nfrom agent.errors import ReceiverError\n"
-        "from agent.receiver.server import serve\n"
+        "from agent.receiver.intake.server import serve\n"
         "try:\n    serve(Path(sys.argv[1]), host='127.0.0.1', port=int(sys.argv[2]))\n"
         "except ReceiverError as error:\n    print(error); sys.exit(error.exit_code)"
     )

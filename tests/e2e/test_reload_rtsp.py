@@ -9,17 +9,17 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.app.cameras import Camera, open_camera
-from agent.app.clock import SystemClock
-from agent.app.reload import Reload
-from agent.app.reload_capture import CaptureChange, CaptureReload
-from agent.app.switched import SwitchedSource
 from agent.capture import LiveHooks
+from agent.capture.replaceable import SwitchedSource
 from agent.config.document import Table
 from agent.config.load import load_config
+from agent.disk.files import LocalFiles
+from agent.keys.keyfiles import write_public
 from agent.records import Frame, Image
-from agent.seal.keyfiles import write_public
-from agent.spool.files import LocalFiles
+from agent.unit.capture.cameras import Camera, open_camera
+from agent.unit.process.clock import SystemClock
+from agent.unit.reload.capture import CaptureChange, CaptureReload
+from agent.unit.reload.trial import Reload
 from agent.vision.pipeline import PlatePipeline
 from tests.fakes.bundles import changed, put_bundle, unit_table
 from tests.fakes.rtsp import PlainRtspServer, RtspServer, made_at_s

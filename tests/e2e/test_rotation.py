@@ -12,11 +12,11 @@ import pytest
 from agent.bench.truth import ScoredPassage, load_truth, score
 from agent.custody.keys import KEYRING, make_keys
 from agent.custody.opener import OpenedRead
-from agent.envelope.sealed import sealed_content
-from agent.envelope.suites import KeyType
-from agent.receiver.pki import enrol
-from agent.seal import keyfiles
-from agent.seal.rotation import RotationState, rotate_identity
+from agent.keys import keyfiles
+from agent.keys.rotation import RotationState, rotate_identity
+from agent.receiver.admission.pki import enrol
+from agent.wire.envelope import sealed_content
+from agent.wire.suites import KeyType
 from tests.e2e.test_whole_way import assert_chains_are_whole
 from tests.fakes.bench import LiveBench
 from tests.fakes.waiting import WITHIN_S

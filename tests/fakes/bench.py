@@ -8,11 +8,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from agent.app.metrics import CAPTURE_FILE, UPLOAD_FILE, Samples, read_metrics
-from agent.app.run import start_daemon, stop_daemon
 from agent.bench.demo import await_port, device_config, open_store, set_up_parts, start_receiver
 from agent.custody.opener import OpenedRead
 from agent.records import SpoolState
+from agent.unit.process.run import start_daemon, stop_daemon
+from agent.unit.status.metrics import CAPTURE_FILE, UPLOAD_FILE, Samples, read_metrics
 from tests.fakes.waiting import WITHIN_S, wait_until
 
 

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.custody.owner import Owner
-from agent.envelope import cose
-from agent.envelope.sealed import Envelope, sign_tombstone
-from agent.envelope.suites import KeyType
-from agent.envelope.tombstone import LossReason, Tombstone
-from agent.receiver.devices import Device, DeviceBook
+from agent.receiver.admission.devices import Device, DeviceBook
+from agent.receiver.admission.pki import init_receiver
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.pki import init_receiver
-from agent.receiver.store import EnvelopeStore
+from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.wire import cose
+from agent.wire.envelope import Envelope, sign_tombstone
+from agent.wire.suites import KeyType
+from agent.wire.tombstone import LossReason, Tombstone
 from tests.fakes.owner import DAY, PASSPHRASE, Camera, make_owner
 from tests.fakes.reads import NOON
 

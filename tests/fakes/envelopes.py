@@ -10,8 +10,8 @@ import os
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-from agent.envelope import cose, suites
-from agent.envelope.sealed import (
+from agent.wire import cose, suites
+from agent.wire.envelope import (
     CHAIN_ID_BYTES,
     ZERO_DIGEST,
     ChainPosition,

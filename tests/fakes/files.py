@@ -7,9 +7,9 @@ import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from agent.disk.files import LocalFiles
 from agent.errors import SpoolError, SpoolFullError
 from agent.records import FileStatus
-from agent.spool.files import LocalFiles
 
 
 class PowerCutError(Exception):

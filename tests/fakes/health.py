@@ -5,16 +5,9 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
-from agent.envelope.health import (
-    Backlog,
-    CameraHealth,
-    ConfigHealth,
-    HealthReport,
-    LastError,
-    ReadCounts,
-)
-from agent.envelope.plaintext import ClockState
-from agent.receiver.fleet_store import Reported
+from agent.receiver.fleet.store import Reported
+from agent.wire.health import Backlog, CameraHealth, ConfigHealth, HealthReport, LastError, ReadCounts
+from agent.wire.plaintext import ClockState
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 

@@ -8,8 +8,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, HTTPServer
 
-from agent.envelope.reply import parse_request
-from agent.envelope.sealed import Envelope, parse_envelope
+from agent.wire.envelope import Envelope, parse_envelope
+from agent.wire.protocol import parse_request
 from tests.fakes.pki import Bench
 from tests.fakes.waiting import WITHIN_S
 

@@ -12,14 +12,14 @@ from agent.custody.audit import Mandate
 from agent.custody.keys import MadeKeys, make_keys
 from agent.custody.locked import ScryptParameters
 from agent.custody.owner import Owner, unlock_owner
-from agent.envelope import cose
-from agent.envelope.plaintext import Plaintext
-from agent.envelope.receipt import Receipt, sign_receipt
-from agent.envelope.sealed import ChainPosition, Envelope, parse_envelope
-from agent.envelope.suites import ContentCipher, KeyType
+from agent.keys.keyring import KeyringBook
 from agent.seal.chain import Chain
-from agent.seal.keyring import KeyringBook
 from agent.seal.sealer import Sealer
+from agent.wire import cose
+from agent.wire.envelope import ChainPosition, Envelope, parse_envelope
+from agent.wire.plaintext import Plaintext
+from agent.wire.receipt import Receipt, sign_receipt
+from agent.wire.suites import ContentCipher, KeyType
 from tests.fakes.reads import NOON, make_plaintext
 
 PASSPHRASE = b"correct horse battery staple"

@@ -8,11 +8,11 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from agent.envelope import cose
+from agent.keys import keyfiles
+from agent.keys.identity import SIGNING_KEY_NAME, TLS_CERTIFICATE_NAME, TLS_KEY_NAME, create_identity
+from agent.receiver.admission.pki import enrol, init_receiver
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.pki import enrol, init_receiver
-from agent.seal import keyfiles
-from agent.seal.identity import SIGNING_KEY_NAME, TLS_CERTIFICATE_NAME, TLS_KEY_NAME, create_identity
+from agent.wire import cose
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from agent.custody.opener import PrivateKey
-from agent.envelope import suites
-from agent.envelope.keyring import Keyring, RecipientKey
-from agent.envelope.plaintext import ClockState, Direction, Plaintext
+from agent.wire import suites
+from agent.wire.keyring import Keyring, RecipientKey
+from agent.wire.plaintext import ClockState, Direction, Plaintext
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 

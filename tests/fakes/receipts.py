@@ -6,9 +6,9 @@ from datetime import UTC, datetime
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.envelope import cose
-from agent.envelope.receipt import Receipt, VerifiedReceipt, sign_receipt, verify_receipt
-from agent.envelope.sealed import Envelope
+from agent.wire import cose
+from agent.wire.envelope import Envelope
+from agent.wire.receipt import Receipt, VerifiedReceipt, sign_receipt, verify_receipt
 
 RECEIVER = Ed25519PrivateKey.generate()
 PINNED = {cose.ed25519_kid(RECEIVER.public_key()): RECEIVER.public_key()}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Sequence
 
-from agent.envelope.reply import Answer, Stored
-from agent.envelope.sealed import Envelope, parse_envelope
 from agent.errors import TransportError
+from agent.wire.envelope import Envelope, parse_envelope
+from agent.wire.protocol import Answer, Stored
 from tests.fakes.receipts import honest_receipt
 
 Script = Callable[[list[Envelope]], list[Answer]]

@@ -5,16 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
-from agent.envelope.sealed import parse_envelope
-from agent.errors import (
-    EnvelopeVerificationError,
-    FormatError,
-    SpoolError,
-    SpoolFullError,
-    SpoolMissingError,
-)
+from agent.errors import EnvelopeVerificationError, FormatError, SpoolError, SpoolFullError, SpoolMissingError
 from agent.records import Envelope, SpoolEntry, SpoolState, Usage, VerifiedReceipt
 from agent.spool.spool import reserve_bytes, reserve_count
+from agent.wire.envelope import parse_envelope
 
 _START = datetime(2026, 3, 1, tzinfo=UTC)
 

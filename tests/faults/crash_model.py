@@ -33,12 +33,12 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.envelope.sealed import sign_tombstone
-from agent.envelope.tombstone import Gone, LossReason, Tombstone
 from agent.errors import PlatesealError, SpoolError
 from agent.records import Envelope, SpoolState
 from agent.spool.reader import is_id
 from agent.spool.spool import FileSpool
+from agent.wire.envelope import sign_tombstone
+from agent.wire.tombstone import Gone, LossReason, Tombstone
 from tests.fakes.envelopes import make_chain, next_position
 from tests.fakes.reads import NOON
 from tests.fakes.receipts import proof

@@ -8,14 +8,14 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.app.clock_trust import ReceiptTime
-from agent.envelope import suites
-from agent.envelope.keyring import encode_keyring, parse_keyring
 from agent.errors import KeyFileError, KeyringVerificationError, SpoolError
-from agent.seal import keyfiles
+from agent.keys import keyfiles
+from agent.keys.keyring_serial import NOTE_FILE, SerialNote
 from agent.seal.chain import Chain
-from agent.seal.keyring_serial import NOTE_FILE, SerialNote
 from agent.seal.last_link import LAST_LINK_FILE, LastLink
+from agent.unit.process.clock_trust import ReceiptTime
+from agent.wire import suites
+from agent.wire.keyring import encode_keyring, parse_keyring
 from tests.fakes.clock import FakeClock
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.files import FaultyFiles

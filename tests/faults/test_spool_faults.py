@@ -14,12 +14,12 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.envelope.sealed import sign_tombstone
-from agent.envelope.tombstone import Gone, LossReason, Tombstone
+from agent.disk.files import LocalFiles
 from agent.errors import SpoolError, SpoolFullError
 from agent.records import Envelope, SpoolState
-from agent.spool.files import LocalFiles
 from agent.spool.spool import FileSpool
+from agent.wire.envelope import sign_tombstone
+from agent.wire.tombstone import Gone, LossReason, Tombstone
 from tests.fakes.envelopes import make_envelope, next_position
 from tests.fakes.files import FaultyFiles, PowerCutError
 from tests.fakes.receipts import proof

@@ -16,8 +16,8 @@ from unittest import mock
 
 import pytest
 
+from agent.disk.files import LocalFiles
 from agent.errors import SpoolError, SpoolFullError
-from agent.spool.files import LocalFiles
 from agent.spool.spool import FileSpool
 from tests.fakes.system_calls import SystemCalls
 from tests.faults.crash_model import ROOM, SPOOL, Unit, faults_of

@@ -9,14 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agent.envelope import cbor, reply, suites
-from agent.envelope.keyring import Keyring, RecipientKey, encode_keyring, parse_keyring
-from agent.envelope.plaintext import ClockState, Direction, Plaintext, encode_plaintext, parse_plaintext
-from agent.envelope.receipt import Receipt, parse_receipt, sign_receipt
-from agent.envelope.reply import Later, Refused, Stored
-from agent.envelope.sealed import ChainPosition, parse_envelope, sign_tombstone
-from agent.envelope.tombstone import Gone, LossReason, Tombstone, merge_gone
 from agent.errors import FormatError, PlatesealError
+from agent.wire import cbor, suites
+from agent.wire import protocol as reply
+from agent.wire.envelope import ChainPosition, parse_envelope, sign_tombstone
+from agent.wire.keyring import Keyring, RecipientKey, encode_keyring, parse_keyring
+from agent.wire.plaintext import ClockState, Direction, Plaintext, encode_plaintext, parse_plaintext
+from agent.wire.protocol import Later, Refused, Stored
+from agent.wire.receipt import Receipt, parse_receipt, sign_receipt
+from agent.wire.tombstone import Gone, LossReason, Tombstone, merge_gone
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.receipts import RECEIVER
 

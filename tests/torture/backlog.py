@@ -11,14 +11,14 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.app.run import start_daemon
+from agent.disk.files import LocalFiles
+from agent.keys.identity import SIGNING_KEY_NAME
+from agent.keys.keyfiles import load_ed25519_private
+from agent.keys.known_keys import KnownKeys
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.store import EnvelopeStore
-from agent.seal.identity import SIGNING_KEY_NAME
-from agent.seal.keyfiles import load_ed25519_private
-from agent.seal.known_keys import KnownKeys
-from agent.spool.files import LocalFiles
+from agent.receiver.stores.sqlite import EnvelopeStore
 from agent.spool.spool import FileSpool
+from agent.unit.process.run import start_daemon
 from tests.fakes.envelopes import first_position, make_envelope, next_position
 from tests.torture.capture_process import Load
 from tests.torture.fleet import RECEIVER, Fleet, Unit, running

@@ -18,15 +18,15 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.app.metrics import labelled
-from agent.app.reload import ConfigState, config_states
 from agent.bench.demo import CAMERA
 from agent.bench.truth import ScoredPassage, load_truth, score
 from agent.config.bundle import sign_bundle
 from agent.config.document import Table
 from agent.custody.owner import unlock_owner
-from agent.seal.keyfiles import load_ed25519_public
-from agent.spool.files import LocalFiles
+from agent.disk.files import LocalFiles
+from agent.keys.keyfiles import load_ed25519_public
+from agent.unit.reload.trial import ConfigState, config_states
+from agent.unit.status.metrics import labelled
 from tests.fakes.bench import LiveBench
 from tests.fakes.bundles import changed, put_bytes, unit_table
 from tests.torture.places import quick_folder

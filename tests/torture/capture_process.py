@@ -19,30 +19,30 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
-from agent.app.bounds import Bounds
-from agent.app.clock import SystemClock
-from agent.app.clock_trust import ClockTrust
-from agent.app.keys import UnitKeys
-from agent.app.process import prepare_daemon
-from agent.app.recorder import Recorder
-from agent.app.state import make_state_dir
 from agent.config.load import load_config
 from agent.config.models import UnitConfig
-from agent.envelope.plaintext import ClockState, Direction, Plaintext
+from agent.disk.files import LocalFiles
+from agent.disk.lock import SpoolLock, SpoolPart
+from agent.keys.keyfiles import load_ed25519_public
+from agent.keys.keyring import KeyringFile
+from agent.keys.keyring_serial import SerialNote
+from agent.keys.known_keys import KnownKeys
+from agent.keys.signing_key import SigningKeyFile
 from agent.records import Envelope
 from agent.seal.chain import Chain
 from agent.seal.cipher import choose_cipher
-from agent.seal.keyfiles import load_ed25519_public
-from agent.seal.keyring import KeyringFile
-from agent.seal.keyring_serial import SerialNote
-from agent.seal.known_keys import KnownKeys
 from agent.seal.last_link import LastLink
 from agent.seal.sealer import Sealer
 from agent.seal.selftest import CAPTURE_CHECKS, run_self_test
-from agent.seal.signing_key import SigningKeyFile
-from agent.spool.files import LocalFiles
-from agent.spool.lock import SpoolLock, SpoolPart
 from agent.spool.spool import FileSpool
+from agent.unit.capture.eviction import Bounds
+from agent.unit.capture.keys import UnitKeys
+from agent.unit.capture.recorder import Recorder
+from agent.unit.process.clock import SystemClock
+from agent.unit.process.clock_trust import ClockTrust
+from agent.unit.process.prepare import prepare_daemon
+from agent.unit.process.state import make_state_dir
+from agent.wire.plaintext import ClockState, Direction, Plaintext
 
 TEXT_MARK: Final = "QZXJ"
 """Every plate text begins with it, so a search finds also those of reads that were never accepted."""

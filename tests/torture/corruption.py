@@ -7,12 +7,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Final
 
-from agent.envelope import suites
-from agent.envelope.reply import Stored
-from agent.envelope.sealed import Envelope
+from agent.keys.keyring import KeyringBook
 from agent.seal.chain import Chain
-from agent.seal.keyring import KeyringBook
 from agent.seal.sealer import Sealer
+from agent.wire import suites
+from agent.wire.envelope import Envelope
+from agent.wire.protocol import Stored
 from tests.fakes.reads import make_keyring, make_plaintext, make_recipient
 from tests.fakes.receipts import honest_receipt
 from tests.torture.delivery import KEY, Delivery, delivery

@@ -11,14 +11,14 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.app.clock import SystemClock
 from agent.config.models import UploadConfig
-from agent.envelope.cose import ed25519_kid
-from agent.envelope.reply import Answer
-from agent.envelope.sealed import Envelope, parse_envelope
-from agent.spool.files import LocalFiles
+from agent.disk.files import LocalFiles
 from agent.spool.spool import FileSpool
+from agent.unit.process.clock import SystemClock
 from agent.upload.worker import UploadWorker
+from agent.wire.cose import ed25519_kid
+from agent.wire.envelope import Envelope, parse_envelope
+from agent.wire.protocol import Answer
 from tests.fakes.receipts import PINNED
 from tests.torture.places import quick_folder
 

@@ -22,20 +22,20 @@ from typing import Final
 import httpx
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from agent.app.clock import SystemClock
-from agent.app.upload import ERASERS
 from agent.config.load import load_config
-from agent.envelope.cose import ed25519_kid
-from agent.envelope.reply import ENVELOPES_PATH, MAX_BATCH_ENVELOPES, encode_request
-from agent.envelope.sealed import Envelope
+from agent.disk.files import LocalFiles
+from agent.keys.identity import SIGNING_KEY_NAME
+from agent.keys.keyfiles import load_ed25519_private, load_ed25519_public
+from agent.receiver.intake.server import tls_context
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.server import tls_context
-from agent.seal.identity import SIGNING_KEY_NAME
-from agent.seal.keyfiles import load_ed25519_private, load_ed25519_public
-from agent.spool.files import LocalFiles
 from agent.spool.spool import FileSpool
+from agent.unit.process.clock import SystemClock
+from agent.unit.upload.daemon import ERASERS
 from agent.upload.tls import HttpsTransport, client_context
 from agent.upload.worker import UploadWorker
+from agent.wire.cose import ed25519_kid
+from agent.wire.envelope import Envelope
+from agent.wire.protocol import ENVELOPES_PATH, MAX_BATCH_ENVELOPES, encode_request
 from tests.fakes.envelopes import make_chain
 from tests.torture.capture_process import Load
 from tests.torture.fleet import RECEIVER, WARM, Fleet, running

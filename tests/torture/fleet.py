@@ -19,19 +19,19 @@ from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Final
 
-from agent.app.upload import run_upload
 from agent.bench.demo import device_config, open_store
 from agent.config.load import load_config
 from agent.custody.keys import KEYRING, OWNER_PUBLIC, make_keys
 from agent.custody.opener import OpenedRead
-from agent.envelope.suites import KeyType
 from agent.errors import ReceiverError
-from agent.receiver.devices import DeviceBook
+from agent.receiver.admission.devices import DeviceBook
+from agent.receiver.admission.pki import init_receiver
+from agent.receiver.intake.server import serve
+from agent.receiver.intake.verification import ChainReport, verify_store
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.pki import init_receiver
-from agent.receiver.server import serve
-from agent.receiver.store import EnvelopeStore
-from agent.receiver.verification import ChainReport, verify_store
+from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.unit.upload.daemon import run_upload
+from agent.wire.suites import KeyType
 from tests.fakes.pki import add_device
 from tests.fakes.waiting import WITHIN_S, wait_until
 from tests.torture.capture_process import ACCEPT_LINE_BYTES, Load, accepted_ids, run_canned_capture

@@ -17,16 +17,17 @@ from typing import Final
 import cbor2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.envelope import cbor, cose, reply, suites
-from agent.envelope.keyring import encode_keyring, parse_keyring
-from agent.envelope.receipt import verify_receipt
-from agent.envelope.reply import Answer, Later, Refused, Stored
-from agent.envelope.sealed import parse_envelope, sign_tombstone, verify_envelope
-from agent.envelope.tombstone import Gone, LossReason, Tombstone
 from agent.errors import PlatesealError
+from agent.keys.keyring import KeyringBook
 from agent.seal.chain import Chain
-from agent.seal.keyring import KeyringBook
 from agent.seal.sealer import Sealer
+from agent.wire import cbor, cose, suites
+from agent.wire import protocol as reply
+from agent.wire.envelope import parse_envelope, sign_tombstone, verify_envelope
+from agent.wire.keyring import encode_keyring, parse_keyring
+from agent.wire.protocol import Answer, Later, Refused, Stored
+from agent.wire.receipt import verify_receipt
+from agent.wire.tombstone import Gone, LossReason, Tombstone
 from tests.fakes.reads import NOON, SAMPLE, make_keyring, make_recipient
 from tests.fakes.receipts import PINNED, RECEIVER, honest_receipt
 from tests.torture.report import Result

@@ -39,10 +39,10 @@ SETTINGS: Final[dict[str, dict[str, str]]] = {
 CHILD: Final = """
 import gc, os, sys
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from agent.envelope import suites
+from agent.wire import suites
 from agent.seal import sealer
 from agent.seal.chain import Chain
-from agent.seal.keyring import KeyringBook
+from agent.keys.keyring import KeyringBook
 from tests.fakes.reads import make_keyring, make_plaintext, make_recipient
 
 masked = []

@@ -57,7 +57,7 @@ SPOOL_TESTS: Final = (
     "tests/faults/test_error_injection.py",
 )
 NOTE_TESTS: Final = ("tests/faults/test_notes.py", "tests/unit/seal/test_keyring_file.py")
-FORMAT_TESTS: Final = ("tests/unit/envelope/test_receipt.py", "tests/unit/envelope/test_sealed.py")
+FORMAT_TESTS: Final = ("tests/unit/wire/test_receipt.py", "tests/unit/wire/test_envelope.py")
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,25 +76,25 @@ class Place:
 
 
 PLACES: Final = (
-    Place("agent/spool/files.py", FILES_TESTS),
+    Place("agent/disk/files.py", FILES_TESTS),
     Place("agent/spool/spool.py", SPOOL_TESTS),
     Place("agent/spool/reader.py", SPOOL_TESTS),
     Place("agent/seal/last_link.py", NOTE_TESTS),
-    Place("agent/seal/keyring_serial.py", NOTE_TESTS),
+    Place("agent/keys/keyring_serial.py", NOTE_TESTS),
     Place(
-        "agent/seal/keyfiles.py",
+        "agent/keys/keyfiles.py",
         NOTE_TESTS,
         frozenset({"write_new_file", "replace_file", "overwrite", "sync_directory"}),
     ),
-    Place("agent/seal/notes.py", NOTE_TESTS),
-    Place("agent/envelope/receipt.py", FORMAT_TESTS, frozenset({"verify_receipt", "VerifiedReceipt"})),
-    Place("agent/envelope/cose.py", FORMAT_TESTS, frozenset({"verify_sign1"})),
-    Place("agent/envelope/sealed.py", FORMAT_TESTS, frozenset({"verify_envelope"})),
-    Place("agent/upload/worker.py", ("tests/unit/upload/test_worker.py", "tests/unit/upload/test_lanes.py")),
+    Place("agent/disk/notes.py", NOTE_TESTS),
+    Place("agent/wire/receipt.py", FORMAT_TESTS, frozenset({"verify_receipt", "VerifiedReceipt"})),
+    Place("agent/wire/cose.py", FORMAT_TESTS, frozenset({"verify_sign1"})),
+    Place("agent/wire/envelope.py", FORMAT_TESTS, frozenset({"verify_envelope"})),
+    Place("agent/upload/worker.py", ("tests/unit/upload/test_worker.py", "tests/unit/upload/test_queue.py")),
 )
 REDUCED: Final = (
     (
-        ("agent/spool/files.py", "create", "fsync"),
+        ("agent/disk/files.py", "create", "fsync"),
         "tests/faults/test_system_calls.py::test_each_step_is_these_system_calls",
     ),
     (
@@ -102,8 +102,8 @@ REDUCED: Final = (
         "tests/faults/test_spool_faults.py::test_the_steps_are_the_documented_ones",
     ),
     (
-        ("agent/envelope/receipt.py", "verify_receipt", "length"),
-        "tests/unit/envelope/test_receipt.py::test_a_well_signed_receipt_about_something_else_proves_nothing",
+        ("agent/wire/receipt.py", "verify_receipt", "length"),
+        "tests/unit/wire/test_receipt.py::test_a_well_signed_receipt_about_something_else_proves_nothing",
     ),
 )
 """Path, function and what is removed, of the mutants that `make test` tries; and the test that each must fail."""

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from agent.receiver.store import EnvelopeStore
+from agent.receiver.stores.sqlite import EnvelopeStore
 from tests.torture.capture_process import Load
 from tests.torture.fleet import Fleet, running
 from tests.torture.kills import count_up

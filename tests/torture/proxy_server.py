@@ -21,13 +21,13 @@ from email.utils import format_datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Final
 
-from agent.envelope.reply import MAX_REPLY_BYTES, MEDIA_TYPE, encode_reply, parse_request
-from agent.receiver.devices import DeviceBook
-from agent.receiver.intake import Intake
+from agent.keys import keyfiles
+from agent.receiver.admission.devices import DeviceBook
+from agent.receiver.intake.decide import Intake
+from agent.receiver.intake.server import tls_context
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.server import tls_context
-from agent.receiver.store import EnvelopeStore
-from agent.seal import keyfiles
+from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.wire.protocol import MAX_REPLY_BYTES, MEDIA_TYPE, encode_reply, parse_request
 
 STATUSES: Final = (401, 403, 408, 413, 429, 500, 503)
 _RESET: Final = struct.pack("ii", 1, 0)

@@ -10,9 +10,9 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.envelope.sealed import Envelope
-from agent.spool.files import LocalFiles
+from agent.disk.files import LocalFiles
 from agent.spool.spool import FileSpool
+from agent.wire.envelope import Envelope
 from tests.fakes.envelopes import make_chain
 from tests.torture.places import disk_folder
 from tests.torture.report import Result

@@ -25,17 +25,17 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.app.bounds import Bounds
-from agent.app.recorder import Recorder
 from agent.config.models import OnFull
-from agent.envelope import suites
-from agent.envelope.sealed import SealedContent, encode_header, sealed_content, sign_envelope
-from agent.envelope.tombstone import Gone, merge_gone
+from agent.keys.keyring import KeyringBook
 from agent.records import ChainPosition, Envelope, Plaintext, SpoolState
 from agent.seal.chain import Chain
-from agent.seal.keyring import KeyringBook
 from agent.seal.sealer import Sealer
 from agent.spool.spool import FileSpool
+from agent.unit.capture.eviction import Bounds
+from agent.unit.capture.recorder import Recorder
+from agent.wire import suites
+from agent.wire.envelope import SealedContent, encode_header, sealed_content, sign_envelope
+from agent.wire.tombstone import Gone, merge_gone
 from tests.fakes.clock import FakeClock
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.memory_disk import MemoryDisk
@@ -214,7 +214,7 @@ def run_setting(name: str, reads: int) -> Counted:
     """Put so many reads into one spool."""
     bounds = SETTINGS[name]
     unit = Unit(bounds, random.Random(f"quota {name}"))
-    with _quiet(logging.getLogger("agent.app")):  # that the spool is full is no news here
+    with _quiet(logging.getLogger("agent.unit")):  # that the spool is full is no news here
         for _ in range(STARTS):
             unit.capture(reads // STARTS)
     unaccounted = unit.unaccounted()

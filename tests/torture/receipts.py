@@ -25,11 +25,11 @@ from typing import Any, Final
 import cbor2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.envelope import cbor, cose
-from agent.envelope.receipt import CONTENT_TYPE, Receipt, sign_receipt
-from agent.envelope.reply import Stored
-from agent.envelope.sealed import MAX_ENVELOPE_BYTES, MAX_SEQ, Envelope
 from agent.errors import TransportError
+from agent.wire import cbor, cose
+from agent.wire.envelope import MAX_ENVELOPE_BYTES, MAX_SEQ, Envelope
+from agent.wire.protocol import Stored
+from agent.wire.receipt import CONTENT_TYPE, Receipt, sign_receipt
 from tests.fakes.envelopes import make_chain
 from tests.fakes.receipts import RECEIVER, honest_receipt
 from tests.torture.delivery import KEY, Delivery, delivery

@@ -19,8 +19,8 @@ from typing import Final
 
 import numpy as np
 
-from agent.app.run import start_daemon, stop_daemon
-from agent.receiver.store import EnvelopeStore
+from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.unit.process.run import start_daemon, stop_daemon
 from tests.fakes.waiting import wait_until
 from tests.torture.capture_process import Load, accepted_ids
 from tests.torture.fleet import Fleet, Unit

@@ -16,7 +16,7 @@ from tests.torture.report import Result, keep_result, load_results
 pytestmark = pytest.mark.e2e
 
 ELSEWHERE = {
-    "fuzz": "tests/unit/envelope/test_fuzz.py",
+    "fuzz": "tests/unit/wire/test_fuzz.py",
     "memory": "tests/e2e/test_memory.py",
     "crash_states": "tests/faults/test_crash_states.py",
 }

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-from agent.envelope.cbor import encode
+from agent.wire.cbor import encode
 from tests.vectors.keys import DEVICE, OTHER_DEVICE, OTHER_RECEIVER, OWNER, RECEIVER, Signer, seed
 from tests.vectors.messages import (
     CHAIN,

@@ -8,7 +8,7 @@ from typing import Any
 
 import cbor2
 
-from agent.envelope.cbor import encode
+from agent.wire.cbor import encode
 from tests.vectors.keys import AGENCY, AUDITOR, DEVICE, HYBRID, OTHER_DEVICE, Recipient, Signer, seed
 from tests.vectors.messages import (
     CHAIN,

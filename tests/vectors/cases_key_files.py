@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from agent.envelope.cbor import encode
+from agent.wire.cbor import encode
 from tests.vectors.keys import AGENCY, AUDITOR, CASE, HYBRID, OTHER_OWNER, Recipient
 from tests.vectors.messages import (
     PASSPHRASE,

@@ -6,7 +6,7 @@ import hashlib
 from collections.abc import Iterator
 from typing import Any
 
-from agent.envelope.cbor import encode
+from agent.wire.cbor import encode
 from tests.vectors.keys import AGENCY, AUDITOR, HYBRID, OTHER_OWNER, OWNER, Recipient, seed
 from tests.vectors.messages import (
     AUDIT_TYPE,

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from agent.envelope.cbor import encode
+from agent.wire.cbor import encode
 from tests.vectors.keys import ABSENT, CASE, DEVICE, seed
 from tests.vectors.messages import (
     MAX_SEQ,

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Any
 
-from agent.envelope.cbor import encode
+from agent.wire.cbor import encode
 from tests.vectors.cases_envelope import SUITES, context_of, fault_of, inside_fault
 from tests.vectors.keys import ABSENT, AGENCY, AUDITOR, DEVICE, HYBRID, OTHER_DEVICE, Recipient, seed
 from tests.vectors.messages import (

@@ -24,8 +24,8 @@ from cryptography.hazmat.primitives.asymmetric.mlkem import MLKEM768PrivateKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 
-from agent.envelope import cose
-from agent.envelope.suites import SUITES, KeyType, RecipientSuite
+from agent.wire import cose
+from agent.wire.suites import SUITES, KeyType, RecipientSuite
 
 CIPHERTEXTS: Final = Path(__file__).parent / "mlkem_ciphertexts.txt"
 MLKEM_PUBLIC_BYTES: Final = 1184

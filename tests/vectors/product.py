@@ -13,19 +13,19 @@ from agent.custody import audit, locked, owner
 from agent.custody.cases import parse_held
 from agent.custody.layout import OwnerLayout
 from agent.custody.opener import PrivateKey, open_envelope, open_read
-from agent.envelope import cbor, cose, suites
-from agent.envelope.keyring import encode_keyring, parse_keyring
-from agent.envelope.plaintext import encode_plaintext, parse_plaintext
-from agent.envelope.receipt import sign_receipt, verify_receipt
-from agent.envelope.reply import Later, Refused, Stored, parse_reply, parse_request
-from agent.envelope.rotation import parse_rotation
-from agent.envelope.sealed import Envelope, encode_header, parse_envelope, sign_tombstone, verify_envelope
-from agent.envelope.times import from_ms
+from agent.disk.files import LocalFiles
 from agent.errors import AuditVerificationError, PlatesealError
-from agent.receiver.devices import Device, DeviceBook
-from agent.receiver.pki import _rotating_device
-from agent.seal.keyring_serial import NOTE_FILE, SerialNote
-from agent.spool.files import LocalFiles
+from agent.keys.keyring_serial import NOTE_FILE, SerialNote
+from agent.receiver.admission.devices import Device, DeviceBook
+from agent.receiver.admission.pki import _rotating_device
+from agent.wire import cbor, cose, suites
+from agent.wire.envelope import Envelope, encode_header, parse_envelope, sign_tombstone, verify_envelope
+from agent.wire.keyring import encode_keyring, parse_keyring
+from agent.wire.plaintext import encode_plaintext, parse_plaintext
+from agent.wire.protocol import Later, Refused, Stored, parse_reply, parse_request
+from agent.wire.receipt import sign_receipt, verify_receipt
+from agent.wire.rotation import parse_rotation
+from agent.wire.times import from_ms
 from tests.vectors.vector import plain
 
 MAX_BYTES: Final = 8 << 20

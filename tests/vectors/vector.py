@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
-from agent.envelope.cbor import encode
+from agent.wire.cbor import encode
 from tests.vectors.keys import Signer
 from tests.vectors.messages import Encoded, Map, add_order, canonical, changed, encode_map, flip_part, set_part, sign1
 

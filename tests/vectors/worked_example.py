@@ -14,12 +14,12 @@ from typing import Final
 import cbor2
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.envelope import cbor, suites
-from agent.envelope.keyring import Keyring, RecipientKey
-from agent.envelope.plaintext import encode_plaintext
-from agent.envelope.sealed import ZERO_DIGEST, ChainPosition
-from agent.seal.keyring import KeyringBook
+from agent.keys.keyring import KeyringBook
 from agent.seal.sealer import Sealer
+from agent.wire import cbor, suites
+from agent.wire.envelope import ZERO_DIGEST, ChainPosition
+from agent.wire.keyring import Keyring, RecipientKey
+from agent.wire.plaintext import encode_plaintext
 from tests.fakes.reads import make_plaintext
 
 DEVICE_WORDS: Final = b"plateseal worked example: device key, for no other use"

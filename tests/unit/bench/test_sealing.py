@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agent.bench import sealing
-from agent.envelope import suites
+from agent.wire import suites
 
 
 @pytest.mark.parametrize("key_type", list(suites.KeyType))

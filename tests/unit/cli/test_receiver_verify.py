@@ -9,9 +9,9 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from agent.cli.receiver import app
-from agent.envelope.sealed import sign_tombstone
-from agent.envelope.tombstone import Gone, LossReason, Tombstone
-from agent.receiver.store import EnvelopeStore
+from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.wire.envelope import sign_tombstone
+from agent.wire.tombstone import Gone, LossReason, Tombstone
 from tests.fakes.envelopes import make_chain, next_position
 from tests.fakes.pki import make_bench
 from tests.fakes.reads import NOON

@@ -11,12 +11,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from typer.testing import CliRunner, Result
 
 from agent.cli.spool import app
-from agent.envelope.sealed import parse_envelope
+from agent.disk.files import LocalFiles
+from agent.disk.lock import SpoolLock, SpoolPart
 from agent.errors import EnvelopeVerificationError, SpoolError, SpoolMissingError
-from agent.seal.known_keys import KnownKeys
-from agent.spool.files import LocalFiles
-from agent.spool.lock import SpoolLock, SpoolPart
+from agent.keys.known_keys import KnownKeys
 from agent.spool.spool import FileSpool
+from agent.wire.envelope import parse_envelope
 from tests.fakes.envelopes import make_chain, make_envelope
 
 KEY = Ed25519PrivateKey.generate()

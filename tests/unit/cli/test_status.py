@@ -11,15 +11,15 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from agent.app.last_error import last_error, noted_errors
-from agent.app.metrics import CAPTURE_FILE, UPLOAD_FILE, MetricsFile
-from agent.app.status_text import status_lines, was_answered
 from agent.bench.demo import device_config, set_up_parts
 from agent.cli.main import app
-from agent.envelope.health_limits import FULL_SHARE, SLOW_CAMERA_MS
 from agent.errors import SourceLostError, UnitFaultError, UsageError
-from agent.receiver.fleet import Level, assess_unit
-from agent.receiver.fleet_store import Reported
+from agent.health.limits import FULL_SHARE, SLOW_CAMERA_MS
+from agent.receiver.fleet.overview import Level, assess_unit
+from agent.receiver.fleet.store import Reported
+from agent.unit.status.last_error import last_error, noted_errors
+from agent.unit.status.metrics import CAPTURE_FILE, UPLOAD_FILE, MetricsFile
+from agent.unit.status.text import status_lines, was_answered
 from tests.fakes.health import NOW, make_report, troubled
 
 RUN = CliRunner(env={"COLUMNS": "80", "TERM": "dumb"})

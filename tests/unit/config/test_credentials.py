@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.config.load import load_config
 from agent.errors import ConfigError, KeyFileError
-from agent.seal import keyfiles
+from agent.keys import keyfiles
 from tests.unit.config.test_load import GOOD
 
 

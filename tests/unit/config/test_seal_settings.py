@@ -8,8 +8,8 @@ import pytest
 
 from agent.config.load import load_config
 from agent.config.models import SealConfig
-from agent.envelope.suites import ContentCipher
 from agent.errors import ConfigError
+from agent.wire.suites import ContentCipher
 from tests.unit.config.test_load import GOOD
 
 CIPHER = 'cipher = "ChaCha20/Poly1305"\n'

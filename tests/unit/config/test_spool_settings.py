@@ -7,11 +7,11 @@ from pathlib import Path
 
 import pytest
 
-from agent.app.bounds import Bounds
-from agent.app.capture import spool_bounds
 from agent.config.load import load_config
 from agent.config.models import OnFull, SpoolConfig
 from agent.errors import ConfigError
+from agent.unit.capture.daemon import spool_bounds
+from agent.unit.capture.eviction import Bounds
 from tests.unit.config.test_load import GOOD
 
 MAX_BYTES = "max_bytes = 10_000_000\n"

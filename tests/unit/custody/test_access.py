@@ -19,13 +19,13 @@ from agent.custody.opener import OpenedRead, open_read
 from agent.custody.owner import Owner, unlock_owner
 from agent.custody.plates import parse_pattern
 from agent.custody.search import Query, Tally, Unopened
-from agent.envelope import cose
-from agent.envelope.sealed import encode_header, parse_envelope, sign_envelope, sign_tombstone
-from agent.envelope.suites import ContentCipher, KeyType
-from agent.envelope.tombstone import LossReason, Tombstone
 from agent.errors import AuditVerificationError, CustodyError, FormatError, KeyFileError, OpenError, UsageError
 from agent.seal.chain import Chain
 from agent.seal.sealer import seal_content
+from agent.wire import cose
+from agent.wire.envelope import encode_header, parse_envelope, sign_envelope, sign_tombstone
+from agent.wire.suites import ContentCipher, KeyType
+from agent.wire.tombstone import LossReason, Tombstone
 from tests.fakes.owner import (
     DAY,
     MANDATE,

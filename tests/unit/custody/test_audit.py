@@ -15,8 +15,8 @@ import pytest
 from agent.custody import audit
 from agent.custody.audit import Action, AuditLog, AuditReport, Mandate, Scope, read_audit
 from agent.custody.owner import Owner
-from agent.envelope import cbor
 from agent.errors import AuditVerificationError, CustodyError, UsageError
+from agent.wire import cbor
 from tests.fakes.owner import MANDATE, make_owner
 
 IDS = [bytes([index]) * 32 for index in range(3)]

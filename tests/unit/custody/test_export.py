@@ -19,10 +19,10 @@ from agent.custody.destroy import destroy, plan_destruction
 from agent.custody.export import Exported, export_read
 from agent.custody.owner import Owner
 from agent.custody.search import Query
-from agent.envelope.sealed import parse_envelope, sign_tombstone
-from agent.envelope.suites import KeyType
-from agent.envelope.tombstone import LossReason, Tombstone
 from agent.errors import OpenError, UsageError
+from agent.wire.envelope import parse_envelope, sign_tombstone
+from agent.wire.suites import KeyType
+from agent.wire.tombstone import LossReason, Tombstone
 from tests.fakes.owner import DAY, MANDATE, MIDNIGHT, RECEIPT_KEY, Camera, MemoryReceiver, make_owner
 from tests.fakes.reads import NOON
 from tests.fakes.waiting import WITHIN_S

@@ -18,12 +18,12 @@ from agent.custody.keys import load_private_keys
 from agent.custody.locked import ScryptParameters, is_locked, parse_locked
 from agent.custody.opener import open_envelope
 from agent.custody.owner import unlock_owner
-from agent.envelope.suites import ContentCipher, KeyType
 from agent.errors import AuditVerificationError, KeyFileError, PlatesealError, UsageError
+from agent.keys.keyfiles import load_ed25519_public
+from agent.keys.keyring import KeyringBook
 from agent.seal.chain import Chain
-from agent.seal.keyfiles import load_ed25519_public
-from agent.seal.keyring import KeyringBook
 from agent.seal.sealer import Sealer
+from agent.wire.suites import ContentCipher, KeyType
 from tests.fakes.owner import DAY, MIDNIGHT, PASSPHRASE, QUICK, make_owner, make_owner_keys
 from tests.fakes.reads import SAMPLE
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.envelope.receipt import Receipt
-from agent.envelope.sealed import DIGEST_BYTES, ChainPosition, Envelope
 from agent.errors import ReceiverError
-from agent.receiver import database
-from agent.receiver.store import PAGE_ROWS, ChainConflict, EnvelopeStore
+from agent.receiver.stores import database
+from agent.receiver.stores.sqlite import PAGE_ROWS, ChainConflict, EnvelopeStore
+from agent.wire.envelope import DIGEST_BYTES, ChainPosition, Envelope
+from agent.wire.receipt import Receipt
 from tests.fakes.envelopes import first_position, make_chain, make_envelope, next_position
 
 _KEY = Ed25519PrivateKey.generate()

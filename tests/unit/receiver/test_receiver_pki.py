@@ -17,11 +17,11 @@ from typer.testing import CliRunner
 
 from agent.cli.receiver import app
 from agent.errors import KeyFileError, PlatesealError, ReceiverError, UsageError, VerificationError
-from agent.receiver.devices import DeviceBook, key_id_of
+from agent.keys import keyfiles
+from agent.keys.identity import Identity, create_identity
+from agent.receiver.admission.devices import DeviceBook, key_id_of
+from agent.receiver.admission.pki import CLIENT_DAYS, enrol, init_receiver
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.pki import CLIENT_DAYS, enrol, init_receiver
-from agent.seal import keyfiles
-from agent.seal.identity import Identity, create_identity
 from tests.fakes.pki import make_bench
 
 _NOW = datetime(2026, 3, 1, tzinfo=UTC)

@@ -11,10 +11,10 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.errors import KeyFileError, PlatesealError, ReceiverError, UsageError
+from agent.keys import keyfiles
+from agent.receiver.admission.pki import init_receiver
+from agent.receiver.intake.server import serve, tls_context
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.pki import init_receiver
-from agent.receiver.server import serve, tls_context
-from agent.seal import keyfiles
 
 
 @pytest.fixture

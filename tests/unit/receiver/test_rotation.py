@@ -16,17 +16,17 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from typer.testing import CliRunner
 
 from agent.cli.receiver import app
-from agent.envelope.reply import Later, Stored
-from agent.envelope.rotation import encode_rotation
 from agent.errors import FormatError, PlatesealError, ReceiverError, UsageError, VerificationError
-from agent.receiver.devices import DeviceBook
-from agent.receiver.enrolment import load_enrolment
-from agent.receiver.intake import NOT_ENROLLED_WAIT_S, Intake
-from agent.receiver.pki import DEFAULT_OVERLAP, enrol
-from agent.receiver.store import EnvelopeStore
-from agent.seal import keyfiles
-from agent.seal.identity import certificate_request
-from agent.seal.rotation import rotate_identity
+from agent.keys import keyfiles
+from agent.keys.identity import certificate_request
+from agent.keys.rotation import rotate_identity
+from agent.receiver.admission.devices import DeviceBook
+from agent.receiver.admission.enrolment import load_enrolment
+from agent.receiver.admission.pki import DEFAULT_OVERLAP, enrol
+from agent.receiver.intake.decide import NOT_ENROLLED_WAIT_S, Intake
+from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.wire.protocol import Later, Stored
+from agent.wire.rotation import encode_rotation
 from tests.fakes.envelopes import make_chain
 from tests.fakes.pki import Bench, add_device, make_bench
 

@@ -12,13 +12,13 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.envelope.keyring import Keyring, encode_keyring
-from agent.envelope.suites import KeyType
+from agent.disk.files import LocalFiles
+from agent.disk.watch import LOOK_EVERY_S, RETRY_AFTER_S, FileWatch
 from agent.errors import KeyFileError, KeyringEndedError, KeyringVerificationError, PlatesealError, SpoolError
-from agent.seal.keyring import KeyringFile
-from agent.seal.keyring_serial import NOTE_FILE, SerialNote
-from agent.seal.watch import LOOK_EVERY_S, RETRY_AFTER_S, FileWatch
-from agent.spool.files import LocalFiles
+from agent.keys.keyring import KeyringFile
+from agent.keys.keyring_serial import NOTE_FILE, SerialNote
+from agent.wire.keyring import Keyring, encode_keyring
+from agent.wire.suites import KeyType
 from tests.fakes.clock import FakeClock
 from tests.fakes.files import FaultyFiles, PowerCutError
 from tests.fakes.reads import NOON, make_keyring, make_recipient

@@ -9,15 +9,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.custody.opener import open_envelope
-from agent.envelope import suites
-from agent.envelope.keyring import encode_keyring
-from agent.envelope.sealed import ZERO_DIGEST
+from agent.disk.files import LocalFiles
 from agent.errors import KeyFileError, KeyringVerificationError
+from agent.keys.keyring import KeyringBook
 from agent.seal.chain import Chain
-from agent.seal.keyring import KeyringBook
 from agent.seal.last_link import LAST_LINK_FILE, LastLink
 from agent.seal.sealer import Sealer
-from agent.spool.files import LocalFiles
+from agent.wire import suites
+from agent.wire.envelope import ZERO_DIGEST
+from agent.wire.keyring import encode_keyring
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.reads import NOON, make_keyring, make_plaintext, make_recipient
 

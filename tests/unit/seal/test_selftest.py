@@ -11,12 +11,12 @@ import pytest
 from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.envelope import suites
-from agent.envelope.suites import ContentCipher, KeyType
 from agent.errors import SelfTestError
 from agent.seal import cipher, selftest
 from agent.seal.cipher import choose_cipher
 from agent.seal.selftest import CAPTURE_CHECKS, UPLOAD_CHECKS, run_self_test
+from agent.wire import suites
+from agent.wire.suites import ContentCipher, KeyType
 
 
 @pytest.mark.parametrize("name", CAPTURE_CHECKS)

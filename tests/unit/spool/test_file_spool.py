@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.envelope.sealed import sign_tombstone
-from agent.envelope.tombstone import Gone, LossReason, Tombstone
+from agent.disk.files import LocalFiles
+from agent.disk.lock import SpoolLock, SpoolPart
 from agent.errors import EnvelopeVerificationError, SpoolError, SpoolFullError, SpoolMissingError
 from agent.records import SpoolState, Usage
-from agent.spool.files import LocalFiles
-from agent.spool.lock import SpoolLock, SpoolPart
 from agent.spool.spool import FileSpool
+from agent.wire.envelope import sign_tombstone
+from agent.wire.tombstone import Gone, LossReason, Tombstone
 from tests.fakes.envelopes import make_chain, make_envelope, next_position
 from tests.fakes.files import FaultyFiles
 from tests.fakes.receipts import proof

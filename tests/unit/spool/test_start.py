@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agent.disk.files import LocalFiles
 from agent.errors import SpoolError, SpoolFullError
 from agent.records import SpoolState
-from agent.spool.files import LocalFiles
 from agent.spool.spool import FileSpool
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.files import FaultyFiles

@@ -7,8 +7,8 @@ import ssl
 import httpx
 import pytest
 
-from agent.envelope.reply import Refused, encode_reply
 from agent.upload.tls import HttpsTransport
+from agent.wire.protocol import Refused, encode_reply
 from tests.fakes.clock import FakeClock
 
 

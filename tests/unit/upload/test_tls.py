@@ -9,10 +9,10 @@ from pathlib import Path
 import httpx
 import pytest
 
-from agent.envelope import reply
-from agent.envelope.reply import Refused, encode_reply
 from agent.errors import BatchTooLargeError, BrokenTransferError, KeyFileError, RejectedError, TransportError
 from agent.upload.tls import HttpsTransport, client_context
+from agent.wire import protocol as reply
+from agent.wire.protocol import Refused, encode_reply
 from tests.fakes.clock import FakeClock
 from tests.fakes.pki import make_bench
 

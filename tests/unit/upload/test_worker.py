@@ -17,15 +17,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tenacity import Future, RetryCallState, Retrying
 
 from agent.config.models import UploadConfig
-from agent.envelope.cose import ed25519_kid
-from agent.envelope.reply import Answer, Later, Refused, Stored
-from agent.envelope.sealed import parse_envelope
 from agent.errors import BatchTooLargeError, BrokenTransferError, RejectedError, SpoolError, TransportError
 from agent.records import Envelope, SpoolState
-from agent.upload import lanes
+from agent.upload import queue as lanes
 from agent.upload import worker as worker_module
 from agent.upload.pace import LogBudget
 from agent.upload.worker import ANSWER_WAITS_S, MAX_UNREADABLE, UNREADABLE_WAIT_S, UploadWorker, wait_as_told
+from agent.wire.cose import ed25519_kid
+from agent.wire.envelope import parse_envelope
+from agent.wire.protocol import Answer, Later, Refused, Stored
 from tests.fakes.clock import FakeClock
 from tests.fakes.envelopes import make_chain, make_envelope
 from tests.fakes.receipts import PINNED, honest_receipt, proof

@@ -14,7 +14,13 @@ SCRIPT = "import {}; import onnxruntime"
 
 @pytest.mark.parametrize(
     "module",
-    ["agent.vision", "agent.vision.session", "agent.vision.detector", "agent.vision.reader", "agent.app.capture"],
+    [
+        "agent.vision",
+        "agent.vision.session",
+        "agent.vision.detector",
+        "agent.vision.reader",
+        "agent.unit.capture.daemon",
+    ],
 )
 def test_no_file_of_a_telemetry_is_written(tmp_path: Path, module: str) -> None:
     """Whichever module is loaded first: no device number, no database, no session file, in no folder of the user."""

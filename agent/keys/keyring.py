@@ -1,0 +1,198 @@
+"""The keyring file on the device: the recipients to seal to, as the owner signed them.
+
+Owns: which keyring is in use, when a new file takes its place, and the alarm when its epochs run out. Leaves to others:
+the layout and the choice of keys (`agent.wire.keyring`), the memory of the newest serial (`keyring_serial`).
+
+Invariant: a keyring is in use only if the pinned owner signed it and it is not older than any used before. A file that
+fails a check, or that is gone, changes nothing: the last good keyring stays in use.
+"""
+
+from __future__ import annotations
+
+import logging
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from agent.disk.watch import FileWatch
+from agent.errors import FormatError, KeyFileError, KeyringEndedError, KeyringVerificationError, SpoolError
+from agent.health.limits import KEYRING_SHORT
+from agent.keys.keyfiles import read_public_file
+from agent.keys.keyring_serial import SerialNote
+from agent.ports import Clock
+from agent.wire.keyring import MAX_KEYRING_BYTES, Keyring, RecipientKey, parse_keyring
+
+_log = logging.getLogger(__name__)
+
+
+class KeyringBook:
+    """`RecipientBook` over one verified keyring that never changes."""
+
+    def __init__(self, keyring: Keyring) -> None:
+        """Serve the keys of `keyring`, which has been verified."""
+        self._keyring = keyring
+
+    @classmethod
+    def load(cls, path: Path, owner_key: Ed25519PublicKey) -> KeyringBook:
+        """Read a keyring file once and check that the pinned owner signed it; its age is not checked.
+
+        Raises:
+            KeyFileError: It cannot be read, or is no keyring.
+            KeyringVerificationError: Another owner's, or a wrong signature.
+        """
+        keyring, _ = read_keyring(path, owner_key)
+        return cls(keyring)
+
+    @property
+    def keyring(self) -> Keyring:
+        """The keyring itself, for reports."""
+        return self._keyring
+
+    def recipients_at(self, captured_at: datetime) -> tuple[RecipientKey, ...]:
+        """Return one key per recipient for a read captured then; never empty."""
+        return self._keyring.keys_at(captured_at)
+
+
+def read_keyring(path: Path, owner_key: Ed25519PublicKey) -> tuple[Keyring, bytes]:
+    """Read a keyring file and check that the pinned owner signed it. Returns it and the file's bytes.
+
+    Raises:
+        KeyFileError: It cannot be read, or is no keyring.
+        KeyringVerificationError: Another owner's, or a wrong signature.
+    """
+    data = read_public_file(path, max_bytes=MAX_KEYRING_BYTES)
+    try:
+        return parse_keyring(data, owner_key), data
+    except FormatError as error:
+        raise KeyFileError(f"{path}: {error}") from None
+    except KeyringVerificationError as error:
+        raise KeyringVerificationError(f"{path}: {error}") from None
+
+
+class KeyringFile:
+    """`RecipientBook` over a keyring file that may be replaced at any time. `look` and `recipients_at`: one thread."""
+
+    def __init__(
+        self,
+        path: Path,
+        owner_key: Ed25519PublicKey,
+        *,
+        note: SerialNote,
+        clock: Clock,
+        stop_at_end: bool = False,
+    ) -> None:
+        """Load the keyring and remember its serial.
+
+        Args:
+            path: The signed keyring.
+            owner_key: Who must have signed it.
+            note: The newest keyring ever used.
+            clock: For the looks at the file and the days that are left.
+            stop_at_end: Refuse to seal where no epoch holds the capture time; otherwise the newest key is used.
+
+        Raises:
+            KeyFileError: The file cannot be read, or is no keyring.
+            KeyringVerificationError: Another owner's, a wrong signature, or older than one used before.
+            SpoolError: The disk refused the note.
+        """
+        self._path = path
+        self._owner_key = owner_key
+        self._note = note
+        self._clock = clock
+        self._stop_at_end = stop_at_end
+        self._trouble: str | None = None
+        self._is_short = self._has_ended = False
+        self._watch = FileWatch(path, clock)  # before the file is read: a change meanwhile shows at the next look
+        self._keyring = self._load()
+        self._ends_at = keyring_end(self._keyring)
+        self._note_days_left()
+
+    @property
+    def keyring(self) -> Keyring:
+        """The keyring in use."""
+        return self._keyring
+
+    @property
+    def days_left(self) -> float:
+        """Days until the first recipient's last epoch ends; 0 when it has."""
+        return max(self._ends_at - self._clock.now(), timedelta(0)) / timedelta(days=1)
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the last read asked for was outside every epoch of one of its recipients."""
+        return self._has_ended
+
+    def recipients_at(self, captured_at: datetime) -> tuple[RecipientKey, ...]:
+        """Return one key per recipient for a read captured then; never empty.
+
+        Raises:
+            KeyringEndedError: No epoch holds the time, and the unit is told to stop then.
+        """
+        self.look()
+        keys = self._keyring.keys_at(captured_at)
+        outside = sorted(key.recipient for key in keys if not key.is_valid_at(captured_at))
+        if outside and self._stop_at_end:
+            raise KeyringEndedError(
+                f"{self._path}: no epoch of {', '.join(outside)} holds {captured_at:%Y-%m-%d %H:%M} UTC, and "
+                "seal.on_keyring_end is stop; a new keyring is needed. Sealed reads stay in the spool"
+            )
+        self._note_end(outside, captured_at)
+        return keys
+
+    def look(self) -> None:
+        """Take up a keyring that has been replaced, if it passes every check. Cheap: asks the disk once a second."""
+        if self._watch.is_due():
+            self._reload()
+        self._note_days_left()
+
+    def _reload(self) -> None:
+        try:
+            keyring = self._load()
+        except (KeyFileError, KeyringVerificationError, SpoolError) as error:
+            self._watch.refused()
+            if str(error) != self._trouble:
+                _log.error("the keyring is refused, serial %d stays in use: %s", self._keyring.serial, error)
+            self._trouble = str(error)
+            return
+        before, self._keyring, self._ends_at = self._keyring.serial, keyring, keyring_end(keyring)
+        if keyring.serial != before:
+            _log.info("keyring serial %d in use, until %s UTC", keyring.serial, f"{self._ends_at:%Y-%m-%d %H:%M}")
+        elif self._trouble is not None:
+            _log.info("the keyring is serial %d again, as in use", keyring.serial)
+        self._trouble = None
+
+    def _load(self) -> Keyring:
+        keyring, data = read_keyring(self._path, self._owner_key)
+        try:
+            self._note.admit(keyring, data)
+        except KeyringVerificationError as error:
+            raise KeyringVerificationError(f"{self._path}: {error}") from None
+        return keyring
+
+    def _note_days_left(self) -> None:
+        is_short = self.days_left * timedelta(days=1) < KEYRING_SHORT
+        if is_short and not self._is_short:
+            _log.warning("the keyring has %.1f days left; bring a new one", self.days_left)
+        if self._is_short and not is_short:
+            _log.info("the keyring has %.0f days left", self.days_left)
+        self._is_short = is_short
+
+    def _note_end(self, outside: list[str], captured_at: datetime) -> None:
+        if outside and not self._has_ended:
+            _log.error(
+                "ALARM: no epoch of %s holds %s UTC; reads are sealed to the nearest key. Bring a new keyring",
+                ", ".join(outside),
+                f"{captured_at:%Y-%m-%d %H:%M}",
+            )
+        if self._has_ended and not outside:
+            _log.info("reads are sealed to keys of their own epochs again")
+        self._has_ended = bool(outside)
+
+
+def keyring_end(keyring: Keyring) -> datetime:
+    """Return the aware UTC time at which the first recipient runs out of epochs."""
+    last: dict[str, datetime] = {}
+    for key in keyring.keys:
+        last[key.recipient] = max(key.valid_until, last.get(key.recipient, key.valid_until))
+    return min(last.values())

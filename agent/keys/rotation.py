@@ -1,0 +1,267 @@
+"""`device rotate`: a new signing key and a new TLS key, without stopping capture or upload.
+
+```
+signing.key        the signing key; replaced in one step by the new one
+tls.key, tls.pem   the TLS key and its certificate; a new certificate takes effect with `tls.key.next`
+signing.key.next   the new signing key, until it has taken its place
+tls.key.next       the new TLS key, until its certificate is there and a later run gives it its place
+rotation.cose      the statement for the receiver: the old key vouches for the new one; there while a rotation runs
+```
+
+Owns: the steps and their order. Leaves to others: the statement's layout (`agent.wire.rotation`), what the receiver
+does with it, and the daemons that notice the new files.
+
+The steps: new keys durable, statement durable, new signing key renamed over the old one and the old one's bytes
+overwritten, `tls.csr` and `enrolment.json` made anew. From then on capture signs with the new key; the receiver puts
+those envelopes off until it has been given the statement, and nothing is lost meanwhile. The TLS key stays, because the
+new one has no certificate yet. When `tls.pem` for it arrives, upload uses it with `tls.key.next` at once; the next run
+of this command gives the key its final name, overwrites the old one and ends the rotation.
+
+Invariant: after a crash between any two steps the identity works, and a run of the same command goes on from there. The
+old signing key is never gone before the statement that it signed is durable.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.x509.oid import NameOID
+
+from agent.errors import FormatError, KeyFileError, VerificationError
+from agent.keys import keyfiles
+from agent.keys.identity import (
+    ENROLMENT_NAME,
+    NEXT_SUFFIX,
+    SIGNING_KEY_NAME,
+    TLS_CERTIFICATE_NAME,
+    TLS_KEY_NAME,
+    TLS_REQUEST_NAME,
+    certificate_request,
+    check_device_name,
+    encode_enrolment,
+)
+from agent.wire import cose
+from agent.wire.rotation import MAX_ROTATION_BYTES, Rotation, encode_rotation, parse_rotation
+
+ROTATION_NAME: Final = "rotation.cose"
+
+
+class RotationState(StrEnum):
+    """How far a rotation has come."""
+
+    BEGUN = "begun"
+    """This run made the new signing key the device's; the statement is to be carried to the receiver."""
+    WAITING = "waiting"
+    """An earlier run did, and the certificate for the new TLS key is not there yet."""
+    FINISHED = "finished"
+    """The certificate is there: this run gave the new TLS key its place. Nothing is left of the rotation."""
+
+
+@dataclass(frozen=True, slots=True)
+class RotationStep:
+    """What one run of `rotate_identity` did.
+
+    Attributes:
+        state: How far the rotation has come.
+        name: The device's name.
+        key_id: 32 bytes, id of the signing key in use now.
+        old_key_id: 32 bytes, id of the key before it; None once the rotation is finished.
+        directory: Where the identity is.
+    """
+
+    state: RotationState
+    name: str
+    key_id: bytes
+    old_key_id: bytes | None
+    directory: Path
+
+    @property
+    def statement(self) -> Path:
+        """The file to carry to the receiver, until the rotation is finished."""
+        return self.directory / ROTATION_NAME
+
+
+def rotate_identity(directory: Path) -> RotationStep:
+    """Begin a rotation, or go on with the one that is there.
+
+    Args:
+        directory: A device's identity, as `create_identity` made it.
+
+    Raises:
+        KeyFileError: No whole identity is there, a file of a rotation is damaged or missing, or the disk refused. What
+            worked before still works.
+    """
+    name = _device_name(directory)
+    has_new_tls_key = _settle_tls_key(directory)
+    statement = _load_statement(directory)
+    if statement is None and not has_new_tls_key:
+        return _begin(directory, name)
+    signing_key = keyfiles.load_ed25519_private(directory / SIGNING_KEY_NAME)
+    key_id = cose.ed25519_kid(signing_key.public_key())
+    if statement is None:
+        return RotationStep(RotationState.FINISHED, name, key_id, None, directory)
+    if key_id == statement.old_key_id:
+        return _take_over(directory, statement)
+    if key_id != statement.new_key_id:
+        raise KeyFileError(
+            f"{directory / ROTATION_NAME}: is about other keys than {SIGNING_KEY_NAME}; remove it and run this again"
+        )
+    _publish(directory, statement, signing_key)
+    if has_new_tls_key or _serves(directory / TLS_KEY_NAME, statement):
+        _remove(directory / ROTATION_NAME)
+        return RotationStep(RotationState.FINISHED, name, key_id, None, directory)
+    if not (directory / _next(TLS_KEY_NAME)).exists():
+        raise KeyFileError(
+            f"{directory / _next(TLS_KEY_NAME)}: is missing, so the certificate that was asked for is of no use; "
+            f"remove {ROTATION_NAME} and run this again"
+        )
+    return RotationStep(RotationState.WAITING, name, key_id, statement.old_key_id, directory)
+
+
+def _begin(directory: Path, name: str) -> RotationStep:
+    """Make new keys and the statement, and take the new signing key into use."""
+    old_key = keyfiles.load_ed25519_private(directory / SIGNING_KEY_NAME)
+    for leftover in (SIGNING_KEY_NAME, TLS_KEY_NAME):  # of a run that was cut off before its statement
+        _erase(directory / _next(leftover))
+    new_key, tls_key = Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP256R1())
+    _write_beside(directory / SIGNING_KEY_NAME, new_key)
+    _write_beside(directory / TLS_KEY_NAME, tls_key)
+    csr_der = certificate_request(tls_key, name).public_bytes(Encoding.DER)
+    statement = encode_rotation(device=name, old_key=old_key, new_key=new_key, csr_der=csr_der)
+    keyfiles.replace_file(directory / ROTATION_NAME, statement, keyfiles.PUBLIC_MODE)
+    return _take_over(directory, parse_rotation(statement))
+
+
+def _take_over(directory: Path, statement: Rotation) -> RotationStep:
+    """Put the new signing key in the old one's place. The statement is durable."""
+    path = directory / _next(SIGNING_KEY_NAME)
+    new_key = keyfiles.load_ed25519_private(path)
+    if cose.ed25519_kid(new_key.public_key()) != statement.new_key_id:
+        raise KeyFileError(f"{path}: is not the key that {ROTATION_NAME} is about; remove both and run this again")
+    _replace_secret(path, directory / SIGNING_KEY_NAME)
+    _publish(directory, statement, new_key)
+    return RotationStep(RotationState.BEGUN, statement.device, statement.new_key_id, statement.old_key_id, directory)
+
+
+def _publish(directory: Path, statement: Rotation, signing_key: Ed25519PrivateKey) -> None:
+    """Make the public files say what the new keys are; they also serve to enrol anew, should the receiver be lost."""
+    request = x509.load_der_x509_csr(statement.csr_der)
+    wanted = {
+        TLS_REQUEST_NAME: request.public_bytes(Encoding.PEM),
+        ENROLMENT_NAME: encode_enrolment(statement.device, signing_key, request),
+    }
+    for name, content in wanted.items():
+        if keyfiles.read_public_file(directory / name) != content:
+            keyfiles.replace_file(directory / name, content, keyfiles.PUBLIC_MODE)
+
+
+def _settle_tls_key(directory: Path) -> bool:
+    """Give `tls.key.next` its place if its certificate is there. Returns whether it was."""
+    path, certificate = directory / _next(TLS_KEY_NAME), directory / TLS_CERTIFICATE_NAME
+    if not path.exists() or not certificate.exists():
+        return False
+    key = keyfiles.load_p256_private(path)
+    try:
+        belongs = x509.load_pem_x509_certificate(keyfiles.read_public_file(certificate)).public_key()
+    except ValueError:
+        raise KeyFileError(f"{certificate}: not a PEM certificate") from None
+    if belongs != key.public_key():
+        return False
+    _replace_secret(path, directory / TLS_KEY_NAME)
+    return True
+
+
+def _serves(path: Path, statement: Rotation) -> bool:
+    """Whether a TLS key is the one that the statement asks a certificate for."""
+    return keyfiles.load_p256_private(path).public_key() == x509.load_der_x509_csr(statement.csr_der).public_key()
+
+
+def _device_name(directory: Path) -> str:
+    """Return the name that the identity was made with."""
+    if not (directory / ENROLMENT_NAME).exists():
+        raise KeyFileError(f"{directory}: holds no whole device identity; make one with: plateseal device init")
+    path = directory / TLS_REQUEST_NAME
+    try:
+        subject = x509.load_pem_x509_csr(keyfiles.read_public_file(path)).subject
+    except ValueError:
+        raise KeyFileError(f"{path}: not a PEM certificate request (PKCS#10)") from None
+    names = [str(part.value) for part in subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    if len(names) != 1:
+        raise KeyFileError(f"{path}: names no device")
+    return check_device_name(names[0])
+
+
+def _load_statement(directory: Path) -> Rotation | None:
+    path = directory / ROTATION_NAME
+    if not path.exists():
+        return None
+    try:
+        return parse_rotation(keyfiles.read_public_file(path, max_bytes=MAX_ROTATION_BYTES))
+    except (FormatError, VerificationError) as error:
+        raise KeyFileError(f"{path}: {error}; remove it and run this again") from None
+
+
+def _write_beside(path: Path, key: keyfiles.PrivateKey) -> None:
+    """Write the key that is to follow the one at `path`, for the same user."""
+    following = path.with_name(_next(path.name))
+    keyfiles.write_private(following, key)
+    try:
+        owner = path.stat()
+        if (owner.st_uid, owner.st_gid) != (following.stat().st_uid, following.stat().st_gid):
+            os.chown(following, owner.st_uid, owner.st_gid)
+    except OSError as error:
+        raise KeyFileError(f"{following}: cannot be given to the user of {path.name}: {error.strerror}") from None
+
+
+def _replace_secret(path: Path, target: Path) -> None:
+    """Rename `path` over `target`, and overwrite what was there through a descriptor opened before.
+
+    After a crash in between, the old bytes may stay in blocks that no name leads to any more.
+    """
+    try:
+        descriptor = os.open(target, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        try:
+            path.replace(target)
+            keyfiles.sync_directory(target.parent)
+            keyfiles.overwrite(descriptor)
+        finally:
+            os.close(descriptor)
+    except OSError as error:
+        raise KeyFileError(f"{target}: cannot be replaced: {error.strerror}") from None
+
+
+def _erase(path: Path) -> None:
+    """Overwrite and remove a secret; one that is not there is fine."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise KeyFileError(f"{path}: cannot be erased: {error.strerror}") from None
+    try:
+        keyfiles.overwrite(descriptor)
+    except OSError as error:
+        raise KeyFileError(f"{path}: cannot be erased: {error.strerror}") from None
+    finally:
+        os.close(descriptor)
+    _remove(path)
+
+
+def _remove(path: Path) -> None:
+    try:
+        path.unlink()
+        keyfiles.sync_directory(path.parent)
+    except OSError as error:
+        raise KeyFileError(f"{path}: cannot be removed: {error.strerror}") from None
+
+
+def _next(name: str) -> str:
+    return name + NEXT_SUFFIX

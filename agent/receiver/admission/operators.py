@@ -1,0 +1,99 @@
+"""Who may see the fleet: one file per certificate, looked up for every request.
+
+Owns: `operators/NAME.FINGERPRINT.json`. A certificate makes an operator only through its file, whatever its subject
+says: a unit's certificate never does, and an operator's opens no way to send, because no device's file names it.
+Removing the file ends the certificate at once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Final
+
+from agent.errors import FormatError, ReceiverError
+from agent.keys.keyfiles import PUBLIC_MODE, replace_file
+from agent.receiver.admission import strictjson
+
+OPERATOR_VERSION: Final = 1
+_KEYS: Final = frozenset({"v", "name", "certificate_sha256", "issued_at"})
+
+
+@dataclass(frozen=True, slots=True)
+class Operator:
+    """A person who may see the fleet.
+
+    Attributes:
+        name: As the certificate was asked for.
+        fingerprint: SHA-256 of the certificate (DER), lower-case hex.
+        issued_at: Aware UTC time.
+    """
+
+    name: str
+    fingerprint: str
+    issued_at: datetime
+
+
+class OperatorBook:
+    """The operators of one receiver. Holds no state but the folder's path; safe for threads."""
+
+    def __init__(self, directory: Path) -> None:
+        """Look into `directory`, the `operators` folder, from now on; it need not be there."""
+        self._directory = directory
+
+    def by_certificate(self, certificate_der: bytes) -> Operator | None:
+        """Return whose certificate this is, or None.
+
+        Args:
+            certificate_der: As the TLS layer has verified it against the CA.
+
+        Raises:
+            ReceiverError: The file is there but cannot be read or is damaged.
+        """
+        fingerprint = hashlib.sha256(certificate_der).hexdigest()
+        path = next(self._directory.glob(f"*.{fingerprint}.json"), None)
+        if path is None:
+            return None
+        try:
+            return _parse(strictjson.load_document(path, keys=_KEYS, what=path.name), fingerprint, path.name)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise ReceiverError(f"{path}: {error.strerror}") from None
+        except FormatError as error:
+            raise ReceiverError(f"{path.parent}: {error}") from None
+
+    def save(self, operator: Operator) -> Path:
+        """Write an operator's file, durably, and return it.
+
+        Raises:
+            KeyFileError: The disk refused.
+            ReceiverError: The folder cannot be made.
+        """
+        try:
+            self._directory.mkdir(mode=0o700, exist_ok=True)
+        except OSError as error:
+            raise ReceiverError(f"{self._directory}: cannot be made: {error.strerror}") from None
+        path = self._directory / f"{operator.name}.{operator.fingerprint}.json"
+        value = {
+            "v": OPERATOR_VERSION,
+            "name": operator.name,
+            "certificate_sha256": operator.fingerprint,
+            "issued_at": operator.issued_at.isoformat(timespec="seconds"),
+        }
+        replace_file(path, json.dumps(value, indent=1).encode("ascii") + b"\n", PUBLIC_MODE)
+        return path
+
+
+def _parse(value: dict[str, object], fingerprint: str, what: str) -> Operator:
+    strictjson.version_field(value, OPERATOR_VERSION, what)
+    if strictjson.text_field(value, "certificate_sha256", what) != fingerprint:
+        raise FormatError(f"{what}: holds another certificate than its name says")
+    try:
+        issued_at = datetime.fromisoformat(strictjson.text_field(value, "issued_at", what)).astimezone(UTC)
+    except ValueError:
+        raise FormatError(f"{what}: 'issued_at' must be a time in ISO 8601") from None
+    return Operator(strictjson.text_field(value, "name", what), fingerprint, issued_at)

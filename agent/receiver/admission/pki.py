@@ -1,0 +1,403 @@
+"""The bench CA: what `receiver init`, `receiver enrol` and `receiver operator` make.
+
+Owns: the profile of the four kinds of certificate. A fleet may use its own CA instead: the receiver asks only that
+`ca.pem` issued the certificates and that a device's file names its certificate.
+
+The profile holds for OpenSSL with VERIFY_X509_STRICT and VERIFY_X509_PARTIAL_CHAIN: version 3, critical
+basicConstraints and keyUsage, subject and authority key identifiers, an extended key usage per role.
+
+Source: RFC 5280 section 4.2; field notes on private CAs.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding
+from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from agent.errors import KeyFileError, ReceiverError, UsageError, VerificationError
+from agent.keys import keyfiles
+from agent.keys.identity import check_device_name
+from agent.receiver.admission.devices import MAX_CERTIFICATES, Device, DeviceBook, Rotated
+from agent.receiver.admission.enrolment import Enrolment, load_enrolment
+from agent.receiver.admission.operators import Operator, OperatorBook
+from agent.receiver.layout import ReceiverLayout
+from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.wire.rotation import Rotation, verify_rotation
+
+DEFAULT_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
+MAX_HOSTS: Final = 32
+
+CA_DAYS: Final = 3650
+SERVER_DAYS: Final = 824
+"""With the slack, 825: the longest that common TLS clients take from a private CA."""
+CLIENT_DAYS: Final = 365
+CLOCK_SLACK: Final = timedelta(days=1)
+"""Certificates begin this much before they are made: a unit's clock may be behind."""
+DEFAULT_OVERLAP: Final = timedelta(days=7)
+"""Time to carry a rotated unit's new certificate to it, with a weekend in between."""
+MAX_OVERLAP: Final = timedelta(days=CLIENT_DAYS)
+
+_DIRECTORY_MODE: Final = 0o700
+_DNS_NAME: Final = re.compile(r"(?!-)[a-z0-9-]{1,63}(?<!-)(\.(?!-)[a-z0-9-]{1,63}(?<!-))*", re.IGNORECASE)
+_MAX_DNS_NAME_CHARS: Final = 253
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedCertificate:
+    """A device's new TLS client certificate.
+
+    Attributes:
+        device: The device's name.
+        key_id: 32 bytes, id of its signing key.
+        pem: The certificate (PEM).
+        expires_at: Aware UTC time after which it is refused.
+        other_keys: How many other keys the same device has.
+        replaced: 32 bytes, id of the key that this one follows, after a rotation.
+        overlap_until: Aware UTC time until which that key's certificates connect, after a rotation.
+    """
+
+    device: str
+    key_id: bytes
+    pem: bytes = field(repr=False)
+    expires_at: datetime
+    other_keys: int
+    replaced: bytes | None = None
+    overlap_until: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class IssuedOperator:
+    """An operator's new certificate, with its key, as browsers import it.
+
+    Attributes:
+        operator: Who may see the fleet now.
+        pkcs12: Key, certificate and CA, under the passphrase.
+        expires_at: Aware UTC time after which the certificate is refused.
+        file: To be removed to end it.
+    """
+
+    operator: Operator
+    pkcs12: bytes = field(repr=False)
+    expires_at: datetime
+    file: Path
+
+
+@dataclass(frozen=True, slots=True)
+class _Issuer:
+    certificate: x509.Certificate
+    key: ec.EllipticCurvePrivateKey = field(repr=False)
+
+
+def init_receiver(directory: Path, *, hosts: list[str] | None = None, now: datetime | None = None) -> ReceiverLayout:
+    """Make everything a bench receiver needs: CA, server certificate, receipt key, device folder, empty store.
+
+    Args:
+        directory: Made with mode 0700 if it is missing and its parent is there.
+        hosts: DNS names and IP addresses that devices reach the receiver by; this machine's loopback if left out.
+        now: Aware time of issue; the clock's if left out.
+
+    Raises:
+        UsageError: A host that is neither.
+        KeyFileError, ReceiverError: The directory holds a receiver, or part of one; or the disk refused. What is
+            there is kept.
+    """
+    names = _general_names(hosts or list(DEFAULT_HOSTS))
+    moment = now or datetime.now(UTC)
+    layout = ReceiverLayout(directory)
+    _claim_directory(layout)
+    issuer = _make_ca(moment)
+    keyfiles.write_private(layout.ca_key, issuer.key)
+    keyfiles.write_public(layout.ca, issuer.certificate.public_bytes(Encoding.PEM))
+    server_key = ec.generate_private_key(ec.SECP256R1())
+    server = _issue_server(issuer, server_key.public_key(), names, moment)
+    keyfiles.write_private(layout.server_key, server_key)
+    keyfiles.write_public(layout.server_certificate, server.public_bytes(Encoding.PEM))
+    receipt_key = Ed25519PrivateKey.generate()
+    keyfiles.write_private(layout.receipt_key, receipt_key)
+    keyfiles.write_public(layout.receipt_public, receipt_key.public_key())
+    _make_directory(layout.devices)
+    EnvelopeStore.create(layout.store).close()
+    return layout
+
+
+def enrol(
+    directory: Path,
+    enrolment: Path,
+    *,
+    another_key: bool = False,
+    overlap: timedelta = DEFAULT_OVERLAP,
+    now: datetime | None = None,
+) -> IssuedCertificate:
+    """Enrol a device by its request, renew its certificate, or let a new key follow an enrolled one.
+
+    The same key again gets a new certificate; the one before it goes on working, older ones stop. To end a key,
+    remove its file from `devices/`.
+
+    Args:
+        directory: The receiver's.
+        enrolment: The device's `enrolment.json`, or the `rotation.cose` that its old key signed.
+        another_key: Allow a further key for a name that has one. A rotation needs no such word.
+        overlap: For how long the old key's TLS certificates still connect after a rotation.
+        now: Aware time of issue; the clock's if left out.
+
+    Raises:
+        KeyFileError: A key, certificate or the request cannot be read; or the disk refused.
+        FormatError, VerificationError: The request is malformed, a proof in it does not hold, or the key that signed
+            a rotation is not enrolled or has been followed by another one.
+        UsageError: The name belongs to another key and `another_key` is not set; or an overlap out of range.
+        ReceiverError: The folder of devices cannot be read.
+    """
+    if not timedelta(0) <= overlap <= MAX_OVERLAP:
+        raise UsageError(f"--overlap: 0 to {MAX_OVERLAP.days} days are allowed")
+    layout = ReceiverLayout(directory)
+    issuer = _load_issuer(layout)
+    request = load_enrolment(enrolment)
+    book = DeviceBook(layout.devices)
+    others = sum(device.key_id != request.key_id for device in book.named(request.device))
+    old = None if request.rotation is None else _rotating_device(book, request.rotation)
+    if others and old is None and not another_key:
+        raise UsageError(
+            f"{enrolment}: device {request.device} is enrolled with another key; allow a second one with "
+            "--another-key, or remove the old key's file from devices/ first"
+        )
+    moment = now or datetime.now(UTC)
+    certificate = _issue_client(issuer, request, moment)
+    book.save(_enrolled(book.by_key_id(request.key_id), request, certificate, moment))
+    rotated = None
+    if old is not None:  # after the new key: a crash in between leaves both valid, and the same request finishes
+        rotated = old.rotated or Rotated(to=request.key_id, certificates_until=moment + overlap)
+        book.save(replace(old, rotated=rotated))
+    return IssuedCertificate(
+        device=request.device,
+        key_id=request.key_id,
+        pem=certificate.public_bytes(Encoding.PEM),
+        expires_at=certificate.not_valid_after_utc,
+        other_keys=others,
+        replaced=None if old is None else old.key_id,
+        overlap_until=None if rotated is None else rotated.certificates_until,
+    )
+
+
+def issue_operator(directory: Path, name: str, *, passphrase: str, now: datetime | None = None) -> IssuedOperator:
+    """Make a key and a certificate with which a person's browser may see the fleet page, and nothing else.
+
+    Args:
+        directory: The receiver's.
+        name: The person's, as a device may be called.
+        passphrase: Protects the key on its way to the browser.
+        now: Aware time of issue; the clock's if left out.
+
+    Raises:
+        UsageError: No such name.
+        KeyFileError: The CA's key or certificate cannot be read; or the disk refused.
+        ReceiverError: The folder of operators cannot be made.
+    """
+    check_device_name(name)
+    layout = ReceiverLayout(directory)
+    issuer = _load_issuer(layout)
+    moment = now or datetime.now(UTC)
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.COMMON_NAME, name),
+            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "plateseal operator"),
+        ]
+    )
+    builder = _leaf(
+        issuer, subject, key.public_key(), moment=moment, days=CLIENT_DAYS, role=ExtendedKeyUsageOID.CLIENT_AUTH
+    )
+    certificate = builder.sign(issuer.key, hashes.SHA256())
+    operator = Operator(name, certificate.fingerprint(hashes.SHA256()).hex(), moment)
+    file = OperatorBook(layout.operators).save(operator)
+    pkcs12 = serialize_key_and_certificates(
+        f"plateseal operator {name}".encode(),
+        key,
+        certificate,
+        [issuer.certificate],
+        BestAvailableEncryption(passphrase.encode()),
+    )
+    return IssuedOperator(operator, pkcs12, certificate.not_valid_after_utc, file)
+
+
+def _rotating_device(book: DeviceBook, rotation: Rotation) -> Device:
+    """Return the enrolled device whose key signed a rotation.
+
+    Raises:
+        VerificationError: The key is not enrolled, or not for this name; the signature does not hold; or a key of the
+            statement has been followed by another one, so the statement is an old or a second one.
+    """
+    what = f"rotation of {rotation.device}"
+    old = book.by_key_id(rotation.old_key_id)
+    if old is None:
+        raise VerificationError(f"{what}: signed by key {rotation.old_key_id.hex()[:16]}, which is not enrolled here")
+    if old.name != rotation.device:
+        raise VerificationError(f"{what}: signed by a key of {old.name}")
+    verify_rotation(rotation, old.signing_key)
+    if old.rotated is not None and old.rotated.to != rotation.new_key_id:
+        raise VerificationError(
+            f"{what}: key {old.key_id.hex()[:16]} has been followed by key {old.rotated.to.hex()[:16]} already; "
+            "if that was not this unit's doing, its old key is in other hands"
+        )
+    new = book.by_key_id(rotation.new_key_id)
+    if new is not None and (new.name != rotation.device or new.rotated is not None):
+        raise VerificationError(f"{what}: key {new.key_id.hex()[:16]} is enrolled and in use no more, or another's")
+    return old
+
+
+def _load_issuer(layout: ReceiverLayout) -> _Issuer:
+    """Load the CA's certificate and key.
+
+    Raises:
+        KeyFileError: Missing, unreadable, another kind, or not a pair.
+    """
+    key = keyfiles.load_p256_private(layout.ca_key)
+    pem = keyfiles.read_public_file(layout.ca)
+    try:
+        certificate = x509.load_pem_x509_certificate(pem)
+    except ValueError:
+        raise KeyFileError(f"{layout.ca}: not a PEM certificate") from None
+    if certificate.public_key() != key.public_key():
+        raise KeyFileError(f"{layout.ca}: is not the certificate of {layout.ca_key.name}")
+    return _Issuer(certificate, key)
+
+
+def _enrolled(known: Device | None, request: Enrolment, certificate: x509.Certificate, moment: datetime) -> Device:
+    """Return the device's record with the new certificate first."""
+    fingerprint = certificate.fingerprint(hashes.SHA256()).hex()
+    before = known.fingerprints if known is not None else ()
+    return Device(
+        name=request.device,
+        key_id=request.key_id,
+        signing_key=request.signing_key,
+        fingerprints=(fingerprint, *before)[:MAX_CERTIFICATES],
+        enrolled_at=moment,
+        rotated=known.rotated if known is not None else None,
+    )
+
+
+def _claim_directory(layout: ReceiverLayout) -> None:
+    _make_directory(layout.directory)
+    there = [path.name for path in layout.everything if path.exists()]
+    if len(there) == len(layout.everything):
+        raise ReceiverError(f"{layout.directory}: holds a receiver already; it is not overwritten")
+    if there:
+        raise ReceiverError(
+            f"{layout.directory}: holds {', '.join(there)}, part of a receiver; "
+            "remove them if its making was cut off, and run this again"
+        )
+
+
+def _make_directory(directory: Path) -> None:
+    try:
+        directory.mkdir(mode=_DIRECTORY_MODE, exist_ok=True)
+        keyfiles.sync_directory(directory.parent)
+    except OSError as error:
+        raise ReceiverError(f"{directory}: cannot be made: {error.strerror}") from None
+
+
+def _general_names(hosts: list[str]) -> list[x509.GeneralName]:
+    if len(hosts) > MAX_HOSTS:
+        raise UsageError(f"--host: {len(hosts)} names, at most {MAX_HOSTS} are allowed")
+    return [_general_name(host) for host in hosts]
+
+
+def _general_name(host: str) -> x509.GeneralName:
+    try:
+        return x509.IPAddress(ipaddress.ip_address(host))
+    except ValueError:
+        pass
+    if len(host) > _MAX_DNS_NAME_CHARS or not _DNS_NAME.fullmatch(host):
+        raise UsageError(f"--host {host[:80]!r}: a DNS name (letters, digits, '-', '.') or an IP address is needed")
+    return x509.DNSName(host.lower())
+
+
+def _make_ca(moment: datetime) -> _Issuer:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "plateseal bench CA")])
+    builder = _builder(name, name, key.public_key(), moment, CA_DAYS)
+    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+    builder = builder.add_extension(_key_usage(ca=True), critical=True)
+    return _Issuer(builder.sign(key, hashes.SHA256()), key)
+
+
+def _issue_server(
+    issuer: _Issuer, key: ec.EllipticCurvePublicKey, names: list[x509.GeneralName], moment: datetime
+) -> x509.Certificate:
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "plateseal receiver")])
+    builder = _leaf(issuer, subject, key, moment=moment, days=SERVER_DAYS, role=ExtendedKeyUsageOID.SERVER_AUTH)
+    builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
+    return builder.sign(issuer.key, hashes.SHA256())
+
+
+def _issue_client(issuer: _Issuer, request: Enrolment, moment: datetime) -> x509.Certificate:
+    """Issue a device's certificate: CN is its name, serialNumber the id of its signing key."""
+    subject = x509.Name(
+        [
+            x509.NameAttribute(NameOID.COMMON_NAME, request.device),
+            x509.NameAttribute(NameOID.SERIAL_NUMBER, request.key_id.hex()),
+        ]
+    )
+    builder = _leaf(
+        issuer, subject, request.tls_key, moment=moment, days=CLIENT_DAYS, role=ExtendedKeyUsageOID.CLIENT_AUTH
+    )
+    return builder.sign(issuer.key, hashes.SHA256())
+
+
+def _leaf(
+    issuer: _Issuer,
+    subject: x509.Name,
+    key: ec.EllipticCurvePublicKey,
+    *,
+    moment: datetime,
+    days: int,
+    role: x509.ObjectIdentifier,
+) -> x509.CertificateBuilder:
+    builder = _builder(subject, issuer.certificate.subject, key, moment, days)
+    authority = issuer.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
+    return (
+        builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+        .add_extension(_key_usage(ca=False), critical=True)
+        .add_extension(x509.ExtendedKeyUsage([role]), critical=False)
+        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(authority), critical=False)
+    )
+
+
+def _builder(
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, moment: datetime, days: int
+) -> x509.CertificateBuilder:
+    return (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(issuer)
+        .public_key(key)
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(moment - CLOCK_SLACK)
+        .not_valid_after(moment + timedelta(days=days))
+        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
+    )
+
+
+def _key_usage(*, ca: bool) -> x509.KeyUsage:
+    return x509.KeyUsage(
+        digital_signature=not ca,
+        content_commitment=False,
+        key_encipherment=False,
+        data_encipherment=False,
+        key_agreement=False,
+        key_cert_sign=ca,
+        crl_sign=ca,
+        encipher_only=False,
+        decipher_only=False,
+    )

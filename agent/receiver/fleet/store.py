@@ -1,0 +1,94 @@
+"""The newest health report of each unit, in an SQLite file of its own.
+
+Owns: the table. Leaves to others: the connection (`database`), who may report (`service`), what a report means
+(`fleet`). It is kept apart from the envelopes: their store is evidence and this is a dashboard. It is made when it is
+missing, and not synced for each report: a power cut costs a minute.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from agent.errors import FormatError, ReceiverError
+from agent.receiver.stores.database import Database
+from agent.wire.health import HealthReport, encode_health, parse_health
+from agent.wire.times import from_ms, to_ms
+
+APPLICATION_ID: Final = 0x504C4642
+"""ASCII "PLFB", in the file's header: this is a fleet's book and not some other database."""
+
+_SCHEMA: Final = f"""
+CREATE TABLE IF NOT EXISTS health (
+    device TEXT PRIMARY KEY,
+    received_at_ms INTEGER NOT NULL,
+    report BLOB NOT NULL
+) STRICT, WITHOUT ROWID;
+PRAGMA application_id = {APPLICATION_ID};
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Reported:
+    """A unit's newest report.
+
+    Attributes:
+        received_at: Aware UTC time of the receiver.
+        report: What the unit said.
+    """
+
+    received_at: datetime
+    report: HealthReport
+
+
+class FleetStore(Database):
+    """An open store. Safe for threads."""
+
+    kind = "store of health reports"
+
+    def __init__(self, path: Path) -> None:
+        """Open the store, and make it if it is missing.
+
+        Raises:
+            ReceiverError: It cannot be opened or made, or is some other database.
+        """
+        super().__init__(path, mode="rwc")
+
+    def keep(self, device: str, report: HealthReport, at: datetime) -> None:
+        """Keep a report in the place of the one before.
+
+        Raises:
+            ReceiverError: The database refused; the one before may still be there.
+        """
+        with self._connected("written") as connection:
+            connection.execute(
+                "INSERT INTO health (device, received_at_ms, report) VALUES (?, ?, ?) ON CONFLICT (device) DO UPDATE "
+                "SET received_at_ms = excluded.received_at_ms, report = excluded.report",
+                (device, to_ms(at), encode_health(report)),
+            )
+
+    def newest(self) -> dict[str, Reported]:
+        """Return the newest report of each unit that has sent one; those of another version are left out.
+
+        Raises:
+            ReceiverError: The database cannot be read.
+        """
+        found: dict[str, Reported] = {}
+        for device, at_ms, data in self._read("SELECT device, received_at_ms, report FROM health"):
+            with suppress(FormatError):
+                found[str(device)] = Reported(from_ms(at_ms), parse_health(bytes(data)))
+        return found
+
+    def _prepare(self, connection: sqlite3.Connection) -> None:
+        application = connection.execute("PRAGMA application_id").fetchone()[0]
+        if application not in (0, APPLICATION_ID):
+            raise ReceiverError("some other database")
+        if application == 0:
+            self._path.chmod(0o600)
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.executescript(_SCHEMA)
+        connection.execute("PRAGMA synchronous = NORMAL")

@@ -1,0 +1,1 @@
+"""From a request to the answer: the service, its server, and what each envelope is answered."""

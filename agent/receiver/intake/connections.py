@@ -1,0 +1,134 @@
+"""The receiver's live connections: whose certificate is at the other end, and how long the peer may take.
+
+Owns: the peer's certificate, which it gives to the application with each request, and the two deadlines of a
+connection. Leaves to others: TLS (`server`), HTTP (uvicorn), what a request means (`service`).
+
+It stands on both sides of uvicorn and knows only what is public there. Below, it is an asyncio protocol that hands
+everything on to uvicorn's own. Above, it is an ASGI application that hands everything on to ours. A request belongs to
+the connection with the same two addresses, which is one alone while it lasts: TCP has no second one.
+
+Invariants: no connection lasts longer without a request than `IDLE_DEADLINE_S`, none is in a request longer than
+`REQUEST_DEADLINE_S`, whatever it sends. A request whose connection is not known has no certificate.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any, Final
+
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from agent.receiver.intake.service import PEER_CERTIFICATE
+
+IDLE_DEADLINE_S: Final = 90.0
+"""From the handshake, or the last reply, to the end of the next request's head. A quiet unit reports once a minute."""
+REQUEST_DEADLINE_S: Final = 150.0
+"""From the end of a request's head to the end of its reply: waiting for a turn, 60 s of body, storing, replying."""
+
+_Addresses = tuple[tuple[str, int], tuple[str, int]]
+"""Host and port of the peer, then ours: what tells one live TCP connection from every other."""
+
+
+class Connections:
+    """The connections of one server, each from its handshake to its end."""
+
+    def __init__(self) -> None:
+        self._live: dict[_Addresses, _Connection] = {}
+
+    def below(self, http: Callable[..., asyncio.Protocol]) -> Callable[..., asyncio.Protocol]:
+        """Return a factory of protocols that note their connection and leave the rest to one of `http`."""
+        return lambda *args, **kwargs: _Connection(http(*args, **kwargs), self._live)
+
+    def above(self, app: ASGIApp) -> ASGIApp:
+        """Return `app`, with the peer's certificate in the state of each request, under `PEER_CERTIFICATE`."""
+
+        async def with_peer(scope: Scope, receive: Receive, send: Send) -> None:
+            addresses = _addresses(scope.get("client"), scope.get("server"))
+            connection = None if addresses is None else self._live.get(addresses)
+            if connection is None:  # it has ended meanwhile, and nobody waits for the refusal
+                await app(scope, receive, send)
+                return
+            scope.setdefault("state", {})[PEER_CERTIFICATE] = connection.certificate
+            with connection.in_request():
+                await app(scope, receive, send)
+
+        return with_peer
+
+
+class _Connection(asyncio.Protocol):
+    """A protocol around another: it knows the peer's certificate, and a deadline for the peer."""
+
+    def __init__(self, inner: asyncio.Protocol, live: dict[_Addresses, _Connection]) -> None:
+        self.certificate: bytes | None = None
+        self._inner = inner
+        self._live = live
+        self._addresses: _Addresses | None = None
+        self._transport: asyncio.Transport | None = None
+        self._deadline: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Keep the verified certificate where every request of this connection finds it."""
+        assert isinstance(transport, asyncio.Transport)
+        self._transport = transport
+        peer = transport.get_extra_info("ssl_object")
+        self.certificate = None if peer is None else peer.getpeercert(binary_form=True)
+        self._addresses = _addresses(transport.get_extra_info("peername"), transport.get_extra_info("sockname"))
+        if self._addresses is not None:  # None: the peer has gone again
+            self._live[self._addresses] = self
+        self._set_deadline(IDLE_DEADLINE_S)
+        self._inner.connection_made(transport)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the connection, and stop the clock."""
+        self._clear_deadline()
+        self._transport = None
+        if self._addresses is not None and self._live.get(self._addresses) is self:
+            del self._live[self._addresses]
+        self._inner.connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        """Hand on."""
+        self._inner.data_received(data)
+
+    def eof_received(self) -> bool | None:
+        """Hand on."""
+        return self._inner.eof_received()
+
+    def pause_writing(self) -> None:
+        """Hand on."""
+        self._inner.pause_writing()
+
+    def resume_writing(self) -> None:
+        """Hand on."""
+        self._inner.resume_writing()
+
+    @contextmanager
+    def in_request(self) -> Iterator[None]:
+        """Hold the peer to the deadline of a request, then to that of the wait for the next one."""
+        self._set_deadline(REQUEST_DEADLINE_S)
+        try:
+            yield
+        finally:
+            self._set_deadline(IDLE_DEADLINE_S)
+
+    def _set_deadline(self, seconds: float) -> None:
+        self._clear_deadline()
+        if self._transport is not None:
+            self._deadline = asyncio.get_running_loop().call_later(seconds, self._transport.abort)
+
+    def _clear_deadline(self) -> None:
+        if self._deadline is not None:
+            self._deadline.cancel()
+            self._deadline = None
+
+
+def _addresses(peer: Sequence[Any] | None, own: Sequence[Any] | None) -> _Addresses | None:
+    """Return host and port of both ends, if both are known.
+
+    asyncio tells two more numbers of an IPv6 address; ASGI leaves them out.
+    """
+    if peer is None or own is None:
+        return None
+    return (peer[0], peer[1]), (own[0], own[1])

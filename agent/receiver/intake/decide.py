@@ -1,0 +1,144 @@
+"""What the receiver answers to each envelope of a batch.
+
+Owns: the order of the checks, and the one rule behind them: refuse only what can never become right, put off
+everything else, and sign a receipt only from a committed row. Leaves to others: HTTP (`service`), SQL (`store`).
+
+| the envelope | answer |
+|---|---|
+| is no envelope of this format | refused |
+| comes from a device key that is not enrolled here (yet) | later |
+| comes from another device than the one that sends | refused |
+| carries a signature that does not hold | refused |
+| stands where another one stands, or breaks the chain | refused |
+| cannot be stored now | later |
+| is stored, now or before | its receipt, the same bytes each time |
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agent.errors import EnvelopeVerificationError, FormatError, ReceiverError
+from agent.receiver.admission.devices import Device, DeviceBook
+from agent.receiver.intake.notices import Notices
+from agent.receiver.stores.sqlite import ChainConflict, EnvelopeStore
+from agent.wire.envelope import Envelope, parse_envelope, verify_envelope
+from agent.wire.protocol import Answer, Later, Refused, Stored
+from agent.wire.receipt import Receipt, sign_receipt
+
+NOT_ENROLLED_WAIT_S: Final = 60
+"""A person enrols a device; nobody is helped by being asked more often."""
+STORE_WAIT_S: Final = 30
+"""A full or failing disk of the receiver: long enough to spare it, short enough to go on soon after."""
+
+_log = logging.getLogger(__name__)
+
+
+class Intake:
+    """Checks, stores and acknowledges batches. Safe for threads."""
+
+    def __init__(
+        self,
+        *,
+        devices: DeviceBook,
+        store: EnvelopeStore,
+        receipt_key: Ed25519PrivateKey,
+        now: Callable[[], datetime] = lambda: datetime.now(UTC),
+    ) -> None:
+        """Take over what a receiver is made of; closing the store stays with the caller.
+
+        Args:
+            devices: Who may send.
+            store: Where envelopes go.
+            receipt_key: Signs receipts.
+            now: The aware UTC time.
+        """
+        self._devices = devices
+        self._store = store
+        self._receipt_key = receipt_key
+        self._now = now
+        self._notices = Notices()
+
+    def sender(self, certificate_der: bytes) -> Device | None:
+        """Return the enrolled device that a verified TLS certificate belongs to, or None.
+
+        Raises:
+            ReceiverError: The device's file cannot be read.
+        """
+        return self._devices.by_certificate(certificate_der)
+
+    def take(self, batch: Sequence[bytes], sender: Device) -> list[Answer]:
+        """Answer each envelope of a batch, in order.
+
+        Args:
+            batch: Envelopes as they came.
+            sender: The device whose certificate made the connection.
+        """
+        signers: dict[bytes, Device | Later] = {}
+        checked = [self._check(data, sender, signers) for data in batch]
+        envelopes = [entry for entry in checked if isinstance(entry, Envelope)]
+        stored = iter(self._keep(envelopes))
+        answers = [next(stored) if isinstance(entry, Envelope) else entry for entry in checked]
+        for answer in answers:
+            if isinstance(answer, Refused):
+                _log.warning("refused an envelope of %s: %s", sender.name, answer.reason)
+        return answers
+
+    def _check(self, data: bytes, sender: Device, signers: dict[bytes, Device | Later]) -> Envelope | Answer:
+        """Return the envelope if it may be stored, else the answer to it. `signers` is this batch's memory."""
+        try:
+            envelope = parse_envelope(data)
+        except FormatError as error:
+            return Refused(str(error))
+        kid = envelope.device_kid
+        signer = signers[kid] if kid in signers else signers.setdefault(kid, self._signer(kid, sender))
+        if isinstance(signer, Later):
+            return signer
+        if signer.name != sender.name:
+            return Refused(f"envelope {envelope.envelope_id[:16]}: of device {signer.name}, sent by {sender.name}")
+        try:
+            verify_envelope(envelope, signer.signing_key)
+        except EnvelopeVerificationError as error:
+            return Refused(str(error))
+        return envelope
+
+    def _signer(self, key_id: bytes, sender: Device) -> Device | Later:
+        """Return the device that signs with a key, or how long to put its envelopes off."""
+        subject = f"key {key_id.hex()[:16]}"
+        try:
+            signer = self._devices.by_key_id(key_id)
+        except ReceiverError as error:
+            if self._notices.begins(subject):
+                _log.error("putting envelopes of %s off: %s", subject, error)
+            return Later(STORE_WAIT_S)
+        if signer is None:
+            if self._notices.begins(subject):
+                _log.warning("putting envelopes of %s off, sent by %s: it is not enrolled", subject, sender.name)
+            return Later(NOT_ENROLLED_WAIT_S)
+        if self._notices.ends(subject):
+            _log.info("taking envelopes of %s again", subject)
+        return signer
+
+    def _keep(self, envelopes: list[Envelope]) -> list[Answer]:
+        """Store what passed, and sign receipts once it is committed."""
+        if not envelopes:
+            return []
+        try:
+            outcomes = self._store.store_batch(envelopes, self._now())
+        except ReceiverError as error:
+            if self._notices.begins("store"):
+                _log.error("putting envelopes off: %s", error)
+            return [Later(STORE_WAIT_S)] * len(envelopes)
+        if self._notices.ends("store"):
+            _log.info("storing again")
+        return [self._answer(outcome) for outcome in outcomes]
+
+    def _answer(self, outcome: Receipt | ChainConflict) -> Answer:
+        if isinstance(outcome, ChainConflict):
+            return Refused(outcome.reason)
+        return Stored(sign_receipt(outcome, self._receipt_key))

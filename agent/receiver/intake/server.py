@@ -1,0 +1,220 @@
+"""The receiver's network: TLS 1.3 with client certificates, limits, a clean stop.
+
+Owns: the TLS context, the server's limits, the port file, signals. Leaves to others: deadlines for slow peers
+(`connections`), what a request means (`service`).
+
+Invariant: nobody without a certificate of the receiver's CA reaches the HTTP parser.
+"""
+
+from __future__ import annotations
+
+import logging
+import signal
+import socket
+import ssl
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import FrameType
+from typing import Any, Final
+
+import uvicorn
+from starlette.applications import Starlette
+
+from agent.errors import KeyFileError, ReceiverError, UsageError
+from agent.keys import keyfiles
+from agent.receiver.admission.devices import DeviceBook
+from agent.receiver.admission.operators import OperatorBook
+from agent.receiver.fleet.store import FleetStore
+from agent.receiver.intake import connections
+from agent.receiver.intake.decide import Intake
+from agent.receiver.intake.service import build_service
+from agent.receiver.layout import ReceiverLayout
+from agent.receiver.stores.sqlite import EnvelopeStore
+
+MAX_HEAD_BYTES: Final = 16 << 10
+"""Of a request whose head is not complete; one that arrives in a single read may be as long as that read."""
+MAX_CONNECTIONS: Final = 1024
+"""Beyond this, 503. A fleet of 300 units has one connection each, for moments two; browsers have six."""
+BACKLOG: Final = 512
+TICKS_PER_PULSE: Final = 10
+"""uvicorn's main loop comes round ten times a second."""
+STOP_DEADLINE_S: Final = 3
+"""Requests that are under way get this long after SIGTERM. Whatever is cut off will be sent again."""
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class ServeHooks:
+    """What a service manager wants to know.
+
+    Attributes:
+        ready: Called once the receiver listens, with what it does, in one line.
+        alive: Called about once a second by the event loop itself.
+    """
+
+    ready: Callable[[str], None] = lambda _: None
+    alive: Callable[[], None] = lambda: None
+
+
+class _Server(uvicorn.Server):
+    """uvicorn's server, which tells when it listens and that it lives."""
+
+    def __init__(
+        self, config: uvicorn.Config, *, address: str, port: int, port_file: Path | None, hooks: ServeHooks
+    ) -> None:
+        super().__init__(config)
+        self._hooks = hooks
+        self._address = address
+        self._port = port
+        self._port_file = port_file
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, then write the port file."""
+        await super().startup(sockets)
+        _log.info("listening on %s port %d", self._address, self._port)
+        if self._port_file is not None:
+            keyfiles.replace_file(self._port_file, f"{self._port}\n".encode("ascii"), keyfiles.PUBLIC_MODE)
+        self._hooks.ready(f"listening on {self._address} port {self._port}")
+
+    async def on_tick(self, counter: int) -> bool:
+        """Do what is done ten times a second, and whether to stop; `counter` goes from 0 to 863,999."""
+        if counter % TICKS_PER_PULSE == 0:
+            self._hooks.alive()
+        return await super().on_tick(counter)
+
+    def stop(self, number: int, frame: FrameType | None) -> None:
+        """Stop soon: for a signal that comes before uvicorn listens to signals, or again after its stop."""
+        self.should_exit = True
+
+
+def serve(
+    directory: Path, *, host: str, port: int, port_file: Path | None = None, hooks: ServeHooks | None = None
+) -> None:
+    """Run the receiver until SIGTERM or SIGINT.
+
+    Args:
+        directory: Made by `init_receiver`.
+        host: Address or name to listen on.
+        port: TCP port; 0 picks a free one.
+        port_file: Gets the port, as text and a newline, once the receiver listens. One from an earlier run is
+            removed first.
+        hooks: What a service manager wants to know.
+
+    Raises:
+        KeyFileError: A key or certificate is missing, unreadable, unsafe or of another kind; or the
+            port file cannot be written.
+        UsageError: No such port.
+        ReceiverError: The store cannot be used, or the address cannot be listened on.
+    """
+    layout = ReceiverLayout(directory)
+    context = tls_context(layout)
+    receipt_key = keyfiles.load_ed25519_private(layout.receipt_key)
+    devices = DeviceBook(layout.devices)
+    _log.info("%d device keys are enrolled", len(devices.all()))
+    if port_file is not None:
+        _remove(port_file)
+    with (
+        EnvelopeStore.open(layout.store) as store,
+        FleetStore(layout.fleet) as fleet,
+        _listen(host, port) as listener,
+    ):
+        _log.info("%d envelopes are stored", store.count())
+        intake = Intake(devices=devices, store=store, receipt_key=receipt_key)
+        app = build_service(intake, fleet=fleet, devices=devices, operators=OperatorBook(layout.operators))
+        config = _config(app, context)
+        address, bound = listener.getsockname()[:2]
+        _run(_Server(config, address=address, port=bound, port_file=port_file, hooks=hooks or ServeHooks()), listener)
+        _log.info("stopped, %d envelopes are stored", store.count())
+
+
+def tls_context(layout: ReceiverLayout) -> ssl.SSLContext:
+    """Build the server's TLS context: TLS 1.3 only, a client certificate of the receiver's own CA required.
+
+    Raises:
+        KeyFileError: A key or certificate is missing, unreadable, unsafe, of another kind, or does not fit.
+    """
+    keyfiles.load_p256_private(layout.server_key)  # names what is wrong better than OpenSSL does
+    authority = keyfiles.read_public_file(layout.ca)
+    keyfiles.read_public_file(layout.server_certificate)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.verify_mode = ssl.CERT_REQUIRED
+    context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+    context.num_tickets = 0  # no resumption: every connection shows its certificate, and no ticket key can leak
+    try:
+        context.load_verify_locations(cadata=authority.decode("ascii"))
+    except (ssl.SSLError, ValueError):
+        raise KeyFileError(f"{layout.ca}: not a PEM certificate") from None
+    try:
+        context.load_cert_chain(layout.server_certificate, layout.server_key)
+    except ssl.SSLError:
+        raise KeyFileError(
+            f"{layout.server_certificate}: not a PEM certificate, or not that of {layout.server_key.name}"
+        ) from None
+    return context
+
+
+def _config(app: Starlette, context: ssl.SSLContext) -> uvicorn.Config:
+    live = connections.Connections()
+    config = uvicorn.Config(
+        live.above(app),
+        http="h11",
+        interface="asgi3",
+        loop="asyncio",
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        log_level=logging.WARNING,
+        access_log=False,
+        proxy_headers=False,  # a request's addresses are those of its connection, whatever its head says
+        server_header=False,
+        limit_concurrency=MAX_CONNECTIONS,
+        backlog=BACKLOG,
+        timeout_keep_alive=int(connections.IDLE_DEADLINE_S),
+        timeout_graceful_shutdown=STOP_DEADLINE_S,
+        h11_max_incomplete_event_size=MAX_HEAD_BYTES,
+    )
+    config.load()
+    config.ssl = context
+    config.http_protocol_class = live.below(config.http_protocol_class)  # type: ignore[assignment]  # uvicorn only calls it
+    return config
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    if not 0 <= port <= 65535:
+        raise UsageError(f"--port {port}: 0 to 65535 is allowed, 0 picks a free one")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+    except OSError as error:
+        raise ReceiverError(f"{host} port {port}: {error.strerror}") from None
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(address)
+    except OSError as error:
+        listener.close()
+        raise ReceiverError(f"{host} port {port}: cannot listen there: {error.strerror}") from None
+    return listener
+
+
+def _remove(port_file: Path) -> None:
+    try:
+        port_file.unlink(missing_ok=True)
+    except OSError as error:
+        raise KeyFileError(f"{port_file}: cannot be removed: {error.strerror}") from None
+
+
+def _run(server: _Server, listener: socket.socket) -> None:
+    """Run until a signal, and come back: uvicorn raises the signal again after its clean stop."""
+    before: dict[signal.Signals, Any] = {}
+    for number in (signal.SIGTERM, signal.SIGINT):
+        before[number] = signal.signal(number, server.stop)
+    try:
+        server.run(sockets=[listener])
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

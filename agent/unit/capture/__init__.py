@@ -1,0 +1,1 @@
+"""The capture daemon: frames in, sealed reads in the spool."""

@@ -1,0 +1,50 @@
+"""Keys that change while capture runs: the owner's keyring and the device's own signing key.
+
+Owns: what a new signing key changes, and the metrics of both. Leaves to others: noticing and checking the files
+(`agent.seal`).
+
+Invariant: the signing key changes between two envelopes only, and with it the chain: a chain is signed by one key from
+end to end, and the new chain's `last` names the last envelope of the old one.
+"""
+
+from __future__ import annotations
+
+import logging
+
+from agent.keys.keyring import KeyringFile
+from agent.keys.signing_key import SigningKeyFile
+from agent.seal.chain import Chain
+from agent.seal.sealer import Sealer
+from agent.unit.status.metrics import Samples
+from agent.wire.cose import ed25519_kid
+
+_log = logging.getLogger(__name__)
+
+
+class UnitKeys:
+    """Follows the key files of one unit. `look` belongs to the thread that seals; `samples` may run on any."""
+
+    def __init__(self, *, keyring: KeyringFile, signing_key: SigningKeyFile, sealer: Sealer, chain: Chain) -> None:
+        """Follow the files on behalf of `sealer`, which seals to `keyring`'s recipients, and of `chain`."""
+        self._keyring = keyring
+        self._signing_key = signing_key
+        self._sealer = sealer
+        self._chain = chain
+
+    def look(self) -> None:
+        """Take up what was replaced; call between two envelopes, as often as one likes."""
+        self._keyring.look()
+        key = self._signing_key.look()
+        if key is not None:
+            self._sealer.use_key(key)
+            self._chain.restart()
+            _log.info("signing with key %s from now on, in a new chain", ed25519_kid(key.public_key()).hex()[:16])
+
+    def samples(self) -> Samples:
+        """Return the metrics of the keys now."""
+        return {
+            "keyring_serial": self._keyring.keyring.serial,
+            "keyring_left_seconds": round(self._keyring.days_left * 86_400),
+            "chain_sequence": self._chain.next.seq,
+            "keyring_expired": float(self._keyring.has_ended),
+        }

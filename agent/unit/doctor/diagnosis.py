@@ -1,0 +1,109 @@
+"""What is wrong with a unit, why it matters, and the command that mends it.
+
+Owns: the form of a finding, the order of the checks, and the configuration as somebody outside the services reads it.
+Leaves to others: the checks of the unit's own parts (`doctor_parts`) and of the machine (`doctor_machine`). Nothing is
+changed, and nothing of the unit's goes anywhere but to its own receiver.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Final
+
+from agent.config.check import PathRule, beside, check_table, in_document
+from agent.config.credentials import credential_name, credentials_directory, is_credential
+from agent.config.document import Document
+from agent.config.load import listed
+from agent.config.models import UnitConfig
+from agent.errors import ConfigError, UnitFaultError, UsageError
+
+IDENTITY: Final = Path("/etc/plateseal/identity")
+"""Where the services of the package get their credentials from."""
+
+
+class Outcome(StrEnum):
+    """What a check found."""
+
+    GOOD = "good"
+    WARNING = "warning"
+    FAULT = "fault"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        check: What was looked at, in a word or two.
+        outcome: How it is. A warning leaves the unit at work; a fault keeps it from it, or breaks a promise.
+        what: What is there.
+        why: Why that matters; empty where all is good.
+        mend: The command that mends it, or what a person has to do; empty where there is nothing to mend.
+    """
+
+    check: str
+    outcome: Outcome
+    what: str
+    why: str = ""
+    mend: str = ""
+
+
+def load_unit(path: Path, *, credentials: Path = IDENTITY) -> UnitConfig:
+    """Read a unit's configuration outside its services: `credential:NAME` is NAME in `credentials`.
+
+    Raises:
+        ConfigError: The file cannot be read or is wrong.
+    """
+    document = Document.load(path)
+    unit, problems = check_table(document.table, in_document(document), _rule(path.resolve().parent, credentials))
+    if unit is None:
+        raise ConfigError(listed(problems))
+    return unit
+
+
+def require_access(unit: UnitConfig) -> None:
+    """Check that what the daemons write can be looked at; to anybody else a unit looks as if nothing ran.
+
+    Raises:
+        UsageError: It is closed to this user.
+    """
+    with suppress(FileNotFoundError):  # before the first start
+        try:
+            next(unit.state_dir.iterdir(), None)
+        except PermissionError:
+            raise UsageError(f"{unit.state_dir}: closed to this user; run this as root, with sudo") from None
+
+
+def examine(unit: UnitConfig, config: Path) -> Iterator[Finding]:
+    """Look at everything, one check after the other; the last ones take the longest.
+
+    Args:
+        unit: What the file says.
+        config: The file itself, by which the running daemons are known.
+    """
+    from agent.unit.doctor import machine, parts  # noqa: PLC0415  the vision libraries, for who only reads a file
+
+    yield from machine.examine_machine(unit, config)
+    yield from parts.examine_parts(unit)
+
+
+def require_sound(findings: Iterable[Finding]) -> None:
+    """Raise if any of the findings is a fault.
+
+    Raises:
+        UnitFaultError: Names the checks.
+    """
+    faults = [finding.check for finding in findings if finding.outcome is Outcome.FAULT]
+    if faults:
+        raise UnitFaultError(f"{len(faults)} fault{'s' if len(faults) > 1 else ''}: {', '.join(faults)}")
+
+
+def _rule(base: Path, credentials: Path) -> PathRule:
+    if credentials_directory() is not None:
+        return beside(base)
+    return lambda text: credentials / credential_name(text) if is_credential(text) else base / text

@@ -1,0 +1,318 @@
+"""The doctor's look at the unit's own parts: files, keys, keyring, certificates, receiver, models, cameras.
+
+Owns: what is tried. It is tried with the very code that the daemons use, so what the doctor says holds for them.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import stat
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from pathlib import Path
+from typing import Final
+
+from cryptography import x509
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from agent.capture import LiveHooks, open_source
+from agent.config.models import CameraConfig, UnitConfig, is_file_uri
+from agent.errors import KeyFileError, PlatesealError, SourceError, TransportError
+from agent.health.limits import CERTIFICATE_SHORT, KEYRING_SHORT
+from agent.keys.certificate import certificate_end
+from agent.keys.keyfiles import (
+    PublicKey,
+    load_ed25519_private,
+    load_ed25519_public,
+    load_p256_private,
+    read_private_file,
+    read_public_file,
+)
+from agent.keys.keyring import keyring_end, read_keyring
+from agent.unit.doctor.diagnosis import Finding, Outcome
+from agent.unit.doctor.sample_keys import is_sample
+from agent.unit.process.clock import SystemClock
+from agent.unit.status.report import read_health
+from agent.upload.tls import HttpsTransport, client_context
+from agent.vision import build_vision
+
+CAMERA_WITHIN_S: Final = 15.0
+"""A camera that gives no picture for so long will not."""
+SERVICE_USER: Final = "plateseal"
+
+
+def examine_parts(unit: UnitConfig) -> Iterator[Finding]:
+    """Look at the unit's parts, those that take longest last."""
+    yield from permissions(unit)
+    yield keyring(unit)
+    yield from certificates(unit)
+    yield receipt_key(unit)
+    yield from sample_keys(unit)
+    yield receiver(unit)
+    yield models(unit)
+    for camera in unit.cameras:
+        yield look_through(camera, unit)
+
+
+def permissions(unit: UnitConfig) -> Iterator[Finding]:
+    """Whether the unit's folders and private keys are its own."""
+    owner = _service_uid(unit)
+    for path in (unit.state_dir, unit.spool.directory):
+        yield _folder(path, owner)
+    for path in (unit.seal.signing_key, unit.upload.key):
+        try:
+            read_private_file(path)
+        except KeyFileError as error:
+            yield Finding(
+                "private keys",
+                Outcome.FAULT,
+                str(error),
+                "without it the daemon does not start; open to others, the unit can be imitated",
+                f"chmod 600 {path}" if "mode" in str(error) else "plateseal device init --name NAME --dir DIR",
+            )
+        else:
+            yield Finding("private keys", Outcome.GOOD, f"{path.name} is closed to others")
+
+
+def keyring(unit: UnitConfig) -> Finding:
+    """Whether there is somebody to seal to."""
+    try:
+        found, _ = read_keyring(unit.seal.keyring, load_ed25519_public(unit.seal.owner_key))
+    except PlatesealError as error:
+        return Finding(
+            "keyring",
+            Outcome.FAULT,
+            str(error),
+            "reads are sealed to the keys that the pinned owner has signed, and to no others",
+            f"bring keyring.cose and owner.pub from the owner to {unit.seal.keyring} and {unit.seal.owner_key}",
+        )
+    left = keyring_end(found) - datetime.now(UTC)
+    days = left / timedelta(days=1)
+    if left >= KEYRING_SHORT:
+        return Finding("keyring", Outcome.GOOD, f"serial {found.serial}, {days:.0f} days left")
+    return Finding(
+        "keyring",
+        Outcome.WARNING if left > timedelta(0) else Outcome.FAULT,
+        f"serial {found.serial}, {days:.1f} days left" if left > timedelta(0) else f"serial {found.serial} has run out",
+        "when it has run out, reads are sealed to old keys, or capture stops (seal.on_keyring_end)",
+        f"at the owner: plateseal custody keys --dir OWNER --from DATE; then bring keyring.cose to {unit.seal.keyring}",
+    )
+
+
+def certificates(unit: UnitConfig) -> Iterator[Finding]:
+    """Whether the TLS files are good, and for how long."""
+    settings = unit.upload
+    for name, path in (("certificate", settings.certificate), ("CA", settings.ca)):
+        try:
+            left = certificate_end(path) - datetime.now(UTC)
+        except KeyFileError as error:
+            yield Finding(
+                name,
+                Outcome.FAULT,
+                str(error),
+                "nothing can be delivered without it",
+                "at the receiver: plateseal receiver enrol DIR enrolment.json; bring tls.pem and ca.pem here",
+            )
+            continue
+        if left >= CERTIFICATE_SHORT:
+            yield Finding(name, Outcome.GOOD, f"good for {left.days} days")
+        else:
+            yield Finding(
+                name,
+                Outcome.WARNING if left > timedelta(0) else Outcome.FAULT,
+                f"{path} ends in {left.days} days" if left > timedelta(0) else f"{path} has ended",
+                "nothing is delivered after that; reads wait on the unit",
+                f"at the receiver: plateseal receiver enrol DIR enrolment.json; then bring tls.pem to {path}",
+            )
+
+
+def receipt_key(unit: UnitConfig) -> Finding:
+    """Whether receipts can be checked."""
+    try:
+        load_ed25519_public(unit.upload.receiver_key)
+    except KeyFileError as error:
+        return Finding(
+            "receipt key",
+            Outcome.FAULT,
+            str(error),
+            "without it no receipt can be checked, and upload does not start",
+            f"bring receipt.pub from the receiver to {unit.upload.receiver_key}",
+        )
+    return Finding("receipt key", Outcome.GOOD, "pinned")
+
+
+def sample_keys(unit: UnitConfig) -> Iterator[Finding]:
+    """Whether a key is one that everybody knows."""
+    files = (unit.seal.signing_key, unit.upload.key, unit.seal.owner_key, unit.upload.receiver_key, unit.upload.ca)
+    keys = [(path, key) for path in files if (key := _public_half(path)) is not None]
+    form = Encoding.DER, PublicFormat.SubjectPublicKeyInfo
+    known = [str(path) for path, key in keys if is_sample(key.public_bytes(*form))]
+    if not keys:
+        yield Finding("sample keys", Outcome.SKIPPED, "no key can be read")
+    elif not known:
+        yield Finding("sample keys", Outcome.GOOD, "none")
+    for name in known:
+        yield Finding(
+            "sample keys",
+            Outcome.FAULT,
+            f"{name} is a key from a test or a document",
+            "everybody can sign with it",
+            "make new keys: plateseal device init, custody keys, receiver init",
+        )
+
+
+def receiver(unit: UnitConfig) -> Finding:
+    """Whether the receiver can be reached and takes this unit's reads."""
+    settings = unit.upload
+    why = "reads wait on the unit until it is so"
+    try:
+        context = client_context(ca=settings.ca, certificate=settings.certificate, key=settings.key)
+    except KeyFileError as error:
+        return Finding("receiver", Outcome.SKIPPED, f"no TLS without the files: {error}")
+    with closing(
+        HttpsTransport(
+            settings.url,
+            context=context,
+            clock=SystemClock(),
+            connect_timeout_s=settings.connect_timeout_s,
+            reply_timeout_s=settings.reply_timeout_s,
+        )
+    ) as transport:
+        try:
+            status = transport.ask()
+        except TransportError as error:
+            mend = f"openssl s_client -connect {settings.url.removeprefix('https://')} -CAfile {settings.ca}"
+            return Finding("receiver", Outcome.FAULT, str(error), why, mend)
+    if status == HTTPStatus.NO_CONTENT:
+        return Finding("receiver", Outcome.GOOD, f"{settings.url} takes this unit's reads")
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        mend = "at the receiver: plateseal receiver enrol DIR enrolment.json"
+        return Finding("receiver", Outcome.FAULT, f"{settings.url} does not know this unit ({status})", why, mend)
+    if status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
+        return Finding("receiver", Outcome.GOOD, f"{settings.url} answers; it takes no health reports ({status})")
+    return Finding(
+        "receiver", Outcome.WARNING, f"{settings.url} answered {status}", why, "look into the receiver's log"
+    )
+
+
+def models(unit: UnitConfig) -> Finding:
+    """Whether the models are those of the manifest and load."""
+    try:
+        for camera in unit.cameras:
+            build_vision(camera.vision)
+    except PlatesealError as error:
+        mend = "plateseal models verify; plateseal models fetch NAME"
+        return Finding("models", Outcome.FAULT, str(error), "without models no plate is read", mend)
+    return Finding("models", Outcome.GOOD, "the manifest's, and they load")
+
+
+def look_through(camera: CameraConfig, unit: UnitConfig) -> Finding:
+    """Whether a camera delivers: as capture says while it runs, else by taking a picture."""
+    check = f"camera {camera.camera_id}"
+    health = read_health(unit)
+    told = next((each.is_up for each in health.cameras if each.name == camera.camera_id), None)
+    if health.capture_up and told is not None:
+        if told:
+            return Finding(check, Outcome.GOOD, "delivers, says capture")
+        return Finding(check, Outcome.FAULT, "capture gets no picture", *_camera_help(camera))
+    if health.capture_up:
+        return Finding(check, Outcome.GOOD, "capture plays the recording")
+    try:
+        size_wh = _take_picture(camera)
+    except PlatesealError as error:
+        return Finding(check, Outcome.FAULT, str(error), *_camera_help(camera))
+    return Finding(check, Outcome.GOOD, f"delivers {size_wh[0]}x{size_wh[1]}")
+
+
+def _take_picture(camera: CameraConfig) -> tuple[int, int]:
+    """Return the width and height of one frame.
+
+    Raises:
+        SourceError, KeyFileError: None came.
+    """
+    stop = threading.Event()
+    source = camera.source.model_copy(update={"reconnect": False})
+    login = None if source.credential is None else read_private_file(source.credential)
+    timer = threading.Timer(CAMERA_WITHIN_S, stop.set)
+    with closing(
+        open_source(
+            source, camera_id=camera.camera_id, clock=SystemClock(), credential=login, hooks=LiveHooks(stop=stop)
+        )
+    ) as opened:
+        timer.start()
+        try:
+            frame = next(iter(opened.frames()), None)
+        finally:
+            timer.cancel()
+    if frame is None:
+        raise SourceError(f"no picture within {CAMERA_WITHIN_S:g} s")
+    height, width = frame.image.shape[:2]
+    return width, height
+
+
+def _camera_help(camera: CameraConfig) -> tuple[str, str]:
+    uri = camera.source.uri
+    why = "no read comes from it"
+    if uri.startswith("/dev/"):
+        return why, f"ls -l {uri}; v4l2-ctl --list-devices; the service's user needs the group of the device (video)"
+    if is_file_uri(uri):
+        return why, f"ls -l {uri}"
+    return why, "look at its cable and power; docs/CAMERAS.md says what is allowed"
+
+
+def _folder(path: Path, owner: int) -> Finding:
+    check, why = "permissions", "whoever may write there can take reads away; whoever may read there sees the counts"
+    try:
+        status = path.stat()
+    except FileNotFoundError:
+        return Finding(
+            check, Outcome.WARNING, f"{path} is not there yet", "the first start makes it", "start the services"
+        )
+    except OSError as error:
+        return Finding(check, Outcome.FAULT, f"{path}: {error.strerror}", why, f"sudo ls -ld {path}")
+    mode = stat.S_IMODE(status.st_mode)
+    if not stat.S_ISDIR(status.st_mode) or mode & 0o077:
+        return Finding(check, Outcome.FAULT, f"{path}: mode {mode:04o} lets others in", why, f"chmod 700 {path}")
+    if status.st_uid != owner:
+        name = _user_name(owner)
+        what = f"{path} belongs to {_user_name(status.st_uid)}, the daemons run as {name}"
+        return Finding(check, Outcome.FAULT, what, "they cannot use it", f"chown -R {name}: {path}")
+    return Finding(check, Outcome.GOOD, f"{path} is the daemons' own")
+
+
+def _service_uid(unit: UnitConfig) -> int:
+    """Return whom the folders should belong to: the package's user for its folder, else whoever asks."""
+    if unit.state_dir.is_relative_to("/var/lib/plateseal"):
+        try:
+            return pwd.getpwnam(SERVICE_USER).pw_uid
+        except KeyError:
+            pass
+    return os.geteuid()
+
+
+def _user_name(uid: int) -> str:
+    try:
+        return pwd.getpwuid(uid).pw_name
+    except KeyError:
+        return str(uid)
+
+
+def _public_half(path: Path) -> PublicKey | None:
+    """Return the public key of a key or certificate file; None where another check says what is wrong with it."""
+    for load in (load_ed25519_private, load_p256_private):
+        try:
+            return load(path).public_key()
+        except PlatesealError:
+            continue
+    try:
+        return load_ed25519_public(path)
+    except PlatesealError:
+        pass
+    try:
+        return x509.load_pem_x509_certificate(read_public_file(path)).public_key()  # type: ignore[return-value]
+    except (PlatesealError, ValueError):
+        return None

@@ -1,0 +1,1 @@
+"""What every process of a unit shares: its start and end, its clock, its log, its state directory."""

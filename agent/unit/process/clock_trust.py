@@ -1,0 +1,197 @@
+"""How far this unit's own clock can be trusted: what a read may say of its time, and whether age may erase anything.
+
+A unit's clock can be years off: no battery, a bad time server, somebody who sets it. Two things rest on it.
+
+- A read says whether its time was synchronised. Below the floor it was not, whatever the kernel says: no true time
+  lies before the package was built, before a receipt came, or before a time that was trusted already.
+- An age limit erases. It does so only when the clock is beyond doubt, and has been for as long as the age limit: then
+  what looks too old is too old, whatever it was stamped with before.
+
+Doubt begins with a first start, a start long after the last trusted time, a clock that moves against the monotonic
+one, and a time below the floor. It ends when a receipt's signed time agrees with the clock, or when the kernel has
+held the clock synchronised for a day, above the floor and without a jump. It erases nothing and stops nothing.
+
+Owns: these rules and two notes in the state directory. `clock-trust` (capture writes it): the last trusted time and
+the time since which there was no doubt. `receipt-time` (upload writes it, capture reads it): the time of the last
+receipt. Both in milliseconds since 1970. A note that is damaged or missing is no note, so there is doubt.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from agent.disk.notes import replace_note
+from agent.errors import SpoolError
+from agent.ports import Clock, Disk
+from agent.records import ClockState
+from agent.wire.times import to_ms
+
+BUILT_AT: Final = datetime(2026, 11, 22, tzinfo=UTC)
+"""The day of this version of the package; moved with each release."""
+TRUST_FILE: Final = "clock-trust"
+RECEIPT_FILE: Final = "receipt-time"
+AGREEMENT: Final = timedelta(hours=1)
+"""How far a receipt's time may lie from the clock, how far below a noted time the floor lies, and how far the clock may
+move against the monotonic one. No correction that a running time service makes is as large."""
+LONGEST_GAP: Final = timedelta(days=7)
+"""A start later than this after the last trusted time is a doubt."""
+SYNCHRONIZED_FOR_S: Final = 86_400.0
+NOTE_EVERY_S: Final = 3600.0
+"""A note costs a sync; what is lost with a crash is an hour of floor."""
+RECEIPT_EVERY_S: Final = 60.0
+LOOK_EVERY_S: Final = 10.0
+MAX_NOTE_BYTES: Final = 64
+
+_NOTE: Final = re.compile(rb"([0-9]{1,15}) ([0-9]{1,15})\n")
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+_log = logging.getLogger(__name__)
+
+
+class ReceiptTime:
+    """The note of the last receipt's time."""
+
+    def __init__(self, state_dir: Path, files: Disk, clock: Clock) -> None:
+        """Keep the note in `state_dir`, through `files`."""
+        self._path = state_dir / RECEIPT_FILE
+        self._files = files
+        self._clock = clock
+        self._again_s = clock.monotonic_s()
+
+    def note_receipt(self, at: datetime) -> None:
+        """Remember the signed time of a verified receipt, at most once a minute. A disk that refuses is left alone.
+
+        The last receipt counts, not the one with the latest time: a receiver whose clock was years ahead for a moment
+        shall not spoil this unit's floor for years.
+        """
+        now_s = self._clock.monotonic_s()
+        if now_s >= self._again_s:
+            self._again_s = now_s + RECEIPT_EVERY_S
+            with suppress(SpoolError):
+                replace_note(self._files, self._path, b"%d %d\n" % (to_ms(at), to_ms(self._clock.now())))
+
+    def read(self) -> tuple[datetime, datetime] | None:
+        """Return the receipt's time and this unit's when it came; None without a note."""
+        return _read(self._files, self._path)
+
+
+class ClockTrust:
+    """A `Clock` that doubts another one. Not safe for threads."""
+
+    def __init__(self, clock: Clock, *, state_dir: Path, files: Disk, max_age: timedelta | None = None) -> None:
+        """Read the notes.
+
+        Args:
+            clock: The unit's own.
+            state_dir: Where the notes are.
+            files: What they are written through.
+            max_age: The age limit that `may_expire` answers for, if there is one.
+        """
+        self._clock = clock
+        self._files = files
+        self._path = state_dir / TRUST_FILE
+        self._receipts = ReceiptTime(state_dir, files, clock)
+        self._max_age = max_age or timedelta()
+        now, now_s = clock.now(), clock.monotonic_s()
+        noted = _read(files, self._path)
+        self._trusted = noted[0] if noted else BUILT_AT
+        self._since = noted[1] if noted else now
+        self._offset = now - timedelta(seconds=now_s)
+        self._synchronized_at_s: float | None = None
+        self._note_again_s = self._receipt_again_s = now_s
+        self._receipt = self._spent = self._receipts.read()
+        self._in_doubt = False
+        if noted is None:
+            self._doubt("no trusted time is noted")
+        elif now - self._trusted > LONGEST_GAP:
+            self._doubt(f"the last trusted time was {self._trusted:%Y-%m-%d}")
+
+    def now(self) -> datetime:
+        """Return the aware UTC time."""
+        return self._clock.now()
+
+    def monotonic_s(self) -> float:
+        """Return seconds on a clock that never goes back."""
+        return self._clock.monotonic_s()
+
+    def sleep(self, seconds: float) -> None:
+        """Wait."""
+        self._clock.sleep(seconds)
+
+    def state(self) -> ClockState:
+        """Say whether the kernel holds its time to be synchronised, and nothing speaks against it."""
+        self._look()
+        return ClockState.UNSYNCHRONIZED if self._clock.now() < self._floor() else self._clock.state()
+
+    def may_expire(self) -> bool:
+        """Whether what looks older than the age limit is so: the clock is synchronised, and was long beyond doubt."""
+        if self.state() is not ClockState.SYNCHRONIZED or self._in_doubt:
+            return False
+        return self._clock.now() - self._since >= self._max_age
+
+    def _look(self) -> None:
+        now, now_s = self._clock.now(), self._clock.monotonic_s()
+        moved = now - timedelta(seconds=now_s) - self._offset
+        if abs(moved) > AGREEMENT:
+            self._doubt(f"it moved by {moved.total_seconds():.0f} s against the monotonic clock")
+        if now_s >= self._receipt_again_s:
+            self._receipt_again_s = now_s + LOOK_EVERY_S
+            self._receipt = self._receipts.read()
+        if now < self._floor() and not self._in_doubt:
+            self._doubt(f"it shows {now:%Y-%m-%d}, before {self._floor():%Y-%m-%d}")
+        if self._clock.state() is not ClockState.SYNCHRONIZED:
+            self._synchronized_at_s = None
+        elif self._synchronized_at_s is None:
+            self._synchronized_at_s = now_s
+        if self._in_doubt and self._is_confirmed(now, now_s):
+            self._in_doubt = False
+            self._trusted = now  # also where it lies before what was noted: a clock that was years ahead is back
+            self._note_again_s = now_s
+            if self._max_age:
+                _log.info("the clock is trusted; the age limit counts from %s on", f"{self._since:%Y-%m-%d %H:%M}")
+        self._note(now, now_s)
+
+    def _is_confirmed(self, now: datetime, now_s: float) -> bool:
+        if self._receipt is not None and self._receipt != self._spent and abs(self._receipt[0] - now) <= AGREEMENT:
+            return now >= BUILT_AT
+        if self._synchronized_at_s is None or now < self._floor():
+            return False
+        return now_s - self._synchronized_at_s >= SYNCHRONIZED_FOR_S
+
+    def _doubt(self, reason: str) -> None:
+        now, now_s = self._clock.now(), self._clock.monotonic_s()
+        if not self._in_doubt and self._max_age:
+            _log.warning("the clock is in doubt, so nothing is erased by age: %s", reason)
+        self._in_doubt = True
+        self._since = now
+        self._offset = now - timedelta(seconds=now_s)
+        self._synchronized_at_s = None
+        self._spent = self._receipts.read()
+
+    def _note(self, now: datetime, now_s: float) -> None:
+        if self._in_doubt or self._synchronized_at_s is None or now_s < self._note_again_s:
+            return
+        self._note_again_s = now_s + NOTE_EVERY_S
+        self._trusted = now
+        with suppress(SpoolError):  # the note of an hour ago does as well
+            replace_note(self._files, self._path, b"%d %d\n" % (to_ms(now), to_ms(self._since)))
+
+    def _floor(self) -> datetime:
+        seen = [self._trusted] if self._receipt is None else [self._trusted, self._receipt[0]]
+        return max(BUILT_AT, *(at - AGREEMENT for at in seen))
+
+
+def _read(files: Disk, path: Path) -> tuple[datetime, datetime] | None:
+    try:
+        match = _NOTE.fullmatch(files.read(path, limit_bytes=MAX_NOTE_BYTES))
+        return None if match is None else (_time(match[1]), _time(match[2]))
+    except (SpoolError, OverflowError):
+        return None
+
+
+def _time(ms: bytes) -> datetime:
+    return _EPOCH + timedelta(milliseconds=int(ms))

@@ -1,0 +1,1 @@
+"""New configurations while a daemon runs."""

@@ -1,0 +1,1 @@
+"""What a unit says about itself: metrics, the health report, the text of `plateseal status`."""

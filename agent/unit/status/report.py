@@ -1,0 +1,235 @@
+"""What a unit can say about itself, gathered from its files; and the thread that reports it to the receiver.
+
+Owns: where each number comes from, and how often a report goes out. Leaves to others: the report's layout
+(`agent.wire.health`), the connection (`agent.upload.tls`).
+
+Everything is read from what the daemons write anyway (metrics, notes, spool), so `plateseal status` shows the same and
+needs no daemon to answer. Nothing here opens an envelope.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import platform
+import random
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Self
+
+from agent import __version__
+from agent.config.models import UnitConfig, is_file_uri
+from agent.disk.files import LocalFiles
+from agent.errors import PlatesealError, TransportError
+from agent.keys.certificate import certificate_end
+from agent.keys.keyfiles import load_ed25519_public
+from agent.keys.keyring import keyring_end, read_keyring
+from agent.unit.process.clock import SystemClock
+from agent.unit.process.clock_trust import BUILT_AT
+from agent.unit.reload.trial import config_states
+from agent.unit.status.last_error import last_error
+from agent.unit.status.metrics import CAPTURE_FILE, UPLOAD_FILE, Samples, labelled, read_metrics
+from agent.wire.health import (
+    MAX_VERSION_CHARS,
+    Backlog,
+    CameraHealth,
+    ConfigHealth,
+    HealthReport,
+    ReadCounts,
+    encode_health,
+    one_line,
+)
+from agent.wire.plaintext import ClockState
+
+REPORT_EVERY_S: Final = 60.0
+JITTER_S: Final = 5.0
+"""A fleet that was switched on together does not report together for ever."""
+FRESH_WITHIN_S: Final = 10.0
+"""A daemon writes its metrics once a second; a file that is older is that of one that has ended or hangs."""
+THERMAL: Final = Path("/sys/class/thermal")
+
+_log = logging.getLogger(__name__)
+
+
+def read_health(unit: UnitConfig) -> HealthReport:
+    """Return the state of the unit as its files have it now."""
+    capture, capture_up = _samples(unit.state_dir / CAPTURE_FILE)
+    upload, upload_up = _samples(unit.state_dir / UPLOAD_FILE)
+    disk_free, disk_size = disk_space(unit.spool.directory)
+    lost = sum(capture.get(f"{name}_total", 0.0) for name in ("dropped", "evicted", "expired"))
+    return HealthReport(
+        at=_now(),
+        capture_up=capture_up,
+        upload_up=upload_up,
+        cameras=_cameras(unit, capture) if capture_up else (),
+        backlog=Backlog(
+            count=int(upload.get("pending", 0)),
+            size_bytes=int(upload.get("pending_bytes", 0)),
+            max_bytes=unit.spool.max_bytes,
+            oldest_s=_whole(upload.get("pending_oldest_seconds")),
+            set_aside=int(upload.get("quarantined", 0)),
+        ),
+        reads=ReadCounts(
+            sequence=_whole(capture.get("chain_sequence")) if capture_up else None,
+            sealed=int(capture.get("sealed_total", 0)),
+            delivered=int(upload.get("acknowledged_total", 0)),
+            rejected=int(capture.get("rejected_passages_total", 0)),
+            lost=int(lost),
+        ),
+        disk_free_bytes=disk_free,
+        disk_size_bytes=disk_size,
+        temperature_mc=read_temperature(THERMAL),
+        clock=clock_state(),
+        certificate_s=_until(lambda: certificate_end(unit.upload.certificate)),
+        keyring_s=_until(lambda: _keyring_end(unit)),
+        versions=_versions(),
+        configs=_configs(unit),
+        error=last_error(unit.state_dir),
+    )
+
+
+def clock_state() -> ClockState:
+    """Say what the clock rests on, before any read: a time before this package was built is no time."""
+    clock = SystemClock()
+    return ClockState.UNSYNCHRONIZED if clock.now() < BUILT_AT else clock.state()
+
+
+def read_temperature(thermal: Path) -> int | None:
+    """Return what the hottest sensor shows, thousandths of a degree Celsius; None without one."""
+    found: list[int] = []
+    for path in thermal.glob("thermal_zone*/temp"):
+        with suppress(OSError, ValueError):  # a sensor that is switched off
+            found.append(int(path.read_text()))
+    return max(found, default=None)
+
+
+def disk_space(directory: Path) -> tuple[int, int]:
+    """Return the bytes that are free for this user on a directory's file system, and its size.
+
+    Before the directory is made, those of where it will be; zeros where nobody can say.
+    """
+    for place in (directory, *directory.parents):
+        try:
+            status = os.statvfs(place)
+        except FileNotFoundError:
+            continue
+        except OSError:
+            break
+        return status.f_bavail * status.f_frsize, status.f_blocks * status.f_frsize
+    return 0, 0
+
+
+class HealthReporter:
+    """Sends a report once a minute, on a thread of its own."""
+
+    def __init__(self, read: Callable[[], HealthReport], send: Callable[[bytes], None]) -> None:
+        """Prepare.
+
+        Args:
+            read: Returns the unit's state.
+            send: Carries a report to the receiver. Raises `TransportError` where it did not arrive.
+        """
+        self._read = read
+        self._send = send
+        self._ended = threading.Event()
+        self._fails = False
+        self._thread = threading.Thread(target=self._run, name="health", daemon=True)
+
+    def __enter__(self) -> Self:
+        """Start; the first report goes out in a few seconds, when the daemons have written their metrics."""
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        """Stop; a report that is under way is left to its time limits."""
+        self._ended.set()
+
+    def report(self) -> None:
+        """Send one report. A failure is logged when it begins and when it ends, and not raised."""
+        try:
+            self._send(encode_health(self._read()))
+        except PlatesealError as error:
+            if not self._fails:
+                level = logging.WARNING if isinstance(error, TransportError) else logging.ERROR
+                _log.log(level, "health reports do not arrive: %s", error)
+            self._fails = True
+        else:
+            if self._fails:
+                _log.info("health reports arrive again")
+            self._fails = False
+
+    def _run(self) -> None:
+        wait_s = JITTER_S
+        while not self._ended.wait(wait_s + random.uniform(0.0, JITTER_S)):  # noqa: S311  spreads load, hides nothing
+            self.report()
+            wait_s = REPORT_EVERY_S - JITTER_S
+
+
+def _samples(path: Path) -> tuple[Samples, bool]:
+    """Return a daemon's metrics, and whether they are of one that runs."""
+    try:
+        age_s = time.time() - path.stat().st_mtime
+    except OSError:
+        return {}, False
+    return read_metrics(path), abs(age_s) < FRESH_WITHIN_S
+
+
+def _cameras(unit: UnitConfig, capture: Samples) -> tuple[CameraHealth, ...]:
+    found: list[CameraHealth] = []
+    for camera in unit.cameras:
+        name = camera.camera_id
+        is_up = capture.get(labelled("camera_up", camera=name), 0.0) > 0
+        lag_s = capture.get(labelled("camera_lag_seconds", camera=name), 0.0)
+        found.append(CameraHealth(name, None if is_file_uri(camera.source.uri) else is_up, max(round(lag_s * 1000), 0)))
+    return tuple(found)
+
+
+def _keyring_end(unit: UnitConfig) -> datetime:
+    keyring, _ = read_keyring(unit.seal.keyring, load_ed25519_public(unit.seal.owner_key))
+    return keyring_end(keyring)
+
+
+def _until(end: Callable[[], datetime]) -> int | None:
+    try:
+        return int((end() - _now()) / timedelta(seconds=1))
+    except PlatesealError:
+        return None
+
+
+def _configs(unit: UnitConfig) -> tuple[ConfigHealth, ...]:
+    if unit.bundle.incoming is None:
+        return ()
+    try:
+        states = config_states(unit.state_dir, load_ed25519_public(unit.seal.owner_key), LocalFiles())
+    except PlatesealError:
+        return ()
+    return tuple(
+        ConfigHealth(state.daemon, state.serial, None if state.rejected is None else one_line(state.rejected))
+        for state in states
+    )
+
+
+def _versions() -> tuple[tuple[str, str], ...]:
+    try:
+        system = platform.freedesktop_os_release().get("PRETTY_NAME", "Linux")
+    except OSError:
+        system = "Linux"
+    system = f"{system}, {platform.release()}, {platform.machine()}"
+    parts = (("plateseal", __version__), ("python", platform.python_version()), ("system", system))
+    return tuple((name, one_line(version, max_chars=MAX_VERSION_CHARS)) for name, version in parts)
+
+
+def _whole(value: float | None) -> int | None:
+    return None if value is None else int(value)
+
+
+def _now() -> datetime:
+    now = datetime.now(UTC)
+    return now.replace(microsecond=now.microsecond // 1000 * 1000)

@@ -1,0 +1,1 @@
+"""The upload daemon: sealed reads out, receipts in, erasure."""

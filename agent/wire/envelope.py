@@ -1,0 +1,376 @@
+"""The envelope: COSE_Sign1 by the device around COSE_Encrypt to the recipients, or around a tombstone.
+
+Owns: the layout of an envelope and the two byte strings that bind its layers: the outer protected header, which
+is the inner ciphertext's external AAD, and the Recipient_structure, which is the HPKE info of each recipient.
+Leaves to others: drawing keys and sealing (`agent.seal`), opening (`agent.custody`).
+
+Invariants: an `Envelope` has parsed completely; its `envelope_id` is the SHA-256 of its bytes. Its signature holds
+only after `verify_envelope`.
+
+Source: RFC 9052 sections 4.2, 5.1 and 5.3; draft-ietf-cose-hpke-27 (Recipient_structure).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from functools import lru_cache
+from typing import Final
+
+import cbor2
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from agent.errors import EnvelopeVerificationError, FormatError
+from agent.wire import cbor, cose, suites
+from agent.wire.times import as_time, to_ms
+from agent.wire.tombstone import CONTENT_TYPE as TOMBSTONE_TYPE
+from agent.wire.tombstone import MAX_COUNT, MAX_GONE, TOMBSTONE_VERSION, Gone, LossReason, Tombstone
+
+CONTENT_TYPE: Final = "application/plateseal+cbor"
+FORMAT_VERSION: Final = 1
+CHAIN_ID_BYTES: Final = 16
+DIGEST_BYTES: Final = 32
+ZERO_DIGEST: Final = bytes(DIGEST_BYTES)
+"""`prev` of the first envelope of a chain."""
+
+MAX_ENVELOPE_BYTES: Final = 1 << 20
+"""1 MiB. A read with a 4K crop at JPEG quality 90 is under 200 kB; eight of the largest fill one upload batch."""
+MAX_RECIPIENTS: Final = 8
+MAX_SEQ: Final = (1 << 53) - 1
+"""Largest integer that every JSON reader keeps exact."""
+
+_WHAT: Final = "envelope"
+_HEADER_KEYS: Final = frozenset({cose.HEADER_ALG, cose.HEADER_CONTENT_TYPE, cose.HEADER_KID, "ps"})
+_TOMBSTONE_KEYS: Final = frozenset({"v", "reason", "count", "from", "until", "gone"})
+_CHAIN_KEYS: Final = frozenset({"v", "chain", "seq", "prev"})
+
+
+@dataclass(frozen=True, slots=True)
+class ChainPosition:
+    """Where an envelope stands in its device's chain.
+
+    Attributes:
+        chain: 16 random bytes, new at every start of the capture daemon.
+        seq: 0, 1, 2, .. within the chain.
+        prev: SHA-256 of the envelope before it; 32 zero bytes at 0.
+        last: At 0 only: SHA-256 of the last envelope of the chain before this one, if it is known.
+    """
+
+    chain: bytes
+    seq: int
+    prev: bytes
+    last: bytes | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse a position that the format cannot express.
+
+        Raises:
+            FormatError: Wrong length or range, or `last` or a `prev` where it must not be.
+        """
+        cbor.as_bytes(self.chain, CHAIN_ID_BYTES, "envelope: chain id")
+        cbor.as_uint(self.seq, MAX_SEQ, "envelope: seq")
+        cbor.as_bytes(self.prev, DIGEST_BYTES, "envelope: prev")
+        if (self.seq == 0) != (self.prev == ZERO_DIGEST):
+            raise FormatError("envelope: prev is zero at seq 0 and only there")
+        if self.last is not None:
+            cbor.as_bytes(self.last, DIGEST_BYTES, "envelope: last")
+            if self.seq != 0:
+                raise FormatError("envelope: last is allowed at seq 0 only")
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientSlot:
+    """The content key, sealed to one recipient.
+
+    Attributes:
+        suite: The row of the suite table that sealed it.
+        kid: 32 bytes, the recipient key's id.
+        protected_bytes: The recipient's protected header, as authenticated.
+        ek: Encapsulated key.
+        sealed_key: The content key's ciphertext, 48 bytes.
+    """
+
+    suite: suites.RecipientSuite
+    kid: bytes
+    protected_bytes: bytes
+    ek: bytes = field(repr=False)
+    sealed_key: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class SealedContent:
+    """The COSE_Encrypt inside an envelope.
+
+    Attributes:
+        alg: COSE content algorithm, 3 or 24.
+        protected_bytes: Its protected header, as authenticated.
+        nonce: 12 bytes.
+        ciphertext: The sealed plaintext with its 16-byte tag.
+        recipients: 1 to `MAX_RECIPIENTS` slots.
+    """
+
+    alg: int
+    protected_bytes: bytes
+    nonce: bytes
+    ciphertext: bytes = field(repr=False)
+    recipients: tuple[RecipientSlot, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Envelope:
+    """One link of a device's chain, a sealed read or a tombstone: the bytes and what they say without a private key.
+
+    Attributes:
+        data: The sealed bytes, whole.
+        envelope_id: SHA-256 of `data` in lower-case hex: file name and idempotency key.
+        device_kid: 32 bytes, id of the device signing key it claims.
+        position: Its place in the device's chain.
+        tombstone: What it says, if it is a tombstone; None for a sealed read.
+    """
+
+    data: bytes = field(repr=False)
+    envelope_id: str
+    device_kid: bytes
+    position: ChainPosition
+    tombstone: Tombstone | None = None
+
+    @property
+    def digest(self) -> bytes:
+        """The 32 bytes of `envelope_id`."""
+        return bytes.fromhex(self.envelope_id)
+
+
+def encode_header(device_kid: bytes, position: ChainPosition, *, content_type: str = CONTENT_TYPE) -> bytes:
+    """Encode the outer protected header: what is signed, and the external AAD of the content."""
+    chain: cbor.CborMap = {
+        "v": FORMAT_VERSION,
+        "chain": position.chain,
+        "seq": position.seq,
+        "prev": position.prev,
+    }
+    if position.last is not None:
+        chain["last"] = position.last
+    return cose.encode_protected({**cose.signed_header(content_type, device_kid), "ps": chain})
+
+
+@lru_cache(maxsize=len(suites.CONTENT_ALGS))
+def encode_content_header(cipher: suites.ContentCipher) -> bytes:
+    """Encode the protected header of the COSE_Encrypt."""
+    return cose.encode_protected({cose.HEADER_ALG: suites.CONTENT_ALGS[cipher]})
+
+
+@lru_cache(maxsize=2 * MAX_RECIPIENTS)
+def encode_recipient_header(suite: suites.RecipientSuite, kid: bytes) -> bytes:
+    """Encode the protected header of one COSE_recipient."""
+    return cose.encode_protected({cose.HEADER_ALG: suite.alg, cose.HEADER_KID: kid})
+
+
+@lru_cache(maxsize=2 * MAX_RECIPIENTS)
+def recipient_info(content_alg: int, protected_bytes: bytes) -> bytes:
+    """Return the HPKE info of a recipient: its Recipient_structure, with empty extra info."""
+    return cbor.encode(["HPKE Recipient", content_alg, protected_bytes, b""])
+
+
+def content_aad(content_protected: bytes, outer_protected: bytes) -> bytes:
+    """Return the Enc_structure that the content's AEAD authenticates."""
+    return cbor.encode(["Encrypt", content_protected, outer_protected])
+
+
+def encode_content(content: SealedContent) -> bytes:
+    """Encode the COSE_Encrypt."""
+    recipients = [recipient_value(slot) for slot in content.recipients]
+    body = [content.protected_bytes, {cose.HEADER_IV: content.nonce}, content.ciphertext, recipients]
+    return cbor.encode(cbor2.CBORTag(cose.TAG_ENCRYPT, body))
+
+
+def sign_envelope(
+    outer_protected: bytes, content: SealedContent, key: Ed25519PrivateKey, position: ChainPosition
+) -> Envelope:
+    """Sign sealed content and return the finished envelope.
+
+    Raises:
+        FormatError: The envelope would be longer than `MAX_ENVELOPE_BYTES`.
+    """
+    return _finished(cose.sign1(outer_protected, encode_content(content), key), key, position, None)
+
+
+def sign_tombstone(tombstone: Tombstone, key: Ed25519PrivateKey, position: ChainPosition) -> Envelope:
+    """Sign a tombstone for its place in the chain."""
+    header = encode_header(cose.ed25519_kid(key.public_key()), position, content_type=TOMBSTONE_TYPE)
+    payload = cbor.encode(
+        {
+            "v": TOMBSTONE_VERSION,
+            "reason": str(tombstone.reason),
+            "count": tombstone.count,
+            "from": to_ms(tombstone.first_at),
+            "until": to_ms(tombstone.last_at),
+            "gone": [[gone.chain, gone.first, gone.last, gone.digest] for gone in tombstone.gone],
+        }
+    )
+    return _finished(cose.sign1(header, payload, key), key, position, tombstone)
+
+
+def parse_envelope(data: bytes) -> Envelope:
+    """Parse an envelope completely, both layers, without checking any signature.
+
+    Raises:
+        FormatError: Anything but the one layout of the format, an unknown version, suite or field included.
+    """
+    message = _parse_outer(data)
+    tombstone: Tombstone | None = None
+    if message.content_type == TOMBSTONE_TYPE:
+        tombstone = _parse_tombstone(message.payload)
+    else:
+        _parse_content(message.payload)
+    return Envelope(
+        data=data,
+        envelope_id=cbor.sha256(data).hex(),
+        device_kid=message.kid,
+        position=_parse_position(message.protected["ps"]),
+        tombstone=tombstone,
+    )
+
+
+def verify_envelope(envelope: Envelope, device_key: Ed25519PublicKey) -> None:
+    """Check that the device that owns `device_key` signed this envelope.
+
+    Raises:
+        EnvelopeVerificationError: Another key's id, or a wrong signature.
+    """
+    message = _parse_outer(envelope.data)
+    cose.verify_sign1(
+        message, device_key, what=f"envelope {envelope.envelope_id[:16]}", error=EnvelopeVerificationError
+    )
+
+
+def sealed_content(envelope: Envelope) -> tuple[SealedContent, bytes]:
+    """Return a read's sealed content and the outer protected header it is bound to.
+
+    Raises:
+        FormatError: A tombstone, which holds nothing sealed.
+    """
+    message = _parse_outer(envelope.data)
+    return _parse_content(message.payload), message.protected_bytes
+
+
+@lru_cache(maxsize=1)  # whoever parses an envelope verifies it next; nobody changes what it returns
+def _parse_outer(data: bytes) -> cose.Sign1:
+    types = (CONTENT_TYPE, TOMBSTONE_TYPE)
+    message = cose.parse_sign1(data, content_types=types, max_bytes=MAX_ENVELOPE_BYTES, what=_WHAT)
+    cbor.exact_keys(message.protected, _HEADER_KEYS, "envelope header")
+    return message
+
+
+def _finished(data: bytes, key: Ed25519PrivateKey, position: ChainPosition, tombstone: Tombstone | None) -> Envelope:
+    if len(data) > MAX_ENVELOPE_BYTES:
+        raise FormatError(f"envelope: {len(data)} bytes, at most {MAX_ENVELOPE_BYTES} are allowed")
+    return Envelope(
+        data=data,
+        envelope_id=cbor.sha256(data).hex(),
+        device_kid=cose.ed25519_kid(key.public_key()),
+        position=position,
+        tombstone=tombstone,
+    )
+
+
+def _parse_tombstone(payload: bytes) -> Tombstone:
+    what = "tombstone"
+    value = cbor.as_map(cbor.decode(payload, max_bytes=MAX_ENVELOPE_BYTES, what=what), what)
+    if type(value.get("v")) is not int or value["v"] != TOMBSTONE_VERSION:
+        raise FormatError(f"{what}: version {value.get('v')!r:.20}, only {TOMBSTONE_VERSION} is allowed")
+    cbor.exact_keys(value, _TOMBSTONE_KEYS, what)
+    rows = cbor.as_list(value["gone"], None, f"{what}: gone")
+    if len(rows) > MAX_GONE:
+        raise FormatError(f"{what}: names {len(rows)} ranges, at most {MAX_GONE} are allowed")
+    return Tombstone(
+        reason=cbor.as_choice(LossReason, value["reason"], f"{what}: reason"),
+        count=cbor.as_uint(value["count"], MAX_COUNT, f"{what}: count"),
+        first_at=as_time(value["from"], f"{what}: from"),
+        last_at=as_time(value["until"], f"{what}: until"),
+        gone=tuple(_parse_gone(row) for row in rows),
+    )
+
+
+def _parse_gone(row: object) -> Gone:
+    chain, first, last, digest = cbor.as_list(row, 4, "tombstone: gone")
+    return Gone(
+        chain=cbor.as_bytes(chain, CHAIN_ID_BYTES, "tombstone: chain"),
+        first=cbor.as_uint(first, MAX_SEQ, "tombstone: first"),
+        last=cbor.as_uint(last, MAX_SEQ, "tombstone: last"),
+        digest=cbor.as_bytes(digest, DIGEST_BYTES, "tombstone: digest"),
+    )
+
+
+def _parse_position(value: object) -> ChainPosition:
+    chain = cbor.as_map(value, "envelope: ps")
+    version = chain.get("v")
+    if type(version) is not int or version != FORMAT_VERSION:
+        raise FormatError(f"envelope: format version {version!r:.20}, only {FORMAT_VERSION} is allowed")
+    cbor.exact_keys(chain, _CHAIN_KEYS, "envelope: ps", optional=frozenset({"last"}))
+    last = chain.get("last")
+    return ChainPosition(
+        chain=cbor.as_bytes(chain["chain"], CHAIN_ID_BYTES, "envelope: chain id"),
+        seq=cbor.as_uint(chain["seq"], MAX_SEQ, "envelope: seq"),
+        prev=cbor.as_bytes(chain["prev"], DIGEST_BYTES, "envelope: prev"),
+        last=None if "last" not in chain else cbor.as_bytes(last, DIGEST_BYTES, "envelope: last"),
+    )
+
+
+def _parse_content(payload: bytes) -> SealedContent:
+    what = "envelope content"
+    value = cbor.decode(payload, max_bytes=MAX_ENVELOPE_BYTES, what=what)
+    if not isinstance(value, cbor2.CBORTag) or value.tag != cose.TAG_ENCRYPT:
+        raise FormatError(f"{what}: not a COSE_Encrypt (tag {cose.TAG_ENCRYPT})")
+    protected_raw, unprotected_raw, ciphertext, recipients = cbor.as_list(value.value, 4, what)
+    protected_bytes = cbor.as_bytes(protected_raw, None, what)
+    protected = cbor.as_map(cbor.decode(protected_bytes, max_bytes=MAX_ENVELOPE_BYTES, what=what), what)
+    cbor.exact_keys(protected, frozenset({cose.HEADER_ALG}), what)
+    alg = cbor.as_uint(protected[cose.HEADER_ALG], 255, what)
+    if alg not in suites.CONTENT_ALGS.values():
+        raise FormatError(f"{what}: unknown content algorithm {alg}")
+    unprotected = cbor.as_map(unprotected_raw, what)
+    cbor.exact_keys(unprotected, frozenset({cose.HEADER_IV}), what)
+    slots = cbor.as_list(recipients, None, what)
+    if not 1 <= len(slots) <= MAX_RECIPIENTS:
+        raise FormatError(f"{what}: {len(slots)} recipients, 1 to {MAX_RECIPIENTS} are allowed")
+    return SealedContent(
+        alg=alg,
+        protected_bytes=protected_bytes,
+        nonce=cbor.as_bytes(unprotected[cose.HEADER_IV], suites.NONCE_BYTES, f"{what}: nonce"),
+        ciphertext=_at_least(cbor.as_bytes(ciphertext, None, what), suites.TAG_BYTES, f"{what}: ciphertext"),
+        recipients=tuple(parse_recipient(slot) for slot in slots),
+    )
+
+
+def recipient_value(slot: RecipientSlot) -> list[object]:
+    """Return a COSE_recipient as it is encoded."""
+    return [slot.protected_bytes, {cose.HEADER_EK: slot.ek}, slot.sealed_key]
+
+
+def parse_recipient(value: object, *, what: str = "envelope recipient") -> RecipientSlot:
+    """Parse a decoded COSE_recipient.
+
+    Raises:
+        FormatError: Anything but the one layout.
+    """
+    protected_raw, unprotected_raw, sealed_key = cbor.as_list(value, 3, what)
+    protected_bytes = cbor.as_bytes(protected_raw, None, what)
+    protected = cbor.as_map(cbor.decode(protected_bytes, max_bytes=MAX_ENVELOPE_BYTES, what=what), what)
+    cbor.exact_keys(protected, frozenset({cose.HEADER_ALG, cose.HEADER_KID}), what)
+    suite = suites.suite_by_alg(protected[cose.HEADER_ALG], what=what)
+    unprotected = cbor.as_map(unprotected_raw, what)
+    cbor.exact_keys(unprotected, frozenset({cose.HEADER_EK}), what)
+    return RecipientSlot(
+        suite=suite,
+        kid=cbor.as_bytes(protected[cose.HEADER_KID], cose.KID_BYTES, f"{what}: key id"),
+        protected_bytes=protected_bytes,
+        ek=cbor.as_bytes(unprotected[cose.HEADER_EK], suite.enc_bytes, f"{what}: encapsulated key"),
+        sealed_key=cbor.as_bytes(
+            sealed_key, suites.CONTENT_KEY_BYTES + suites.TAG_BYTES, f"{what}: sealed content key"
+        ),
+    )
+
+
+def _at_least(data: bytes, minimum: int, what: str) -> bytes:
+    if len(data) < minimum:
+        raise FormatError(f"{what}: {len(data)} bytes, at least {minimum} are needed")
+    return data

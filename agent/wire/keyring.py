@@ -1,0 +1,154 @@
+"""The keyring: the owner's recipient public keys and their epochs, signed by the owner.
+
+Owns: its layout (COSE_Sign1 around a CBOR map) and the rule which key is valid when. Leaves to others: files
+(`agent.keys.keyring`) and private keys (`agent.custody`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from agent.errors import FormatError, KeyringVerificationError
+from agent.wire import cbor, cose, suites
+from agent.wire.envelope import MAX_RECIPIENTS, MAX_SEQ
+from agent.wire.plaintext import MAX_NAME_CHARS
+from agent.wire.times import as_time, to_ms
+
+CONTENT_TYPE: Final = "application/plateseal-keyring+cbor"
+KEYRING_VERSION: Final = 1
+MAX_KEYRING_KEYS: Final = 4096
+"""Eleven years of daily epochs for one recipient."""
+MAX_KEYRING_BYTES: Final = 8 << 20
+"""`MAX_KEYRING_KEYS` hybrid keys of about 1,400 bytes each, and room."""
+
+_HEADER_KEYS: Final = frozenset({cose.HEADER_ALG, cose.HEADER_CONTENT_TYPE, cose.HEADER_KID})
+_KEYS: Final = frozenset({"v", "serial", "keys"})
+_KEY_KEYS: Final = frozenset({"kid", "alg", "pub", "for", "from", "until"})
+
+
+@dataclass(frozen=True, slots=True)
+class RecipientKey:
+    """One recipient's public key for one epoch.
+
+    Attributes:
+        suite: The row of the suite table for its type.
+        public: Raw public key, `suite.public_bytes` long.
+        kid: 32 bytes, its thumbprint.
+        recipient: Whose it is, for example "agency" or "auditor".
+        valid_from, valid_until: The epoch, aware UTC, half open.
+    """
+
+    suite: suites.RecipientSuite
+    public: bytes = field(repr=False)
+    kid: bytes
+    recipient: str
+    valid_from: datetime
+    valid_until: datetime
+
+    def is_valid_at(self, moment: datetime) -> bool:
+        """Whether `moment` (aware) lies in the epoch."""
+        return self.valid_from <= moment < self.valid_until
+
+
+@dataclass(frozen=True, slots=True)
+class Keyring:
+    """All recipient keys that a device may seal to.
+
+    Attributes:
+        serial: Grows with every keyring that the owner signs.
+        keys: In order of `valid_from`; at least one.
+    """
+
+    serial: int
+    keys: tuple[RecipientKey, ...]
+
+    def keys_at(self, moment: datetime) -> tuple[RecipientKey, ...]:
+        """Return one key per recipient for a read captured at `moment` (aware).
+
+        The key whose epoch holds the moment; where none does, the newest key that began before it, and where
+        none had begun, the first one. So a read is always sealed, and never to two epochs of one recipient.
+        """
+        chosen: dict[str, RecipientKey] = {}
+        for key in self.keys:  # by valid_from: a later match is a newer epoch
+            best = chosen.get(key.recipient)
+            began = key.valid_from <= moment
+            if best is None or key.is_valid_at(moment) or (began and not best.is_valid_at(moment)):
+                chosen[key.recipient] = key
+        return tuple(chosen[name] for name in sorted(chosen))
+
+
+def encode_keyring(keyring: Keyring, owner_key: Ed25519PrivateKey) -> bytes:
+    """Sign a keyring as its owner."""
+    payload = cbor.encode(
+        {
+            "v": KEYRING_VERSION,
+            "serial": keyring.serial,
+            "keys": [
+                {
+                    "kid": key.kid,
+                    "alg": key.suite.alg,
+                    "pub": key.public,
+                    "for": key.recipient,
+                    "from": to_ms(key.valid_from),
+                    "until": to_ms(key.valid_until),
+                }
+                for key in keyring.keys
+            ],
+        }
+    )
+    header = cose.signed_header(CONTENT_TYPE, cose.ed25519_kid(owner_key.public_key()))
+    return cose.sign1(cose.encode_protected(header), payload, owner_key)
+
+
+def parse_keyring(data: bytes, owner_key: Ed25519PublicKey) -> Keyring:
+    """Parse a keyring and check that the pinned owner signed it.
+
+    Raises:
+        FormatError: Anything but the one layout of the format.
+        KeyringVerificationError: Another owner's, or a wrong signature.
+    """
+    message = cose.parse_sign1(data, content_types=(CONTENT_TYPE,), max_bytes=MAX_KEYRING_BYTES, what="keyring")
+    cbor.exact_keys(message.protected, _HEADER_KEYS, "keyring header")
+    cose.verify_sign1(message, owner_key, what="keyring", error=KeyringVerificationError)
+    value = cbor.as_map(cbor.decode(message.payload, max_bytes=MAX_KEYRING_BYTES, what="keyring"), "keyring")
+    if type(value.get("v")) is not int or value["v"] != KEYRING_VERSION:
+        raise FormatError(f"keyring: version {value.get('v')!r:.20}, only {KEYRING_VERSION} is allowed")
+    cbor.exact_keys(value, _KEYS, "keyring")
+    rows = cbor.as_list(value["keys"], None, "keyring: keys")
+    if not 1 <= len(rows) <= MAX_KEYRING_KEYS:
+        raise FormatError(f"keyring: {len(rows)} keys, 1 to {MAX_KEYRING_KEYS} are allowed")
+    keys = tuple(_parse_key(row) for row in rows)
+    if list(keys) != sorted(keys, key=lambda key: key.valid_from):
+        raise FormatError("keyring: keys are not in order of their epochs")
+    if len({key.recipient for key in keys}) > MAX_RECIPIENTS:
+        raise FormatError(f"keyring: more than {MAX_RECIPIENTS} recipients")
+    return Keyring(serial=cbor.as_uint(value["serial"], MAX_SEQ, "keyring: serial"), keys=keys)
+
+
+def _parse_key(row: object) -> RecipientKey:
+    value = cbor.as_map(row, "keyring: key")
+    cbor.exact_keys(value, _KEY_KEYS, "keyring: key")
+    suite = suites.suite_by_alg(value["alg"], what="keyring")
+    public = cbor.as_bytes(value["pub"], suite.public_bytes, "keyring: public key")
+    try:
+        suite.load_public(public)
+    except ValueError:
+        raise FormatError("keyring: bytes that are no public key of their type") from None
+    kid = cbor.as_bytes(value["kid"], cose.KID_BYTES, "keyring: key id")
+    if kid != suite.kid(public):
+        raise FormatError(f"keyring: key id {kid.hex()[:16]} is not its key's thumbprint")
+    valid_from, valid_until = as_time(value["from"], "keyring: from"), as_time(value["until"], "keyring: until")
+    if valid_from >= valid_until:
+        raise FormatError(f"keyring: the epoch of key {kid.hex()[:16]} ends before it begins")
+    return RecipientKey(
+        suite=suite,
+        public=public,
+        kid=kid,
+        recipient=cbor.as_text(value["for"], MAX_NAME_CHARS, "keyring: recipient"),
+        valid_from=valid_from,
+        valid_until=valid_until,
+    )

@@ -1,0 +1,159 @@
+"""The receipt: what the receiver signs once an envelope is stored and synced.
+
+Owns: its layout, and `verify_receipt`, the only maker of a `VerifiedReceipt`. Erasing takes nothing else, so a
+read cannot be erased on anything but a proof.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import InitVar, dataclass
+from datetime import datetime
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from agent.errors import FormatError, ReceiptVerificationError
+from agent.wire import cbor, cose
+from agent.wire.envelope import CHAIN_ID_BYTES, DIGEST_BYTES, MAX_ENVELOPE_BYTES, MAX_SEQ, Envelope
+from agent.wire.times import as_time, to_ms
+
+CONTENT_TYPE: Final = "application/plateseal-receipt+cbor"
+RECEIPT_VERSION: Final = 1
+MAX_RECEIPT_BYTES: Final = 1024
+"""A receipt of this version has at most 320 bytes."""
+
+_HEADER_KEYS: Final = frozenset({cose.HEADER_ALG, cose.HEADER_CONTENT_TYPE, cose.HEADER_KID})
+_KEYS: Final = frozenset({"v", "id", "len", "dev", "chain", "seq", "at", "log"})
+_VERIFIED: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What a receiver says it has stored.
+
+    Attributes:
+        envelope_id: SHA-256 of the envelope in lower-case hex.
+        length: The envelope's length in bytes.
+        device_kid: 32 bytes, key id of the device that signed the envelope.
+        chain, seq: The envelope's place in the device's chain.
+        stored_at: Aware UTC time of the receiver, whole milliseconds.
+        log_index: Position in the receiver's log.
+    """
+
+    envelope_id: str
+    length: int
+    device_kid: bytes
+    chain: bytes
+    seq: int
+    stored_at: datetime
+    log_index: int
+
+
+@dataclass(frozen=True, slots=True)
+class VerifiedReceipt:
+    """A receipt that has been checked against the envelope it names. Made by `verify_receipt` alone.
+
+    Attributes:
+        receipt: What was signed.
+        receiver_kid: 32 bytes, key id of the receiver that signed it.
+    """
+
+    receipt: Receipt
+    receiver_kid: bytes
+    proof: InitVar[object]
+
+    def __post_init__(self, proof: object) -> None:
+        """Refuse to exist without the check.
+
+        Raises:
+            ReceiptVerificationError: Built by anything but `verify_receipt`.
+        """
+        if proof is not _VERIFIED:
+            raise ReceiptVerificationError("a VerifiedReceipt comes from verify_receipt() only")
+
+    @property
+    def envelope_id(self) -> str:
+        """The proven envelope's id."""
+        return self.receipt.envelope_id
+
+
+def sign_receipt(receipt: Receipt, key: Ed25519PrivateKey) -> bytes:
+    """Sign a receipt. Call it only after the envelope is stored and synced."""
+    payload = cbor.encode(
+        {
+            "v": RECEIPT_VERSION,
+            "id": bytes.fromhex(receipt.envelope_id),
+            "len": receipt.length,
+            "dev": receipt.device_kid,
+            "chain": receipt.chain,
+            "seq": receipt.seq,
+            "at": to_ms(receipt.stored_at),
+            "log": receipt.log_index,
+        }
+    )
+    header = cose.signed_header(CONTENT_TYPE, cose.ed25519_kid(key.public_key()))
+    return cose.sign1(cose.encode_protected(header), payload, key)
+
+
+def parse_receipt(data: bytes) -> Receipt:
+    """Parse a receipt without checking its signature.
+
+    Raises:
+        FormatError: Anything but the one layout of the format.
+    """
+    return _parse_payload(_parse_outer(data).payload)
+
+
+def verify_receipt(data: bytes, envelope: Envelope, receiver_keys: Mapping[bytes, Ed25519PublicKey]) -> VerifiedReceipt:
+    """Check that a pinned receiver has stored exactly this envelope.
+
+    Args:
+        data: The receipt as it came.
+        envelope: The envelope that was sent.
+        receiver_keys: The pinned receipt keys by key id.
+
+    Raises:
+        FormatError: Not a receipt.
+        ReceiptVerificationError: An unknown receiver key, a wrong signature, or another envelope, length, device
+            or place in the chain.
+    """
+    message = _parse_outer(data)
+    what = f"receipt for {envelope.envelope_id[:16]}"
+    key = receiver_keys.get(message.kid)
+    if key is None:
+        raise ReceiptVerificationError(f"{what}: signed by unknown receiver key {message.kid.hex()[:16]}")
+    cose.verify_sign1(message, key, what=what, error=ReceiptVerificationError)
+    receipt = _parse_payload(message.payload)
+    for name, got, expected in (
+        ("envelope", receipt.envelope_id, envelope.envelope_id),
+        ("length", receipt.length, len(envelope.data)),
+        ("device", receipt.device_kid, envelope.device_kid),
+        ("chain", receipt.chain, envelope.position.chain),
+        ("seq", receipt.seq, envelope.position.seq),
+    ):
+        if got != expected:
+            raise ReceiptVerificationError(f"{what}: names another {name}")
+    return VerifiedReceipt(receipt, message.kid, _VERIFIED)
+
+
+def _parse_outer(data: bytes) -> cose.Sign1:
+    message = cose.parse_sign1(data, content_types=(CONTENT_TYPE,), max_bytes=MAX_RECEIPT_BYTES, what="receipt")
+    cbor.exact_keys(message.protected, _HEADER_KEYS, "receipt header")
+    return message
+
+
+def _parse_payload(payload: bytes) -> Receipt:
+    value = cbor.as_map(cbor.decode(payload, max_bytes=MAX_RECEIPT_BYTES, what="receipt"), "receipt")
+    if type(value.get("v")) is not int or value["v"] != RECEIPT_VERSION:
+        raise FormatError(f"receipt: version {value.get('v')!r:.20}, only {RECEIPT_VERSION} is allowed")
+    cbor.exact_keys(value, _KEYS, "receipt")
+    return Receipt(
+        envelope_id=cbor.as_bytes(value["id"], DIGEST_BYTES, "receipt: id").hex(),
+        length=cbor.as_uint(value["len"], MAX_ENVELOPE_BYTES, "receipt: len"),
+        device_kid=cbor.as_bytes(value["dev"], cose.KID_BYTES, "receipt: dev"),
+        chain=cbor.as_bytes(value["chain"], CHAIN_ID_BYTES, "receipt: chain"),
+        seq=cbor.as_uint(value["seq"], MAX_SEQ, "receipt: seq"),
+        stored_at=as_time(value["at"], "receipt: at"),
+        log_index=cbor.as_uint(value["log"], MAX_SEQ, "receipt: log"),
+    )

@@ -1,0 +1,119 @@
+"""The tombstone: what a device says of reads that its bounds forced out, in the clear and signed.
+
+It takes a place in the device's chain like a read does, so it cannot be left out unnoticed; and it names what is gone,
+so that a loss by policy is told from a theft. It carries counts, times and digests, nothing of what was read.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Final
+
+from agent.errors import FormatError
+
+if TYPE_CHECKING:
+    from agent.wire.envelope import ChainPosition
+
+CONTENT_TYPE: Final = "application/plateseal-tombstone+cbor"
+TOMBSTONE_VERSION: Final = 1
+MAX_GONE: Final = 1024
+"""Ranges that one tombstone names, about 72 kB; a range is as long as it likes."""
+MAX_COUNT: Final = (1 << 53) - 1
+
+
+class LossReason(StrEnum):
+    """Which bound forced reads out."""
+
+    OVERFLOW = "overflow"
+    """The spool was full: these reads were never accepted, so they leave no gap in the chain."""
+    EXPIRED = "expired"
+    """They waited in the spool for longer than its age limit: the chain has a gap where they stood."""
+    EVICTED = "evicted"
+    """They were the oldest when the spool was full, and made room: the chain has a gap where they stood."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """Consecutive places of one chain whose envelopes were accepted and then forced out.
+
+    Attributes:
+        chain: Their chain; it may be an earlier one of the same device.
+        first, last: The places, both included.
+        digest: SHA-256 of the envelope at `last`, 32 bytes: what the envelope behind it has as `prev`.
+    """
+
+    chain: bytes
+    first: int
+    last: int
+    digest: bytes
+
+    def __post_init__(self) -> None:
+        """Refuse a range that is none.
+
+        Raises:
+            FormatError: It ends before it begins.
+        """
+        if self.first > self.last:
+            raise FormatError(f"tombstone: a range from {self.first} to {self.last} ends before it begins")
+
+
+@dataclass(frozen=True, slots=True)
+class Tombstone:
+    """What was forced out, and why.
+
+    Attributes:
+        reason: Which bound.
+        count: How many reads. An older tombstone that was forced out with them adds its own count, so `count` may be
+            more or less than the number of places in `gone`.
+        first_at, last_at: Aware UTC times, whole milliseconds: capture times of reads that overflowed, times of
+            acceptance of envelopes that expired or were evicted.
+        gone: The places of the envelopes, where they had been accepted; none for an overflow. Sorted by chain and
+            place; ranges of one chain neither overlap nor touch.
+    """
+
+    reason: LossReason
+    count: int
+    first_at: datetime
+    last_at: datetime
+    gone: tuple[Gone, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Refuse what the format cannot express.
+
+        Raises:
+            FormatError: No read, or ranges that do not fit the reason, are too many or out of order.
+        """
+        if not 1 <= self.count <= MAX_COUNT:
+            raise FormatError(f"tombstone: it must stand for 1 to {MAX_COUNT} reads")
+        if len(self.gone) > MAX_GONE:
+            raise FormatError(f"tombstone: names {len(self.gone)} ranges, at most {MAX_GONE} are allowed")
+        if bool(self.gone) != (self.reason is not LossReason.OVERFLOW):
+            raise FormatError(f"tombstone: names {len(self.gone)} ranges, which does not fit {self.reason}")
+        for before, gone in zip(self.gone, self.gone[1:], strict=False):
+            if (before.chain, before.last + 1) >= (gone.chain, gone.first):
+                raise FormatError("tombstone: its ranges must be sorted, and neither overlap nor touch")
+
+    def covers(self, position: ChainPosition) -> bool:
+        """Whether a place is one of those it names."""
+        index = bisect_right(self.gone, (position.chain, position.seq), key=_begin)
+        return index > 0 and self.gone[index - 1].chain == position.chain and position.seq <= self.gone[index - 1].last
+
+
+def merge_gone(ranges: Iterable[Gone]) -> tuple[Gone, ...]:
+    """Sort ranges as a tombstone has them, and join those that overlap or touch."""
+    merged: list[Gone] = []
+    for gone in sorted(ranges, key=_begin):
+        before = merged[-1] if merged else None
+        if before is None or before.chain != gone.chain or before.last + 1 < gone.first:
+            merged.append(gone)
+        elif before.last < gone.last:
+            merged[-1] = Gone(gone.chain, before.first, gone.last, gone.digest)
+    return tuple(merged)
+
+
+def _begin(gone: Gone) -> tuple[bytes, int]:
+    return gone.chain, gone.first

@@ -1,0 +1,235 @@
+"""Health reports at the receiver: who may send and see them, what is kept, and what an operator is told of them."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import ssl
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from cryptography.hazmat.primitives.serialization import Encoding
+from cryptography.hazmat.primitives.serialization.pkcs12 import load_key_and_certificates
+from starlette.types import ASGIApp
+
+from agent.errors import ReceiverError, UsageError
+from agent.receiver.admission.devices import DeviceBook
+from agent.receiver.admission.operators import OperatorBook
+from agent.receiver.admission.pki import issue_operator
+from agent.receiver.fleet.overview import Level, assess_fleet, assess_unit, span
+from agent.receiver.fleet.page import PAGE_HEADERS, render_fleet, size
+from agent.receiver.fleet.store import FleetStore, Reported
+from agent.receiver.intake.decide import Intake
+from agent.receiver.intake.service import PEER_CERTIFICATE, build_service
+from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.wire.health import HEALTH_MEDIA_TYPE, HEALTH_PATH, MAX_HEALTH_BYTES, encode_health
+from agent.wire.protocol import ENVELOPES_PATH, MEDIA_TYPE
+from tests.fakes.health import NOW, make_fleet, make_report, troubled
+from tests.fakes.pki import Bench, make_bench
+from tests.unit.receiver.intake.test_service import Exchange
+
+PASSPHRASE = "only for this test"
+
+
+class Receiver:
+    """A receiver's application over a bench with one enrolled device."""
+
+    def __init__(self, bench: Bench, store: EnvelopeStore, fleet: FleetStore) -> None:
+        """Build it."""
+        self.bench, self.fleet = bench, fleet
+        devices = DeviceBook(bench.receiver.devices)
+        intake = Intake(devices=devices, store=store, receipt_key=bench.device.signing_key)
+        operators = OperatorBook(bench.receiver.operators)
+        self.app: ASGIApp = build_service(intake, fleet=fleet, devices=devices, operators=operators)
+        self.unit = ssl.PEM_cert_to_DER_cert(bench.device.certificate.read_text())
+
+    def ask(
+        self, method: str, path: str, certificate: bytes | None, *, body: bytes = b"", media_type: str = ""
+    ) -> Exchange:
+        """Make one request."""
+        exchange = Exchange([body])
+        scope: dict[str, Any] = {
+            "type": "http",
+            "method": method,
+            "path": path,
+            "query_string": b"",
+            "headers": [(b"content-type", media_type.encode())],
+            "state": {PEER_CERTIFICATE: certificate},
+        }
+
+        async def run() -> None:
+            await self.app(scope, exchange.receive, exchange.send)
+
+        asyncio.run(run())
+        return exchange
+
+    def report(self, body: bytes, *, media_type: str = HEALTH_MEDIA_TYPE) -> Exchange:
+        """Send a report as the unit."""
+        return self.ask("POST", HEALTH_PATH, self.unit, body=body, media_type=media_type)
+
+    def operator(self, name: str = "anna") -> bytes:
+        """Issue an operator's certificate, DER."""
+        issued = issue_operator(self.bench.receiver.directory, name, passphrase=PASSPHRASE)
+        _, certificate, _ = load_key_and_certificates(issued.pkcs12, PASSPHRASE.encode())
+        assert certificate is not None
+        return certificate.public_bytes(Encoding.DER)
+
+
+@pytest.fixture
+def receiver(tmp_path: Path) -> Iterator[Receiver]:
+    """Return a receiver."""
+    bench = make_bench(tmp_path)
+    with EnvelopeStore.open(bench.receiver.store) as store, FleetStore(bench.receiver.fleet) as fleet:
+        yield Receiver(bench, store, fleet)
+
+
+def test_the_newest_report_of_a_unit_is_kept(receiver: Receiver, tmp_path: Path) -> None:
+    """One per unit, under the certificate's name, also across a restart; the file is its owner's."""
+    name = receiver.bench.device.name
+    for count in (1, 2):
+        report = replace(make_report(), temperature_mc=count)
+        assert receiver.report(encode_health(report)).status == 204
+    assert receiver.fleet.newest()[name].report.temperature_mc == 2
+    with FleetStore(receiver.bench.receiver.fleet) as again:
+        assert list(again.newest()) == [name]
+    assert receiver.bench.receiver.fleet.stat().st_mode & 0o777 == 0o600
+
+
+@pytest.mark.parametrize(
+    ("body", "media_type", "status"),
+    [
+        (b"", HEALTH_MEDIA_TYPE, 400),
+        (encode_health(make_report()) + b"\0", HEALTH_MEDIA_TYPE, 400),
+        (encode_health(make_report()), MEDIA_TYPE, 415),
+        (bytes(MAX_HEALTH_BYTES + 1), HEALTH_MEDIA_TYPE, 413),
+    ],
+)
+def test_what_is_no_report_is_refused(receiver: Receiver, body: bytes, media_type: str, status: int) -> None:
+    """With the status that says why, and nothing kept."""
+    assert receiver.report(body, media_type=media_type).status == status
+    assert receiver.fleet.newest() == {}
+
+
+def test_only_enrolled_units_report_and_only_operators_look(receiver: Receiver) -> None:
+    """A unit does not see the fleet, an operator delivers nothing, nobody without a certificate gets anywhere."""
+    report, operator = encode_health(make_report()), receiver.operator()
+    assert receiver.ask("GET", "/fleet", receiver.unit).status == 403
+    assert receiver.ask("GET", "/fleet", None).status == 401
+    assert receiver.ask("POST", HEALTH_PATH, operator, body=report, media_type=HEALTH_MEDIA_TYPE).status == 403
+    assert receiver.ask("POST", ENVELOPES_PATH, operator, body=b"@", media_type=MEDIA_TYPE).status == 403
+    assert receiver.ask("POST", HEALTH_PATH, None, body=report, media_type=HEALTH_MEDIA_TYPE).status == 401
+    assert receiver.ask("GET", "/fleet", operator).status == 200
+
+
+def test_a_unit_can_ask_whether_it_may_send(receiver: Receiver) -> None:
+    """204 for the enrolled, 403 for others, and nothing is changed or logged as a fault."""
+    assert receiver.ask("GET", HEALTH_PATH, receiver.unit).status == 204
+    assert receiver.ask("GET", HEALTH_PATH, receiver.operator()).status == 403
+    assert receiver.fleet.newest() == {}
+
+
+def test_removing_the_file_ends_an_operator_at_once(receiver: Receiver, caplog: pytest.LogCaptureFixture) -> None:
+    """No restart, no cache; and who looked stands in the log once."""
+    caplog.set_level(logging.INFO)
+    operator = receiver.operator()
+    assert [receiver.ask("GET", "/fleet", operator).status for _ in range(3)] == [200] * 3
+    assert [record.message for record in caplog.records if "looks" in record.message] == ["anna looks at the fleet"]
+    for file in receiver.bench.receiver.operators.iterdir():
+        file.unlink()
+    assert receiver.ask("GET", "/fleet", operator).status == 403
+
+
+@pytest.mark.parametrize("damage", ["{", '{"v": 1}', "same-but-another"])
+def test_a_damaged_operator_file_lets_nobody_in(receiver: Receiver, damage: str) -> None:
+    """503, like a device's file that cannot be read."""
+    operator = receiver.operator()
+    (file,) = receiver.bench.receiver.operators.iterdir()
+    text = file.read_text()
+    file.write_text(text.replace(file.name.split(".")[1], "0" * 64) if damage == "same-but-another" else damage)
+    assert receiver.ask("GET", "/fleet", operator).status == 503
+
+
+def test_the_page_is_whole_in_itself(receiver: Receiver) -> None:
+    """Its headers let a browser load and run nothing; what a unit says is escaped."""
+    hostile = troubled(9, make_report())
+    receiver.fleet.keep(receiver.bench.device.name, hostile, NOW)
+    answer = receiver.ask("GET", "/fleet", receiver.operator())
+    headers = {key.decode(): value.decode() for key, value in answer.headers.items()}
+    assert PAGE_HEADERS.items() <= headers.items()
+    assert headers["content-security-policy"].startswith("default-src 'none';")
+    page = answer.body.decode()
+    assert "&lt;b&gt;&amp;&quot;&#x27;" in page
+    assert not any(word in page for word in ("<script", "<b>", "http://", "https://", "src=", "onerror"))
+
+
+def test_a_unit_that_is_enrolled_with_two_keys_is_one_row() -> None:
+    """And one that is enrolled no more is none, whatever it reported once."""
+    _, reports = make_fleet(3)
+    names = [*reports, *reports][:4]
+    states = assess_fleet(names, {**reports, "gone": Reported(NOW, make_report())}, NOW)
+    assert sorted(state.name for state in states) == sorted(set(names))
+
+
+@pytest.mark.parametrize(
+    ("change", "level", "words"),
+    [
+        ({}, Level.FINE, None),
+        ({"capture_up": False}, Level.TROUBLE, "capture does not run"),
+        ({"keyring_s": 14 * 86_400 - 1}, Level.LOOK, "keyring ends in 13 days"),
+        ({"keyring_s": 0}, Level.TROUBLE, "keyring ended"),
+        ({"keyring_s": None}, Level.TROUBLE, "keyring cannot be read"),
+        ({"certificate_s": 29 * 86_400}, Level.LOOK, "TLS certificate ends in 29 days"),
+        ({"certificate_s": 6 * 86_400}, Level.TROUBLE, "TLS certificate ends in 6 days"),
+        ({"disk_free_bytes": 1}, Level.TROUBLE, "1% of the disk free"),
+        ({"disk_size_bytes": 0}, Level.FINE, None),
+        ({"temperature_mc": 79_999}, Level.FINE, None),
+        ({"temperature_mc": 80_000}, Level.LOOK, "80 °C"),
+    ],
+)
+def test_each_limit_is_where_it_says(change: dict[str, Any], level: Level, words: str | None) -> None:
+    """One condition at a time, on both sides of its limit."""
+    state = assess_unit("unit", Reported(NOW, replace(make_report(), **change)), NOW)
+    assert state.level is level
+    assert [words in concern.text for concern in state.concerns if words] == ([True] if words else [])
+
+
+def test_silence_is_told_from_never_having_been_heard() -> None:
+    """The receiver's own clock counts, so a unit with a wrong one is not silent."""
+    wrong_clock = make_report(NOW - timedelta(days=4000))
+    assert assess_unit("unit", Reported(NOW - timedelta(minutes=3), wrong_clock), NOW).level is Level.FINE
+    assert assess_unit("unit", Reported(NOW - timedelta(minutes=4), wrong_clock), NOW).level is Level.TROUBLE
+    assert assess_unit("unit", None, NOW).concerns[0].text == "has not reported yet"
+
+
+def test_some_other_database_is_not_written_to(tmp_path: Path) -> None:
+    """The envelopes' store in its place is refused, and so is a folder."""
+    EnvelopeStore.create(tmp_path / "fleet.db").close()
+    for path in (tmp_path / "fleet.db", tmp_path):
+        with pytest.raises(ReceiverError, match="not a usable store"):
+            FleetStore(path)
+
+
+def test_a_name_that_no_operator_can_have_is_refused(receiver: Receiver) -> None:
+    """It becomes part of a file's name."""
+    with pytest.raises(UsageError, match="name"):
+        issue_operator(receiver.bench.receiver.directory, "../anna", passphrase=PASSPHRASE)
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0, "0 s"), (59, "59 s"), (60, "1 min"), (3600, "1 h 0 min"), (86_400, "1 d 0 h"), (3 * 86_400, "3 days")],
+)
+def test_lengths_of_time_are_short(seconds: int, text: str) -> None:
+    """At most two units."""
+    assert span(timedelta(seconds=seconds)) == text
+
+
+@pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (10**15, "1000 TB")])
+def test_sizes_are_short(count: int, text: str) -> None:
+    """Powers of ten, as disks are sold."""
+    assert size(count) == text
+    assert render_fleet([], NOW).startswith(b"<!doctype html>")

@@ -1,0 +1,177 @@
+"""Whose certificate a request has, told by asyncio below the HTTP server and by ASGI above it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from starlette.types import Message, Receive, Scope, Send
+
+from agent.receiver.intake.connections import Connections
+from agent.receiver.intake.service import PEER_CERTIFICATE
+
+SERVER = ("192.0.2.1", 8443)
+
+
+class _Peer:
+    """What an SSL transport tells of the other end."""
+
+    def __init__(self, certificate: bytes) -> None:
+        self._certificate = certificate
+
+    def getpeercert(self, *, binary_form: bool) -> bytes:
+        """Return the certificate."""
+        assert binary_form
+        return self._certificate
+
+
+class _Transport(asyncio.Transport):
+    """A connection that is there by name only."""
+
+    def __init__(self, client: tuple[Any, ...] | None, certificate: bytes, *, server: tuple[Any, ...] = SERVER) -> None:
+        super().__init__({"peername": client, "sockname": server, "ssl_object": _Peer(certificate)})
+
+
+class _Http(asyncio.Protocol):
+    """An HTTP server that only notes what reaches it."""
+
+    def __init__(self, *, name: str) -> None:
+        self.calls: list[str] = [name]
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Note it."""
+        self.calls.append("made")
+
+    def data_received(self, data: bytes) -> None:
+        """Note it."""
+        self.calls.append(f"data {data!r}")
+
+    def eof_received(self) -> bool:
+        """Note it, and keep the connection half open."""
+        self.calls.append("eof")
+        return True
+
+    def pause_writing(self) -> None:
+        """Note it."""
+        self.calls.append("pause")
+
+    def resume_writing(self) -> None:
+        """Note it."""
+        self.calls.append("resume")
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Note it."""
+        self.calls.append("lost")
+
+
+def connect(connections: Connections, transport: _Transport) -> asyncio.Protocol:
+    """Make a protocol as an HTTP server does, and connect it."""
+    protocol = connections.below(_Http)(name="h")
+    protocol.connection_made(transport)
+    return protocol
+
+
+async def certificate_seen(connections: Connections, **scope: Any) -> object:
+    """Return the certificate that the application finds for a request, or "none" where it finds no word of one."""
+    seen: list[object] = []
+
+    async def app(scope: Scope, _receive: Receive, _send: Send) -> None:
+        seen.append(scope.get("state", {}).get(PEER_CERTIFICATE, "none"))
+
+    await connections.above(app)({"type": "http", "server": SERVER, **scope}, _nothing, _nowhere)
+    (certificate,) = seen
+    return certificate
+
+
+async def _nothing() -> Message:
+    raise AssertionError
+
+
+async def _nowhere(message: Message) -> None:
+    raise AssertionError(message)
+
+
+def in_loop(check: Callable[[Connections], Any]) -> None:
+    """Run a check in an event loop."""
+    asyncio.run(check(Connections()))
+
+
+def test_each_request_has_the_certificate_of_its_own_connection() -> None:
+    """Two units at a time; one address of the server's or one port of the unit's more is another connection."""
+
+    async def check(connections: Connections) -> None:
+        connect(connections, _Transport(("192.0.2.7", 40000), b"first"))
+        connect(connections, _Transport(("192.0.2.7", 40001), b"second"))
+        connect(connections, _Transport(("192.0.2.7", 40000), b"third", server=("192.0.2.2", 8443)))
+        connect(connections, _Transport(("2001:db8::7", 40000, 0, 0), b"sixth", server=("2001:db8::1", 8443, 0, 0)))
+        assert await certificate_seen(connections, client=("192.0.2.7", 40000)) == b"first"
+        assert await certificate_seen(connections, client=["192.0.2.7", 40001]) == b"second"
+        assert await certificate_seen(connections, client=("192.0.2.7", 40000), server=("192.0.2.2", 8443)) == b"third"
+        assert (
+            await certificate_seen(connections, client=("2001:db8::7", 40000), server=("2001:db8::1", 8443)) == b"sixth"
+        )
+
+    in_loop(check)
+
+
+def test_a_request_without_a_live_connection_has_no_certificate() -> None:
+    """Of an unknown peer, of one that has left, of one without an address."""
+
+    async def check(connections: Connections) -> None:
+        left = connect(connections, _Transport(("192.0.2.7", 40000), b"left"))
+        connect(connections, _Transport(None, b"gone before it was looked at"))
+        left.connection_lost(None)
+        for client in (("192.0.2.7", 40000), ("192.0.2.9", 1), None):
+            assert await certificate_seen(connections, client=client) == "none"
+
+    in_loop(check)
+
+
+def test_everything_reaches_the_http_server() -> None:
+    """All six calls of asyncio, in order, and its answer to the end of the stream."""
+
+    async def check(connections: Connections) -> None:
+        https: list[_Http] = []
+
+        def http(**arguments: str) -> _Http:
+            https.append(_Http(**arguments))
+            return https[-1]
+
+        protocol = connections.below(http)(name="h")
+        protocol.connection_made(_Transport(("192.0.2.7", 40000), b""))
+        protocol.data_received(b"x")
+        protocol.pause_writing()
+        protocol.resume_writing()
+        assert protocol.eof_received() is True
+        protocol.connection_lost(None)
+        assert https[0].calls == ["h", "made", "data b'x'", "pause", "resume", "eof", "lost"]
+
+    in_loop(check)
+
+
+def test_a_request_that_outlives_its_connection_sets_no_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing is left in the loop's clock for a connection that has ended."""
+
+    async def check(connections: Connections) -> None:
+        loop = asyncio.get_running_loop()
+        protocol = connect(connections, _Transport(("192.0.2.7", 40000), b""))
+        waits: list[asyncio.TimerHandle] = []
+        call_later = loop.call_later
+
+        def noted(*args: Any) -> asyncio.TimerHandle:
+            waits.append(call_later(*args))
+            return waits[-1]
+
+        monkeypatch.setattr(loop, "call_later", noted)
+
+        async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
+            protocol.connection_lost(None)
+
+        scope = {"type": "http", "client": ("192.0.2.7", 40000), "server": SERVER}
+        await connections.above(app)(scope, _nothing, _nowhere)
+        assert len(waits) == 1  # that of the request
+        assert waits[0].cancelled()
+
+    in_loop(check)
