@@ -81,8 +81,9 @@ deb: $(VENV)
 	$(BIN)/python -m build --wheel --outdir build/deb .
 	$(BIN)/python -m deb.build --wheel build/deb/plateseal-*.whl --arch $(DEB_ARCH) --python $(DEB_PYTHON) --out dist
 
-# The package for 64-bit ARM, installed and run on an emulated Cortex-A72 and Cortex-A76. As root; the first time makes a
-# Debian root, which stays in build/ci/system.
+# The package for 64-bit ARM, installed and run on an emulated Cortex-A72 and Cortex-A76. As root, with debootstrap and
+# qemu-user-static. Four minutes of processor time, and another four the first time for a Debian root, which stays in
+# build/ci/system.
 arm64: $(VENV)
 	DEB_COMPRESSION=gzip $(MAKE) deb DEB_ARCH=arm64
 	PLATESEAL_SYSTEM_DIR=$(CURDIR)/build/ci/system $(BIN)/python -m pytest -q -rs tests/system/test_emulated.py

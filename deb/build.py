@@ -72,6 +72,7 @@ def build(wheel: Path, *, arch: str, python: str, out: Path) -> Path:
             ["dpkg-deb", "--root-owner-group", f"-Z{kind}", level, "--build", tree, package],  # noqa: S607  Debian's
             check=True,
             stdout=subprocess.DEVNULL,
+            env=os.environ | {"SOURCE_DATE_EPOCH": str(_moment())},  # the archive's own entries have a time too
         )
     return package
 

@@ -198,7 +198,7 @@ def test_the_package_does_all_that_plateseal_does(machine: Machine) -> None:
     said = machine.run("plateseal models fetch cct-xs-v2-global --models models; echo exit $?")
     assert "Traceback" not in said
     assert "exit 0" not in said  # there is no network here
-    machine.run("plateseal config schema && plateseal custody --help && plateseal spool --help")
+    machine.run("plateseal config schema unit && plateseal custody --help && plateseal spool --help")
 
 
 def test_a_purge_leaves_no_unit_but_keeps_what_nobody_else_has(machine: Machine) -> None:
