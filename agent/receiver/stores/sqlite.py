@@ -21,8 +21,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, Self
 
+from agent.disk.durable import sync_directory
 from agent.errors import ReceiverError
-from agent.keys.keyfiles import sync_directory
 from agent.receiver.stores.database import Database, Row
 from agent.wire.envelope import Envelope
 from agent.wire.receipt import Receipt
