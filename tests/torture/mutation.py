@@ -218,7 +218,8 @@ def _run(copy: Path, tests: Sequence[str]) -> bool:
     without = [option for name in ("cacheprovider", *PLUGINS_LEFT_OUT) for option in ("-p", f"no:{name}")]
     command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", *without, *tests]
     # No bytecode is kept: a mutant may have its module's size and second of change.
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "MUTATION": "1"}
+    # The path: daemons that the tests start look for `agent` there, and not in the folder where they are started.
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "MUTATION": "1", "PYTHONPATH": str(copy)}
     try:
         done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:
