@@ -58,14 +58,12 @@ def test_the_layers_hold() -> None:
 
 
 def test_the_error_tree_is_drawn_as_it_is() -> None:
-    """Class, exit code and retryable in the docstring of agent.errors are those of the code, and none is missing."""
+    """Class and exit code in the docstring of agent.errors are those of the code, and none is missing."""
     drawn = {
-        name: (int(code), retryable == "yes")
-        for name, code, retryable in re.findall(
-            r"(\w+Error) +(\d+) +(yes|no)$", inspect.getdoc(agent.errors) or "", re.MULTILINE
-        )
+        name: int(code)
+        for name, code in re.findall(r"(\w+Error) +(\d+)$", inspect.getdoc(agent.errors) or "", re.MULTILINE)
     }
-    real = {kind.__name__: (kind.exit_code, kind.retryable) for kind in error_classes() if kind is not PlatesealError}
+    real = {kind.__name__: kind.exit_code for kind in error_classes() if kind is not PlatesealError}
     assert drawn == real
 
 

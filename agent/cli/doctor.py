@@ -33,7 +33,8 @@ def doctor(
     from rich.padding import Padding  # noqa: PLC0415
     from rich.text import Text  # noqa: PLC0415
 
-    from agent.unit.doctor.diagnosis import Outcome, examine, load_unit, require_access, require_sound  # noqa: PLC0415
+    from agent.unit.doctor.diagnosis import examine, load_unit, require_access, require_sound  # noqa: PLC0415
+    from agent.unit.doctor.finding import Outcome  # noqa: PLC0415
 
     unit = load_unit(config, credentials=credentials)
     require_access(unit)

@@ -39,8 +39,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent.custody.layout import MAX_CASE_CHARS, check_case
 from agent.custody.owner import Owner
+from agent.disk.durable import sync_content, sync_directory
 from agent.errors import AuditVerificationError, CustodyError, FormatError, UsageError, VerificationError
-from agent.keys.keyfiles import PRIVATE_MODE, sync_directory, write_new_file
+from agent.keys.keyfiles import PRIVATE_MODE, write_new_file
 from agent.wire import cbor, cose
 from agent.wire.envelope import DIGEST_BYTES, MAX_SEQ, ZERO_DIGEST
 from agent.wire.keyring import MAX_KEYRING_KEYS
@@ -261,7 +262,7 @@ class AuditLog:
                 aside = self._path.with_name(f"{self._path.stem}.torn-{torn.offset}")
                 write_new_file(aside, os.pread(descriptor, torn.length, torn.offset), PRIVATE_MODE)
                 os.ftruncate(descriptor, torn.offset)
-                os.fsync(descriptor)
+                sync_content(descriptor)
         except OSError as error:
             raise CustodyError(f"{self._path}: cannot be mended: {error.strerror or error}") from None
         self.append(Action.MEND, mandate, count=torn.length)
@@ -297,7 +298,7 @@ class AuditLog:
         """Write one entry at the end and sync it; after a failure the log is cut back to what it was."""
         try:
             _write_whole(descriptor, item)
-            os.fsync(descriptor)
+            sync_content(descriptor)
             if self._verified_bytes == 0:
                 sync_directory(self._path.parent)
         except OSError:
