@@ -16,6 +16,7 @@ from tests.documents import DOCS, GENERATED, generated
 
 ROOT: Final = Path(__file__).parents[1]
 DOCUMENTS: Final = sorted([*DOCS.glob("*.md"), *ROOT.glob("*.md")])
+OF_TODAY: Final = [path for path in DOCUMENTS if path.name != "CHANGELOG.md"]
 CODE: Final = re.compile(r"```[a-z]*\n(.*?)```|`([^`]+)`", re.DOTALL)
 CALL: Final = re.compile(r"(?<![\w./\"-])plateseal +((?:[^\n|;&>]|\\\n)+)")
 
@@ -79,6 +80,13 @@ def test_the_map_of_the_architecture_names_what_is_there() -> None:
     files = [(file, name) for first, second, name in named for file in (first, second) if file]
     assert [file for file, _ in files if not (ROOT / file).exists()] == []
     assert [(file, name) for file, name in files if name and name not in (ROOT / file).read_text()] == []
+
+
+@pytest.mark.parametrize("path", OF_TODAY, ids=names(OF_TODAY))
+def test_files_that_a_document_names_exist(path: Path) -> None:
+    """Paths in inline code: from the root, or from `agent` as in ARCHITECTURE.md; a test's name may follow."""
+    named = re.findall(r"`((?:[\w.-]+/)+[\w-]+\.(?:py|toml|md|service|timer))\b[^`*]*`", path.read_text())
+    assert [file for file in named if not any((root / file).exists() for root in (ROOT, ROOT / "agent"))] == []
 
 
 def anchors(path: Path) -> set[str]:
