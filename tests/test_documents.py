@@ -84,8 +84,8 @@ def test_the_map_of_the_architecture_names_what_is_there() -> None:
 
 @pytest.mark.parametrize("path", OF_TODAY, ids=names(OF_TODAY))
 def test_files_that_a_document_names_exist(path: Path) -> None:
-    """Paths in inline code: from the root, or from `agent` as in ARCHITECTURE.md; a test's name may follow."""
-    named = re.findall(r"`((?:[\w.-]+/)+[\w-]+\.(?:py|toml|md|service|timer))\b[^`*]*`", path.read_text())
+    """Paths in inline code: from the root, or from `agent` as in ARCHITECTURE.md; not what is beside the repository."""
+    named = re.findall(r"`((?!\.\./)(?:[\w.-]+/)+[\w-]+\.(?:py|toml|md|service|timer))\b[^`*]*`", path.read_text())
     assert [file for file in named if not any((root / file).exists() for root in (ROOT, ROOT / "agent"))] == []
 
 
