@@ -11,7 +11,7 @@ TRUTH ?=
 MODELS ?=
 WORKDIR ?=
 
-.PHONY: demo test check bench train train-check torture soak dist deb sbom arm64 newest format clean
+.PHONY: demo test check docs bench train train-check torture soak dist deb sbom arm64 newest format clean
 
 $(VENV): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -40,6 +40,10 @@ check: $(VENV)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 	$(BIN)/python tests/branch_coverage.py 90 wire disk keys seal spool upload
+
+# The parts of docs/CONFIG.md, METRICS.md and EXIT-CODES.md that come from the code.
+docs: $(VENV)
+	$(BIN)/python -m tests.documents
 
 # What is promised about speed, memory and accuracy, measured; hours on two cores. Some rows by name: make bench
 # ROWS="sealing car-park". One that was cut off goes on with BENCH=--resume.

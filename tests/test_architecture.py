@@ -97,10 +97,10 @@ def test_every_command_has_help_with_an_example(words: tuple[str, ...]) -> None:
     assert re.search(r"Example: +" + " ".join(words), text), text
 
 
-def test_the_readme_names_the_commands_that_there_are() -> None:
-    """The table in the README and `--help` say the same, word for word."""
-    readme = (ROOT / "README.md").read_text()
-    table = readme.split("<!-- commands -->")[1].split("<!-- /commands -->")[0]
+def test_the_document_names_the_commands_that_there_are() -> None:
+    """The table in docs/COMMANDS.md and `--help` say the same, word for word."""
+    document = (ROOT / "docs" / "COMMANDS.md").read_text()
+    table = document.split("<!-- commands -->")[1].split("<!-- /commands -->")[0]
     documented = {
         match[1]: match[2].strip()
         for match in re.finditer(r"^\| `(plateseal [^`]+)` \| (.+?) \|$", table, re.MULTILINE)
