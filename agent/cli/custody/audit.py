@@ -9,7 +9,8 @@ import typer
 
 from agent.cli.custody.options import AsJson, Directory, PassphraseFile, Who, mandate_of, parse_digest
 from agent.cli.owner import shown, unlock
-from agent.custody.audit import AuditEntry, AuditLog, AuditReport, read_audit
+from agent.custody.audit import AuditLog, AuditReport, read_audit
+from agent.custody.audit_entry import AuditEntry
 from agent.custody.export import iso
 from agent.custody.layout import OwnerLayout
 from agent.errors import AuditVerificationError, UsageError

@@ -8,7 +8,8 @@ from typing import Annotated, Final
 import typer
 
 from agent.cli.owner import parse_moment
-from agent.custody.audit import Mandate, account_name
+from agent.custody.audit import account_name
+from agent.custody.audit_entry import Mandate
 from agent.custody.plates import parse_pattern
 from agent.custody.search import Query, Tally
 from agent.errors import UsageError
