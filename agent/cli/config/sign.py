@@ -16,7 +16,7 @@ from agent.config.bundle import public_key, sign_bundle
 from agent.config.fleet import load_fleet
 from agent.errors import BundleVerificationError, UsageError
 from agent.keys.keyfiles import PUBLIC_MODE, replace_file
-from agent.unit.reload.trial import read_bundle
+from agent.unit.reload.bundles import read_bundle
 
 OWNER_KEY = "owner.key"
 Key = Annotated[

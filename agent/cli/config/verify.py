@@ -13,7 +13,8 @@ from agent.config.check import on_any_machine
 from agent.disk.files import LocalFiles
 from agent.errors import BundleVerificationError, ConfigError, UsageError
 from agent.keys.keyfiles import load_ed25519_public
-from agent.unit.reload.trial import newest_serial, read_bundle, require_for
+from agent.unit.reload.bundles import read_bundle, require_for
+from agent.unit.reload.trial import newest_serial
 
 
 def verify(
