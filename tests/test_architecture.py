@@ -16,6 +16,7 @@ import typer.main
 
 import agent.errors
 from agent import ports
+from agent.cli.lazy import LazyCommand
 from agent.cli.main import app
 from agent.errors import PlatesealError
 from tests.rules.source import functions
@@ -32,17 +33,18 @@ def error_classes() -> list[type[PlatesealError]]:
     return found
 
 
-def commands(command: Any, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], str]]:
-    """Yield every command of the program: its words and its help text."""
-    children: dict[str, Any] | None = getattr(command, "commands", None)
-    if children is None:
-        yield words, command.help or ""
-        return
+def tree(command: Any, words: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], Any, str]]:
+    """Yield every command and group of the program: its words, itself, and what the group above says of it."""
+    children: dict[str, LazyCommand] = getattr(command, "commands", {})
     for name, child in sorted(children.items()):
-        yield from commands(child, (*words, name))
+        loaded = child.load()
+        yield (*words, name), loaded, child.place.summary
+        yield from tree(loaded, (*words, name))
 
 
-ALL_COMMANDS = dict(commands(typer.main.get_command(app), ("plateseal",)))
+TREE = list(tree(typer.main.get_command(app), ("plateseal",)))
+ALL_COMMANDS = {words: command.help or "" for words, command, _ in TREE if not hasattr(command, "commands")}
+SUMMARIES = {words: (summary, (command.help or "").split("\n\n")[0]) for words, command, summary in TREE}
 
 
 def test_the_layers_hold() -> None:
@@ -95,6 +97,30 @@ def test_every_command_has_help_with_an_example(words: tuple[str, ...]) -> None:
     """A first sentence, and an example that begins with the command's own words."""
     text = ALL_COMMANDS[words]
     assert re.search(r"Example: +" + " ".join(words), text), text
+
+
+@pytest.mark.parametrize("words", SUMMARIES, ids=" ".join)
+def test_a_group_says_of_a_command_what_its_help_says_first(words: tuple[str, ...]) -> None:
+    """The sentences in the groups' tables, which stand there so that an overview imports no command."""
+    said, first_paragraph = SUMMARIES[words]
+    assert said == " ".join(first_paragraph.split())
+
+
+@pytest.mark.parametrize("group", [(), *(words[1:] for words, command, _ in TREE if hasattr(command, "commands"))])
+def test_an_overview_imports_no_command(group: tuple[str, ...]) -> None:
+    """Nor does a command that there is not: only the groups' tables, the errors and typer are loaded for them."""
+    script = (
+        "import sys\n"
+        "from agent.cli.main import main\n"
+        "sys.argv = ['plateseal', *sys.argv[1:]]\n"
+        "try:\n    main()\n"
+        "finally:\n    print(*sorted(name for name in sys.modules if name.startswith('agent.')), file=sys.stderr)\n"
+    )
+    most = {"agent.cli", "agent.errors", *(f"agent.cli.{name}" for name in ("main", "lazy", *group))}
+    for last in ("--help", "there-is-none"):
+        command = [sys.executable, "-c", script, *group, last]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert set(done.stderr.splitlines()[-1].split()) == most
 
 
 def test_the_document_names_the_commands_that_there_are() -> None:

@@ -54,7 +54,7 @@ BROAD: Final = {
     ("agent/unit/reload/trial.py", "Reload._look"): "a bundle that trips a library is refused; the thread goes on",
     ("agent/capture/live.py", "LiveCamera._read"): "what ends the thread is raised where its frames are awaited",
     ("agent/capture/several.py", "SeveralSources._play"): "as above",
-    ("agent/custody/audit.py", "_entry_length"): "hostile input makes the CBOR library raise from several trees",
+    ("agent/custody/audit_check.py", "_entry_length"): "hostile input makes the CBOR library raise from several trees",
     ("agent/wire/cbor.py", "_load"): "as above",
     ("agent/wire/cbor.py", "_encode_again"): "hostile input makes values that cannot be encoded or hashed",
     ("agent/wire/cbor.py", "encode"): "an encoder that is half-way through is replaced; the error goes on",

@@ -38,9 +38,9 @@ def open_plain_loop(config: VisionConfig) -> tuple[Predict, tuple[str, str]]:
         ModelMissingError: A model is not there.
         ModelMismatchError: A file is not the one that the manifest names.
     """
-    from fast_alpr import ALPR  # noqa: PLC0415  only for whoever compares
-    from fast_alpr.default_ocr import DefaultOCR  # noqa: PLC0415
-    from open_image_models.detection.core.yolo_v9.inference import YoloV9Detector  # noqa: PLC0415
+    from fast_alpr import ALPR  # noqa: PLC0415  its memory would count for the other contestants
+    from fast_alpr.default_ocr import DefaultOCR  # noqa: PLC0415  likewise
+    from open_image_models.detection.core.yolo_v9.inference import YoloV9Detector  # noqa: PLC0415  likewise
 
     class _File:
         """A detector from a file; the library's own adapter takes names of its hub only."""

@@ -6,15 +6,25 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import Progress
+from rich.table import Table
 
+from agent.bench.match import TURN_FRAMES, play
+from agent.bench.measured import Job
+from agent.bench.outcome import Outcome, make_outcome, percentile
+from agent.bench.report import render_report
+from agent.bench.truth import truth_of
 from agent.cli.json_file import STDOUT, write_json
+from agent.cli.private import write_private
+from agent.cli.settings import vision_settings
+from agent.config.models import SourceConfig
 from agent.errors import UsageError
-
-if TYPE_CHECKING:
-    from agent.bench.outcome import Outcome
 
 
 class Rival(StrEnum):
@@ -61,14 +71,6 @@ def bench(
 
     Example: plateseal bench road.mp4 --compare fast-alpr --html report.html
     """
-    from agent.bench.match import TURN_FRAMES, play  # noqa: PLC0415  the vision libraries take a second to load
-    from agent.bench.measured import Job  # noqa: PLC0415
-    from agent.bench.outcome import make_outcome  # noqa: PLC0415
-    from agent.bench.truth import truth_of  # noqa: PLC0415
-    from agent.cli.private import write_private  # noqa: PLC0415
-    from agent.cli.settings import vision_settings  # noqa: PLC0415
-    from agent.config.models import SourceConfig  # noqa: PLC0415
-
     if not clip.exists():
         raise UsageError(f"{clip}: no such file; a bench plays a video file or a folder of pictures")
     known = truth_of(clip, truth)
@@ -85,8 +87,6 @@ def bench(
         runs = play(jobs, watch=watch, turn_frames=0 if pace is Pace.REAL else TURN_FRAMES)
     outcome = make_outcome(runs, known)
     if html is not None:
-        from agent.bench.report import render_report  # noqa: PLC0415
-
         write_private(html, render_report(outcome, clip=clip.name), option="--html")
     write_json(outcome.as_json(), json_file)
     if json_file != STDOUT:
@@ -95,10 +95,6 @@ def bench(
 
 @contextmanager
 def _progress(clip: str) -> Iterator[Callable[[int, int | None], None]]:
-    from rich.console import Console  # noqa: PLC0415
-    from rich.markup import escape  # noqa: PLC0415
-    from rich.progress import Progress  # noqa: PLC0415
-
     console = Console(stderr=True)
     with Progress(console=console, disable=not console.is_terminal, transient=True) as progress:
         task = progress.add_task(escape(clip), total=None)
@@ -110,10 +106,6 @@ def _progress(clip: str) -> Iterator[Callable[[int, int | None], None]]:
 
 
 def _show(outcome: Outcome, html: Path | None) -> None:
-    from rich.box import SIMPLE  # noqa: PLC0415
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-
     console = Console()
     columns = [("plateseal", outcome.run, outcome.score), ("decoding alone", outcome.decoding, None)]
     if outcome.loop is not None:
@@ -135,8 +127,6 @@ def _show(outcome: Outcome, html: Path | None) -> None:
 
 
 def _summary(outcome: Outcome) -> str:
-    from agent.bench.outcome import percentile  # noqa: PLC0415
-
     score, passages = outcome.score, len(outcome.run.played.passages)
     parts = [f"{outcome.run.frames} frames, {passages} passages"]
     if score is not None:

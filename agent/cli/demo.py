@@ -7,7 +7,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated
 
 import typer
 from rich.box import SIMPLE
@@ -15,15 +15,15 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from agent.bench.demo import DEMO_CLIP, run_demo
+from agent.bench.demo_report import DemoOutcome
+from agent.bench.truth import Score, truth_of
 from agent.cli.json_file import STDOUT, write_json
 from agent.cli.private import make_private_folder
+from agent.custody.opener import OpenedRead
 from agent.errors import PlatesealError, UsageError
-
-if TYPE_CHECKING:
-    from agent.bench.demo_report import DemoOutcome
-    from agent.bench.truth import Score
-    from agent.custody.opener import OpenedRead
-    from agent.unit.status.metrics import Samples
+from agent.unit.process.prepare import signals_noted
+from agent.unit.status.metrics import Samples
 
 
 def demo(
@@ -52,10 +52,6 @@ def demo(
 
     Example: plateseal demo --clip road.mp4
     """
-    from agent.bench.demo import DEMO_CLIP, run_demo  # noqa: PLC0415
-    from agent.bench.truth import truth_of  # noqa: PLC0415
-    from agent.unit.process.prepare import signals_noted  # noqa: PLC0415
-
     clip = clip or DEMO_CLIP
     if not clip.is_file():
         raise UsageError(f"--clip {clip}: no such file")

@@ -8,19 +8,22 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.padding import Padding
+from rich.text import Text
 
-ConfigOption = Annotated[
-    Path, typer.Option("--config", metavar="FILE", help="The unit's configuration (TOML).", show_default=False)
-]
+from agent.cli.options import AsJson, UnitConfigFile
+from agent.unit.doctor.diagnosis import examine, load_unit, require_access, require_sound
+from agent.unit.doctor.finding import Outcome
 
 
 def doctor(
-    config: ConfigOption,
+    config: UnitConfigFile,
     *,
     credentials: Annotated[
         Path, typer.Option("--credentials", metavar="DIR", help="Where the services' credentials lie in the file.")
     ] = Path("/etc/plateseal/identity"),
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Look the unit over: cameras, models, clock, disk, permissions, keys, receiver, sockets, swap, services.
 
@@ -29,13 +32,6 @@ def doctor(
 
     Example: plateseal doctor --config /etc/plateseal/unit.toml
     """
-    from rich.console import Console  # noqa: PLC0415
-    from rich.padding import Padding  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    from agent.unit.doctor.diagnosis import examine, load_unit, require_access, require_sound  # noqa: PLC0415
-    from agent.unit.doctor.finding import Outcome  # noqa: PLC0415
-
     unit = load_unit(config, credentials=credentials)
     require_access(unit)
     if as_json:

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import sys
-from pathlib import Path
 from typing import Annotated, Final
 
 import typer
 from typer.exceptions import TyperException
 
 from agent import __version__
-from agent.cli import bench, config, custody, demo, device, doctor, models, read, receiver, spool, status
+from agent.cli.lazy import Place, add_commands
 from agent.errors import PlatesealError, UsageError
 
 INTERRUPTED: Final = 130
@@ -25,21 +24,48 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.add_typer(spool.app, name="spool")
-app.add_typer(models.app, name="models")
-app.add_typer(device.app, name="device")
-app.add_typer(receiver.app, name="receiver")
-app.add_typer(custody.app, name="custody")
-app.add_typer(config.app, name="config")
-app.command("demo")(demo.demo)
-app.command("read")(read.read)
-app.command("bench")(bench.bench)
-app.command("doctor")(doctor.doctor)
-app.command("status")(status.status)
-
-ConfigOption = Annotated[
-    Path, typer.Option("--config", metavar="FILE", help="The unit's configuration (TOML).", show_default=False)
-]
+add_commands(
+    app,
+    {
+        "demo": Place(
+            "agent.cli.demo:demo",
+            "Play a clip through camera, spool, mutual TLS and receiver, erase against receipts, and open the reads.",
+        ),
+        "read": Place(
+            "agent.cli.read:read",
+            "Read plates from pictures, recordings or a camera and show them. Nothing is sealed or kept.",
+        ),
+        "bench": Place(
+            "agent.cli.bench:bench",
+            "Play a recording, score what is read against the truth, and measure what it costs.",
+        ),
+        "doctor": Place(
+            "agent.cli.doctor:doctor",
+            "Look the unit over: cameras, models, clock, disk, permissions, keys, receiver, sockets, swap, services.",
+        ),
+        "status": Place(
+            "agent.cli.status:status", "Show what the unit does now: cameras, reads, backlog, receiver, clock, keys."
+        ),
+        "capture": Place("agent.cli.capture:capture", "Read frames, read plates, and put sealed reads into the spool."),
+        "upload": Place(
+            "agent.cli.upload:upload", "Deliver sealed reads from the spool and erase them against receipts."
+        ),
+        "run": Place(
+            "agent.cli.run:run",
+            "Run capture and upload together, each as its own process; ends when a recording is through and delivered.",
+        ),
+        "spool": Place("agent.cli.spool:app", "Look at the sealed reads that wait on a unit, and at those set aside."),
+        "models": Place("agent.cli.models:app", "List, verify and fetch models. Only `fetch` uses the network."),
+        "device": Place("agent.cli.device:app", "Make a unit's keys, rotate them, and ask for them to be enrolled."),
+        "receiver": Place("agent.cli.receiver:app", "Run the reference receiver and enrol units with it."),
+        "custody": Place(
+            "agent.cli.custody:app", "The owner's tools. Keep them, and the keys they make, away from every device."
+        ),
+        "config": Place(
+            "agent.cli.config:app", "Check a fleet's configuration, show where each value comes from, sign it."
+        ),
+    },
+)
 
 
 def _print_version(*, wanted: bool) -> None:
@@ -56,51 +82,6 @@ def _root(
     ] = False,
 ) -> None:
     """Hold the options that stand before a command."""
-
-
-@app.command()
-def capture(config: ConfigOption) -> None:
-    """Read frames, read plates, and put sealed reads into the spool.
-
-    Example: plateseal capture --config /etc/plateseal/unit.toml
-    """
-    from agent.config.load import load_config  # noqa: PLC0415
-    from agent.unit.capture.daemon import run_capture  # noqa: PLC0415  loads the vision libraries, which `upload` never needs
-    from agent.unit.status.last_error import noted_errors  # noqa: PLC0415
-
-    unit = load_config(config)
-    with noted_errors(unit.state_dir, "capture"):
-        run_capture(unit)
-
-
-@app.command()
-def upload(
-    config: ConfigOption,
-    *,
-    drain: Annotated[bool, typer.Option("--drain", help="End when nothing is left to send.")] = False,
-) -> None:
-    """Deliver sealed reads from the spool and erase them against receipts.
-
-    Example: plateseal upload --config /etc/plateseal/unit.toml --drain
-    """
-    from agent.config.load import load_config  # noqa: PLC0415
-    from agent.unit.status.last_error import noted_errors  # noqa: PLC0415
-    from agent.unit.upload.daemon import run_upload  # noqa: PLC0415
-
-    unit = load_config(config)
-    with noted_errors(unit.state_dir, "upload"):
-        run_upload(unit, drain=drain)
-
-
-@app.command()
-def run(config: ConfigOption) -> None:
-    """Run capture and upload together, each as its own process; ends when a recording is through and delivered.
-
-    Example: plateseal run --config unit.toml
-    """
-    from agent.unit.process.run import run_unit  # noqa: PLC0415
-
-    run_unit(config)
 
 
 def main() -> None:

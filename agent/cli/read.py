@@ -10,18 +10,27 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Protocol, TextIO, TypeVar
+from typing import Annotated, Final, Protocol, TextIO, TypeVar
 
 import typer
+from pydantic import ValidationError
+from rich.box import SIMPLE
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import track
+from rich.table import Column, Table
+from rich.text import Text
 
-from agent.cli.private import open_private
+from agent.bench.preview import Preview
+from agent.capture import PICTURE_SUFFIXES, list_pictures, open_source, read_picture, source_name
+from agent.cli.private import create_private, make_private_folder, open_private
+from agent.cli.settings import vision_settings
+from agent.config.models import SourceConfig
 from agent.errors import SourceError
-
-if TYPE_CHECKING:
-    from agent.bench.preview import Preview
-    from agent.ports import FrameSource
-    from agent.records import Passage, PlateRead
-    from agent.vision import PlatePipeline
+from agent.ports import FrameSource
+from agent.records import Frame, Passage, PlateRead
+from agent.unit.process.clock import SystemClock
+from agent.vision import PlatePipeline, build_vision
 
 MAX_TABLE_ROWS: Final = 1000
 """Rows kept for the table; a camera would fill memory otherwise. `--jsonl` has no such bound: it keeps nothing."""
@@ -110,9 +119,6 @@ def read(
 
     Example: plateseal read clip.mp4 pictures/ --jsonl -
     """
-    from agent.cli.settings import vision_settings  # noqa: PLC0415  the vision libraries take a second to load
-    from agent.vision import build_vision  # noqa: PLC0415
-
     errors: list[SourceError] = []
     shown = None if preview is None else _open_preview(preview)
     vision = build_vision(vision_settings(config, models), watcher=shown)
@@ -133,9 +139,6 @@ def read(
 
 
 def _open_preview(folder: Path) -> Preview:
-    from agent.bench.preview import Preview  # noqa: PLC0415
-    from agent.cli.private import create_private, make_private_folder  # noqa: PLC0415
-
     make_private_folder(folder, option="--preview")
     return Preview(lambda name, content: create_private(folder / name, content, option="--preview"))
 
@@ -149,8 +152,6 @@ def _end_preview(preview: Preview) -> None:
 def _read_source(
     source: str, pipeline: PlatePipeline, errors: list[SourceError], preview: Preview | None
 ) -> Iterator[_Line]:
-    from agent.capture import PICTURE_SUFFIXES, list_pictures, source_name  # noqa: PLC0415
-
     path = Path(source)
     try:
         if path.is_dir():
@@ -168,9 +169,6 @@ def _read_source(
 def _read_pictures(
     paths: list[Path], pipeline: PlatePipeline, errors: list[SourceError], preview: Preview | None
 ) -> Iterator[_Line]:
-    from agent.capture import read_picture  # noqa: PLC0415
-    from agent.records import Frame  # noqa: PLC0415
-
     for path in _with_progress(paths, total=len(paths), what=str(paths[0].parent if len(paths) > 1 else paths[0])):
         try:
             image = read_picture(path)
@@ -204,12 +202,6 @@ def _read_stream(source: str, pipeline: PlatePipeline) -> Iterator[_Line]:
 
 
 def _open(source: str) -> FrameSource:
-    from pydantic import ValidationError  # noqa: PLC0415
-
-    from agent.capture import open_source  # noqa: PLC0415
-    from agent.config.models import SourceConfig  # noqa: PLC0415
-    from agent.unit.process.clock import SystemClock  # noqa: PLC0415
-
     try:
         config = SourceConfig(uri=source, reconnect=False)  # somebody waits: a camera that is lost is said at once
     except ValidationError as error:
@@ -227,10 +219,6 @@ def _with_progress(items: Iterable[_T], *, total: int | None, what: str) -> Iter
     if not sys.stderr.isatty():
         yield from items
         return
-    from rich.console import Console  # noqa: PLC0415
-    from rich.markup import escape  # noqa: PLC0415
-    from rich.progress import track  # noqa: PLC0415
-
     yield from track(items, escape(what), total, transient=True, console=Console(stderr=True))
 
 
@@ -260,11 +248,6 @@ class _Table:
         self._count += 1
 
     def finish(self, *, failed: bool) -> None:
-        from rich.box import SIMPLE  # noqa: PLC0415
-        from rich.console import Console  # noqa: PLC0415
-        from rich.table import Column, Table  # noqa: PLC0415
-        from rich.text import Text  # noqa: PLC0415
-
         console = Console()
         if not self._lines and failed:
             return  # the error says it

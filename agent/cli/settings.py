@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from agent.config.load import load_config
 from agent.config.models import VisionConfig
 
 
@@ -17,7 +18,5 @@ def vision_settings(config: Path | None, models: Path | None) -> VisionConfig:
     Raises:
         ConfigError: The configuration is wrong.
     """
-    from agent.config.load import load_config  # noqa: PLC0415  only for whoever has a unit's file
-
     vision = VisionConfig() if config is None else load_config(config).vision
     return vision if models is None else vision.model_copy(update={"models": models})

@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import json
 from dataclasses import asdict
-from pathlib import Path
-from typing import Annotated
 
 import typer
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
 
-ConfigOption = Annotated[
-    Path, typer.Option("--config", metavar="FILE", help="The unit's configuration (TOML).", show_default=False)
-]
+from agent.cli.options import AsJson, UnitConfigFile
+from agent.unit.doctor.diagnosis import load_unit, require_access
+from agent.unit.status.metrics import UPLOAD_FILE, read_metrics
+from agent.unit.status.report import read_health
+from agent.unit.status.text import status_lines, was_answered
 
 
 def status(
-    config: ConfigOption,
+    config: UnitConfigFile,
     *,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Show what the unit does now: cameras, reads, backlog, receiver, clock, keys.
 
@@ -26,15 +29,6 @@ def status(
 
     Example: plateseal status --config /etc/plateseal/unit.toml
     """
-    from rich.console import Console  # noqa: PLC0415
-    from rich.table import Table  # noqa: PLC0415
-    from rich.text import Text  # noqa: PLC0415
-
-    from agent.unit.doctor.diagnosis import load_unit, require_access  # noqa: PLC0415  a settings library that the help does not need
-    from agent.unit.status.metrics import UPLOAD_FILE, read_metrics  # noqa: PLC0415
-    from agent.unit.status.report import read_health  # noqa: PLC0415
-    from agent.unit.status.text import status_lines, was_answered  # noqa: PLC0415
-
     unit = load_unit(config)
     require_access(unit)
     report = read_health(unit)

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from agent.custody.audit import Action, AuditLog, Mandate, Scope
+from agent.custody.audit import AuditLog
+from agent.custody.audit_entry import Action, Mandate, Scope
 from agent.custody.cases import hold, load_case_key, load_held, make_case_key
 from agent.custody.opener import OpenedRead, PrivateKey
 from agent.custody.owner import Owner

@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
-from agent.custody.audit import Action, AuditLog, Mandate, Scope
+from agent.custody.audit import AuditLog
+from agent.custody.audit_entry import Action, Mandate, Scope
 from agent.custody.cases import held_reads
 from agent.custody.layout import OwnerLayout
 from agent.custody.owner import Owner, private_files

@@ -29,7 +29,8 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent.custody.access import check_mandate, load_keys
-from agent.custody.audit import Action, AuditLog, Mandate
+from agent.custody.audit import AuditLog
+from agent.custody.audit_entry import Action, Mandate
 from agent.custody.opener import OpenedRead
 from agent.custody.owner import Owner, make_folder
 from agent.custody.search import ReceiverView, open_stored

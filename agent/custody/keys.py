@@ -12,7 +12,8 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from agent.custody.audit import Action, AuditLog, Mandate, Scope, account_name
+from agent.custody.audit import AuditLog, account_name
+from agent.custody.audit_entry import Action, Mandate, Scope
 from agent.custody.layout import OwnerLayout
 from agent.custody.locked import DEFAULT_SCRYPT, KeyUse, ScryptParameters
 from agent.custody.opener import PrivateKey

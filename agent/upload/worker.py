@@ -1,7 +1,8 @@
 """The delivery loop: again and again until every envelope has its receipt.
 
-Owns: what is checked before an envelope is sent, what an answer does to the spool, and how long to wait after a
-failure. Leaves to others: which envelope goes next (`lanes`), how many at once and how fast (`pace`).
+Owns: what is checked before an envelope is sent, and what an answer does to the spool. Leaves to others: which
+envelope goes next (`queue`), how many at once and how fast (`pace`), the thread that sends (`request`), how long to
+wait after a failure (`backoff`).
 
 A request is sent by a thread of its own; everything else is done by the caller's. While batches go well the caller
 erases the batch before and reads the next one beside the request, so that unit and receiver work at the same time. At
@@ -15,10 +16,9 @@ batches are in memory. Nothing is read ahead while an answer has waited for `ANS
 from __future__ import annotations
 
 import logging
-import math
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor, wait
+from collections.abc import Callable, Mapping
+from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
@@ -26,7 +26,6 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from tenacity import RetryCallState, Retrying, retry_if_exception_type, sleep_using_event, stop_when_event_set
-from tenacity.wait import wait_base, wait_random_exponential
 
 from agent.config.models import UploadConfig
 from agent.errors import (
@@ -35,21 +34,20 @@ from agent.errors import (
     EnvelopeVerificationError,
     FormatError,
     ReceiptVerificationError,
-    RejectedError,
     SpoolError,
     SpoolMissingError,
     TransportError,
 )
 from agent.ports import Clock, Spool, Transport
 from agent.records import Envelope, VerifiedReceipt
+from agent.upload.backoff import wait_as_told
 from agent.upload.pace import Bandwidth, BatchSize, LogBudget
 from agent.upload.queue import Lanes
+from agent.upload.request import Answered, Request, size_in_request
 from agent.wire.envelope import verify_envelope
 from agent.wire.protocol import Answer, Later, Refused, Stored
 from agent.wire.receipt import verify_receipt
 
-ASK_EVERY_S: Final = 1.0
-"""How often the loop asks whether to stop while it waits for an answer."""
 ANSWER_WAITS_S: Final = 0.25
 """Reading ahead ends when an answer has waited this long: an eighth of what its erasure may take."""
 UNREADABLE_WAIT_S: Final = 60.0
@@ -89,24 +87,6 @@ class UploadStats:
     sent_bytes: int = 0
     slowest_erasure_s: float = 0.0
     link_up: bool | None = None
-
-
-class wait_as_told(wait_base):  # noqa: N801  tenacity's own naming
-    """Wait as long as the receiver asked, and at least as long as the schedule says."""
-
-    def __init__(self, *, first_s: float, most_s: float) -> None:
-        """Grow from `first_s` to `most_s` with full jitter."""
-        self._schedule = wait_random_exponential(multiplier=first_s, max=most_s)
-        self._first_s = first_s
-        self._most_s = most_s
-
-    def __call__(self, retry_state: RetryCallState) -> float:
-        """Return seconds to wait before the next attempt."""
-        error = retry_state.outcome.exception() if retry_state.outcome else None
-        if isinstance(error, RejectedError):
-            return self._most_s  # only a person can change it; ask rarely, but ask
-        told_s = error.retry_after_s if isinstance(error, TransportError) else None
-        return max(self._first_s * 0.5, told_s or 0.0, self._schedule(retry_state))
 
 
 class UploadWorker:
@@ -182,7 +162,7 @@ class UploadWorker:
         batch, looked_at = self._next_batch()
         if not batch:
             return looked_at
-        answered: _Answered | None = None
+        answered: Answered | None = None
         with ThreadPoolExecutor(1, thread_name_prefix="send") as line:
             while batch and not self._stop.is_set():
                 request = self._send(batch, line)
@@ -227,7 +207,7 @@ class UploadWorker:
             _log.info("receiver reached, delivering")
             self.stats.link_up = True
 
-    def _next_batch(self, *, beside: _Request | None = None) -> tuple[list[Envelope], int]:
+    def _next_batch(self, *, beside: Request | None = None) -> tuple[list[Envelope], int]:
         """Return the next batch, and how many envelopes were looked at for it; a short one if `beside` is answered."""
         batch: list[Envelope] = []
         looked_at = size_bytes = 0
@@ -237,7 +217,7 @@ class UploadWorker:
             envelope = self._load(envelope_id)
             if envelope is None:
                 continue
-            size_bytes += _size_in_request(envelope)
+            size_bytes += size_in_request(envelope)
             if batch and size_bytes > most_bytes:
                 self._lanes.put_back([envelope_id])
                 break
@@ -303,13 +283,13 @@ class UploadWorker:
             )
         verify_envelope(envelope, key)
 
-    def _send(self, batch: list[Envelope], line: Executor) -> _Request:
-        size_bytes = sum(map(_size_in_request, batch))
+    def _send(self, batch: list[Envelope], line: Executor) -> Request:
+        size_bytes = sum(map(size_in_request, batch))
         self._bandwidth.spend(size_bytes)
         self.stats.sent_bytes += size_bytes
-        return _Request(batch, self._transport, self._clock, line)
+        return Request(batch, self._transport, self._clock, line)
 
-    def _settle(self, request: _Request, following: list[Envelope]) -> _Answered | None:
+    def _settle(self, request: Request, following: list[Envelope]) -> Answered | None:
         """Act on the answers to a batch, or give it and the next one back.
 
         Returns:
@@ -351,8 +331,8 @@ class UploadWorker:
         self._lanes.put_back(envelope.envelope_id for batch in batches for envelope in batch)
 
     def _sort(
-        self, request: _Request, answers: list[Answer]
-    ) -> tuple[_Answered, list[Envelope], ReceiptVerificationError | FormatError | None]:
+        self, request: Request, answers: list[Answer]
+    ) -> tuple[Answered, list[Envelope], ReceiptVerificationError | FormatError | None]:
         """Check the receipts; return what is left to do, which envelopes are not proven, and why."""
         proven: list[VerifiedReceipt] = []
         unproven: list[Envelope] = []
@@ -372,9 +352,9 @@ class UploadWorker:
                 case Later(wait_s):
                     self._lanes.put_off(envelope.envelope_id, wait_s=wait_s)
         self.stats.acknowledged += len(proven)
-        return _Answered(proven, refused, len(answers), request.took_s, request.answered_s), unproven, doubt
+        return Answered(proven, refused, len(answers), request.took_s, request.answered_s), unproven, doubt
 
-    def _erase(self, answered: _Answered) -> None:
+    def _erase(self, answered: Answered) -> None:
         """Erase what is proven, then set aside what is refused."""
         self._spool.shred(*answered.proven)
         self.stats.shredded += len(answered.proven)
@@ -400,68 +380,4 @@ class UploadWorker:
             _log.error("%s%s", line, f" ({held_back} others before it without a line)" if held_back else "")
 
 
-class _Request:
-    """A batch on its way, sent by a thread of its own.
-
-    Attributes:
-        batch: What is sent.
-        answered_s: When the answer or its failure came, on the monotonic clock; infinite before.
-    """
-
-    def __init__(self, batch: list[Envelope], transport: Transport, clock: Clock, line: Executor) -> None:
-        self.batch = batch
-        self.answered_s = math.inf
-        self._clock = clock
-        self._began_s = clock.monotonic_s()
-        self._answers = line.submit(self._send, transport)
-
-    def waits_s(self) -> float:
-        """Return how long the answer has waited, seconds; less than 0 while there is none."""
-        return self._clock.monotonic_s() - self.answered_s
-
-    def answers(self, stop: threading.Event) -> list[Answer]:
-        """Wait for the answers, and ask `stop` meanwhile: that is how the loop shows that it is alive.
-
-        Raises:
-            TransportError: No agreed answer came.
-        """
-        while wait([self._answers], timeout=ASK_EVERY_S).not_done:
-            stop.is_set()
-        return self._answers.result()
-
-    @property
-    def took_s(self) -> float:
-        """From the request's beginning to its answer, seconds."""
-        return self.answered_s - self._began_s
-
-    def _send(self, transport: Transport) -> list[Answer]:
-        try:
-            return transport.send([envelope.data for envelope in self.batch])
-        finally:
-            self.answered_s = self._clock.monotonic_s()
-
-
-@dataclass(frozen=True, slots=True)
-class _Answered:
-    """What is left to do for a batch that was answered.
-
-    Attributes:
-        proven: Proofs for what is to be erased.
-        refused: (envelope id, reason) of what is to be set aside.
-        count: Envelopes in the batch.
-        took_s: From the request to the answer, seconds.
-        at_s: When the answer came, on the monotonic clock.
-    """
-
-    proven: Sequence[VerifiedReceipt]
-    refused: Sequence[tuple[str, str]]
-    count: int
-    took_s: float
-    at_s: float
-
-
-def _size_in_request(envelope: Envelope) -> int:
-    return len(envelope.data) + 5  # a byte string's CBOR head has at most 5 bytes at these sizes
-
-
-__all__ = ["UploadStats", "UploadWorker", "wait_as_told"]
+__all__ = ["UploadStats", "UploadWorker"]

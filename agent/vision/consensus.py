@@ -22,6 +22,7 @@ from agent.records import Detection, Direction, Passage, PlateRead, PlateText
 from agent.vision.looks import picture_quality
 from agent.vision.regions import Lane
 from agent.vision.textfilter import TextFilter
+from agent.vision.trend import Trend
 
 MIN_SHARE: Final = 1 / 3
 """Least share of the weight that each character of the outcome needs: below it two others of the same weight were
@@ -45,11 +46,6 @@ END_VOTES: Final = 2
 """So many looks must see the same character before a text's first or behind its last, as sure of it as of a firm one
 and with a support of `MIN_SUPPORT`, for looks that see none there to abstain: a box that is too tight cuts a character
 off and leaves the rest as sure as before, while a wider one does not show a character that is not there."""
-GROWTH_FOR_DIRECTION: Final = 1.15
-"""How much a plate must grow (or shrink) in view to count as approaching (or receding): a trend well above the few
-per cent by which boxes jitter from frame to frame."""
-MIN_LOOKS_FOR_DIRECTION: Final = 3
-"""A trend through two boxes is their jitter."""
 
 
 class Rejection(StrEnum):
@@ -118,7 +114,7 @@ class Ballot:
         """
         self._reader_confidence = reader_confidence
         self._filter = text_filter or TextFilter()
-        self._trend = _Trend()
+        self._trend = Trend()
         self._lanes: Counter[Lane] = Counter()
         self._votes: list[PlateRead] = []
         self._best: PlateRead | None = None
@@ -369,36 +365,3 @@ def _edit_costs(one: str, other: str) -> list[list[int]]:
 def changes(one: str, other: str) -> int:
     """Return how many characters to change, add or take away lead from one text to the other."""
     return _edit_costs(one, other)[-1][-1]
-
-
-class _Trend:
-    """Least-squares slope of log size over time, from running sums: six numbers, however long the track."""
-
-    def __init__(self) -> None:
-        self._count = 0
-        self._began_s = 0.0
-        self._lasted_s = 0.0
-        self._sum_t = self._sum_size = self._sum_tt = self._sum_t_size = 0.0
-
-    def add(self, box: Detection, at_s: float) -> None:
-        if self._count == 0:
-            self._began_s = at_s
-        self._lasted_s = at_s - self._began_s
-        size = math.log(box.area_px) / 2
-        self._count += 1
-        self._sum_t += self._lasted_s
-        self._sum_size += size
-        self._sum_tt += self._lasted_s**2
-        self._sum_t_size += self._lasted_s * size
-
-    def direction(self) -> Direction:
-        spread = self._count * self._sum_tt - self._sum_t**2
-        if self._count < MIN_LOOKS_FOR_DIRECTION or spread <= 0.0:
-            return Direction.UNKNOWN
-        slope = (self._count * self._sum_t_size - self._sum_t * self._sum_size) / spread
-        growth = slope * self._lasted_s
-        if growth > math.log(GROWTH_FOR_DIRECTION):
-            return Direction.APPROACHING
-        if growth < -math.log(GROWTH_FOR_DIRECTION):
-            return Direction.RECEDING
-        return Direction.UNKNOWN

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.custody.audit import Action, AuditLog
+from agent.custody.audit import AuditLog
+from agent.custody.audit_entry import Action
 from agent.custody.locked import parse_locked
 from tests.fakes.custody_bench import CustodyBench, make_custody_bench
 from tests.fakes.owner import MANDATE

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from agent.custody.audit import Mandate
+from agent.custody.audit_entry import Mandate
 from agent.custody.keys import MadeKeys, make_keys
 from agent.custody.locked import ScryptParameters
 from agent.custody.owner import Owner, unlock_owner

@@ -9,7 +9,7 @@ from typing import Any, Final, cast
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
-from agent.custody import audit, locked, owner
+from agent.custody import audit, audit_entry, locked, owner
 from agent.custody.cases import parse_held
 from agent.custody.layout import OwnerLayout
 from agent.custody.opener import PrivateKey, open_envelope, open_read
@@ -184,7 +184,7 @@ def _audit_log(data: bytes, context: Map, folder: Path) -> Map:
     report = audit.read_audit(path, _public(context["owner"]))
     if report.findings:
         raise AuditVerificationError("\n".join(report.findings))
-    entries = [_read(audit._encode_payload(entry)) for entry in report.entries]
+    entries = [_read(audit_entry.encode_payload(entry)) for entry in report.entries]
     return {"entries": entries, "head": report.head}
 
 

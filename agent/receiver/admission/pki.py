@@ -1,12 +1,7 @@
 """The bench CA: what `receiver init`, `receiver enrol` and `receiver operator` make.
 
-Owns: the profile of the four kinds of certificate. A fleet may use its own CA instead: the receiver asks only that
-`ca.pem` issued the certificates and that a device's file names its certificate.
-
-The profile holds for OpenSSL with VERIFY_X509_STRICT and VERIFY_X509_PARTIAL_CHAIN: version 3, critical
-basicConstraints and keyUsage, subject and authority key identifiers, an extended key usage per role.
-
-Source: RFC 5280 section 4.2; field notes on private CAs.
+Owns: its files, and who gets a certificate. Leaves to others: what is in one (`certificates`). A fleet may use its own
+CA instead: the receiver asks only that `ca.pem` issued the certificates and that a device's file names its certificate.
 """
 
 from __future__ import annotations
@@ -24,12 +19,19 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding
 from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
-from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from agent.disk.durable import make_directory
 from agent.errors import KeyFileError, ReceiverError, UsageError, VerificationError
 from agent.keys import keyfiles
 from agent.keys.identity import check_device_name
+from agent.receiver.admission.certificates import (
+    CLIENT_DAYS,
+    Issuer,
+    issue_client,
+    issue_person,
+    issue_server,
+    make_ca,
+)
 from agent.receiver.admission.devices import MAX_CERTIFICATES, Device, DeviceBook, Rotated
 from agent.receiver.admission.enrolment import Enrolment, load_enrolment
 from agent.receiver.admission.operators import Operator, OperatorBook
@@ -40,12 +42,6 @@ from agent.wire.rotation import Rotation, verify_rotation
 DEFAULT_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
 MAX_HOSTS: Final = 32
 
-CA_DAYS: Final = 3650
-SERVER_DAYS: Final = 824
-"""With the slack, 825: the longest that common TLS clients take from a private CA."""
-CLIENT_DAYS: Final = 365
-CLOCK_SLACK: Final = timedelta(days=1)
-"""Certificates begin this much before they are made: a unit's clock may be behind."""
 DEFAULT_OVERLAP: Final = timedelta(days=7)
 """Time to carry a rotated unit's new certificate to it, with a weekend in between."""
 MAX_OVERLAP: Final = timedelta(days=CLIENT_DAYS)
@@ -95,12 +91,6 @@ class IssuedOperator:
     file: Path
 
 
-@dataclass(frozen=True, slots=True)
-class _Issuer:
-    certificate: x509.Certificate
-    key: ec.EllipticCurvePrivateKey = field(repr=False)
-
-
 def init_receiver(directory: Path, *, hosts: list[str] | None = None, now: datetime | None = None) -> ReceiverLayout:
     """Make everything a bench receiver needs: CA, server certificate, receipt key, device folder, empty store.
 
@@ -118,11 +108,11 @@ def init_receiver(directory: Path, *, hosts: list[str] | None = None, now: datet
     moment = now or datetime.now(UTC)
     layout = ReceiverLayout(directory)
     _claim_directory(layout)
-    issuer = _make_ca(moment)
+    issuer = make_ca(moment)
     keyfiles.write_private(layout.ca_key, issuer.key)
     keyfiles.write_public(layout.ca, issuer.certificate.public_bytes(Encoding.PEM))
     server_key = ec.generate_private_key(ec.SECP256R1())
-    server = _issue_server(issuer, server_key.public_key(), names, moment)
+    server = issue_server(issuer, server_key.public_key(), names, moment)
     keyfiles.write_private(layout.server_key, server_key)
     keyfiles.write_public(layout.server_certificate, server.public_bytes(Encoding.PEM))
     receipt_key = Ed25519PrivateKey.generate()
@@ -174,7 +164,7 @@ def enrol(
             "--another-key, or remove the old key's file from devices/ first"
         )
     moment = now or datetime.now(UTC)
-    certificate = _issue_client(issuer, request, moment)
+    certificate = issue_client(issuer, request, moment)
     book.save(_enrolled(book.by_key_id(request.key_id), request, certificate, moment))
     rotated = None
     if old is not None:  # after the new key: a crash in between leaves both valid, and the same request finishes
@@ -210,16 +200,7 @@ def issue_operator(directory: Path, name: str, *, passphrase: str, now: datetime
     issuer = _load_issuer(layout)
     moment = now or datetime.now(UTC)
     key = ec.generate_private_key(ec.SECP256R1())
-    subject = x509.Name(
-        [
-            x509.NameAttribute(NameOID.COMMON_NAME, name),
-            x509.NameAttribute(NameOID.ORGANIZATIONAL_UNIT_NAME, "plateseal operator"),
-        ]
-    )
-    builder = _leaf(
-        issuer, subject, key.public_key(), moment=moment, days=CLIENT_DAYS, role=ExtendedKeyUsageOID.CLIENT_AUTH
-    )
-    certificate = builder.sign(issuer.key, hashes.SHA256())
+    certificate = issue_person(issuer, name, key.public_key(), moment)
     operator = Operator(name, certificate.fingerprint(hashes.SHA256()).hex(), moment)
     file = OperatorBook(layout.operators).save(operator)
     pkcs12 = serialize_key_and_certificates(
@@ -257,7 +238,7 @@ def _rotating_device(book: DeviceBook, rotation: Rotation) -> Device:
     return old
 
 
-def _load_issuer(layout: ReceiverLayout) -> _Issuer:
+def _load_issuer(layout: ReceiverLayout) -> Issuer:
     """Load the CA's certificate and key.
 
     Raises:
@@ -271,7 +252,7 @@ def _load_issuer(layout: ReceiverLayout) -> _Issuer:
         raise KeyFileError(f"{layout.ca}: not a PEM certificate") from None
     if certificate.public_key() != key.public_key():
         raise KeyFileError(f"{layout.ca}: is not the certificate of {layout.ca_key.name}")
-    return _Issuer(certificate, key)
+    return Issuer(certificate, key)
 
 
 def _enrolled(known: Device | None, request: Enrolment, certificate: x509.Certificate, moment: datetime) -> Device:
@@ -321,83 +302,3 @@ def _general_name(host: str) -> x509.GeneralName:
     if len(host) > _MAX_DNS_NAME_CHARS or not _DNS_NAME.fullmatch(host):
         raise UsageError(f"--host {host[:80]!r}: a DNS name (letters, digits, '-', '.') or an IP address is needed")
     return x509.DNSName(host.lower())
-
-
-def _make_ca(moment: datetime) -> _Issuer:
-    key = ec.generate_private_key(ec.SECP256R1())
-    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "plateseal bench CA")])
-    builder = _builder(name, name, key.public_key(), moment, CA_DAYS)
-    builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-    builder = builder.add_extension(_key_usage(ca=True), critical=True)
-    return _Issuer(builder.sign(key, hashes.SHA256()), key)
-
-
-def _issue_server(
-    issuer: _Issuer, key: ec.EllipticCurvePublicKey, names: list[x509.GeneralName], moment: datetime
-) -> x509.Certificate:
-    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "plateseal receiver")])
-    builder = _leaf(issuer, subject, key, moment=moment, days=SERVER_DAYS, role=ExtendedKeyUsageOID.SERVER_AUTH)
-    builder = builder.add_extension(x509.SubjectAlternativeName(names), critical=False)
-    return builder.sign(issuer.key, hashes.SHA256())
-
-
-def _issue_client(issuer: _Issuer, request: Enrolment, moment: datetime) -> x509.Certificate:
-    """Issue a device's certificate: CN is its name, serialNumber the id of its signing key."""
-    subject = x509.Name(
-        [
-            x509.NameAttribute(NameOID.COMMON_NAME, request.device),
-            x509.NameAttribute(NameOID.SERIAL_NUMBER, request.key_id.hex()),
-        ]
-    )
-    builder = _leaf(
-        issuer, subject, request.tls_key, moment=moment, days=CLIENT_DAYS, role=ExtendedKeyUsageOID.CLIENT_AUTH
-    )
-    return builder.sign(issuer.key, hashes.SHA256())
-
-
-def _leaf(
-    issuer: _Issuer,
-    subject: x509.Name,
-    key: ec.EllipticCurvePublicKey,
-    *,
-    moment: datetime,
-    days: int,
-    role: x509.ObjectIdentifier,
-) -> x509.CertificateBuilder:
-    builder = _builder(subject, issuer.certificate.subject, key, moment, days)
-    authority = issuer.certificate.extensions.get_extension_for_class(x509.SubjectKeyIdentifier).value
-    return (
-        builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_key_usage(ca=False), critical=True)
-        .add_extension(x509.ExtendedKeyUsage([role]), critical=False)
-        .add_extension(x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(authority), critical=False)
-    )
-
-
-def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, moment: datetime, days: int
-) -> x509.CertificateBuilder:
-    return (
-        x509.CertificateBuilder()
-        .subject_name(subject)
-        .issuer_name(issuer)
-        .public_key(key)
-        .serial_number(x509.random_serial_number())
-        .not_valid_before(moment - CLOCK_SLACK)
-        .not_valid_after(moment + timedelta(days=days))
-        .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-    )
-
-
-def _key_usage(*, ca: bool) -> x509.KeyUsage:
-    return x509.KeyUsage(
-        digital_signature=not ca,
-        content_commitment=False,
-        key_encipherment=False,
-        data_encipherment=False,
-        key_agreement=False,
-        key_cert_sign=ca,
-        crl_sign=ca,
-        encipher_only=False,
-        decipher_only=False,
-    )

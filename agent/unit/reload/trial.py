@@ -5,10 +5,7 @@ checks a bundle in full: signature, serial, camera, every setting, and whatever 
 Only then the daemon is offered it, and takes it up between two frames, or two batches. From that moment it is on trial;
 it is good once the daemon works with it, and is taken back if that is not so within `bundle.healthy_within_s`.
 
-Settings that a bundle cannot change: what the daemons of this unit have in common, and what it trusts (`FIXED`). They
-are changed in the unit's own file, by whoever installs it.
-
-Owns: that order, and the refusals. Leaves to others: what remembers it (`config_note`), what is built
+Owns: that order. Leaves to others: what a bundle must be (`bundles`), what remembers it (`states`), what is built
 (`agent.unit.reload.capture`, `agent.unit.upload.daemon`).
 
 Invariants: a bundle is in use only if the pinned owner signed it for this camera, with a serial above all that were
@@ -29,12 +26,13 @@ from typing import Final, Generic, NoReturn, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from agent.config.bundle import MAX_BUNDLE_BYTES, Bundle, verify_bundle
+from agent.config.bundle import Bundle, verify_bundle
 from agent.config.models import UnitConfig
 from agent.disk.watch import FileWatch
-from agent.errors import BundleVerificationError, ConfigError, FormatError, PlatesealError, SpoolError
-from agent.keys.keyfiles import load_ed25519_public, read_public_file
+from agent.errors import ConfigError, PlatesealError, SpoolError
+from agent.keys.keyfiles import load_ed25519_public
 from agent.ports import Clock, Disk
+from agent.unit.reload.bundles import read_bundle, require_for, require_same_fixed
 from agent.unit.reload.states import DAEMONS, MAX_REASON_CHARS, ConfigNote, ConfigNoteFile, note_name, read_note
 from agent.unit.status.metrics import Samples, labelled
 
@@ -42,60 +40,9 @@ LOOK_EVERY_S: Final = 0.5
 MAX_STARTS: Final = 5
 """A bundle that has been on trial at so many starts is rejected at the next. Kills and power cuts come alone; a bundle
 that ends the daemon does so at each start."""
-FIXED: Final = ("camera_id", "state_dir", "spool.directory", "seal.owner_key", "bundle.incoming")
 
 _log = logging.getLogger(__name__)
 Prepared = TypeVar("Prepared")
-
-
-def read_bundle(path: Path, owner_key: Ed25519PublicKey) -> Bundle:
-    """Read a bundle and check that the pinned owner signed it.
-
-    Raises:
-        KeyFileError: It cannot be read.
-        FormatError: It is no bundle.
-        BundleVerificationError: Another key's, or changed since it was signed.
-    """
-    data = read_public_file(path, max_bytes=MAX_BUNDLE_BYTES)
-    try:
-        return verify_bundle(data, owner_key)
-    except FormatError as error:
-        raise FormatError(f"{path}: {error}") from None
-    except BundleVerificationError as error:
-        raise BundleVerificationError(f"{path}: {error}") from None
-
-
-def require_for(bundle: Bundle, *, camera: str, newest: int) -> None:
-    """Check that a bundle is for a unit, and newer than all it has tried.
-
-    Raises:
-        BundleVerificationError: It is not.
-    """
-    if bundle.camera != camera:
-        raise BundleVerificationError(f"serial {bundle.serial} is for {bundle.camera}, this unit is {camera}")
-    if bundle.serial <= newest:
-        raise BundleVerificationError(
-            f"serial {bundle.serial} is not above {newest}, the highest that this unit has tried"
-        )
-
-
-def require_same_fixed(base: UnitConfig, unit: UnitConfig) -> None:
-    """Check that a new configuration leaves alone what a bundle cannot change.
-
-    Raises:
-        ConfigError: It does not.
-    """
-    changed = [key for key in FIXED if _setting(base, key) != _setting(unit, key)]
-    if changed:
-        told = "; ".join(f"{key} is {_setting(base, key)} here and {_setting(unit, key)} there" for key in changed)
-        raise ConfigError(f"{told}: these change only with the unit's own file")
-
-
-def _setting(config: UnitConfig, key: str) -> object:
-    value: object = config
-    for part in key.split("."):
-        value = getattr(value, part)
-    return value
 
 
 @dataclass(frozen=True, slots=True)
@@ -395,7 +342,5 @@ __all__ = [
     "Reload",
     "config_states",
     "newest_serial",
-    "read_bundle",
-    "require_for",
     "restart_process",
 ]

@@ -11,7 +11,8 @@ import pytest
 
 from agent.custody import search as search_module
 from agent.custody.access import hold_reads, load_keys, open_reads
-from agent.custody.audit import Action, AuditEntry, Mandate, read_audit
+from agent.custody.audit import read_audit
+from agent.custody.audit_entry import Action, AuditEntry, Mandate
 from agent.custody.cases import held_reads, load_case_key, load_held, parse_held
 from agent.custody.destroy import Consequence, destroy, erase_files, plan_destruction, weigh
 from agent.custody.keys import load_private_keys

@@ -13,7 +13,8 @@ import cbor2
 import pytest
 
 from agent.custody import audit
-from agent.custody.audit import Action, AuditLog, AuditReport, Mandate, Scope, read_audit
+from agent.custody.audit import AuditLog, AuditReport, read_audit
+from agent.custody.audit_entry import Action, Mandate, Scope
 from agent.custody.owner import Owner
 from agent.errors import AuditVerificationError, CustodyError, UsageError
 from agent.wire import cbor

@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from agent.custody.access import hold_reads
-from agent.custody.audit import Action, Mandate, read_audit
+from agent.custody.audit import read_audit
+from agent.custody.audit_entry import Action, Mandate
 from agent.custody.destroy import destroy, plan_destruction
 from agent.custody.export import Exported, export_read
 from agent.custody.owner import Owner

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 from agent.custody import locked as locked_module
-from agent.custody.audit import Action, read_audit
+from agent.custody.audit import read_audit
+from agent.custody.audit_entry import Action
 from agent.custody.keys import load_private_keys
 from agent.custody.locked import ScryptParameters, is_locked, parse_locked
 from agent.custody.opener import open_envelope

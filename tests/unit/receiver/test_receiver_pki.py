@@ -19,8 +19,9 @@ from agent.cli.receiver import app
 from agent.errors import KeyFileError, PlatesealError, ReceiverError, UsageError, VerificationError
 from agent.keys import keyfiles
 from agent.keys.identity import Identity, create_identity
+from agent.receiver.admission.certificates import CLIENT_DAYS
 from agent.receiver.admission.devices import DeviceBook, key_id_of
-from agent.receiver.admission.pki import CLIENT_DAYS, enrol, init_receiver
+from agent.receiver.admission.pki import enrol, init_receiver
 from agent.receiver.layout import ReceiverLayout
 from tests.fakes.pki import make_bench
 

@@ -20,9 +20,11 @@ from agent.config.models import UploadConfig
 from agent.errors import BatchTooLargeError, BrokenTransferError, RejectedError, SpoolError, TransportError
 from agent.records import Envelope, SpoolState
 from agent.upload import queue as lanes
+from agent.upload import request as request_module
 from agent.upload import worker as worker_module
+from agent.upload.backoff import wait_as_told
 from agent.upload.pace import LogBudget
-from agent.upload.worker import ANSWER_WAITS_S, MAX_UNREADABLE, UNREADABLE_WAIT_S, UploadWorker, wait_as_told
+from agent.upload.worker import ANSWER_WAITS_S, MAX_UNREADABLE, UNREADABLE_WAIT_S, UploadWorker
 from agent.wire.cose import ed25519_kid
 from agent.wire.envelope import parse_envelope
 from agent.wire.protocol import Answer, Later, Refused, Stored
@@ -530,8 +532,8 @@ def only_waits(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
         waits.clear()
         assert waits.wait(WITHIN_S)
 
-    monkeypatch.setattr(worker_module, "ASK_EVERY_S", 0.01)
-    monkeypatch.setattr(worker_module, "wait", wait)
+    monkeypatch.setattr(request_module, "ASK_EVERY_S", 0.01)
+    monkeypatch.setattr(request_module, "wait", wait)
     return until_it_only_waits
 
 

@@ -17,8 +17,9 @@ from agent.disk.files import LocalFiles
 from agent.errors import ModelMissingError, SpoolError
 from agent.keys.keyfiles import write_public
 from agent.unit.reload import trial as reload_module
+from agent.unit.reload.bundles import read_bundle
 from agent.unit.reload.states import MAX_REASON_CHARS, ConfigNote, ConfigNoteFile, read_note
-from agent.unit.reload.trial import MAX_STARTS, Reload, config_states, newest_serial, read_bundle
+from agent.unit.reload.trial import MAX_STARTS, Reload, config_states, newest_serial
 from tests.fakes.bundles import CAMERA, changed, put_bundle, put_bytes, unit_table
 from tests.fakes.clock import FakeClock
 from tests.fakes.waiting import WITHIN_S, wait_until

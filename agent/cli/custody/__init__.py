@@ -1,0 +1,35 @@
+"""`plateseal custody`: the owner's keys, and what is done with them."""
+
+from __future__ import annotations
+
+from agent.cli.lazy import Place, group
+
+app = group(
+    "The owner's tools. Keep them, and the keys they make, away from every device.",
+    {
+        "keys": Place(
+            "agent.cli.custody.keys:keys",
+            "Make recipient keys for the epochs to come, and the signed keyring that devices seal to.",
+        ),
+        "open": Place(
+            "agent.cli.custody.open:open_",
+            "Open the reads that fit, after entering it in the audit log. Without a filter, all of them.",
+        ),
+        "hold": Place(
+            "agent.cli.custody.hold:hold",
+            "Hold reads for a case, so that they open with the case's key when their epoch's key is destroyed.",
+        ),
+        "destroy": Place(
+            "agent.cli.custody.destroy:destroy",
+            "Destroy the private keys of old epochs: their reads become unreadable, wherever copies of them are.",
+        ),
+        "audit": Place(
+            "agent.cli.custody.audit:audit",
+            "Verify the audit log and print it: who, when, what, case, how many, why.",
+        ),
+        "export": Place(
+            "agent.cli.custody.export:export",
+            "Export one read for a court, with everything to verify it by other people's tools.",
+        ),
+    },
+)

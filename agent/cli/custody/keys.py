@@ -1,0 +1,73 @@
+"""`plateseal custody keys`: recipient keys for the epochs to come."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Annotated
+
+import typer
+
+from agent.cli.custody.options import AsJson, Directory, PassphraseFile, Who, mandate_of
+from agent.cli.durations import parse_duration
+from agent.cli.owner import making_passphrase, parse_day
+from agent.custody.keys import KEYRING, OWNER_PUBLIC, make_keys
+from agent.wire.suites import KeyType
+
+
+def keys(
+    directory: Directory,
+    *,
+    recipient: Annotated[
+        list[str] | None, typer.Option("--recipient", metavar="NAME", help="Whose keys; may be given several times.")
+    ] = None,
+    key_type: Annotated[KeyType, typer.Option("--type", help="Type of the recipient keys.")] = KeyType.HYBRID,
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="DATE", help="First day (UTC, YYYY-MM-DD); today if left out.")
+    ] = None,
+    epochs: Annotated[int, typer.Option(help="How many epochs.")] = 30,
+    epoch: Annotated[str, typer.Option(help="Length of an epoch: a number and m, h or d.")] = "24h",
+    passphrase_file: PassphraseFile = None,
+    no_passphrase: Annotated[
+        bool, typer.Option("--no-passphrase", help="Leave the key files open to whoever reads them. For a bench.")
+    ] = False,
+    who: Who = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make recipient keys for the epochs to come, and the signed keyring that devices seal to.
+
+    The private keys are closed with a passphrase, which is asked for unless it comes from a file.
+
+    Example: plateseal custody keys --dir owner --from 2027-01-01 --epochs 90 --epoch 24h
+    """
+    first_day = _today() if start is None else parse_day(start, "--from")
+    length = parse_duration(epoch, "--epoch")
+    made = make_keys(
+        directory,
+        recipients=recipient or ["agency"],
+        key_type=key_type,
+        start=first_day,
+        epochs=epochs,
+        epoch=length,
+        passphrase=making_passphrase(directory, passphrase_file, none=no_passphrase),
+        mandate=mandate_of(who),
+    )
+    first, last = made.added[0].valid_from, made.added[-1].valid_until
+    if as_json:
+        answer = {
+            "keyring": str(directory / KEYRING),
+            "owner_key": str(directory / OWNER_PUBLIC),
+            "serial": made.keyring.serial,
+            "added": [{"kid": key.kid.hex(), "recipient": key.recipient} for key in made.added],
+            "from": first.isoformat(),
+            "until": last.isoformat(),
+        }
+        typer.echo(json.dumps(answer))
+        return
+    typer.echo(f"{len(made.added)} {key_type} keys, {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC")
+    typer.echo(f"  for the devices: {directory / KEYRING} (serial {made.keyring.serial}), {directory / OWNER_PUBLIC}")
+    typer.echo(f"  to keep: {directory}/owner.key and {directory}/private; without them no read opens")
+
+
+def _today() -> datetime:
+    return datetime.now(UTC).replace(hour=0, minute=0, second=0, microsecond=0)

@@ -1,0 +1,112 @@
+"""`plateseal custody open`: reads in clear, for a case."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent.cli.custody.options import (
+    Camera,
+    Case,
+    Directory,
+    End,
+    PassphraseFile,
+    Plate,
+    Reason,
+    Start,
+    Store,
+    Who,
+    mandate_of,
+    parse_query,
+    print_tally,
+)
+from agent.cli.owner import Progress, open_receiver, shown, unlock
+from agent.custody.access import check_mandate, open_reads
+from agent.custody.export import iso, read_as_json
+from agent.custody.opener import OpenedRead
+from agent.custody.search import Tally
+from agent.errors import CustodyError, UsageError
+
+
+def open_(
+    directory: Directory,
+    store: Store,
+    case: Case,
+    reason: Reason,
+    *,
+    plate: Plate = None,
+    start: Start = None,
+    end: End = None,
+    camera: Camera = None,
+    crops: Annotated[
+        Path | None, typer.Option("--crops", metavar="FOLDER", help="Also write the pictures of the plates there.")
+    ] = None,
+    passphrase_file: PassphraseFile = None,
+    who: Who = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line for each read.")] = False,
+) -> None:
+    """Open the reads that fit, after entering it in the audit log. Without a filter, all of them.
+
+    Every envelope's signature is checked. Reads held for the case open with the case's key. What cannot be opened is
+    counted at the end, by reason.
+
+    Example: plateseal custody open --dir owner --store receiver --case 2027-08 --reason "hit and run" --plate 'AB?123*'
+    """
+    query, mandate = parse_query(plate, start, end, camera, ()), mandate_of(who, case, reason)
+    check_mandate(mandate, query)
+    progress, tally = Progress("opening"), Tally()
+    with open_receiver(store, progress) as receiver:
+        owner = unlock(directory, passphrase_file)
+        _make_crops_folder(crops)
+        is_first = True
+        for batch in open_reads(owner, receiver, query, mandate, tally=tally):
+            progress.clear()
+            _print_reads(batch, as_json=as_json, heading=is_first)
+            is_first = False
+            if crops is not None:
+                for opened in batch:
+                    _write_crop(crops, opened)
+    print_tally(tally, err=as_json)
+
+
+def _print_reads(batch: list[OpenedRead], *, as_json: bool, heading: bool) -> None:
+    if as_json:
+        for opened in batch:
+            typer.echo(json.dumps(read_as_json(opened.envelope, opened.read), ensure_ascii=False))
+        return
+    if heading:
+        typer.echo(f"{'captured (UTC)':<24}  {'plate':<10}  {'camera':<16}  {'sure':<4}  {'direction':<11}  envelope")
+    for opened in batch:
+        read = opened.read
+        sure = sum(read.confidences) / len(read.confidences) / 1000 if read.confidences else 0.0
+        typer.echo(
+            f"{iso(read.captured_at):<24}  {shown(read.text):<10}  {shown(read.camera):<16}  {sure:.2f}  "
+            f"{read.direction:<11}  {opened.envelope.envelope_id}"
+        )
+
+
+def _make_crops_folder(folder: Path | None) -> None:
+    if folder is None:
+        return
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"--crops {folder}: cannot be made: {error.strerror}") from None
+
+
+def _write_crop(folder: Path, opened: OpenedRead) -> None:
+    """Write a picture in clear, because the user asked for it: for the user's eyes only."""
+    if not opened.read.crop:
+        return
+    path = folder / f"{opened.envelope.envelope_id}.jpg"
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), 0o600)
+            file.write(opened.read.crop)
+    except OSError as error:
+        raise CustodyError(f"{path}: cannot be written: {error.strerror}") from None

@@ -1,0 +1,32 @@
+"""`plateseal receiver`: the reference receiver."""
+
+from __future__ import annotations
+
+from agent.cli.lazy import Place, group
+
+app = group(
+    "Run the reference receiver and enrol units with it.",
+    {
+        "init": Place(
+            "agent.cli.receiver.init:init",
+            "Make a bench receiver: CA, server certificate, receipt key, empty store. Overwrites nothing.",
+        ),
+        "enrol": Place(
+            "agent.cli.receiver.enrol:enrol_device",
+            "Enrol a unit and issue its TLS certificate; for a unit that is enrolled, renew it.",
+        ),
+        "operator": Place(
+            "agent.cli.receiver.operator:operator",
+            "Let a person see the fleet page: make a certificate that their browser imports, "
+            "and the passphrase for that.",
+        ),
+        "serve": Place(
+            "agent.cli.receiver.serve:serve",
+            "Take envelopes from enrolled units until SIGTERM or Ctrl-C.",
+        ),
+        "verify": Place(
+            "agent.cli.receiver.verify:verify",
+            "Check every stored envelope, and name what is missing, altered, forged, reordered or replayed.",
+        ),
+    },
+)

@@ -1,0 +1,85 @@
+"""`plateseal receiver enrol`: a unit is let in, or its certificate is renewed."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent.cli.durations import parse_duration
+from agent.cli.options import AsJson
+from agent.cli.receiver.options import Directory
+from agent.keys.identity import TLS_CERTIFICATE_NAME
+from agent.keys.keyfiles import PUBLIC_MODE, replace_file
+from agent.receiver.admission.pki import DEFAULT_OVERLAP, IssuedCertificate, enrol
+
+
+def enrol_device(
+    directory: Directory,
+    enrolment: Annotated[
+        Path,
+        typer.Argument(metavar="ENROLMENT", help="The unit's enrolment.json, or the rotation.cose of its next key."),
+    ],
+    *,
+    out: Annotated[
+        Path | None,
+        typer.Option(
+            "--out",
+            metavar="CERT",
+            help=f"Where its certificate goes. Default: {TLS_CERTIFICATE_NAME} beside ENROLMENT.",
+        ),
+    ] = None,
+    another_key: Annotated[
+        bool, typer.Option("--another-key", help="Allow a second key for a unit that has one.")
+    ] = False,
+    overlap: Annotated[
+        str,
+        typer.Option(help="After a rotation: how long the old TLS certificate still connects; a number and m, h or d."),
+    ] = f"{DEFAULT_OVERLAP.days}d",
+    as_json: AsJson = False,
+) -> None:
+    """Enrol a unit and issue its TLS certificate; for a unit that is enrolled, renew it.
+
+    With a rotation.cose that the unit's enrolled key has signed, the new key follows the old one, and reads that the
+    old key signed are still taken. To end a unit's right to send, remove its file from DIR/devices; it takes effect at
+    once.
+
+    Example: plateseal receiver enrol bench/receiver enrolment.json --out tls.pem
+    """
+    issued = enrol(directory, enrolment, another_key=another_key, overlap=parse_duration(overlap, "--overlap"))
+    certificate = out or enrolment.with_name(TLS_CERTIFICATE_NAME)
+    replace_file(certificate, issued.pem, PUBLIC_MODE)
+    if as_json:
+        typer.echo(json.dumps(_issued_json(issued, certificate)))
+    else:
+        _print_issued(issued, certificate)
+
+
+def _issued_json(issued: IssuedCertificate, certificate: Path) -> dict[str, object]:
+    return {
+        "device": issued.device,
+        "key_id": issued.key_id.hex(),
+        "certificate": str(certificate),
+        "expires_at": issued.expires_at.isoformat(),
+        "other_keys": issued.other_keys,
+        "replaces": None if issued.replaced is None else issued.replaced.hex(),
+        "overlap_until": None if issued.overlap_until is None else issued.overlap_until.isoformat(),
+    }
+
+
+def _print_issued(issued: IssuedCertificate, certificate: Path) -> None:
+    typer.echo(
+        f"{issued.device}: key {issued.key_id.hex()[:16]} is enrolled, certificate until {issued.expires_at:%Y-%m-%d}"
+    )
+    typer.echo(f"Put {certificate} beside the unit's keys.")
+    if issued.replaced is not None:
+        typer.echo(
+            f"It follows key {issued.replaced.hex()[:16]}, whose certificates connect until "
+            f"{issued.overlap_until:%Y-%m-%d}; reads that it signed are still taken."
+        )
+    elif issued.other_keys:
+        typer.echo(
+            f"{issued.device} has {issued.other_keys} other key(s) still; to end one, remove its file from devices/."
+        )

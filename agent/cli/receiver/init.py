@@ -1,0 +1,44 @@
+"""`plateseal receiver init`: a bench receiver."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated
+
+import typer
+
+from agent.cli.options import AsJson
+from agent.cli.receiver.options import Directory
+from agent.receiver.admission.pki import DEFAULT_HOSTS, init_receiver
+
+
+def init(
+    directory: Directory,
+    host: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--host", help=f"Name or address that units use; again for more. Default: {', '.join(DEFAULT_HOSTS)}."
+        ),
+    ] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make a bench receiver: CA, server certificate, receipt key, empty store. Overwrites nothing.
+
+    Example: plateseal receiver init bench/receiver --host reads.example.org
+    """
+    hosts = host or list(DEFAULT_HOSTS)
+    layout = init_receiver(directory, hosts=hosts)
+    if as_json:
+        typer.echo(
+            json.dumps(
+                {
+                    "directory": str(directory),
+                    "ca": str(layout.ca),
+                    "receipt_key": str(layout.receipt_public),
+                    "hosts": hosts,
+                }
+            )
+        )
+        return
+    typer.echo(f"{directory}: a receiver for {', '.join(hosts)}")
+    typer.echo(f"Units need {layout.ca.name} and {layout.receipt_public.name} from it; the .key files stay here.")

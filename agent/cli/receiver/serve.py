@@ -1,0 +1,39 @@
+"""`plateseal receiver serve`: the reference receiver runs."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from agent.cli.receiver.options import Directory
+from agent.receiver.intake import server
+from agent.unit.process.journal import log_to
+from agent.unit.process.watchdog import ServiceManager
+
+DEFAULT_PORT = 8443
+
+
+def serve(
+    directory: Directory,
+    host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option("--port", help="TCP port; 0 picks a free one.")] = DEFAULT_PORT,
+    port_file: Annotated[
+        Path | None, typer.Option("--port-file", metavar="FILE", help="Gets the port once the receiver listens.")
+    ] = None,
+) -> None:
+    """Take envelopes from enrolled units until SIGTERM or Ctrl-C.
+
+    Example: plateseal receiver serve bench/receiver --host 0.0.0.0 --port 8443
+    """
+    log_to(sys.stderr)
+    manager = ServiceManager.of_this_process()
+
+    def ready(line: str) -> None:
+        manager.status(line)
+        manager.ready()
+
+    hooks = server.ServeHooks(ready=ready, alive=manager.alive)
+    server.serve(directory, host=host, port=port, port_file=port_file, hooks=hooks)

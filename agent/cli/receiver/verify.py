@@ -1,0 +1,72 @@
+"""`plateseal receiver verify`: whether a store is complete and unaltered."""
+
+from __future__ import annotations
+
+import json
+
+import typer
+
+from agent.cli.options import AsJson
+from agent.cli.receiver.options import Directory
+from agent.errors import VerificationError
+from agent.receiver.admission.devices import DeviceBook
+from agent.receiver.intake.verification import ChainReport, finding_lines, verify_store
+from agent.receiver.layout import ReceiverLayout
+from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.wire.tombstone import LossReason
+
+LOSSES = {LossReason.OVERFLOW: "overflowed", LossReason.EXPIRED: "expired", LossReason.EVICTED: "evicted"}
+"""What became of reads that a unit's own bounds forced out; also the names in the JSON report."""
+
+
+def verify(directory: Directory, as_json: AsJson = False) -> None:
+    """Check every stored envelope, and name what is missing, altered, forged, reordered or replayed.
+
+    Exits 0 only if every chain is continuous. Reads that a unit's own bounds forced out are listed as
+    overflowed (never accepted: the spool was full), expired (waited too long) or evicted (the oldest in a full spool):
+    the unit has signed for them. What follows a chain's last stored envelope is not known here.
+
+    Example: plateseal receiver verify bench/receiver --json
+    """
+    layout = ReceiverLayout(directory)
+    with EnvelopeStore.open_read_only(layout.store) as store:
+        reports = verify_store(store, DeviceBook(layout.devices))
+    if as_json:
+        typer.echo(json.dumps([_report_json(report) for report in reports]))
+    else:
+        _print_reports(reports)
+    broken = sum(not report.is_continuous for report in reports)
+    if broken:
+        raise VerificationError(f"{directory}: {broken} of {len(reports)} chains are not continuous")
+
+
+def _report_json(report: ChainReport) -> dict[str, object]:
+    return {
+        "device": report.device,
+        "key_id": report.device_kid.hex(),
+        "chain": report.chain.hex(),
+        "envelopes": report.envelopes,
+        "last_seq": report.last_seq,
+        "explained": report.explained,
+        **{name: report.lost[reason] for reason, name in LOSSES.items()},
+        "continuous": report.is_continuous,
+        "findings": [
+            {"kind": finding.kind, "from": finding.first_seq, "to": finding.last_seq, "detail": finding.detail}
+            for finding in report.findings
+        ],
+    }
+
+
+def _print_reports(reports: list[ChainReport]) -> None:
+    for report in reports:
+        state = "continuous" if report.is_continuous else "NOT CONTINUOUS"
+        losses = [(report.lost[reason], name) for reason, name in LOSSES.items()]
+        by_policy = "".join(f", {count} {what} by the unit's own bounds" for count, what in losses if count)
+        typer.echo(
+            f"{report.device} chain {report.chain.hex()[:8]}: {report.envelopes} envelopes, "
+            f"seq 0 to {report.last_seq}, {state}{by_policy}"
+        )
+        for line in finding_lines(report):
+            typer.echo(f"  {line}")
+    if not reports:
+        typer.echo("the store is empty")

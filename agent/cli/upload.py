@@ -1,0 +1,26 @@
+"""`plateseal upload`: from the spool to the receiver."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from agent.cli.options import UnitConfigFile
+from agent.config.load import load_config
+from agent.unit.status.last_error import noted_errors
+from agent.unit.upload.daemon import run_upload
+
+
+def upload(
+    config: UnitConfigFile,
+    *,
+    drain: Annotated[bool, typer.Option("--drain", help="End when nothing is left to send.")] = False,
+) -> None:
+    """Deliver sealed reads from the spool and erase them against receipts.
+
+    Example: plateseal upload --config /etc/plateseal/unit.toml --drain
+    """
+    unit = load_config(config)
+    with noted_errors(unit.state_dir, "upload"):
+        run_upload(unit, drain=drain)
