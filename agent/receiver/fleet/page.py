@@ -1,7 +1,7 @@
 """The fleet as one page of HTML: whole in itself, no script, readable on a phone.
 
-Owns: the markup and its style. Leaves to others: what is wrong with a unit (`fleet`). Everything that comes from a unit
-is escaped; the page's own policy lets the browser load and run nothing.
+Owns: the markup and its style. Leaves to others: what is wrong with a unit (`agent.health.assess`). Everything that
+comes from a unit is escaped; the page's own policy lets the browser load and run nothing.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from datetime import datetime, timedelta
 from html import escape
 from typing import Final
 
-from agent.receiver.fleet.overview import Level, UnitState, span
+from agent.health.assess import Level, span
+from agent.receiver.fleet.overview import UnitState
 from agent.wire.health import HealthReport
 
 REFRESH_S: Final = 60
@@ -110,7 +111,7 @@ def _summary(units: Sequence[UnitState]) -> Iterator[str]:
 
 def _row(unit: UnitState, now: datetime) -> str:
     mark, word = _MARKS[unit.level]
-    why = "".join(f'<li class="{_MARKS[each.level][0]}">{escape(each.text)}</li>' for each in unit.concerns)
+    why = "".join(f'<li class="{_MARKS[each.level][0]}">{escape(each.text)}</li>' for each in unit.findings)
     waiting = seen = details = ""
     if unit.reported is not None:
         report = unit.reported.report

@@ -14,8 +14,9 @@ from typer.testing import CliRunner
 from agent.bench.demo import device_config, set_up_parts
 from agent.cli.main import app
 from agent.errors import SourceLostError, UnitFaultError, UsageError
+from agent.health.assess import Level, assess
 from agent.health.limits import FULL_SHARE, SLOW_CAMERA_MS
-from agent.receiver.fleet.overview import Level, assess_unit
+from agent.receiver.fleet.overview import assess_unit
 from agent.receiver.fleet.store import Reported
 from agent.unit.status.last_error import last_error, noted_errors
 from agent.unit.status.metrics import CAPTURE_FILE, UPLOAD_FILE, MetricsFile
@@ -48,14 +49,24 @@ def test_one_screen_is_enough_for_any_trouble(number: int) -> None:
     assert all(line.is_good for line in status_lines(make_report(), receiver_up=True, now=NOW))
 
 
-def test_what_the_fleet_page_marks_is_marked_here_too() -> None:
+@pytest.mark.parametrize("number", range(10))
+def test_the_status_and_the_fleet_page_say_the_same_words(number: int) -> None:
+    """Every finding is one marked line here, with the words that the page has."""
+    report = troubled(number, make_report())
+    marked = {(line.name, line.text) for line in status_lines(report, receiver_up=True, now=NOW) if not line.is_good}
+    state = assess_unit("unit", Reported(NOW, report), NOW)
+    assert marked
+    assert marked == {(finding.about, finding.words) for finding in state.findings}
+
+
+def test_the_edges_are_marked_in_both_places() -> None:
     """A camera that is behind, and a spool that is nearly full of what came just now."""
     report = make_report()
     slow = replace(report, cameras=(replace(report.cameras[0], lag_ms=SLOW_CAMERA_MS),))
     backlog = replace(report.backlog, count=9, oldest_s=1, size_bytes=round(report.backlog.max_bytes * FULL_SHARE) + 1)
     for spoiled in (slow, replace(report, backlog=backlog)):
         assert sum(not line.is_good for line in status_lines(spoiled, receiver_up=True, now=NOW)) == 1
-        assert assess_unit("unit", Reported(NOW, spoiled), NOW).level is not Level.FINE
+        assert [finding.level > Level.FINE for finding in assess(spoiled)] == [True]
 
 
 @pytest.mark.parametrize(

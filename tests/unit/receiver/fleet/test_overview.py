@@ -17,16 +17,18 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import load_key_and_cer
 from starlette.types import ASGIApp
 
 from agent.errors import ReceiverError, UsageError
+from agent.health.assess import Level, span
 from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.admission.operators import OperatorBook
 from agent.receiver.admission.pki import issue_operator
-from agent.receiver.fleet.overview import Level, assess_fleet, assess_unit, span
+from agent.receiver.fleet.overview import assess_fleet, assess_unit
 from agent.receiver.fleet.page import PAGE_HEADERS, render_fleet, size
 from agent.receiver.fleet.store import FleetStore, Reported
 from agent.receiver.intake.decide import Intake
 from agent.receiver.intake.service import PEER_CERTIFICATE, build_service
 from agent.receiver.stores.sqlite import EnvelopeStore
 from agent.wire.health import HEALTH_MEDIA_TYPE, HEALTH_PATH, MAX_HEALTH_BYTES, encode_health
+from agent.wire.plaintext import ClockState
 from agent.wire.protocol import ENVELOPES_PATH, MEDIA_TYPE
 from tests.fakes.health import NOW, make_fleet, make_report, troubled
 from tests.fakes.pki import Bench, make_bench
@@ -179,22 +181,24 @@ def test_a_unit_that_is_enrolled_with_two_keys_is_one_row() -> None:
     [
         ({}, Level.FINE, None),
         ({"capture_up": False}, Level.TROUBLE, "capture does not run"),
+        ({"upload_up": False}, Level.TROUBLE, "upload does not run"),
+        ({"clock": ClockState.UNSYNCHRONIZED}, Level.LOOK, "clock is not synchronised"),
         ({"keyring_s": 14 * 86_400 - 1}, Level.LOOK, "keyring ends in 13 days"),
         ({"keyring_s": 0}, Level.TROUBLE, "keyring ended"),
         ({"keyring_s": None}, Level.TROUBLE, "keyring cannot be read"),
-        ({"certificate_s": 29 * 86_400}, Level.LOOK, "TLS certificate ends in 29 days"),
-        ({"certificate_s": 6 * 86_400}, Level.TROUBLE, "TLS certificate ends in 6 days"),
-        ({"disk_free_bytes": 1}, Level.TROUBLE, "1% of the disk free"),
+        ({"certificate_s": 29 * 86_400}, Level.LOOK, "certificate ends in 29 days"),
+        ({"certificate_s": 6 * 86_400}, Level.TROUBLE, "certificate ends in 6 days"),
+        ({"disk_free_bytes": 1}, Level.TROUBLE, "disk has 0.0 GB free (0%)"),
         ({"disk_size_bytes": 0}, Level.FINE, None),
         ({"temperature_mc": 79_999}, Level.FINE, None),
-        ({"temperature_mc": 80_000}, Level.LOOK, "80 °C"),
+        ({"temperature_mc": 80_000}, Level.LOOK, "temperature is 80.0 °C"),
     ],
 )
 def test_each_limit_is_where_it_says(change: dict[str, Any], level: Level, words: str | None) -> None:
     """One condition at a time, on both sides of its limit."""
     state = assess_unit("unit", Reported(NOW, replace(make_report(), **change)), NOW)
     assert state.level is level
-    assert [words in concern.text for concern in state.concerns if words] == ([True] if words else [])
+    assert [words in finding.text for finding in state.findings if words] == ([True] if words else [])
 
 
 def test_silence_is_told_from_never_having_been_heard() -> None:
@@ -202,7 +206,7 @@ def test_silence_is_told_from_never_having_been_heard() -> None:
     wrong_clock = make_report(NOW - timedelta(days=4000))
     assert assess_unit("unit", Reported(NOW - timedelta(minutes=3), wrong_clock), NOW).level is Level.FINE
     assert assess_unit("unit", Reported(NOW - timedelta(minutes=4), wrong_clock), NOW).level is Level.TROUBLE
-    assert assess_unit("unit", None, NOW).concerns[0].text == "has not reported yet"
+    assert assess_unit("unit", None, NOW).findings[0].text == "unit has not reported yet"
 
 
 def test_some_other_database_is_not_written_to(tmp_path: Path) -> None:

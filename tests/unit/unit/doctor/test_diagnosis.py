@@ -24,7 +24,7 @@ from agent.unit.doctor.machine import LOCKED, Daemon, core_dumps, disk, hardenin
 from agent.unit.doctor.sample_keys import is_sample
 from agent.unit.status.report import disk_space
 
-CLIP = Path(doctor_machine.__file__).parents[1] / "bench" / "clips" / "demo.mp4"
+CLIP = Path(doctor_machine.__file__).parents[2] / "bench" / "clips" / "demo.mp4"
 
 
 @pytest.fixture(scope="module")
