@@ -19,6 +19,14 @@ from agent.errors import FormatError
 
 MAX_DOCUMENT_BYTES: Final = 16 << 10
 """An enrolment has about 1 kB, a device file 500 bytes."""
+_WORDS: Final = {
+    "missing": "{name} is missing",
+    "extra_forbidden": "unknown field {name}",
+    "string_type": "{name} must be a text",
+    "string_pattern_mismatch": "{name} must match {pattern}",
+    "model_type": "not a JSON object",
+    "value_error": "{name} {error}",
+}
 
 
 class Document(BaseModel):
@@ -110,20 +118,8 @@ def _text(field: object) -> str:
 
 def _explained(fault: ErrorDetails) -> str:
     name = repr(str(fault["loc"][0])[:40]) if fault["loc"] else ""
-    match fault["type"]:
-        case "missing":
-            return f"{name} is missing"
-        case "extra_forbidden":
-            return f"unknown field {name}"
-        case "string_type":
-            return f"{name} must be a text"
-        case "model_type":
-            return "not a JSON object"
-        case "string_pattern_mismatch":
-            return f"{name} must match {fault['ctx']['pattern']}"
-        case "value_error":
-            return f"{name} {fault['ctx']['error']}".lstrip()
-    return f"{name}: {fault['msg']}"
+    words = _WORDS.get(fault["type"], "{name}: {msg}")
+    return words.format(name=name, msg=fault["msg"], **fault.get("ctx", {})).lstrip()
 
 
 class _RepeatedKeyError(ValueError):
