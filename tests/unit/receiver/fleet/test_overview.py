@@ -164,7 +164,7 @@ def test_the_page_is_whole_in_itself(receiver: Receiver) -> None:
     assert PAGE_HEADERS.items() <= headers.items()
     assert headers["content-security-policy"].startswith("default-src 'none';")
     page = answer.body.decode()
-    assert "&lt;b&gt;&amp;&quot;&#x27;" in page
+    assert "&lt;b&gt;&amp;&#34;&#39;" in page
     assert not any(word in page for word in ("<script", "<b>", "http://", "https://", "src=", "onerror"))
 
 
