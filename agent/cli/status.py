@@ -31,7 +31,7 @@ def status(
     from rich.text import Text  # noqa: PLC0415
 
     from agent.unit.doctor.diagnosis import load_unit, require_access  # noqa: PLC0415  a settings library that the help does not need
-    from agent.unit.status.metrics import UPLOAD_FILE, read_metrics  # noqa: PLC0415
+    from agent.unit.status.metrics import read_snapshot  # noqa: PLC0415
     from agent.unit.status.report import read_health  # noqa: PLC0415
     from agent.unit.status.text import status_lines, was_answered  # noqa: PLC0415
 
@@ -42,7 +42,7 @@ def status(
         value = asdict(report) | {"versions": dict(report.versions)}
         typer.echo(json.dumps(value, default=str))
         return
-    receiver_up = was_answered(read_metrics(unit.state_dir / UPLOAD_FILE)) if report.upload_up else None
+    receiver_up = was_answered(read_snapshot(unit.metrics_dir, "upload")[0]) if report.upload_up else None
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)

@@ -20,7 +20,7 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from agent.capture import LiveHooks, open_source
-from agent.config.models import CameraConfig, UnitConfig, is_file_uri
+from agent.config.models import SERVICE_STATE, CameraConfig, UnitConfig, is_file_uri
 from agent.errors import KeyFileError, PlatesealError, SourceError, TransportError
 from agent.health.assess import assess_certificate, assess_keyring
 from agent.keys.certificate import certificate_end
@@ -287,7 +287,7 @@ def _folder(path: Path, owner: int) -> Finding:
 
 def _service_uid(unit: UnitConfig) -> int:
     """Return whom the folders should belong to: the package's user for its folder, else whoever asks."""
-    if unit.state_dir.is_relative_to("/var/lib/plateseal"):
+    if unit.state_dir.is_relative_to(SERVICE_STATE):
         try:
             return pwd.getpwnam(SERVICE_USER).pw_uid
         except KeyError:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from agent.health.assess import assess, disk_words, span
-from agent.unit.status.metrics import Samples
+from agent.unit.status.samples import Snapshot
 from agent.wire.health import CameraHealth, HealthReport
 
 
@@ -51,11 +51,9 @@ def status_lines(report: HealthReport, *, receiver_up: bool | None, now: datetim
         yield StatusLine("last error", f"{span(now - report.error.at)} ago: {report.error.line}")
 
 
-def was_answered(upload: Samples) -> bool | None:
+def was_answered(upload: Snapshot) -> bool | None:
     """Return whether the last request of upload was answered; None where none was made."""
-    if not upload.get("sent_bytes_total"):
-        return None
-    return upload.get("link_up", 0.0) > 0
+    return upload.total("link_up") > 0 if upload.total("sent_bytes") else None
 
 
 def _parts(report: HealthReport, receiver_up: bool | None) -> Iterator[StatusLine]:
