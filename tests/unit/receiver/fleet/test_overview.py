@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.serialization.pkcs12 import load_key_and_cer
 from starlette.types import ASGIApp
 
 from agent.errors import ReceiverError, UsageError
-from agent.health.assess import Level, span
+from agent.health.assess import Level
 from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.admission.operators import OperatorBook
 from agent.receiver.admission.pki import issue_operator
@@ -28,7 +28,6 @@ from agent.receiver.intake.decide import Intake
 from agent.receiver.intake.service import PEER_CERTIFICATE, build_service
 from agent.receiver.stores.sqlite import EnvelopeStore
 from agent.wire.health import HEALTH_MEDIA_TYPE, HEALTH_PATH, MAX_HEALTH_BYTES, encode_health
-from agent.wire.plaintext import ClockState
 from agent.wire.protocol import ENVELOPES_PATH, MEDIA_TYPE
 from tests.fakes.health import NOW, make_fleet, make_report, troubled
 from tests.fakes.pki import Bench, make_bench
@@ -176,31 +175,6 @@ def test_a_unit_that_is_enrolled_with_two_keys_is_one_row() -> None:
     assert sorted(state.name for state in states) == sorted(set(names))
 
 
-@pytest.mark.parametrize(
-    ("change", "level", "words"),
-    [
-        ({}, Level.FINE, None),
-        ({"capture_up": False}, Level.TROUBLE, "capture does not run"),
-        ({"upload_up": False}, Level.TROUBLE, "upload does not run"),
-        ({"clock": ClockState.UNSYNCHRONIZED}, Level.LOOK, "clock is not synchronised"),
-        ({"keyring_s": 14 * 86_400 - 1}, Level.LOOK, "keyring ends in 13 days"),
-        ({"keyring_s": 0}, Level.TROUBLE, "keyring ended"),
-        ({"keyring_s": None}, Level.TROUBLE, "keyring cannot be read"),
-        ({"certificate_s": 29 * 86_400}, Level.LOOK, "certificate ends in 29 days"),
-        ({"certificate_s": 6 * 86_400}, Level.TROUBLE, "certificate ends in 6 days"),
-        ({"disk_free_bytes": 1}, Level.TROUBLE, "disk has 0.0 GB free (0%)"),
-        ({"disk_size_bytes": 0}, Level.FINE, None),
-        ({"temperature_mc": 79_999}, Level.FINE, None),
-        ({"temperature_mc": 80_000}, Level.LOOK, "temperature is 80.0 °C"),
-    ],
-)
-def test_each_limit_is_where_it_says(change: dict[str, Any], level: Level, words: str | None) -> None:
-    """One condition at a time, on both sides of its limit."""
-    state = assess_unit("unit", Reported(NOW, replace(make_report(), **change)), NOW)
-    assert state.level is level
-    assert [words in finding.text for finding in state.findings if words] == ([True] if words else [])
-
-
 def test_silence_is_told_from_never_having_been_heard() -> None:
     """The receiver's own clock counts, so a unit with a wrong one is not silent."""
     wrong_clock = make_report(NOW - timedelta(days=4000))
@@ -221,15 +195,6 @@ def test_a_name_that_no_operator_can_have_is_refused(receiver: Receiver) -> None
     """It becomes part of a file's name."""
     with pytest.raises(UsageError, match="name"):
         issue_operator(receiver.bench.receiver.directory, "../anna", passphrase=PASSPHRASE)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "text"),
-    [(0, "0 s"), (59, "59 s"), (60, "1 min"), (3600, "1 h 0 min"), (86_400, "1 d 0 h"), (3 * 86_400, "3 days")],
-)
-def test_lengths_of_time_are_short(seconds: int, text: str) -> None:
-    """At most two units."""
-    assert span(timedelta(seconds=seconds)) == text
 
 
 @pytest.mark.parametrize(("count", "text"), [(0, "0 B"), (999, "999 B"), (1500, "1.5 kB"), (10**15, "1000 TB")])
