@@ -15,7 +15,7 @@ def make_state_dir(directory: Path) -> None:
     """
     try:
         directory.mkdir(mode=0o700, exist_ok=True)
-        for name in ("capture.prom", "upload.prom"):  # of versions up to 0.1.0, which wrote their metrics here
+        for name in ("capture.prom", "upload.prom"):  # of earlier versions, which wrote their metrics here
             (directory / name).unlink(missing_ok=True)
     except OSError as error:
         raise ConfigError(f"state_dir: cannot make {directory}: {error.strerror or error}") from None
