@@ -36,7 +36,8 @@ from agent.receiver.stores.sqlite import EnvelopeStore
 from agent.records import SpoolState
 from agent.unit.process.child import own_module
 from agent.unit.process.run import start_daemon, stop_daemon
-from agent.unit.status.metrics import CAPTURE_FILE, UPLOAD_FILE, Samples, read_metrics
+from agent.unit.status.metrics import read_snapshots
+from agent.unit.status.samples import Snapshot
 from agent.wire.envelope import parse_envelope, verify_envelope
 from agent.wire.suites import KeyType
 
@@ -93,7 +94,7 @@ def run_demo(
     workdir: Path,
     models: Path | None,
     truth: Truth | None,
-    watch: Callable[[Samples], None],
+    watch: Callable[[Snapshot], None],
     is_stopped: Callable[[], bool] = lambda: False,
 ) -> DemoOutcome:
     """Play a clip the whole way and count.
@@ -241,12 +242,12 @@ def _set_up_device(bench: _Bench, port: int, clip: Path, models: Path | None) ->
     bench.config.write_text(device_config(bench.receiver, port=port, clip=clip, models=models))
 
 
-def _play(bench: _Bench, watch: Callable[[Samples], None], is_stopped: Callable[[], bool]) -> None:
+def _play(bench: _Bench, watch: Callable[[Snapshot], None], is_stopped: Callable[[], bool]) -> None:
     with ExitStack() as stack:
         upload, capture = (_start(bench, name, stack) for name in ("upload", "capture"))
         _watch_capture(bench, capture, upload, watch, is_stopped)
         _watch_drain(bench, upload, watch, is_stopped)
-    watch(_samples(bench))
+    watch(_measured(bench))
 
 
 def _start(bench: _Bench, name: str, stack: ExitStack) -> subprocess.Popen[bytes]:
@@ -260,12 +261,12 @@ def _watch_capture(
     bench: _Bench,
     capture: subprocess.Popen[bytes],
     upload: subprocess.Popen[bytes],
-    watch: Callable[[Samples], None],
+    watch: Callable[[Snapshot], None],
     is_stopped: Callable[[], bool],
 ) -> None:
     while capture.poll() is None:
         _require_alive(bench, "upload", upload)
-        watch(_samples(bench))
+        watch(_measured(bench))
         _pause(is_stopped)
     if capture.returncode:
         raise DemoError(f"capture ended with status {capture.returncode}: {_last_line(bench.log('capture'))}")
@@ -274,13 +275,13 @@ def _watch_capture(
 def _watch_drain(
     bench: _Bench,
     upload: subprocess.Popen[bytes],
-    watch: Callable[[Samples], None],
+    watch: Callable[[Snapshot], None],
     is_stopped: Callable[[], bool],
 ) -> None:
     left, moved_s = _left_in_spool(bench), time.monotonic()
     while left:
         _require_alive(bench, "upload", upload)
-        watch(_samples(bench))
+        watch(_measured(bench))
         _pause(is_stopped)
         before, left = left, _left_in_spool(bench)
         if left != before:
@@ -305,23 +306,23 @@ def _left_in_spool(bench: _Bench) -> int:
     return sum(1 for path in bench.spool.rglob("*") if path.is_file() and path.parent.name != SpoolState.QUARANTINE)
 
 
-def _samples(bench: _Bench) -> Samples:
-    return {**read_metrics(bench.state / CAPTURE_FILE), **read_metrics(bench.state / UPLOAD_FILE)}
+def _measured(bench: _Bench) -> Snapshot:
+    return read_snapshots(bench.state / "run")
 
 
 def _count_up(bench: _Bench, truth: Truth | None, began_s: float) -> DemoOutcome:
-    samples = _samples(bench)
+    measured = _measured(bench)
     opened = open_store(bench.receiver, bench.owner)
     envelopes = {item.envelope.envelope_id: item.envelope for item in opened}
     places = {(envelope.position.chain, envelope.position.seq) for envelope in envelopes.values()}
     pattern = plaintext_pattern(item.read.text for item in opened)
-    sealed = int(samples.get("sealed_total", 0))
+    sealed = int(measured.total("sealed"))
     report = DemoReport(
-        frames=int(samples.get("frames_total", 0)),
-        passages=int(samples.get("passages_total", 0)),
+        frames=int(measured.total("frames")),
+        passages=int(measured.total("passages")),
         sealed=sealed,
-        acknowledged=int(samples.get("acknowledged_total", 0)),
-        shredded=int(samples.get("shredded_total", 0)),
+        acknowledged=int(measured.total("acknowledged")),
+        shredded=int(measured.total("shredded")),
         pending=sum(1 for path in bench.spool.rglob("*") if path.is_file()),
         opened=len(opened),
         lost=max(sealed - len(places | _places_in_spool(bench)), 0),

@@ -23,7 +23,7 @@ from agent.cli.private import make_private_folder
 from agent.custody.opener import OpenedRead
 from agent.errors import PlatesealError, UsageError
 from agent.unit.process.prepare import signals_noted
-from agent.unit.status.metrics import Samples
+from agent.unit.status.samples import Snapshot
 
 
 def demo(
@@ -104,7 +104,7 @@ def _keep_logs(folder: Path) -> None:
 
 
 @contextmanager
-def _progress() -> Iterator[Callable[[Samples], None]]:
+def _progress() -> Iterator[Callable[[Snapshot], None]]:
     console = Console(stderr=True)
     columns = (
         TextColumn("frames"),
@@ -117,10 +117,10 @@ def _progress() -> Iterator[Callable[[Samples], None]]:
     with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
         task = progress.add_task("starting", total=1)
 
-        def watch(samples: Samples) -> None:
-            counts = ", ".join(f"{samples.get(f'{name}_total', 0.0):.0f} {label}" for name, label in names.items())
-            frames = samples.get("frames_total", 0.0)
-            total = max(samples.get("frames_expected", 0.0), frames, 1.0)
+        def watch(measured: Snapshot) -> None:
+            counts = ", ".join(f"{measured.total(name):.0f} {label}" for name, label in names.items())
+            frames = measured.total("frames")
+            total = max(measured.total("frames_expected"), frames, 1.0)
             progress.update(task, completed=frames, total=total, description=counts)
 
         yield watch

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from agent.cli.options import AsJson, UnitConfigFile
 from agent.unit.doctor.diagnosis import load_unit, require_access
-from agent.unit.status.metrics import UPLOAD_FILE, read_metrics
+from agent.unit.status.metrics import read_snapshot
 from agent.unit.status.report import read_health
 from agent.unit.status.text import status_lines, was_answered
 
@@ -36,7 +36,7 @@ def status(
         value = asdict(report) | {"versions": dict(report.versions)}
         typer.echo(json.dumps(value, default=str))
         return
-    receiver_up = was_answered(read_metrics(unit.state_dir / UPLOAD_FILE)) if report.upload_up else None
+    receiver_up = was_answered(read_snapshot(unit.metrics_dir, "upload")[0]) if report.upload_up else None
     table = Table.grid(padding=(0, 1))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)

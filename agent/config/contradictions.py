@@ -61,6 +61,9 @@ def _folders(unit: UnitConfig) -> Iterator[tuple[Place, str]]:
     spool, state = unit.spool.directory, unit.state_dir
     if spool == state or spool.is_relative_to(state) or state.is_relative_to(spool):
         yield ("spool", "directory"), f"{spool} and state_dir {state} must lie apart, neither inside the other"
+    runtime = unit.metrics_dir
+    if runtime in (state, spool) or spool.is_relative_to(runtime) or runtime.is_relative_to(spool):
+        yield ("runtime_dir",), f"{runtime} must be a folder of its own, not the state_dir and not in the spool"
     incoming = unit.bundle.incoming
     if incoming is not None and incoming.is_relative_to(spool):
         yield ("bundle", "incoming"), f"{incoming} lies in the spool, which holds nothing but sealed reads"

@@ -26,6 +26,9 @@ MIN_SPOOL_BYTES: Final = 1 << 20
 MIN_SPOOL_COUNT: Final = 100
 MAX_CAMERAS: Final = 16
 """Cameras of one unit: more than any small machine decodes, and a bound on threads and memory."""
+SERVICE_STATE: Final = Path("/var/lib/plateseal")
+SERVICE_RUNTIME: Final = Path("/run/plateseal")
+"""The folders that systemd makes for the package's services (StateDirectory=, RuntimeDirectory=)."""
 GSTREAMER_PREFIX: Final = "gst:"
 RTSP_PREFIXES: Final = ("rtsp://", "rtsps://")
 _PASSWORD: Final = re.compile(
@@ -332,7 +335,9 @@ class UnitConfig(_Section):
         camera_id: The name of its camera, or of its first one, in every read.
         site: The place it stands at, if named.
         position: Latitude and longitude in degrees, if known.
-        state_dir: Where the daemons keep what is neither a read nor a secret: metrics, the chain's last link.
+        state_dir: Where the daemons keep what is neither a read nor a secret: the chain's last link, notes.
+        runtime_dir: Where they write their metrics once a second; best in memory. Left out, it is `/run/plateseal` for
+            a unit whose state lies below `/var/lib/plateseal`, and `run` in the state directory for others.
         camera: Its further cameras.
     """
 
@@ -340,6 +345,7 @@ class UnitConfig(_Section):
     site: Name | None = None
     position: Position | None = Field(default=None, strict=False)
     state_dir: Path
+    runtime_dir: Path | None = None
     source: UnitSource
     vision: VisionConfig = VisionConfig()
     seal: SealConfig
@@ -347,6 +353,13 @@ class UnitConfig(_Section):
     upload: UploadConfig
     bundle: BundleConfig = BundleConfig()
     camera: Annotated[tuple[CameraConfig, ...], Field(strict=False)] = Field(default=(), max_length=MAX_CAMERAS - 1)
+
+    @property
+    def metrics_dir(self) -> Path:
+        """The runtime directory, also where it is left out."""
+        if self.runtime_dir is not None:
+            return self.runtime_dir
+        return SERVICE_RUNTIME if self.state_dir.is_relative_to(SERVICE_STATE) else self.state_dir / "run"
 
     @property
     def cameras(self) -> tuple[CameraConfig, ...]:

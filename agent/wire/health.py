@@ -1,7 +1,7 @@
 """The health report: what a unit tells its receiver about itself, once a minute.
 
 Owns: its layout and its limits. Leaves to others: where the numbers come from (`agent.unit.status.report`) and what
-they mean to an operator (`agent.receiver.fleet.overview`).
+they mean to somebody who looks (`agent.health.assess`).
 
 A report has room for counts, times, names and two lines of text, and for nothing else: it can carry no read. Unknown
 keys are refused like everywhere in the format, so a receiver is brought up to date before its units. Nothing rests on a

@@ -68,11 +68,11 @@ def test_only_what_the_unit_signed_is_sent(bench: LiveBench) -> None:
     KnownKeys(state_dir(bench)).record(signing_key(bench).public_key())
     bench.start("upload")
     bench.wait_until(bench.is_drained)
-    bench.wait_until(lambda: bench.samples().get("quarantine_alarm") == 1)
+    bench.wait_until(lambda: bench.measured().total("quarantine_alarm") == 1)
     bench.stop()
-    samples = bench.samples()
-    assert (samples["acknowledged_total"], samples["shredded_total"]) == (3, 3)
-    assert (samples["unsigned_total"], samples["corrupt_total"], samples["quarantined"]) == (1, 1, 2)
+    measured = bench.measured()
+    assert (measured.total("acknowledged"), measured.total("shredded")) == (3, 3)
+    assert (measured.total("unsigned"), measured.total("corrupt"), measured.total("quarantined")) == (1, 1, 2)
     assert {path.name for path in bench.quarantined() if path.suffix == ""} == {
         stranger.envelope_id,
         damaged.envelope_id,

@@ -13,8 +13,7 @@ from prometheus_client.parser import text_fd_to_metric_families
 
 from agent.receiver.fleet.store import FleetStore, Reported
 from agent.receiver.layout import ReceiverLayout
-from agent.unit.status.metric_help import HELP
-from agent.unit.status.metrics import CAPTURE_FILE, UPLOAD_FILE
+from agent.unit.status.samples import METRICS
 from tests.fakes.bench import LiveBench
 from tests.toy_models import render_frame, write_toy_models
 
@@ -39,7 +38,7 @@ def bench(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LiveBench]:
     try:
         live.set_up(pace="real")
         live.start("capture")
-        live.wait_until(lambda: live.samples().get("frames_total", 0) > 0)
+        live.wait_until(lambda: live.measured().total("frames") > 0)
         live.start("upload")
         live.wait_until(lambda: newest(live) is not None)
         yield live
@@ -56,18 +55,19 @@ def newest(bench: LiveBench) -> Reported | None:
 def test_the_metrics_are_as_prometheus_wants_them(bench: LiveBench) -> None:
     """Our prefix, base units, counters that end in _total, a type and a help line for each, labels without a read."""
     seen: set[tuple[str, tuple[tuple[str, str], ...]]] = set()
-    for name in (CAPTURE_FILE, UPLOAD_FILE):
-        with (bench.root / "device" / "state" / name).open() as file:
+    for name in ("capture.prom", "upload.prom"):
+        with (bench.root / "device" / "state" / "run" / name).open() as file:
             families = list(text_fd_to_metric_families(file))
         assert len(families) > 10
         for family in families:
             assert family.name.startswith("plateseal_"), family.name
             assert family.type in ("counter", "gauge"), family.name
-            assert family.documentation == HELP[family.name.removeprefix("plateseal_")]
+            metric = METRICS[family.name.removeprefix("plateseal_")]
+            assert (family.type, family.documentation) == (metric.kind, metric.help)
             assert not OTHER_UNITS.search(family.name), family.name
             for sample in family.samples:
                 assert sample.name.endswith("_total") == (family.type == "counter"), sample.name
-                assert set(sample.labels) <= {"camera", "daemon", "reason"}
+                assert tuple(sample.labels) == metric.labels
                 assert re.fullmatch(r"[a-z0-9][a-z0-9._ -]*", "".join(sample.labels.values()) or "x")
                 series = sample.name, tuple(sorted(sample.labels.items()))
                 assert series not in seen  # a collector that reads both files refuses one that stands twice
@@ -77,7 +77,7 @@ def test_the_metrics_are_as_prometheus_wants_them(bench: LiveBench) -> None:
 def test_every_metric_with_a_unit_names_it() -> None:
     """Seconds, bytes, degrees; whatever says how much of these says so at its end."""
     words = ("bytes", "seconds", "left_s", "oldest", "lag", "temperature", "erasure")
-    measured = [name for name in HELP if any(word in name for word in words)]
+    measured = [name for name in METRICS if any(word in name for word in words)]
     assert len(measured) > len(words)
     assert [name for name in measured if not name.endswith(BASE_UNITS)] == []
 

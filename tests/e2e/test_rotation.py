@@ -41,7 +41,7 @@ def bench(tmp_path: Path, toys: Path) -> Iterator[LiveBench]:
         live.set_up(pace="real")
         live.start("upload")
         live.start("capture")
-        live.wait_until(lambda: live.samples().get("acknowledged_total", 0) >= 2)
+        live.wait_until(lambda: live.measured().total("acknowledged") >= 2)
         yield live
     finally:
         live.stop()
@@ -117,9 +117,9 @@ def test_a_keyring_is_replaced_while_capture_works(bench: LiveBench, toys: Path)
     recipients = [len(sealed_content(item.envelope)[0].recipients) for item in opened]
     assert recipients == sorted(recipients)
     assert {1, 2} == set(recipients)
-    samples = bench.samples()
-    assert (samples["keyring_serial"], samples["keyring_expired"]) == (2, 0)
-    assert samples["keyring_left_seconds"] > 0
+    measured = bench.measured()
+    assert (measured.total("keyring_serial"), measured.total("keyring_expired")) == (2, 0)
+    assert measured.total("keyring_left_seconds") > 0
     bench.start("capture")
     process = bench.processes.pop("capture")
     assert process.wait(WITHIN_S) == 7

@@ -143,9 +143,9 @@ def test_killing_the_receiver_loses_nothing(bench: LiveBench, toys: Path) -> Non
     """Killed while it stores, down for a while, started again on the same port."""
     bench.start("upload")
     bench.start("capture")
-    bench.wait_until(lambda: bench.samples().get("acknowledged_total", 0) >= 1)
+    bench.wait_until(lambda: bench.measured().total("acknowledged") >= 1)
     bench.kill("receiver")
-    bench.wait_until(lambda: bench.samples().get("failed_batches_total", 0) >= 1)
+    bench.wait_until(lambda: bench.measured().total("failed_batches") >= 1)
     assert not bench.is_drained()
     bench.start("receiver")
     bench.wait_until(lambda: bench.capture_ended() and bench.is_drained())

@@ -12,7 +12,8 @@ from agent.bench.demo import await_port, device_config, open_store, set_up_parts
 from agent.custody.opener import OpenedRead
 from agent.records import SpoolState
 from agent.unit.process.run import start_daemon, stop_daemon
-from agent.unit.status.metrics import CAPTURE_FILE, UPLOAD_FILE, Samples, read_metrics
+from agent.unit.status.metrics import read_snapshots
+from agent.unit.status.samples import Snapshot
 from tests.fakes.waiting import WITHIN_S, wait_until
 
 
@@ -109,10 +110,9 @@ class LiveBench:
         folders = ("incoming", "pending", "shredding")
         return not any(path.is_file() for name in folders for path in (self.spool / name).glob("*"))
 
-    def samples(self) -> Samples:
-        """Return the daemons' metrics."""
-        state = self.root / "device" / "state"
-        return {**read_metrics(state / CAPTURE_FILE), **read_metrics(state / UPLOAD_FILE)}
+    def measured(self) -> Snapshot:
+        """Return what the daemons measured last."""
+        return read_snapshots(self.root / "device" / "state" / "run")
 
     def quarantined(self) -> list[Path]:
         """Return what was set aside."""

@@ -90,6 +90,21 @@ def test_the_page_leads_to_the_first_receipt(machine: Machine) -> None:
     assert machine.shown("plateseal-capture", "Result") == "success"
 
 
+def test_the_metrics_lie_in_memory_and_outlive_a_daemon(machine: Machine) -> None:
+    """Capture has ended with its clip, upload is stopped and started: systemd takes neither one's files away."""
+    assert machine.run("stat -c '%a %U' /run/plateseal").strip() == "700 plateseal"
+    assert machine.run("stat -f -c %T /run/plateseal").strip() == "tmpfs"
+    machine.run("systemctl stop plateseal-upload")
+    files = [f"{daemon}.{kind}" for daemon in ("capture", "upload") for kind in ("json", "prom")]
+    assert machine.run("ls /run/plateseal").split() == files
+    machine.run("mkdir -p /var/lib/prometheus/node-exporter && systemctl start plateseal-metrics")
+    assert "plateseal_sealed_total" in machine.run("cat /var/lib/prometheus/node-exporter/plateseal-capture.prom")
+    machine.run("systemctl start plateseal-upload")
+    assert machine.run("ls /run/plateseal").split() == files
+    assert ".prom" not in machine.run("ls -a /var/lib/plateseal/state")
+    assert "runs" in machine.run("plateseal status --config /etc/plateseal/unit.toml | grep upload")
+
+
 def test_a_signed_bundle_is_taken_up(machine: Machine) -> None:
     """The rest of the page: a bundle in the incoming folder is the upload daemon's configuration soon after."""
     machine.run("sed -i 's#/dev/video0#/dev/video9#' config/cameras/depot-gate.toml")

@@ -27,7 +27,6 @@ from agent.disk.files import LocalFiles
 from agent.keys.keyfiles import load_ed25519_public
 from agent.unit.reload.states import read_note
 from agent.unit.reload.trial import ConfigState, config_states
-from agent.unit.status.metrics import labelled
 from tests.fakes.bench import LiveBench
 from tests.fakes.bundles import changed, put_bytes, unit_table
 from tests.torture.places import quick_folder
@@ -131,9 +130,9 @@ class Unit:
         def settled() -> bool:
             if self.bench.capture_ended():  # the clip is through
                 self.bench.start("capture")
-            states, samples = self.states(), self.bench.samples()
+            states, measured = self.states(), self.bench.measured()
             return all(
-                states[name].serial == samples.get(labelled("config_serial", daemon=name)) == self.expected[name]
+                states[name].serial == measured.get("config_serial", name) == self.expected[name]
                 and read_note(states[name].file, LocalFiles()).trial is None
                 and (states[name].rejected is not None) == (name in refused_by)
                 for name in DAEMONS
@@ -216,7 +215,7 @@ def running_unit(folder: Path, clip_s: int) -> Iterator[Unit]:
         unit = Unit(bench, unlock_owner(bench.root / "owner", None).signing_key, table)
         for name in DAEMONS:
             bench.start(name)
-        bench.wait_until(lambda: bench.samples().get("acknowledged_total", 0) >= 1)
+        bench.wait_until(lambda: bench.measured().total("acknowledged") >= 1)
         yield unit
     finally:
         bench.stop()
@@ -274,10 +273,8 @@ def lose_the_camera(unit: Unit) -> None:
     unit.expected["upload"] = unit.serial
     unit.settle(refused_by=("capture",))
     assert "no frame" in str(unit.states()["capture"].rejected)
-    before = unit.bench.samples().get("frames_total")  # of the process that has ended; the next one listens to signals
-    unit.bench.wait_until(
-        lambda: unit.bench.samples().get("frames_total", 0) not in (0, before), within_s=SETTLE_WITHIN_S
-    )
+    before = unit.bench.measured().total("frames")  # of the process that has ended; the next one listens to signals
+    unit.bench.wait_until(lambda: unit.bench.measured().total("frames") not in (0, before), within_s=SETTLE_WITHIN_S)
 
 
 def _judge_clip(unit: Unit) -> tuple[str, bool]:

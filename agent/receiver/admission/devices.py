@@ -22,12 +22,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final, Self
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.x509.oid import NameOID
+from pydantic import Field, model_validator
 
 from agent.errors import FormatError, ReceiverError
 from agent.keys.keyfiles import PUBLIC_MODE, replace_file
@@ -37,12 +38,28 @@ from agent.wire import cose
 DEVICE_VERSION: Final = 1
 MAX_CERTIFICATES: Final = 2
 """A renewed device goes on with its old certificate until it has been given the new one."""
-
-_KEYS: Final = frozenset({"v", "name", "key_id", "public_key", "certificate_sha256", "enrolled_at"})
 _ROTATED_KEYS: Final = frozenset({"rotated_to", "certificates_until"})
 """In the file of a key that another one has followed; both or none."""
 _PUBLIC_KEY_BYTES: Final = 32
-_FINGERPRINT_CHARS: Final = 64
+_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class _DeviceFile(strictjson.Document):
+    v: Annotated[int, strictjson.version(DEVICE_VERSION)]
+    name: str
+    key_id: str
+    public_key: Annotated[bytes, strictjson.base64_of(_PUBLIC_KEY_BYTES)]
+    certificate_sha256: Annotated[list[_Sha256], Field(min_length=1, max_length=MAX_CERTIFICATES)]
+    enrolled_at: strictjson.Moment
+    rotated_to: _Sha256 | None = None
+    certificates_until: strictjson.Moment | None = None
+
+    @model_validator(mode="after")
+    def _is_whole(self) -> Self:
+        there = _ROTATED_KEYS & self.model_fields_set
+        if there and (there != _ROTATED_KEYS or self.rotated_to is None or self.certificates_until is None):
+            raise ValueError("'rotated_to' and 'certificates_until' belong together")
+        return self
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +112,7 @@ class DeviceBook:
         """
         path = self._path(key_id)
         try:
-            return _parse(strictjson.load_document(path, keys=_KEYS, optional=_ROTATED_KEYS, what=path.name), key_id)
+            return _device(strictjson.load_document(path, _DeviceFile, what=path.name), key_id)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -179,51 +196,21 @@ def _is_key_id(text: str) -> bool:
     return len(text) == 2 * cose.KID_BYTES and all(char in "0123456789abcdef" for char in text)
 
 
-def _parse(value: dict[str, object], key_id: bytes) -> Device:
-    what = f"{key_id.hex()}.json"
-    strictjson.version_field(value, DEVICE_VERSION, what)
-    public_raw = strictjson.bytes_field(value, "public_key", _PUBLIC_KEY_BYTES, what)
-    signing_key = Ed25519PublicKey.from_public_bytes(public_raw)
-    if strictjson.text_field(value, "key_id", what) != key_id.hex() or cose.ed25519_kid(signing_key) != key_id:
-        raise FormatError(f"{what}: holds another key than its name says")
+def _device(file: _DeviceFile, key_id: bytes) -> Device:
+    signing_key = Ed25519PublicKey.from_public_bytes(file.public_key)
+    if file.key_id != key_id.hex() or cose.ed25519_kid(signing_key) != key_id:
+        raise FormatError(f"{key_id.hex()}.json: holds another key than its name says")
+    rotated = None
+    if file.rotated_to is not None and file.certificates_until is not None:
+        rotated = Rotated(to=bytes.fromhex(file.rotated_to), certificates_until=file.certificates_until)
     return Device(
-        name=strictjson.text_field(value, "name", what),
+        name=file.name,
         key_id=key_id,
         signing_key=signing_key,
-        fingerprints=_fingerprints(value["certificate_sha256"], what),
-        enrolled_at=_moment(value, "enrolled_at", what),
-        rotated=_rotated(value, what),
+        fingerprints=tuple(file.certificate_sha256),
+        enrolled_at=file.enrolled_at,
+        rotated=rotated,
     )
-
-
-def _rotated(value: dict[str, object], what: str) -> Rotated | None:
-    there = _ROTATED_KEYS & value.keys()
-    if not there:
-        return None
-    if there != _ROTATED_KEYS:
-        raise FormatError(f"{what}: 'rotated_to' and 'certificates_until' belong together")
-    to = strictjson.text_field(value, "rotated_to", what)
-    if not _is_key_id(to):
-        raise FormatError(f"{what}: 'rotated_to' must be a key id of {2 * cose.KID_BYTES} hex digits")
-    return Rotated(to=bytes.fromhex(to), certificates_until=_moment(value, "certificates_until", what))
-
-
-def _fingerprints(value: object, what: str) -> tuple[str, ...]:
-    if not isinstance(value, list) or not 1 <= len(value) <= MAX_CERTIFICATES:
-        raise FormatError(f"{what}: 'certificate_sha256' must be a list of 1 to {MAX_CERTIFICATES} texts")
-    if not all(isinstance(part, str) and len(part) == _FINGERPRINT_CHARS for part in value):
-        raise FormatError(f"{what}: 'certificate_sha256' must hold texts of {_FINGERPRINT_CHARS} hex digits")
-    return tuple(value)
-
-
-def _moment(value: dict[str, object], key: str, what: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(strictjson.text_field(value, key, what))
-    except ValueError:
-        raise FormatError(f"{what}: {key!r} must be a time in ISO 8601") from None
-    if moment.tzinfo is None:
-        raise FormatError(f"{what}: {key!r} must have a time zone")
-    return moment.astimezone(UTC)
 
 
 def _text_of(moment: datetime) -> str:

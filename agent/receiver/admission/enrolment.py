@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
@@ -27,10 +27,18 @@ from agent.wire import cose
 from agent.wire.rotation import MAX_ROTATION_BYTES, Rotation, parse_rotation
 
 _WHAT: Final = "enrolment"
-_KEYS: Final = frozenset({"v", "device", "key_id", "public_key", "csr", "proof"})
 _PUBLIC_KEY_BYTES: Final = 32
 _SIGN1_HEAD: Final = bytes([0xC0 | cose.TAG_SIGN1])
 """First byte of a tagged COSE_Sign1 (RFC 8949, 3.4), which no JSON document begins with."""
+
+
+class _Request(strictjson.Document):
+    v: Annotated[int, strictjson.version(ENROLMENT_VERSION)]
+    device: str
+    key_id: str
+    public_key: Annotated[bytes, strictjson.base64_of(_PUBLIC_KEY_BYTES)]
+    csr: str
+    proof: Annotated[bytes, strictjson.base64_of(cose.SIGNATURE_BYTES)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,19 +86,16 @@ def parse_enrolment(data: bytes) -> Enrolment:
         FormatError: Not an enrolment request of version 1, or other kinds of keys.
         VerificationError: The key id, the certificate request's signature or the proof does not hold.
     """
-    value = strictjson.parse_document(data, keys=_KEYS, what=_WHAT)
-    strictjson.version_field(value, ENROLMENT_VERSION, _WHAT)
-    device = _device_name(strictjson.text_field(value, "device", _WHAT))
-    public_raw = strictjson.bytes_field(value, "public_key", _PUBLIC_KEY_BYTES, _WHAT)
-    signing_key = cose.load_new_signer(public_raw, f"{_WHAT}: 'public_key'")
+    asked = strictjson.parse_document(data, _Request, what=_WHAT)
+    device = _device_name(asked.device)
+    signing_key = cose.load_new_signer(asked.public_key, f"{_WHAT}: 'public_key'")
     key_id = cose.ed25519_kid(signing_key)
-    if strictjson.text_field(value, "key_id", _WHAT) != key_id.hex():
+    if asked.key_id != key_id.hex():
         raise VerificationError(f"{_WHAT}: 'key_id' is not the thumbprint of 'public_key'")
-    request = _parse_request(strictjson.text_field(value, "csr", _WHAT))
+    request = _parse_request(asked.csr)
     tls_key = _checked_tls_key(request, device)
-    proof = strictjson.bytes_field(value, "proof", cose.SIGNATURE_BYTES, _WHAT)
     try:
-        signing_key.verify(proof, request.public_bytes(Encoding.DER))
+        signing_key.verify(asked.proof, request.public_bytes(Encoding.DER))
     except InvalidSignature:
         raise VerificationError(f"{_WHAT}: 'proof' is not the signing key's signature of 'csr'") from None
     return Enrolment(device=device, key_id=key_id, signing_key=signing_key, tls_key=tls_key)

@@ -10,16 +10,22 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final
 
 from agent.errors import FormatError, ReceiverError
 from agent.keys.keyfiles import PUBLIC_MODE, replace_file
 from agent.receiver.admission import strictjson
 
 OPERATOR_VERSION: Final = 1
-_KEYS: Final = frozenset({"v", "name", "certificate_sha256", "issued_at"})
+
+
+class _OperatorFile(strictjson.Document):
+    v: Annotated[int, strictjson.version(OPERATOR_VERSION)]
+    name: str
+    certificate_sha256: str
+    issued_at: strictjson.Moment
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +64,7 @@ class OperatorBook:
         if path is None:
             return None
         try:
-            return _parse(strictjson.load_document(path, keys=_KEYS, what=path.name), fingerprint, path.name)
+            return _operator(strictjson.load_document(path, _OperatorFile, what=path.name), fingerprint, path.name)
         except FileNotFoundError:
             return None
         except OSError as error:
@@ -88,12 +94,7 @@ class OperatorBook:
         return path
 
 
-def _parse(value: dict[str, object], fingerprint: str, what: str) -> Operator:
-    strictjson.version_field(value, OPERATOR_VERSION, what)
-    if strictjson.text_field(value, "certificate_sha256", what) != fingerprint:
+def _operator(file: _OperatorFile, fingerprint: str, what: str) -> Operator:
+    if file.certificate_sha256 != fingerprint:
         raise FormatError(f"{what}: holds another certificate than its name says")
-    try:
-        issued_at = datetime.fromisoformat(strictjson.text_field(value, "issued_at", what)).astimezone(UTC)
-    except ValueError:
-        raise FormatError(f"{what}: 'issued_at' must be a time in ISO 8601") from None
-    return Operator(strictjson.text_field(value, "name", what), fingerprint, issued_at)
+    return Operator(file.name, fingerprint, file.issued_at)

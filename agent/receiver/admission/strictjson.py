@@ -1,93 +1,125 @@
-"""Small JSON documents from outside: read whole, within a limit, with every surprise refused by name."""
+"""Small JSON documents from outside: read whole, within a limit, with every surprise refused by name.
+
+Owns: the limit, the refusal of repeated keys, the kinds of fields that JSON has no type for, and the one line that says
+what is wrong. Leaves to others: which fields a document has (a subclass of `Document`), and what they mean.
+"""
 
 from __future__ import annotations
 
 import base64
-import binascii
 import json
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final
+from typing import Annotated, Final, TypeVar
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic_core import ErrorDetails, PydanticCustomError
 
 from agent.errors import FormatError
 
 MAX_DOCUMENT_BYTES: Final = 16 << 10
 """An enrolment has about 1 kB, a device file 500 bytes."""
+_WORDS: Final = {
+    "missing": "{name} is missing",
+    "extra_forbidden": "unknown field {name}",
+    "string_type": "{name} must be a text",
+    "string_pattern_mismatch": "{name} must match {pattern}",
+    "model_type": "not a JSON object",
+    "value_error": "{name} {error}",
+}
 
 
-def load_document(
-    path: Path, *, keys: frozenset[str], what: str, optional: frozenset[str] = frozenset()
-) -> dict[str, object]:
-    """Read a JSON object that has all of `keys`, and besides them only some of `optional`.
+class Document(BaseModel):
+    """A JSON object with exactly the fields of its subclass, none of which is converted from another type."""
+
+    model_config = ConfigDict(strict=True, extra="forbid", frozen=True)
+
+
+Form = TypeVar("Form", bound=Document)
+
+
+def load_document(path: Path, form: type[Form], *, what: str) -> Form:
+    """Read a file that holds a document.
 
     Raises:
-        FormatError: Too long, not one JSON object, or a missing, unknown or repeated key.
+        FormatError: It is too long, or is no such document; the message begins with `what`.
         OSError: The file cannot be read.
     """
     with path.open("rb") as file:
         data = file.read(MAX_DOCUMENT_BYTES + 1)
-    return parse_document(data, keys=keys, what=what, optional=optional)
+    return parse_document(data, form, what=what)
 
 
-def parse_document(
-    data: bytes, *, keys: frozenset[str], what: str, optional: frozenset[str] = frozenset()
-) -> dict[str, object]:
-    """Parse a JSON object that has all of `keys`, and besides them only some of `optional`.
+def parse_document(data: bytes, form: type[Form], *, what: str) -> Form:
+    """Parse a document.
 
     Raises:
-        FormatError: Too long, not one JSON object, or a missing, unknown or repeated key.
+        FormatError: It is too long, not one JSON object, names a key twice, or is not as `form` says; the message
+            begins with `what` and names the first wrong field.
     """
     if len(data) > MAX_DOCUMENT_BYTES:
         raise FormatError(f"{what}: longer than {MAX_DOCUMENT_BYTES} bytes")
     try:
-        value = json.loads(data.decode("utf-8"), object_pairs_hook=_no_repeats)
+        return form.model_validate(json.loads(data.decode("utf-8"), object_pairs_hook=_no_repeats))
     except _RepeatedKeyError as error:
         raise FormatError(f"{what}: {error}") from None
+    except ValidationError as error:
+        raise FormatError(f"{what}: {_explained(error.errors(include_url=False)[0])}") from None
     except (ValueError, RecursionError):
         raise FormatError(f"{what}: not a JSON document") from None
-    if not isinstance(value, dict):
-        raise FormatError(f"{what}: not a JSON object")
-    for key in sorted(keys - value.keys()):
-        raise FormatError(f"{what}: {key!r} is missing")
-    for key in sorted(value.keys() - keys - optional):
-        raise FormatError(f"{what}: unknown field {key[:40]!r}")
-    return value
 
 
-def text_field(value: dict[str, object], key: str, what: str) -> str:
-    """Return a text.
+def base64_of(length: int) -> BeforeValidator:
+    """Return what turns base64 text into `length` bytes, for a field of type `bytes`."""
 
-    Raises:
-        FormatError: Another type.
-    """
-    field = value[key]
+    def decode(field: object) -> bytes:
+        text = _text(field)
+        try:
+            raw = base64.b64decode(text, validate=True)
+        except ValueError:  # binascii.Error is one
+            raise ValueError("must be base64") from None
+        if len(raw) != length:
+            raise ValueError(f"has {len(raw)} bytes, {length} are needed")
+        return raw
+
+    return BeforeValidator(decode)
+
+
+def version(only: int) -> BeforeValidator:
+    """Return what refuses every version but one, for a field of type `int`. `Literal[1]` would take `true` and 1.0."""
+
+    def check(field: object) -> int:
+        if type(field) is not int or field != only:
+            raise ValueError(f"is version {field!r:.20}, only {only} is allowed")
+        return field
+
+    return BeforeValidator(check)
+
+
+def _moment(field: object) -> datetime:
+    try:
+        moment = datetime.fromisoformat(_text(field))
+    except ValueError:
+        raise ValueError("must be a time in ISO 8601") from None
+    if moment.tzinfo is None:
+        raise ValueError("must have a time zone")
+    return moment.astimezone(UTC)
+
+
+Moment = Annotated[datetime, BeforeValidator(_moment)]
+"""A time with its time zone, as text in ISO 8601; UTC once it is parsed."""
+
+
+def _text(field: object) -> str:
     if not isinstance(field, str):
-        raise FormatError(f"{what}: {key!r} must be a text")
+        raise PydanticCustomError("string_type", "must be a text")
     return field
 
 
-def bytes_field(value: dict[str, object], key: str, length: int, what: str) -> bytes:
-    """Return `length` bytes that are written in base64.
-
-    Raises:
-        FormatError: Not base64, or another length.
-    """
-    try:
-        raw = base64.b64decode(text_field(value, key, what), validate=True)
-    except (binascii.Error, ValueError):
-        raise FormatError(f"{what}: {key!r} must be base64") from None
-    if len(raw) != length:
-        raise FormatError(f"{what}: {key!r} has {len(raw)} bytes, {length} are needed")
-    return raw
-
-
-def version_field(value: dict[str, object], version: int, what: str) -> None:
-    """Refuse a document whose `v` is not `version`.
-
-    Raises:
-        FormatError: Another version.
-    """
-    if type(value["v"]) is not int or value["v"] != version:
-        raise FormatError(f"{what}: version {value['v']!r:.20}, only {version} is allowed")
+def _explained(fault: ErrorDetails) -> str:
+    name = repr(str(fault["loc"][0])[:40]) if fault["loc"] else ""
+    words = _WORDS.get(fault["type"], "{name}: {msg}")
+    return words.format(name=name, msg=fault["msg"], **fault.get("ctx", {})).lstrip()
 
 
 class _RepeatedKeyError(ValueError):

@@ -1,7 +1,8 @@
 """The fleet as one page of HTML: whole in itself, no script, readable on a phone.
 
-Owns: the markup and its style. Leaves to others: what is wrong with a unit (`fleet`). Everything that comes from a unit
-is escaped; the page's own policy lets the browser load and run nothing.
+Owns: the markup (`page.html`, `page.css`) and what goes into it. Leaves to others: what is wrong with a unit
+(`agent.health.assess`). Everything that comes from a unit is escaped; the page's own policy lets the browser load and
+run nothing.
 """
 
 from __future__ import annotations
@@ -9,55 +10,24 @@ from __future__ import annotations
 import base64
 import hashlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
-from html import escape
+from pathlib import Path
 from typing import Final
 
-from agent.receiver.fleet.overview import Level, UnitState, span
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from agent.health.assess import Level, span
+from agent.receiver.fleet.overview import UnitState
 from agent.wire.health import HealthReport
 
 REFRESH_S: Final = 60
 
-STYLE: Final = """
-:root{color-scheme:light dark;--bg:#f6f7f9;--card:#fff;--ink:#16181d;--dim:#5c6370;--line:#d9dde4;--bad:#b3261e;
---look:#8a5a00;--fine:#1d6b3a;--badbg:#fdeceb;--lookbg:#fff4dc;--finebg:#e8f5ec}
-@media (prefers-color-scheme:dark){:root{--bg:#111318;--card:#1a1d24;--ink:#e8eaef;--dim:#9aa3b2;--line:#2d323d;
---bad:#ff8a80;--look:#ffca66;--fine:#7fd99b;--badbg:#3b1a19;--lookbg:#362a10;--finebg:#16301f}}
-*{box-sizing:border-box}
-body{margin:0;background:var(--bg);color:var(--ink);font:15px/1.45 system-ui,-apple-system,"Segoe UI",sans-serif}
-header,main{max-width:1240px;margin:0 auto;padding:16px 20px}
-header{padding-bottom:0}
-h1{font-size:22px;margin:0}
-.sum{display:flex;flex-wrap:wrap;gap:8px;margin:10px 0 0;padding:0;list-style:none}
-.sum li,.state{border-radius:999px;padding:2px 10px;font-weight:600;font-size:13px;white-space:nowrap}
-.t{color:var(--bad);background:var(--badbg)}.l{color:var(--look);background:var(--lookbg)}
-.f{color:var(--fine);background:var(--finebg)}
-.dim,header p{color:var(--dim);font-size:13px}
-header p{margin:8px 0 0}
-table{width:100%;border-collapse:collapse;background:var(--card);border:1px solid var(--line);border-radius:8px}
-th,td{text-align:left;vertical-align:top;padding:8px 10px;border-top:1px solid var(--line)}
-thead th{border-top:0;font-size:12px;color:var(--dim);font-weight:600}
-td.n{font-variant-numeric:tabular-nums;white-space:nowrap}
-.name{font-weight:600;overflow-wrap:anywhere}
-ul.why{margin:0;padding:0;list-style:none}
-ul.why .t,ul.why .l{background:none}
-details{font-size:13px}summary{cursor:pointer;color:var(--dim)}
-dl{display:grid;grid-template-columns:max-content minmax(0,1fr);gap:2px 10px;margin:6px 0 0}
-dt{color:var(--dim)}dd{margin:0;overflow-wrap:anywhere}
-.none{background:var(--card);border:1px solid var(--line);border-radius:8px;padding:24px;text-align:center}
-@media (max-width:760px){
-header,main{padding-left:12px;padding-right:12px}
-table,tbody{display:block;border:0;background:none}thead{display:none}
-tr{display:grid;grid-template-columns:minmax(0,1fr) auto;gap:4px 10px;background:var(--card);margin:0 0 10px;
-border:1px solid var(--line);border-left:4px solid var(--line);border-radius:8px;padding:10px 12px}
-tr.rt{border-left-color:var(--bad)}tr.rl{border-left-color:var(--look)}tr.rf{border-left-color:var(--fine)}
-td,tbody th{padding:0;border:0}
-td.s{grid-area:1/2}tbody th{grid-area:1/1}
-td.w,td.n,td.d{grid-column:1/-1;white-space:normal}
-tr.rf td.n{display:none}
-td.n::before{content:attr(data-label) ": ";color:var(--dim)}
-td:empty{display:none}}
-"""
+_HERE: Final = Path(__file__).parent
+_PAGE: Final = Environment(
+    loader=FileSystemLoader(_HERE), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+).get_template("page.html")
+STYLE: Final = (_HERE / "page.css").read_text(encoding="utf-8")
 _STYLE_HASH: Final = base64.b64encode(hashlib.sha256(STYLE.encode()).digest()).decode("ascii")
 PAGE_HEADERS: Final = {
     "content-security-policy": (
@@ -68,7 +38,33 @@ PAGE_HEADERS: Final = {
     "referrer-policy": "no-referrer",
     "x-content-type-options": "nosniff",
 }
-_MARKS: Final = {Level.TROUBLE: ("t", "trouble"), Level.LOOK: ("l", "look"), Level.FINE: ("f", "fine")}
+_MARKS: Final = {
+    Level.TROUBLE: ("t", "trouble", "in trouble"),
+    Level.LOOK: ("l", "look", "to look at"),
+    Level.FINE: ("f", "fine", "fine"),
+}
+"""By level: the CSS class, the word for one unit, and the words for several."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Row:
+    """One unit in the template's words; texts are empty and there are no facts where it has not reported.
+
+    Attributes:
+        name: The unit.
+        mark, word: CSS class and word of its level.
+        findings: CSS class and text of each.
+        waiting, seen: What waits on it, and how long ago it last reported.
+        facts: Names and values of everything else.
+    """
+
+    name: str
+    mark: str
+    word: str
+    findings: list[tuple[str, str]]
+    waiting: str = ""
+    seen: str = ""
+    facts: tuple[tuple[str, str], ...] = ()
 
 
 def render_fleet(units: Sequence[UnitState], now: datetime) -> bytes:
@@ -78,54 +74,27 @@ def render_fleet(units: Sequence[UnitState], now: datetime) -> bytes:
         units: In the order in which they are shown.
         now: Aware time of the receiver.
     """
-    return "".join(_page(units, now)).encode()
+    counts = {level: sum(unit.level is level for unit in units) for level in _MARKS}
+    return _PAGE.render(
+        refresh_s=REFRESH_S,
+        style=STYLE,
+        in_trouble=counts[Level.TROUBLE],
+        heading=_count(len(units), "unit"),
+        summary=[(mark, counts[level], words) for level, (mark, _, words) in _MARKS.items() if counts[level]],
+        now=f"{now:%Y-%m-%d %H:%M:%S}",
+        rows=[_row(unit, now) for unit in units],
+    ).encode()
 
 
-def _page(units: Sequence[UnitState], now: datetime) -> Iterator[str]:
-    in_trouble = sum(unit.level is Level.TROUBLE for unit in units)
-    title = f"{in_trouble} in trouble - fleet" if in_trouble else "Fleet"
-    yield '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'
-    yield '<meta name="viewport" content="width=device-width,initial-scale=1">'
-    yield f'<meta http-equiv="refresh" content="{REFRESH_S}">'
-    yield f"<title>{title}</title><style>{STYLE}</style></head><body>"
-    yield f'<header><h1>{_count(len(units), "unit")}</h1><ul class="sum">{"".join(_summary(units))}</ul>'
-    yield f"<p>{now:%Y-%m-%d %H:%M:%S} UTC; this page loads itself anew every minute.</p></header><main>"
-    if units:
-        yield "<table><thead><tr><th>Unit<th>State<th>What to look at<th>Waiting<th>Last report<th>More</tr></thead>"
-        yield "<tbody>"
-        yield from (_row(unit, now) for unit in units)
-        yield "</tbody></table>"
-    else:
-        yield '<p class="none">No unit is enrolled yet. <code>plateseal receiver enrol</code> adds one.</p>'
-    yield "</main></body></html>\n"
-
-
-def _summary(units: Sequence[UnitState]) -> Iterator[str]:
-    for level, (mark, word) in _MARKS.items():
-        count = sum(unit.level is level for unit in units)
-        if count:
-            words = {"trouble": "in trouble", "look": "to look at", "fine": "fine"}[word]
-            yield f'<li class="{mark}">{count} {words}</li>'
-
-
-def _row(unit: UnitState, now: datetime) -> str:
-    mark, word = _MARKS[unit.level]
-    why = "".join(f'<li class="{_MARKS[each.level][0]}">{escape(each.text)}</li>' for each in unit.concerns)
-    waiting = seen = details = ""
-    if unit.reported is not None:
-        report = unit.reported.report
-        waiting = _waiting(report)
-        seen = f"{span(now - unit.reported.received_at)} ago"
-        told = (("last report", seen), ("waiting", waiting), *_facts(report))
-        facts = "".join(f"<dt>{escape(name)}<dd>{escape(value)}" for name, value in told)
-        details = f"<details><summary>details</summary><dl>{facts}</dl></details>"
-    return (
-        f'<tr class="r{mark}"><th class="name" scope="row">{escape(unit.name)}'
-        f'<td class="s"><span class="state {mark}">{word}</span>'
-        f'<td class="w">{f"<ul class=why>{why}</ul>" if why else ""}</td>'
-        f'<td class="n" data-label="Waiting">{waiting}</td><td class="n" data-label="Last report">{seen}</td>'
-        f'<td class="d">{details}</td></tr>'
-    )
+def _row(unit: UnitState, now: datetime) -> _Row:
+    mark, word, _ = _MARKS[unit.level]
+    findings = [(_MARKS[each.level][0], each.text) for each in unit.findings]
+    if unit.reported is None:
+        return _Row(unit.name, mark, word, findings)
+    report = unit.reported.report
+    waiting, seen = _waiting(report), f"{span(now - unit.reported.received_at)} ago"
+    facts = (("last report", seen), ("waiting", waiting), *_facts(report))
+    return _Row(unit.name, mark, word, findings, waiting, seen, facts)
 
 
 def _waiting(report: HealthReport) -> str:

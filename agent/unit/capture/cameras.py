@@ -7,7 +7,7 @@ Owns: building them, models loaded once, and what their metrics are called. Leav
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from agent.capture import LiveHooks, LiveStats, open_source
@@ -17,7 +17,7 @@ from agent.keys.keyfiles import read_private_file
 from agent.ports import Clock, FrameSource
 from agent.records import Passage, Plaintext
 from agent.unit.capture.describe import describe
-from agent.unit.status.metrics import Samples, labelled
+from agent.unit.status.samples import Sample
 from agent.vision import Models, PlatePipeline
 
 
@@ -56,8 +56,8 @@ class Camera:
             reader_digest=self.pipeline.reader_digest,
         )
 
-    def samples(self) -> Samples:
-        """Return its metrics now, each labelled with its name."""
+    def samples(self) -> Iterator[Sample]:
+        """Yield its metrics now, each labelled with its name."""
         vision, live, name = self.pipeline.stats, self.live, self.config.camera_id
         values = {
             "frames": vision.frames,
@@ -72,14 +72,11 @@ class Camera:
             "camera_reconnects": live.reconnects,
             "camera_frozen": live.frozen,
             "camera_lag_seconds": live.lag_s,
-            "camera_up": float(live.is_up is True),
+            "camera_up": live.is_up is True,
         }
-        by_reason = {
-            labelled(key, camera=name, reason=reason): count
-            for key, counts in (("rejected_passages", vision.rejected), ("unvoted_looks", vision.unvoted))
-            for reason, count in counts.items()
-        }
-        return {labelled(key, camera=name): value for key, value in values.items()} | by_reason
+        yield from (Sample(metric, float(value), (name,)) for metric, value in values.items())
+        for metric, counts in (("rejected_passages", vision.rejected), ("unvoted_looks", vision.unvoted)):
+            yield from (Sample(metric, count, (name, reason)) for reason, count in counts.items())
 
 
 def open_cameras(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from datetime import timedelta
-from typing import Final
 
 from agent.capture import SeveralSources, SourceEnd, source_name
 from agent.config.models import SpoolConfig, UnitConfig
@@ -37,7 +36,8 @@ from agent.unit.process.prepare import prepare_daemon
 from agent.unit.process.state import make_state_dir
 from agent.unit.reload.capture import CaptureChange, CaptureReload
 from agent.unit.reload.trial import Reload, restart_process
-from agent.unit.status.metrics import CAPTURE_FILE, MetricsFile, Samples
+from agent.unit.status.metrics import MetricsFiles
+from agent.unit.status.samples import Sample
 
 _log = logging.getLogger(__name__)
 
@@ -103,18 +103,18 @@ class CaptureLoop:
         cameras = f"{len(self._cameras)} camera{'s' if len(self._cameras) > 1 else ''}"
         return f"{cameras}{f', {lost} lost' if lost else ''}; {self._recorder.stats.sealed} reads sealed"
 
-    def samples(self) -> Samples:
-        """Return the daemon's metrics now."""
+    def samples(self) -> Iterator[Sample]:
+        """Yield the daemon's metrics now."""
+        for camera in self._cameras:
+            yield from camera.samples()
         recorded = self._recorder.stats
-        return {
-            **{name: value for camera in self._cameras for name, value in camera.samples().items()},
-            "sealed": recorded.sealed,
-            "dropped": recorded.dropped,
-            "evicted": recorded.evicted,
-            "expired": recorded.expired,
-            "crops_left_out": recorded.crops_left_out,
-            **(self._keys.samples() if self._keys is not None else {}),
-        }
+        yield Sample("sealed", recorded.sealed)
+        yield Sample("dropped", recorded.dropped)
+        yield Sample("evicted", recorded.evicted)
+        yield Sample("expired", recorded.expired)
+        yield Sample("crops_left_out", recorded.crops_left_out)
+        if self._keys is not None:
+            yield from self._keys.samples()
 
     def _play(self) -> None:
         with closing(self._frames()) as frames:
@@ -180,29 +180,6 @@ class CaptureLoop:
     def _keep_all(self, camera: Camera, passages: list[Passage]) -> None:
         for passage in passages:
             self._recorder.keep(camera.describe(passage))
-
-
-CAPTURE_COUNTERS: Final = frozenset(
-    {
-        "frames",
-        "frames_moving",
-        "frames_searched",
-        "detections",
-        "looks",
-        "passages",
-        "rejected_passages",
-        "unvoted_looks",
-        "sealed",
-        "dropped",
-        "evicted",
-        "expired",
-        "crops_left_out",
-        "camera_frames",
-        "camera_frames_dropped",
-        "camera_reconnects",
-        "camera_frozen",
-    }
-)
 
 
 def spool_bounds(config: SpoolConfig) -> Bounds:
@@ -279,9 +256,7 @@ def _capture(reload: Reload[CaptureChange], changes: CaptureReload, files: Local
     for camera in cameras:
         _log.info("capturing from %s as %s", source_name(camera.config.source.uri), camera.config.camera_id)
     try:
-        with MetricsFile(
-            config.state_dir / CAPTURE_FILE, lambda: loop.samples() | reload.samples(), counters=CAPTURE_COUNTERS
-        ):
+        with MetricsFiles(config.metrics_dir, "capture", lambda: (*loop.samples(), *reload.samples())):
             recorder.recover()
             changes.watch()
             stop.ready(loop.status)

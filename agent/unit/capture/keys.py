@@ -10,12 +10,13 @@ end to end, and the new chain's `last` names the last envelope of the old one.
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterator
 
 from agent.keys.keyring import KeyringFile
 from agent.keys.signing_key import SigningKeyFile
 from agent.seal.chain import Chain
 from agent.seal.sealer import Sealer
-from agent.unit.status.metrics import Samples
+from agent.unit.status.samples import Sample
 from agent.wire.cose import ed25519_kid
 
 _log = logging.getLogger(__name__)
@@ -40,11 +41,9 @@ class UnitKeys:
             self._chain.restart()
             _log.info("signing with key %s from now on, in a new chain", ed25519_kid(key.public_key()).hex()[:16])
 
-    def samples(self) -> Samples:
-        """Return the metrics of the keys now."""
-        return {
-            "keyring_serial": self._keyring.keyring.serial,
-            "keyring_left_seconds": round(self._keyring.days_left * 86_400),
-            "chain_sequence": self._chain.next.seq,
-            "keyring_expired": float(self._keyring.has_ended),
-        }
+    def samples(self) -> Iterator[Sample]:
+        """Yield the metrics of the keys now."""
+        yield Sample("keyring_serial", self._keyring.keyring.serial)
+        yield Sample("keyring_left_seconds", round(self._keyring.days_left * 86_400))
+        yield Sample("chain_sequence", self._chain.next.seq)
+        yield Sample("keyring_expired", float(self._keyring.has_ended))

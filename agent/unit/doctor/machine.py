@@ -16,10 +16,10 @@ from pathlib import Path
 from typing import Final
 
 from agent.config.models import RTSP_PREFIXES, UnitConfig
+from agent.health.assess import Level, assess_clock, assess_disk
 from agent.unit.doctor.finding import Finding, Outcome
 from agent.unit.process.clock_trust import BUILT_AT
 from agent.unit.status.report import clock_state, disk_space
-from agent.wire.plaintext import ClockState
 
 PROC: Final = Path("/proc")
 CGROUP: Final = Path("/sys/fs/cgroup")
@@ -71,12 +71,13 @@ def examine_machine(unit: UnitConfig, config: Path) -> Iterator[Finding]:
 
 def clock() -> Finding:
     """Whether times can be believed."""
-    if clock_state() is ClockState.SYNCHRONIZED:
+    found = assess_clock(clock_state())
+    if found is None:
         return Finding("clock", Outcome.GOOD, "synchronised")
     return Finding(
         "clock",
         Outcome.WARNING,
-        f"not synchronised, or before {BUILT_AT:%Y-%m-%d}",
+        f"{found.words}, or before {BUILT_AT:%Y-%m-%d}",
         "reads say so, TLS may fail, and no read is erased by age until a receipt confirms the time",
         "timedatectl set-ntp true",
     )
@@ -97,15 +98,19 @@ def disk(unit: UnitConfig, proc: Path) -> Finding:
     free_bytes, size_bytes = disk_space(directory)
     used = _tree_bytes(directory)
     needed = max(unit.spool.max_bytes - used, 0)
+    short = assess_disk(free_bytes, size_bytes)
+    room = short.words if short else f"{free_bytes / 1e9:.1f} GB free"
+    may_take = f"the spool may take {needed / 1e9:.1f} GB more"
+    if free_bytes >= needed and short is None:
+        return Finding("disk", Outcome.GOOD, f"{room}, {may_take}")
     if free_bytes >= needed:
-        return Finding(
-            "disk", Outcome.GOOD, f"{free_bytes / 1e9:.1f} GB free, the spool may take {needed / 1e9:.1f} GB more"
-        )
-    is_short = not size_bytes or free_bytes < size_bytes / 50
+        why = "the spool still fits, but whatever else writes there can fill the disk"
+        return Finding("disk", Outcome.WARNING, f"{room}, {may_take}", why, f"make room where {directory} is")
+    is_urgent = not size_bytes or (short is not None and short.level is Level.TROUBLE)
     return Finding(
         "disk",
-        Outcome.FAULT if is_short else Outcome.WARNING,
-        f"{free_bytes / 1e9:.1f} GB free, and the spool may take {needed / 1e9:.1f} GB more",
+        Outcome.FAULT if is_urgent else Outcome.WARNING,
+        f"{room}, and {may_take}",
         "the disk is full before the spool is, and whatever else writes to it fails too",
         f"make room where {directory} is, or set spool.max_bytes to at most {int(used + free_bytes * 0.9)}",
     )

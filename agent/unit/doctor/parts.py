@@ -20,9 +20,9 @@ from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from agent.capture import LiveHooks, open_source
-from agent.config.models import CameraConfig, UnitConfig, is_file_uri
+from agent.config.models import SERVICE_STATE, CameraConfig, UnitConfig, is_file_uri
 from agent.errors import KeyFileError, PlatesealError, SourceError, TransportError
-from agent.health.limits import CERTIFICATE_SHORT, KEYRING_SHORT
+from agent.health.assess import assess_certificate, assess_keyring
 from agent.keys.certificate import certificate_end
 from agent.keys.keyfiles import (
     PublicKey,
@@ -91,13 +91,13 @@ def keyring(unit: UnitConfig) -> Finding:
             f"bring keyring.cose and owner.pub from the owner to {unit.seal.keyring} and {unit.seal.owner_key}",
         )
     left = keyring_end(found) - datetime.now(UTC)
-    days = left / timedelta(days=1)
-    if left >= KEYRING_SHORT:
-        return Finding("keyring", Outcome.GOOD, f"serial {found.serial}, {days:.0f} days left")
+    short = assess_keyring(int(left.total_seconds()))
+    if short is None:
+        return Finding("keyring", Outcome.GOOD, f"serial {found.serial}, {left / timedelta(days=1):.0f} days left")
     return Finding(
         "keyring",
         Outcome.WARNING if left > timedelta(0) else Outcome.FAULT,
-        f"serial {found.serial}, {days:.1f} days left" if left > timedelta(0) else f"serial {found.serial} has run out",
+        f"serial {found.serial} {short.words}",
         "when it has run out, reads are sealed to old keys, or capture stops (seal.on_keyring_end)",
         f"at the owner: plateseal custody keys --dir OWNER --from DATE; then bring keyring.cose to {unit.seal.keyring}",
     )
@@ -118,13 +118,14 @@ def certificates(unit: UnitConfig) -> Iterator[Finding]:
                 "at the receiver: plateseal receiver enrol DIR enrolment.json; bring tls.pem and ca.pem here",
             )
             continue
-        if left >= CERTIFICATE_SHORT:
+        short = assess_certificate(int(left.total_seconds()))
+        if short is None:
             yield Finding(name, Outcome.GOOD, f"good for {left.days} days")
         else:
             yield Finding(
                 name,
                 Outcome.WARNING if left > timedelta(0) else Outcome.FAULT,
-                f"{path} ends in {left.days} days" if left > timedelta(0) else f"{path} has ended",
+                f"{path} {short.words}",
                 "nothing is delivered after that; reads wait on the unit",
                 f"at the receiver: plateseal receiver enrol DIR enrolment.json; then bring tls.pem to {path}",
             )
@@ -218,7 +219,7 @@ def look_through(camera: CameraConfig, unit: UnitConfig) -> Finding:
     if health.capture_up and told is not None:
         if told:
             return Finding(check, Outcome.GOOD, "delivers, says capture")
-        return Finding(check, Outcome.FAULT, "capture gets no picture", *_camera_help(camera))
+        return Finding(check, Outcome.FAULT, "gives no picture, says capture", *_camera_help(camera))
     if health.capture_up:
         return Finding(check, Outcome.GOOD, "capture plays the recording")
     try:
@@ -286,7 +287,7 @@ def _folder(path: Path, owner: int) -> Finding:
 
 def _service_uid(unit: UnitConfig) -> int:
     """Return whom the folders should belong to: the package's user for its folder, else whoever asks."""
-    if unit.state_dir.is_relative_to("/var/lib/plateseal"):
+    if unit.state_dir.is_relative_to(SERVICE_STATE):
         try:
             return pwd.getpwnam(SERVICE_USER).pw_uid
         except KeyError:

@@ -18,7 +18,7 @@ from agent.config.models import UnitConfig
 from agent.errors import BundleVerificationError, ConfigError, FormatError
 from agent.keys.keyfiles import read_public_file
 
-FIXED: Final = ("camera_id", "state_dir", "spool.directory", "seal.owner_key", "bundle.incoming")
+FIXED: Final = ("camera_id", "state_dir", "runtime_dir", "spool.directory", "seal.owner_key", "bundle.incoming")
 
 
 def read_bundle(path: Path, owner_key: Ed25519PublicKey) -> Bundle:

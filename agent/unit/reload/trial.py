@@ -19,7 +19,7 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final, Generic, NoReturn, TypeVar
@@ -34,7 +34,7 @@ from agent.keys.keyfiles import load_ed25519_public
 from agent.ports import Clock, Disk
 from agent.unit.reload.bundles import read_bundle, require_for, require_same_fixed
 from agent.unit.reload.states import DAEMONS, MAX_REASON_CHARS, ConfigNote, ConfigNoteFile, note_name, read_note
-from agent.unit.status.metrics import Samples, labelled
+from agent.unit.status.samples import Sample
 
 LOOK_EVERY_S: Final = 0.5
 MAX_STARTS: Final = 5
@@ -203,17 +203,13 @@ class Reload(Generic[Prepared]):
             self._trial = None
             self._use_good()
 
-    def samples(self) -> Samples:
-        """Return the metrics now."""
-        if not self.is_on:
-            return {}
-        note = self._file.note
-        values: Samples = {
-            "config_serial": self.serial,
-            "config_on_trial": float(self.on_trial),
-            "config_rejected": float(note.rejected is not None),
-        }
-        return {labelled(name, daemon=self._daemon): value for name, value in values.items()}
+    def samples(self) -> Iterator[Sample]:
+        """Yield the metrics now; none where no configuration can come."""
+        if self.is_on:
+            daemon, rejected = (self._daemon,), self._file.note.rejected
+            yield Sample("config_serial", self.serial, daemon)
+            yield Sample("config_on_trial", float(self.on_trial), daemon)
+            yield Sample("config_rejected", float(rejected is not None), daemon)
 
     def _choose(self) -> None:
         note = self._file.note

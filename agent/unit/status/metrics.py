@@ -1,13 +1,17 @@
-"""Metrics as a Prometheus text file, for node_exporter, `plateseal status` and the demo. No port is opened.
+"""The files in which a daemon shows its metrics: a text file for Prometheus, and a snapshot for `plateseal status`.
 
-Owns: the metric names and the file. The daemons keep plain counts; this module looks at them once a second.
+Owns: both files. Leaves to others: what is measured (`agent.unit.status.samples`). They lie in the runtime directory,
+which is in memory on a unit (`/run/plateseal`): they are written once a second, and nothing is lost with them. Nothing
+of ours reads the Prometheus text; no port is opened.
 """
 
 from __future__ import annotations
 
+import json
 import logging
-import re
+import os
 import threading
+import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Final, Self
@@ -15,59 +19,55 @@ from typing import Final, Self
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
 from prometheus_client.exposition import write_to_textfile
-from prometheus_client.parser import text_fd_to_metric_families
 from prometheus_client.registry import Collector
 
 from agent.errors import SpoolError
-from agent.unit.status.metric_help import HELP
+from agent.unit.status.samples import METRICS, Kind, Sample, Snapshot
 
-CAPTURE_FILE: Final = "capture.prom"
-UPLOAD_FILE: Final = "upload.prom"
 WRITE_EVERY_S: Final = 1.0
+FRESH_WITHIN_S: Final = 10.0
+"""A daemon writes once a second; a snapshot that is older is that of one that has ended or hangs."""
+MAX_SNAPSHOT_BYTES: Final = 1 << 20
+"""One of sixteen cameras has about 20 kB."""
+DAEMONS: Final = ("capture", "upload")
 
+_FAMILIES: Final = {Kind.COUNTER: CounterMetricFamily, Kind.GAUGE: GaugeMetricFamily}
 _log = logging.getLogger(__name__)
 
-Samples = dict[str, float]
-"""Metric name without the prefix `plateseal_`, and its value now. It may have labels: `frames{camera="a"}`."""
-_LABEL: Final = re.compile(r'(\w+)="([^"]*)"')
 
-
-def labelled(name: str, **labels: str) -> str:
-    """Return a metric's name with labels, whose values hold no quotes."""
-    pairs = ",".join(f'{key}="{value}"' for key, value in labels.items())
-    return f"{name}{{{pairs}}}"
-
-
-class _Snapshot(Collector):
-    def __init__(self, read: Callable[[], Samples], counters: frozenset[str]) -> None:
-        self._read = read
-        self._counters = counters
+class _Collected(Collector):
+    def __init__(self) -> None:
+        self.samples: tuple[Sample, ...] = ()
 
     def collect(self) -> Iterable[Metric]:
         families: dict[str, CounterMetricFamily | GaugeMetricFamily] = {}
-        for sample, value in self._read().items():
-            name, _, labels = sample.partition("{")
-            pairs = dict(_LABEL.findall(labels))
-            kind = CounterMetricFamily if name in self._counters else GaugeMetricFamily
-            family = families.setdefault(name, kind(f"plateseal_{name}", HELP.get(name, ""), labels=list(pairs)))
-            family.add_metric(list(pairs.values()), value)
-        yield from families.values()
+        for sample in self.samples:
+            metric = METRICS[sample.name]
+            family = families.get(metric.name)
+            if family is None:
+                kind = _FAMILIES[metric.kind]
+                family = families[metric.name] = kind(f"plateseal_{metric.name}", metric.help, labels=metric.labels)
+            family.add_metric(sample.labels, sample.value)
+        return families.values()
 
 
-class MetricsFile:
-    """Writes a text file once a second on a thread of its own, and once more at the end."""
+class MetricsFiles:
+    """Writes a daemon's files once a second on a thread of its own, and once more at the end."""
 
-    def __init__(self, path: Path, read: Callable[[], Samples], *, counters: frozenset[str]) -> None:
-        """Prepare; `read` is called on the writing thread and returns all values.
+    def __init__(self, directory: Path, daemon: str, read: Callable[[], Iterable[Sample]]) -> None:
+        """Prepare; `read` is called on the writing thread.
 
         Args:
-            path: The file; replaced in one step, so a reader never sees half of it.
-            read: The values now.
-            counters: Names that only grow; all others are gauges.
+            directory: The runtime directory; made if it is missing.
+            daemon: `capture` or `upload`, which the files are named after.
+            read: Returns all samples now.
         """
-        self._path = path
+        self._text = directory / f"{daemon}.prom"
+        self._snapshot = snapshot_path(directory, daemon)
+        self._read = read
+        self._collected = _Collected()
         self._registry = CollectorRegistry()
-        self._registry.register(_Snapshot(read, counters))
+        self._registry.register(self._collected)
         self._ended = threading.Event()
         self._failed = False
         self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
@@ -85,38 +85,56 @@ class MetricsFile:
         self.write()
 
     def write(self) -> None:
-        """Write now. A disk that refuses is logged once, not raised: metrics never stop a daemon."""
+        """Write now, each file in one step, so that a reader never sees half of it.
+
+        A disk that refuses is logged once, not raised: metrics never stop a daemon.
+        """
         try:
-            write_to_textfile(str(self._path), self._registry)
+            self._collected.samples = tuple(self._read())
+            self._text.parent.mkdir(mode=0o700, exist_ok=True)
+            write_to_textfile(str(self._text), self._registry)
+            self._write_snapshot()
         except (OSError, SpoolError) as error:
             if not self._failed:
                 reason = getattr(error, "strerror", None) or error
-                _log.warning("metrics cannot be written to %s: %s", self._path, reason)
+                _log.warning("metrics cannot be written to %s: %s", self._text.parent, reason)
             self._failed = True
         else:
             self._failed = False
+
+    def _write_snapshot(self) -> None:
+        rows = [[sample.name, sample.value, *sample.labels] for sample in self._collected.samples]
+        temporary = self._snapshot.with_name(f".{self._snapshot.name}.new")
+        temporary.write_text(json.dumps(rows), encoding="utf-8")
+        temporary.rename(self._snapshot)
 
     def _run(self) -> None:
         while not self._ended.wait(WRITE_EVERY_S):
             self.write()
 
 
-def read_metrics(path: Path) -> Samples:
-    """Read a metrics file back; empty while there is none.
+def snapshot_path(directory: Path, daemon: str) -> Path:
+    """Return where a daemon's snapshot is."""
+    return directory / f"{daemon}.json"
+
+
+def read_snapshot(directory: Path, daemon: str) -> tuple[Snapshot, bool]:
+    """Read what a daemon measured last.
 
     Returns:
-        Values by sample name without the prefix `plateseal_` (counters end in `_total`); of one with labels the sum,
-        and each as written, as in `frames_total{camera="a"}`.
+        The snapshot, empty while there is none or where it is damaged; and whether it is of a daemon that runs.
     """
     try:
-        with path.open(encoding="utf-8") as stream:
-            families = list(text_fd_to_metric_families(stream))
-    except (OSError, ValueError):
-        return {}
-    found: Samples = {}
-    for sample in (sample for family in families for sample in family.samples):
-        name = sample.name.removeprefix("plateseal_")
-        found[name] = found.get(name, 0.0) + sample.value
-        if sample.labels:
-            found[labelled(name, **sample.labels)] = sample.value
-    return found
+        with snapshot_path(directory, daemon).open("rb") as file:
+            age_s = time.time() - os.fstat(file.fileno()).st_mtime
+            rows = json.loads(file.read(MAX_SNAPSHOT_BYTES))
+        measured = Snapshot(Sample(name, float(value), tuple(labels)) for name, value, *labels in rows)
+    except (OSError, ValueError, TypeError, RecursionError):
+        return Snapshot(), False
+    return measured, abs(age_s) < FRESH_WITHIN_S
+
+
+def read_snapshots(directory: Path) -> Snapshot:
+    """Read what both daemons measured last, together."""
+    capture, upload = (read_snapshot(directory, daemon)[0] for daemon in DAEMONS)
+    return capture | upload

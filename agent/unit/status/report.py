@@ -14,7 +14,6 @@ import os
 import platform
 import random
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import UTC, datetime, timedelta
@@ -33,7 +32,8 @@ from agent.unit.process.clock import SystemClock
 from agent.unit.process.clock_trust import BUILT_AT
 from agent.unit.reload.trial import config_states
 from agent.unit.status.last_error import last_error
-from agent.unit.status.metrics import CAPTURE_FILE, UPLOAD_FILE, Samples, labelled, read_metrics
+from agent.unit.status.metrics import read_snapshot
+from agent.unit.status.samples import Snapshot
 from agent.wire.health import (
     MAX_VERSION_CHARS,
     Backlog,
@@ -49,8 +49,6 @@ from agent.wire.plaintext import ClockState
 REPORT_EVERY_S: Final = 60.0
 JITTER_S: Final = 5.0
 """A fleet that was switched on together does not report together for ever."""
-FRESH_WITHIN_S: Final = 10.0
-"""A daemon writes its metrics once a second; a file that is older is that of one that has ended or hangs."""
 THERMAL: Final = Path("/sys/class/thermal")
 
 _log = logging.getLogger(__name__)
@@ -58,27 +56,27 @@ _log = logging.getLogger(__name__)
 
 def read_health(unit: UnitConfig) -> HealthReport:
     """Return the state of the unit as its files have it now."""
-    capture, capture_up = _samples(unit.state_dir / CAPTURE_FILE)
-    upload, upload_up = _samples(unit.state_dir / UPLOAD_FILE)
+    capture, capture_up = read_snapshot(unit.metrics_dir, "capture")
+    upload, upload_up = read_snapshot(unit.metrics_dir, "upload")
     disk_free, disk_size = disk_space(unit.spool.directory)
-    lost = sum(capture.get(f"{name}_total", 0.0) for name in ("dropped", "evicted", "expired"))
+    lost = sum(capture.total(name) for name in ("dropped", "evicted", "expired"))
     return HealthReport(
         at=_now(),
         capture_up=capture_up,
         upload_up=upload_up,
         cameras=_cameras(unit, capture) if capture_up else (),
         backlog=Backlog(
-            count=int(upload.get("pending", 0)),
-            size_bytes=int(upload.get("pending_bytes", 0)),
+            count=int(upload.total("pending")),
+            size_bytes=int(upload.total("pending_bytes")),
             max_bytes=unit.spool.max_bytes,
             oldest_s=_whole(upload.get("pending_oldest_seconds")),
-            set_aside=int(upload.get("quarantined", 0)),
+            set_aside=int(upload.total("quarantined")),
         ),
         reads=ReadCounts(
             sequence=_whole(capture.get("chain_sequence")) if capture_up else None,
-            sealed=int(capture.get("sealed_total", 0)),
-            delivered=int(upload.get("acknowledged_total", 0)),
-            rejected=int(capture.get("rejected_passages_total", 0)),
+            sealed=int(capture.total("sealed")),
+            delivered=int(upload.total("acknowledged")),
+            rejected=int(capture.total("rejected_passages")),
             lost=int(lost),
         ),
         disk_free_bytes=disk_free,
@@ -172,21 +170,12 @@ class HealthReporter:
             wait_s = REPORT_EVERY_S - JITTER_S
 
 
-def _samples(path: Path) -> tuple[Samples, bool]:
-    """Return a daemon's metrics, and whether they are of one that runs."""
-    try:
-        age_s = time.time() - path.stat().st_mtime
-    except OSError:
-        return {}, False
-    return read_metrics(path), abs(age_s) < FRESH_WITHIN_S
-
-
-def _cameras(unit: UnitConfig, capture: Samples) -> tuple[CameraHealth, ...]:
+def _cameras(unit: UnitConfig, capture: Snapshot) -> tuple[CameraHealth, ...]:
     found: list[CameraHealth] = []
     for camera in unit.cameras:
         name = camera.camera_id
-        is_up = capture.get(labelled("camera_up", camera=name), 0.0) > 0
-        lag_s = capture.get(labelled("camera_lag_seconds", camera=name), 0.0)
+        is_up = (capture.get("camera_up", name) or 0.0) > 0
+        lag_s = capture.get("camera_lag_seconds", name) or 0.0
         found.append(CameraHealth(name, None if is_file_uri(camera.source.uri) else is_up, max(round(lag_s * 1000), 0)))
     return tuple(found)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Iterator
 from contextlib import nullcontext
 from datetime import datetime, timedelta
 from typing import Final
@@ -26,8 +27,9 @@ from agent.unit.process.prepare import prepare_daemon
 from agent.unit.process.state import make_state_dir
 from agent.unit.reload.trial import Reload
 from agent.unit.reload.upload import UploadChange, UploadReload
-from agent.unit.status.metrics import UPLOAD_FILE, MetricsFile, Samples
+from agent.unit.status.metrics import MetricsFiles
 from agent.unit.status.report import THERMAL, HealthReporter, disk_space, read_health, read_temperature
+from agent.unit.status.samples import Sample
 from agent.unit.upload.tls_files import TlsFiles
 from agent.upload.tls import HttpsTransport
 from agent.upload.worker import UploadStats, UploadWorker
@@ -35,19 +37,6 @@ from agent.wire.cose import ed25519_kid
 
 _log = logging.getLogger(__name__)
 
-UPLOAD_COUNTERS: Final = frozenset(
-    {
-        "acknowledged",
-        "shredded",
-        "refused",
-        "corrupt",
-        "unsigned",
-        "unreadable",
-        "bad_receipts",
-        "failed_batches",
-        "sent_bytes",
-    }
-)
 ERASERS: Final = 4
 """Files erased side by side: each waits for the disk twice, and a disk answers four such waits in the time of one."""
 COUNTING_SHARE: Final = 1 / 30
@@ -73,8 +62,8 @@ class SpoolGauges:
         """Let the next samples be counted anew."""
         self._count_at_s = self._clock.monotonic_s()
 
-    def samples(self) -> Samples:
-        """Return the gauges as last counted; none before the first count.
+    def samples(self) -> Iterator[Sample]:
+        """Yield the gauges as last counted; none before the first count.
 
         Raises:
             SpoolError: The disk refused.
@@ -87,16 +76,14 @@ class SpoolGauges:
             ended_s = self._clock.monotonic_s()
             self._count_at_s = ended_s + (ended_s - began_s) / COUNTING_SHARE
         if self._counted is None:
-            return {}
+            return
         pending, set_aside = self._counted
         waits = self._clock.now() - self._oldest_at if self._oldest_at is not None else timedelta(0)
-        return {
-            "pending": pending.count,
-            "pending_bytes": pending.bytes,
-            "pending_oldest_seconds": max(round(waits.total_seconds(), 3), 0.0),
-            "quarantined": set_aside.count,
-            "quarantine_alarm": float(set_aside.count > 0),
-        }
+        yield Sample("pending", pending.count)
+        yield Sample("pending_bytes", pending.bytes)
+        yield Sample("pending_oldest_seconds", max(round(waits.total_seconds(), 3), 0.0))
+        yield Sample("quarantined", set_aside.count)
+        yield Sample("quarantine_alarm", float(set_aside.count > 0))
 
 
 def run_upload(config: UnitConfig, *, drain: bool = False) -> None:
@@ -145,7 +132,7 @@ class _Delivery:
         Raises:
             PlatesealError: As `run_upload`.
         """
-        with MetricsFile(self._state_dir / UPLOAD_FILE, self._samples, counters=UPLOAD_COUNTERS):
+        with MetricsFiles(self._reload.config.metrics_dir, "upload", self._samples):
             if not drain:
                 self._changes.watch()
             worker = self._connect()
@@ -227,19 +214,19 @@ class _Delivery:
         link = {True: "delivering", False: "the receiver is not reached", None: "nothing sent yet"}[self._stats.link_up]
         return f"{link}; {self._stats.acknowledged} reads delivered"
 
-    def _system(self) -> Samples:
+    def _system(self) -> Iterator[Sample]:
         left_s = self._certificate.left_s()
         free_bytes, _ = disk_space(self._reload.config.spool.directory)
         temperature_mc = read_temperature(THERMAL)
-        return {
-            "disk_free_bytes": free_bytes,
-            "clock_synchronized": float(self._clock.state() is ClockState.SYNCHRONIZED),
-            **({} if left_s is None else {"certificate_left_seconds": round(left_s)}),
-            **({} if temperature_mc is None else {"temperature_celsius": temperature_mc / 1000}),
-        }
+        yield Sample("disk_free_bytes", free_bytes)
+        yield Sample("clock_synchronized", float(self._clock.state() is ClockState.SYNCHRONIZED))
+        if left_s is not None:
+            yield Sample("certificate_left_seconds", round(left_s))
+        if temperature_mc is not None:
+            yield Sample("temperature_celsius", temperature_mc / 1000)
 
-    def _samples(self) -> Samples:
-        return {**_counts(self._stats), **self._gauges.samples(), **self._system(), **self._reload.samples()}
+    def _samples(self) -> tuple[Sample, ...]:
+        return *_counts(self._stats), *self._gauges.samples(), *self._system(), *self._reload.samples()
 
 
 def _await_first_key(known: KnownKeys, spool: SpoolView, stop: threading.Event, *, drain: bool) -> bool:
@@ -264,17 +251,15 @@ def _await_first_key(known: KnownKeys, spool: SpoolView, stop: threading.Event, 
     return not drain
 
 
-def _counts(stats: UploadStats) -> Samples:
-    return {
-        "acknowledged": stats.acknowledged,
-        "shredded": stats.shredded,
-        "refused": stats.refused,
-        "corrupt": stats.corrupt,
-        "unsigned": stats.unsigned,
-        "unreadable": stats.unreadable,
-        "bad_receipts": stats.bad_receipts,
-        "failed_batches": stats.failed_batches,
-        "sent_bytes": stats.sent_bytes,
-        "slowest_erasure_seconds": round(stats.slowest_erasure_s, 3),
-        "link_up": float(bool(stats.link_up)),
-    }
+def _counts(stats: UploadStats) -> Iterator[Sample]:
+    yield Sample("acknowledged", stats.acknowledged)
+    yield Sample("shredded", stats.shredded)
+    yield Sample("refused", stats.refused)
+    yield Sample("corrupt", stats.corrupt)
+    yield Sample("unsigned", stats.unsigned)
+    yield Sample("unreadable", stats.unreadable)
+    yield Sample("bad_receipts", stats.bad_receipts)
+    yield Sample("failed_batches", stats.failed_batches)
+    yield Sample("sent_bytes", stats.sent_bytes)
+    yield Sample("slowest_erasure_seconds", round(stats.slowest_erasure_s, 3))
+    yield Sample("link_up", float(bool(stats.link_up)))

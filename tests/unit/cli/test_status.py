@@ -14,11 +14,13 @@ from typer.testing import CliRunner
 from agent.bench.demo import device_config, set_up_parts
 from agent.cli.main import app
 from agent.errors import SourceLostError, UnitFaultError, UsageError
+from agent.health.assess import Level, assess
 from agent.health.limits import FULL_SHARE, SLOW_CAMERA_MS
-from agent.receiver.fleet.overview import Level, assess_unit
+from agent.receiver.fleet.overview import assess_unit
 from agent.receiver.fleet.store import Reported
 from agent.unit.status.last_error import last_error, noted_errors
-from agent.unit.status.metrics import CAPTURE_FILE, UPLOAD_FILE, MetricsFile
+from agent.unit.status.metrics import MetricsFiles
+from agent.unit.status.samples import Sample, Snapshot
 from agent.unit.status.text import status_lines, was_answered
 from tests.fakes.health import NOW, make_report, troubled
 
@@ -48,28 +50,34 @@ def test_one_screen_is_enough_for_any_trouble(number: int) -> None:
     assert all(line.is_good for line in status_lines(make_report(), receiver_up=True, now=NOW))
 
 
-def test_what_the_fleet_page_marks_is_marked_here_too() -> None:
+@pytest.mark.parametrize("number", range(10))
+def test_the_status_and_the_fleet_page_say_the_same_words(number: int) -> None:
+    """Every finding is one marked line here, with the words that the page has."""
+    report = troubled(number, make_report())
+    marked = {(line.name, line.text) for line in status_lines(report, receiver_up=True, now=NOW) if not line.is_good}
+    state = assess_unit("unit", Reported(NOW, report), NOW)
+    assert marked
+    assert marked == {(finding.about, finding.words) for finding in state.findings}
+
+
+def test_the_edges_are_marked_in_both_places() -> None:
     """A camera that is behind, and a spool that is nearly full of what came just now."""
     report = make_report()
     slow = replace(report, cameras=(replace(report.cameras[0], lag_ms=SLOW_CAMERA_MS),))
     backlog = replace(report.backlog, count=9, oldest_s=1, size_bytes=round(report.backlog.max_bytes * FULL_SHARE) + 1)
     for spoiled in (slow, replace(report, backlog=backlog)):
         assert sum(not line.is_good for line in status_lines(spoiled, receiver_up=True, now=NOW)) == 1
-        assert assess_unit("unit", Reported(NOW, spoiled), NOW).level is not Level.FINE
+        assert [finding.level > Level.FINE for finding in assess(spoiled)] == [True]
 
 
 @pytest.mark.parametrize(
-    ("metrics", "answered"),
-    [
-        ({}, None),
-        ({"sent_bytes_total": 0, "link_up": 0}, None),
-        ({"sent_bytes_total": 9, "link_up": 0}, False),
-        ({"sent_bytes_total": 9, "link_up": 1}, True),
-    ],
+    ("sent_bytes", "link_up", "answered"), [(None, None, None), (0, 0, None), (9, 0, False), (9, 1, True)]
 )
-def test_nothing_sent_is_no_failure(metrics: dict[str, float], answered: bool | None) -> None:
+def test_nothing_sent_is_no_failure(sent_bytes: int | None, link_up: int | None, answered: bool | None) -> None:
     """A unit without reads has no link to speak of."""
-    assert was_answered(metrics) is answered
+    values = {"sent_bytes": sent_bytes, "link_up": link_up}
+    upload = Snapshot(Sample(name, value) for name, value in values.items() if value is not None)
+    assert was_answered(upload) is answered
 
 
 def test_a_unit_that_stands_still_says_so(config: Path) -> None:
@@ -101,21 +109,15 @@ def test_who_may_not_look_is_not_told_that_nothing_runs(
 def test_what_the_daemons_wrote_is_shown(config: Path) -> None:
     """Metrics of running daemons, the newest error line of either, and the same as JSON."""
     state = config.parent / "state"
-    capture = {
-        'camera_up{camera="demo"}': 1.0,
-        "sealed": 7.0,
-        "chain_sequence": 7.0,
-        'rejected_passages{camera="demo",reason="few"}': 2.0,
-    }
-    MetricsFile(state / CAPTURE_FILE, lambda: capture, counters=frozenset({"sealed", "rejected_passages"})).write()
-    upload = {
-        "pending": 3.0,
-        "pending_bytes": 36_000.0,
-        "pending_oldest_seconds": 61.0,
-        "link_up": 0.0,
-        "sent_bytes": 5.0,
-    }
-    MetricsFile(state / UPLOAD_FILE, lambda: upload, counters=frozenset({"sent_bytes"})).write()
+    capture = [
+        Sample("camera_up", 1.0, ("demo",)),
+        Sample("sealed", 7.0),
+        Sample("chain_sequence", 7.0),
+        Sample("rejected_passages", 2.0, ("demo", "few")),
+    ]
+    MetricsFiles(state / "run", "capture", lambda: capture).write()
+    upload = {"pending": 3, "pending_bytes": 36_000, "pending_oldest_seconds": 61.0, "link_up": 0, "sent_bytes": 5}
+    MetricsFiles(state / "run", "upload", lambda: [Sample(name, value) for name, value in upload.items()]).write()
     with pytest.raises(SourceLostError), noted_errors(state, "capture"):
         raise SourceLostError("rtsp://192.0.2.1: gone\nfor good")
     text = RUN.invoke(app, ["status", "--config", str(config)]).output

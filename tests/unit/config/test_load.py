@@ -137,3 +137,26 @@ def test_a_secret_in_the_place_of_a_path_is_refused_and_not_shown(tmp_path: Path
     ) as caught:
         load_config(write(tmp_path, GOOD.replace('"state"', f'"{text}"')))
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("state", "more", "metrics"),
+    [
+        ("/var/lib/plateseal/state", "", Path("/run/plateseal")),
+        ("/var/lib/plateseal-2", "", Path("/var/lib/plateseal-2/run")),
+        ("state", "", Path("state/run")),
+        ("state", 'runtime_dir = "memory"', Path("memory")),
+        ("/var/lib/plateseal/state", 'runtime_dir = "/dev/shm/unit"', Path("/dev/shm/unit")),
+    ],
+)
+def test_metrics_lie_where_whoever_asks_finds_them(tmp_path: Path, state: str, more: str, metrics: Path) -> None:
+    """In memory for the package's services; elsewhere below the state directory, unless it is named."""
+    text = more + "\n" + GOOD.replace('"state"', f'"{state}"')
+    assert load_config(write(tmp_path, text)).metrics_dir == tmp_path / metrics
+
+
+@pytest.mark.parametrize("folder", ["state", "spool", "spool/run", "."])
+def test_metrics_have_a_folder_of_their_own(tmp_path: Path, folder: str) -> None:
+    """The state directory is cleared of those of earlier versions, the spool holds nothing but reads."""
+    with pytest.raises(ConfigError, match="runtime_dir: .*a folder of its own"):
+        load_config(write(tmp_path, f'runtime_dir = "{folder}"\n{GOOD}'))

@@ -261,10 +261,15 @@ def test_an_old_enrolment_does_not_undo_a_rotation(bench: Bench) -> None:
     [
         ({"rotated_to": "00" * 32}, "belong together"),
         ({"certificates_until": "2026-03-01T00:00:00+00:00"}, "belong together"),
-        ({"rotated_to": "xx", "certificates_until": "2026-03-01T00:00:00+00:00"}, "must be a key id"),
+        ({"rotated_to": "xx", "certificates_until": "2026-03-01T00:00:00+00:00"}, r"'rotated_to' must match"),
         ({"rotated_to": "00" * 32, "certificates_until": "soon"}, "ISO 8601"),
         ({"rotated_to": "00" * 32, "certificates_until": "2026-03-01T00:00:00"}, "time zone"),
         ({"rotated_to": 7, "certificates_until": 7}, "must be a text"),
+        ({"rotated_to": None, "certificates_until": None}, "belong together"),
+        ({"certificate_sha256": []}, "at least 1"),
+        ({"certificate_sha256": ["0" * 64] * 3}, "at most 2"),
+        ({"certificate_sha256": ["0" * 63]}, "'certificate_sha256' must match"),
+        ({"v": 1.0}, "'v' is version 1.0, only 1"),
     ],
 )
 def test_a_damaged_device_file_is_named(bench: Bench, change: dict[str, object], expected: str) -> None:

@@ -26,7 +26,7 @@ from agent.unit.capture.cameras import Camera
 from agent.unit.capture.daemon import CaptureLoop
 from agent.unit.capture.eviction import Bounds
 from agent.unit.capture.recorder import Recorder
-from agent.unit.status.metrics import labelled
+from agent.unit.status.samples import Snapshot
 from agent.vision.pipeline import PlatePipeline
 from agent.wire.envelope import MAX_ENVELOPE_BYTES
 from agent.wire.suites import ContentCipher
@@ -108,20 +108,17 @@ def make_rig(
     return Rig(loop, recorder, spool, chain, clock, stop, source)
 
 
-def of_north(name: str) -> str:
-    """Return the name of one of the only camera's metrics."""
-    return labelled(name, camera="bridge-north")
-
-
 def test_every_passage_is_sealed_and_spooled_in_order(tmp_path: Path) -> None:
     """Two vehicles, two reads, two links of the chain, and the counts say so."""
     rig = make_rig(tmp_path)
     rig.loop.run()
     assert rig.texts() == ["PLATE0", "PLATE1"]
     assert rig.chain.next.seq == 2
-    samples = rig.loop.samples()
-    assert (samples[of_north("passages")], samples["sealed"], samples["dropped"]) == (2, 2, 0)
-    assert samples[of_north("frames")] == samples[of_north("frames_expected")] == 2 * (LOOKS + GAP)
+    measured = Snapshot(rig.loop.samples())
+    assert (measured.get("passages", "bridge-north"), measured.get("sealed"), measured.get("dropped")) == (2, 2, 0)
+    assert (
+        measured.get("frames", "bridge-north") == measured.get("frames_expected", "bridge-north") == 2 * (LOOKS + GAP)
+    )
 
 
 def test_a_vehicle_still_in_view_at_the_end_is_kept(tmp_path: Path) -> None:
@@ -152,7 +149,7 @@ def test_a_stop_ends_the_loop_at_the_next_frame(tmp_path: Path) -> None:
     rig = make_rig(tmp_path)
     rig.stop.set()
     rig.loop.run()
-    assert rig.loop.samples()[of_north("frames")] == 1
+    assert Snapshot(rig.loop.samples()).get("frames", "bridge-north") == 1
 
 
 class Tight(MemorySpool):
@@ -186,7 +183,7 @@ def test_a_unit_told_to_stop_ends_when_its_spool_is_full(tmp_path: Path) -> None
     with pytest.raises(SpoolFullError, match="no room for a read") as caught:
         rig.loop.run()
     assert caught.value.exit_code == 16
-    assert rig.loop.samples()[of_north("frames")] < 2 * (LOOKS + GAP)
+    assert Snapshot(rig.loop.samples()).total("frames") < 2 * (LOOKS + GAP)
     assert [(each.reason, each.count) for each in rig.tombstones()] == [(LossReason.OVERFLOW, 1)]
 
 
@@ -228,7 +225,7 @@ def test_reads_that_wait_too_long_are_erased_and_named(tmp_path: Path) -> None:
     assert [gone.digest.hex() for gone in tombstone.gone] == waiting[:1]
     assert [(gone.first, gone.last) for gone in tombstone.gone] == [(0, 0)]
     assert rig.recorder.stats.expired == 1
-    assert rig.loop.samples()["expired"] == 1
+    assert Snapshot(rig.loop.samples()).get("expired") == 1
 
 
 def test_nothing_expires_by_a_clock_that_is_not_trusted(tmp_path: Path) -> None:

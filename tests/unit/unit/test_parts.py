@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import logging
+import os
 import resource
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
 import pytest
+from prometheus_client.core import Metric
+from prometheus_client.parser import text_string_to_metric_families
 
 from agent.config.load import load_config
 from agent.config.models import CameraConfig
@@ -19,7 +23,8 @@ from agent.errors import ConfigError, InferenceError
 from agent.records import ClockState, Detection, Direction, Passage, PlateRead, PlateText
 from agent.unit.capture.describe import describe
 from agent.unit.process.state import make_state_dir
-from agent.unit.status.metrics import MetricsFile, Samples, labelled, read_metrics
+from agent.unit.status.metrics import FRESH_WITHIN_S, MetricsFiles, read_snapshot, read_snapshots, snapshot_path
+from agent.unit.status.samples import METRICS, Sample
 from agent.wire.plaintext import encode_plaintext, parse_plaintext
 from tests.fakes.reads import NOON
 from tests.unit.config.test_load import GOOD
@@ -99,50 +104,105 @@ def test_confidences_outside_the_range_are_clipped(config: CameraConfig) -> None
     assert parse_plaintext(described(passage, config)).confidences == (1000, 0)
 
 
-def test_metrics_are_written_and_read_back(tmp_path: Path) -> None:
-    """Counters get `_total`, gauges keep their name; the last values are written at the end."""
-    values: Samples = {"sealed": 1.0, "pending": 7.0}
-    path = tmp_path / "capture.prom"
-    with MetricsFile(path, lambda: values, counters=frozenset({"sealed"})):
-        assert read_metrics(path)["sealed_total"] == 1.0
-        values["sealed"] = 5.0
-    assert {name: value for name, value in read_metrics(path).items() if "created" not in name} == {
-        "sealed_total": 5.0,
-        "pending": 7.0,
-    }
-    assert "plateseal_sealed_total 5.0" in path.read_text()
+def families(path: Path) -> dict[str, Metric]:
+    """Return what Prometheus' own parser finds in a text file, by name."""
+    return {family.name: family for family in text_string_to_metric_families(path.read_text())}
 
 
-def test_metrics_with_labels_are_read_back_each_and_together(tmp_path: Path) -> None:
-    """One family a name, whatever the order; whoever asks for the name gets the sum."""
-    values: Samples = {
-        labelled("frames", camera="north"): 3.0,
-        "sealed": 1.0,
-        labelled("frames", camera="south"): 4.0,
-        labelled("rejected", camera="south", reason="unsure"): 2.0,
+def test_metrics_are_written_for_prometheus_and_for_us(tmp_path: Path) -> None:
+    """The runtime directory is made, closed to others; the last values are written at the end, in both files."""
+    samples = [Sample("sealed", 1.0), Sample("pending", 7.0)]
+    directory = tmp_path / "run"
+    with MetricsFiles(directory, "capture", lambda: samples):
+        assert directory.stat().st_mode & 0o777 == 0o700
+        measured, is_up = read_snapshot(directory, "capture")
+        assert (measured.get("sealed"), measured.get("pending"), is_up) == (1.0, 7.0, True)
+        samples[0] = Sample("sealed", 5.0)
+    assert read_snapshot(directory, "capture")[0].get("sealed") == 5.0
+    assert "plateseal_sealed_total 5.0" in (directory / "capture.prom").read_text()
+    found = families(directory / "capture.prom")
+    assert {name: (family.type, family.documentation) for name, family in found.items()} == {
+        f"plateseal_{name}": (METRICS[name].kind, METRICS[name].help) for name in ("sealed", "pending")
     }
-    path = tmp_path / "capture.prom"
-    MetricsFile(path, lambda: values, counters=frozenset({"frames", "rejected"})).write()
-    found = read_metrics(path)
-    assert found["frames_total"] == 7.0
-    assert found['frames_total{camera="south"}'] == 4.0
-    assert found['rejected_total{camera="south",reason="unsure"}'] == 2.0
-    assert path.read_text().count("# TYPE plateseal_frames_total counter") == 1
+    assert sorted(path.name for path in directory.iterdir()) == ["capture.json", "capture.prom"]
+
+
+def test_metrics_with_labels_are_kept_each_and_together(tmp_path: Path) -> None:
+    """One family a name, whatever the order; whoever asks for the total gets the sum."""
+    samples = [
+        Sample("frames", 3.0, ("north",)),
+        Sample("sealed", 1.0),
+        Sample("frames", 4.0, ('so"uth\n',)),
+        Sample("rejected_passages", 2.0, ("south", "unsure")),
+    ]
+    MetricsFiles(tmp_path, "capture", lambda: samples).write()
+    MetricsFiles(tmp_path, "upload", lambda: [Sample("pending", 9.0)]).write()
+    both = read_snapshots(tmp_path)
+    assert (both.total("frames"), both.get("frames", 'so"uth\n'), both.get("frames")) == (7.0, 4.0, None)
+    assert (both.get("rejected_passages", "south", "unsure"), both.get("pending")) == (2.0, 9.0)
+    found = families(tmp_path / "capture.prom")["plateseal_frames"].samples
+    assert [(sample.labels, sample.value) for sample in found] == [
+        ({"camera": "north"}, 3.0),
+        ({"camera": 'so"uth\n'}, 4.0),
+    ]
+
+
+@pytest.mark.parametrize(("name", "labels"), [("seald", ()), ("frames", ()), ("sealed", ("north",))])
+def test_a_metric_that_is_not_in_the_table_is_refused(name: str, labels: tuple[str, ...]) -> None:
+    """A slip in a name or its labels shows in the first test that measures."""
+    with pytest.raises(ValueError, match=name):
+        Sample(name, 1.0, labels)
 
 
 def test_metrics_that_cannot_be_written_stop_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Logged once, not raised."""
-    metrics = MetricsFile(tmp_path / "missing" / "x.prom", lambda: {"sealed": 1.0}, counters=frozenset())
+    metrics = MetricsFiles(tmp_path / "missing" / "run", "capture", lambda: [Sample("sealed", 1.0)])
     with caplog.at_level(logging.WARNING):
         metrics.write()
         metrics.write()
     assert len(caplog.records) == 1
 
 
-def test_a_metrics_file_that_is_none_is_empty(tmp_path: Path) -> None:
+def test_an_old_snapshot_is_of_a_daemon_that_ended(tmp_path: Path) -> None:
+    """Its numbers are shown, and that it does not run; a clock that jumped is no sign of life."""
+    MetricsFiles(tmp_path, "capture", lambda: [Sample("sealed", 1.0)]).write()
+    for age_s, is_up in ((0, True), (FRESH_WITHIN_S * 2, False), (-FRESH_WITHIN_S * 2, False)):
+        at_s = time.time() - age_s
+        os.utime(snapshot_path(tmp_path, "capture"), (at_s, at_s))
+        measured, found_up = read_snapshot(tmp_path, "capture")
+        assert (measured.get("sealed"), found_up) == (1.0, is_up)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "{",
+        "7",
+        "{}",
+        "[7]",
+        '["sealed"]',
+        '[["sealed"]]',
+        '[["sealed", "x"]]',
+        '[["seald", 1]]',
+        '[["frames", 1, []]]',
+        "[" * 99_999,
+    ],
+)
+def test_a_snapshot_that_is_none_is_empty(tmp_path: Path, text: str) -> None:
     """Missing or damaged: no values yet, no error."""
-    (tmp_path / "bad.prom").write_text("plateseal_x not-a-number\n")
-    assert read_metrics(tmp_path / "bad.prom") == read_metrics(tmp_path / "missing.prom") == {}
+    assert not read_snapshot(tmp_path, "capture")[0]
+    snapshot_path(tmp_path, "capture").write_text(text)
+    measured, _ = read_snapshot(tmp_path, "capture")
+    assert not measured
+
+
+def test_metrics_of_an_earlier_version_are_removed(tmp_path: Path) -> None:
+    """They lay in the state directory, where nothing would renew them."""
+    for name in ("capture.prom", "upload.prom", "last-link"):
+        (tmp_path / name).write_text("x")
+    make_state_dir(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["last-link"]
 
 
 def test_a_state_directory_that_cannot_be_made_is_named(tmp_path: Path) -> None:

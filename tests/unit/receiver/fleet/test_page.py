@@ -16,10 +16,11 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.hazmat.primitives.serialization.pkcs12 import load_key_and_certificates
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from agent.health.assess import Level
 from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.admission.operators import OperatorBook
 from agent.receiver.admission.pki import issue_operator
-from agent.receiver.fleet.overview import Level, assess_fleet
+from agent.receiver.fleet.overview import assess_fleet
 from agent.receiver.fleet.page import render_fleet
 from agent.receiver.fleet.store import FleetStore, Reported
 from agent.receiver.intake.decide import Intake
@@ -135,9 +136,10 @@ def test_a_unit_in_every_kind_of_trouble_is_named(page: Page, tmp_path: Path) ->
     page.show(file.as_uri(), width=390)
     picture(page, "fleet-troubles-390")
     text = page.ask("document.body.innerText")
-    for words in ("gives no picture", "capture does not run", "the oldest read waits for 2 d 4 h",
-                  "keyring ends in 5 days", "TLS certificate ended", "of the disk free", "clock not synchronised",
-                  "83 °C", "refused a configuration", "set aside", "forced out", "spool 99% full"):  # fmt: skip
+    for words in ("gives no picture", "capture does not run", "oldest read waits for 2 d 4 h", "keyring ends in 5 days",
+                  "certificate ended", "GB free (0%)", "clock is not synchronised", "temperature is 83.2 °C",
+                  "capture config was refused; serial 7 is in use", "aside", "forced out",
+                  "spool is 99% full"):  # fmt: skip
         assert words in text, words
     assert all(unit.level is not Level.FINE for unit in units)
 

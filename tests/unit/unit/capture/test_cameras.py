@@ -21,6 +21,7 @@ from agent.unit.capture.cameras import Camera, open_cameras
 from agent.unit.capture.daemon import CaptureLoop
 from agent.unit.capture.eviction import Bounds
 from agent.unit.capture.recorder import Recorder
+from agent.unit.status.samples import Snapshot
 from agent.vision.pipeline import PlatePipeline
 from agent.wire.suites import ContentCipher
 from tests.fakes.clock import FakeClock
@@ -103,12 +104,12 @@ def test_metrics_are_kept_by_camera(tmp_path: Path) -> None:
     """Labelled with its name; the spool's are the unit's."""
     unit = Unit(tmp_path)
     unit.loop.run()
-    samples = unit.loop.samples()
-    assert samples['passages{camera="bridge-north"}'] == 1
-    assert samples['passages{camera="bridge-south"}'] == 3
-    assert samples['frames{camera="bridge-south"}'] == 3 * len(SCRIPT)
-    assert samples["sealed"] == 4
-    assert samples['rejected_passages{camera="bridge-north",reason="unsure"}'] == 0
+    measured = Snapshot(unit.loop.samples())
+    assert measured.get("passages", "bridge-north") == 1
+    assert measured.get("passages", "bridge-south") == 3
+    assert measured.get("frames", "bridge-south") == 3 * len(SCRIPT)
+    assert measured.get("sealed") == 4
+    assert measured.get("rejected_passages", "bridge-north", "unsure") == 0
 
 
 def test_a_camera_that_fails_does_not_stop_the_others(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -20,6 +20,7 @@ from agent.unit.reload import trial as reload_module
 from agent.unit.reload.bundles import read_bundle
 from agent.unit.reload.states import MAX_REASON_CHARS, ConfigNote, ConfigNoteFile, read_note
 from agent.unit.reload.trial import MAX_STARTS, Reload, config_states, newest_serial
+from agent.unit.status.samples import Snapshot
 from tests.fakes.bundles import CAMERA, changed, put_bundle, put_bytes, unit_table
 from tests.fakes.clock import FakeClock
 from tests.fakes.waiting import WITHIN_S, wait_until
@@ -187,7 +188,7 @@ def test_wrong_content_is_refused_and_told(unit: Unit, settings: dict[str, objec
     refused(unit, word)
     assert daemon.ready() is None
     assert (unit.note.rejected_serial, unit.note.newest, unit.note.trial) == (1, 0, None)
-    assert daemon.samples()['config_rejected{daemon="upload"}'] == 1.0
+    assert Snapshot(daemon.samples()).get("config_rejected", "upload") == 1.0
 
 
 def test_wrong_envelopes_are_refused_and_told(unit: Unit) -> None:
@@ -328,7 +329,7 @@ def test_without_an_incoming_path_nothing_is_taken(unit: Unit) -> None:
     (unit.folder / "state" / "config-upload.json").write_text('{"good": "x", "newest": 9}')
     base = load_config(_without_bundles(unit.folder))
     daemon: Reload[UnitConfig] = Reload(base, "upload", files=unit.files, clock=unit.clock)
-    assert (daemon.config, daemon.samples(), daemon.is_on) == (base, {}, False)
+    assert (daemon.config, list(daemon.samples()), daemon.is_on) == (base, [], False)
 
 
 def _without_bundles(folder: Path) -> Path:

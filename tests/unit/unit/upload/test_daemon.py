@@ -9,7 +9,8 @@ import pytest
 
 from agent.errors import SpoolError
 from agent.records import SpoolEntry, SpoolState, Usage
-from agent.unit.status.metrics import MetricsFile, read_metrics
+from agent.unit.status.metrics import MetricsFiles, read_snapshot
+from agent.unit.status.samples import Snapshot
 from agent.unit.upload.daemon import COUNTING_SHARE, FIRST_COUNT_AFTER_S, SpoolGauges
 from tests.fakes.clock import FakeClock
 
@@ -55,7 +56,7 @@ def test_a_large_backlog_is_counted_seldom() -> None:
     gauges = gauges_over(spool, clock)
     spool.held[SpoolState.PENDING] = Usage(count=100_000, bytes=10**9)
     while clock.monotonic_s() < 3600:
-        assert gauges.samples()["pending"] == 100_000
+        assert Snapshot(gauges.samples()).get("pending") == 100_000
         clock.advance(1)
     assert 0.9 * COUNTING_SHARE < spool.counted * 0.25 / 3600 <= COUNTING_SHARE
 
@@ -65,9 +66,9 @@ def test_the_first_count_leaves_the_start_alone() -> None:
     clock = FakeClock()
     spool = SlowSpool(clock, takes_s=0.0)
     gauges = SpoolGauges(spool, clock)  # type: ignore[arg-type]
-    assert gauges.samples() == {}
+    assert list(gauges.samples()) == []
     gauges.count_now()
-    assert gauges.samples()["pending"] == 0
+    assert Snapshot(gauges.samples()).get("pending") == 0
     assert spool.counted == 3
 
 
@@ -78,9 +79,9 @@ def test_a_small_spool_is_counted_each_time() -> None:
     gauges = gauges_over(spool, clock)
     for count in range(5):
         spool.held[SpoolState.PENDING] = Usage(count=count, bytes=count * 10)
-        samples = gauges.samples()
-        assert (samples["pending"], samples["pending_bytes"]) == (count, count * 10)
-        assert samples["pending_oldest_seconds"] == (60 if count else 0)
+        measured = Snapshot(gauges.samples())
+        assert (measured.get("pending"), measured.get("pending_bytes")) == (count, count * 10)
+        assert measured.get("pending_oldest_seconds") == (60 if count else 0)
         clock.advance(1)
 
 
@@ -93,7 +94,8 @@ def test_the_alarm_stays_up_while_anything_is_set_aside() -> None:
     for count in (0, 1, 1, 2, 0):
         spool.held[SpoolState.QUARANTINE] = Usage(count=count, bytes=count)
         clock.advance(1)
-        seen.append((gauges.samples()["quarantined"], gauges.samples()["quarantine_alarm"]))
+        measured = Snapshot(gauges.samples())
+        seen.append((measured.get("quarantined"), measured.get("quarantine_alarm")))
     assert seen == [(0, 0), (1, 1), (1, 1), (2, 1), (0, 0)]
 
 
@@ -103,11 +105,11 @@ def test_a_disk_that_cannot_be_counted_does_not_end_the_metrics(
     """One line; the file is written again when the disk answers again."""
     clock = FakeClock()
     spool = SlowSpool(clock, takes_s=0.0)
-    metrics = MetricsFile(tmp_path / "upload.prom", gauges_over(spool, clock).samples, counters=frozenset())
+    metrics = MetricsFiles(tmp_path, "upload", gauges_over(spool, clock).samples)
     spool.broken = True
     metrics.write()
     metrics.write()
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     spool.broken = False
     metrics.write()
-    assert read_metrics(tmp_path / "upload.prom")["pending"] == 0
+    assert read_snapshot(tmp_path, "upload")[0].get("pending") == 0
