@@ -11,7 +11,7 @@ TRUTH ?=
 MODELS ?=
 WORKDIR ?=
 
-.PHONY: demo test check bench train train-check torture soak dist deb sbom arm64 newest format clean
+.PHONY: demo test check docs bench train train-check torture soak dist deb sbom arm64 newest format clean
 
 $(VENV): pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -40,6 +40,10 @@ check: $(VENV)
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 	$(BIN)/python tests/branch_coverage.py 90 wire disk keys seal spool upload
+
+# The parts of docs/CONFIG.md, METRICS.md and EXIT-CODES.md that come from the code.
+docs: $(VENV)
+	$(BIN)/python -m tests.documents
 
 # What is promised about speed, memory and accuracy, measured; hours on two cores. Some rows by name: make bench
 # ROWS="sealing car-park". One that was cut off goes on with BENCH=--resume.
@@ -102,8 +106,9 @@ NEWEST ?=
 newest: $(VENV)
 	$(BIN)/python -m tests.newest $(NEWEST)
 
-# The package for 64-bit ARM, installed and run on an emulated Cortex-A72 and Cortex-A76. As root; the first time makes a
-# Debian root, which stays in build/ci/system.
+# The package for 64-bit ARM, installed and run on an emulated Cortex-A72 and Cortex-A76. As root, with debootstrap and
+# qemu-user-static. Four minutes of processor time, and another four the first time for a Debian root, which stays in
+# build/ci/system.
 arm64: $(VENV)
 	DEB_COMPRESSION=gzip $(MAKE) deb DEB_ARCH=arm64
 	PLATESEAL_SYSTEM_DIR=$(CURDIR)/build/ci/system $(BIN)/python -m pytest -q -rs tests/system/test_emulated.py

@@ -1,44 +1,43 @@
 """Every error that plateseal raises on purpose, in one tree.
 
 ```
-PlatesealError                     exit  retryable
-├── UsageError                        2     no
-├── ConfigError                       3     no
-├── SourceError                       4     no
-│   └── SourceLostError               4     yes
-├── ModelError                        5     no
-│   ├── ModelMissingError             5     no
-│   ├── ModelMismatchError            5     no
-│   └── InferenceError                5     no
-├── FormatError                       6     no
-├── VerificationError                 7     no
-│   ├── EnvelopeVerificationError     7     no
-│   ├── ReceiptVerificationError      7     no
-│   ├── KeyringVerificationError      7     no
-│   ├── OpenError                     7     no
-│   ├── AuditVerificationError        7     no
-│   └── BundleVerificationError       7     no
-├── KeyFileError                      8     no
-│   └── KeyringEndedError             8     no
-├── SpoolError                        9     no
-│   ├── SpoolFullError               16     yes
-│   └── SpoolMissingError             9     no
-├── TransportError                   10     yes
-│   ├── RejectedError                10     no
-│   ├── BatchTooLargeError           10     no
-│   └── BrokenTransferError          10     yes
-├── ReceiverError                    11     no
-├── DaemonError                      12     no
-├── DemoError                        13     no
-├── BenchError                       17     no
-├── UnitFaultError                   18     no
-├── SelfTestError                    14     no
-└── CustodyError                     15     no
+PlatesealError                     exit
+├── UsageError                        2
+├── ConfigError                       3
+├── SourceError                       4
+│   └── SourceLostError               4
+├── ModelError                        5
+│   ├── ModelMissingError             5
+│   ├── ModelMismatchError            5
+│   └── InferenceError                5
+├── FormatError                       6
+├── VerificationError                 7
+│   ├── EnvelopeVerificationError     7
+│   ├── ReceiptVerificationError      7
+│   ├── KeyringVerificationError      7
+│   ├── OpenError                     7
+│   ├── AuditVerificationError        7
+│   └── BundleVerificationError       7
+├── KeyFileError                      8
+│   └── KeyringEndedError             8
+├── SpoolError                        9
+│   ├── SpoolFullError               16
+│   └── SpoolMissingError             9
+├── TransportError                   10
+│   ├── RejectedError                10
+│   ├── BatchTooLargeError           10
+│   └── BrokenTransferError          10
+├── ReceiverError                    11
+├── DaemonError                      12
+├── DemoError                        13
+├── BenchError                       17
+├── UnitFaultError                   18
+├── SelfTestError                    14
+└── CustodyError                     15
 ```
 
 `exit_code` is the status of the process that dies of the error; 1 is left to Python itself, so a 1 means a
-defect in plateseal. `retryable` says whether the same call may succeed later with nothing changed by a person.
-Messages carry ids, sizes and paths, never plate text, keys or image bytes.
+defect in plateseal. Messages carry ids, sizes and paths, never plate text, keys or image bytes.
 """
 
 from __future__ import annotations
@@ -50,7 +49,6 @@ class PlatesealError(Exception):
     """Root of the tree. Never raised itself."""
 
     exit_code: ClassVar[int] = 1
-    retryable: ClassVar[bool] = False
 
 
 class UsageError(PlatesealError):
@@ -73,8 +71,6 @@ class SourceError(PlatesealError):
 
 class SourceLostError(SourceError):
     """A live source stopped delivering. Opening it again may work."""
-
-    retryable = True
 
 
 class ModelError(PlatesealError):
@@ -157,7 +153,6 @@ class SpoolFullError(SpoolError):
     """
 
     exit_code = 16
-    retryable = True
 
 
 class SpoolMissingError(SpoolError):
@@ -168,7 +163,6 @@ class TransportError(PlatesealError):
     """The receiver could not be reached or did not answer in the agreed form. Nothing was erased."""
 
     exit_code = 10
-    retryable = True
 
     def __init__(self, message: str, *, retry_after_s: float | None = None) -> None:
         """Keep the wait the receiver asked for (`Retry-After`), seconds, where it did."""
@@ -179,13 +173,9 @@ class TransportError(PlatesealError):
 class RejectedError(TransportError):
     """The receiver refuses this unit (401, 403) or its requests (other 4xx). Every envelope stays in the spool."""
 
-    retryable = False
-
 
 class BatchTooLargeError(TransportError):
     """The receiver refuses the batch's size (413). The same envelopes fit in smaller batches."""
-
-    retryable = False
 
 
 class BrokenTransferError(TransportError):

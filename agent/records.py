@@ -1,7 +1,7 @@
 """The core records, from a frame to a verified receipt. Pure: no file, no network, no clock.
 
 ```
-Frame -> Detection* -> PlateRead* -> Track -> Passage -> Envelope -> SpoolEntry -> Receipt -> VerifiedReceipt
+Frame -> Detection* -> PlateRead* -> Passage -> Envelope -> SpoolEntry -> Receipt -> VerifiedReceipt
 ```
 
 Frozen and slotted. Plate text, images and keys are never in a `repr`. Records that hold arrays compare by identity
@@ -13,7 +13,6 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -38,13 +37,9 @@ __all__ = [
     "Receipt",
     "SpoolEntry",
     "SpoolState",
-    "Track",
     "Usage",
     "VerifiedReceipt",
 ]
-
-MIN_AGREEING: Final = 2
-"""Looks that make an agreement."""
 
 Image = npt.NDArray[np.uint8]
 """uint8, shape (H, W, 3), BGR."""
@@ -163,13 +158,6 @@ class PlateRead:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Track:
-    """The looks at one plate over consecutive frames, oldest first; at least one."""
-
-    reads: tuple[PlateRead, ...]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
 class Passage:
     """One vehicle passing once.
 
@@ -193,11 +181,6 @@ class Passage:
     last_seen: datetime
     direction: Direction
     lane: str | None = None
-
-    @property
-    def is_single(self) -> bool:
-        """Whether some character of the text rests on one look alone."""
-        return self.votes[0] < MIN_AGREEING
 
     @property
     def confidence(self) -> float:

@@ -26,7 +26,7 @@ from packageurl import PackageURL
 
 from deb.libraries import LibraryError, needs, strip
 from deb.papers import DOCS, MAINTAINER, PaperError, write_papers
-from deb.pruning import prune
+from deb.pruning import LEFT_OUT, prune
 from deb.sbom import bill, hashes_of
 from deb.source_date import source_date
 
@@ -69,7 +69,9 @@ def build(wheel: Path, *, arch: str, python: str, out: Path) -> Path:
         for record in packages.glob("*.dist-info/RECORD"):
             record.unlink()  # of files as they came; dpkg knows them as they are
         purl = PackageURL("deb", "plateseal", "plateseal", version, {"arch": arch})
-        materials = bill(packages, purl=purl, hashes=hashes_of(report), python=python, machine=MACHINES[arch])
+        materials = bill(
+            packages, purl=purl, hashes=hashes_of(report), python=python, machine=MACHINES[arch], left_out=LEFT_OUT
+        )
         (tree / DOCS / "plateseal.cdx.json").write_text(materials)
         _control(tree, version=version, arch=arch, python=python)
         _one_time(tree)

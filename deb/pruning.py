@@ -52,6 +52,10 @@ PRUNED: Final = {
     "*.dist-info/direct_url.json": _NOTES,
 }
 """A pattern below `site-packages`, and what it names: the sentence goes on from there."""
+LEFT_OUT: Final = frozenset(
+    name for name in (pattern.removesuffix("-*.dist-info") for pattern in PRUNED) if f"{name}-*.dist-info" in PRUNED
+)
+"""Names of the distributions that are taken out whole: libraries ask for them, and plateseal does not need them."""
 
 
 def prune(packages: Path) -> None:

@@ -20,7 +20,7 @@ import subprocess
 import sys
 import tempfile
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import Distribution, distributions
 from pathlib import Path
@@ -52,7 +52,15 @@ Hashes = Mapping[str, str]
 """SHA-256 of each wheel as hexadecimal digits, by canonical name of the distribution."""
 
 
-def bill(packages: Path, *, purl: PackageURL, hashes: Hashes, python: str, machine: str) -> str:
+def bill(
+    packages: Path,
+    *,
+    purl: PackageURL,
+    hashes: Hashes,
+    python: str,
+    machine: str,
+    left_out: Collection[str] = (),
+) -> str:
     """Return the bill of materials of the distributions in a folder, as JSON.
 
     Args:
@@ -61,9 +69,10 @@ def bill(packages: Path, *, purl: PackageURL, hashes: Hashes, python: str, machi
         hashes: Of the wheels, as far as they are known.
         python: The version of Python it is for, as in "3.11"; some requirements hold for some versions only.
         machine: The kind of processor it is for, as in "aarch64"; likewise.
+        left_out: Distributions, by canonical name, that some library asks for and that were taken out on purpose.
 
     Raises:
-        LookupError: Something that plateseal needs there is not in the folder.
+        LookupError: Something that plateseal needs there is not in the folder, and was not left out on purpose.
     """
     found = sorted(distributions(path=[str(packages)]), key=lambda one: canonicalize_name(one.name))
     bom = Bom(serial_number=_NO_SERIAL)
@@ -76,7 +85,7 @@ def bill(packages: Path, *, purl: PackageURL, hashes: Hashes, python: str, machi
     models = list(_models(packages / MODELS))
     bom.components.update((*components.values(), *models))
     components[PRODUCT] = root
-    for name, needed in _edges(found, python, machine).items():
+    for name, needed in _edges(found, python, machine, left_out).items():
         bom.register_dependency(components[name], [components[one] for one in needed])
     bom.register_dependency(root, models)
     digest = hashlib.sha256(_as_json(bom).encode()).hexdigest()
@@ -185,7 +194,7 @@ def _models(folder: Path) -> Iterator[Component]:
                 )
 
 
-def _edges(found: Iterable[Distribution], python: str, machine: str) -> dict[str, list[str]]:
+def _edges(found: Iterable[Distribution], python: str, machine: str, left_out: Collection[str]) -> dict[str, list[str]]:
     """Return which distributions each one needs, from plateseal on, with the extras that are asked for on the way.
 
     pip decides which requirements hold by the machine it runs on, whatever `--platform` says: so here it is checked.
@@ -201,6 +210,8 @@ def _edges(found: Iterable[Distribution], python: str, machine: str) -> dict[str
             if requirement.marker is not None and not requirement.marker.evaluate({**target, "extra": extra}):
                 continue
             needed = str(canonicalize_name(requirement.name))
+            if needed in left_out:
+                continue
             if needed not in known:
                 raise LookupError(f"{name} needs {requirement} for Python {python} on {machine}: it is not there")
             edges.setdefault(name, set()).add(needed)

@@ -1,9 +1,10 @@
 """Skips a test where something that it needs is missing, and ends the run with one table of what was missing.
 
 A plugin of pytest, loaded by `tests/conftest.py`. With `PLATESEAL_NO_SKIPS` set, any skip fails the run, but for those
-of `tests/allowed_skips.toml`; so does an entry there whose tests ran all the same. Owns: the marker `needs`, the table,
-the verdict. Leaves to others: how each need is looked for (`tests/needs.py`). It works in one process and, under
-pytest-xdist, in the process that all reports come together in.
+of `tests/allowed_skips.toml`; so does an entry there whose tests run without what they are said to need.
+
+Owns: the marker `needs`, the table, the verdict. Leaves to others: how each need is looked for (`tests/needs.py`). It
+works in one process and, under pytest-xdist, in the process that all reports come together in.
 """
 
 from __future__ import annotations
@@ -32,20 +33,26 @@ class Allowed:
     """A skip that is no fault.
 
     Attributes:
-        test: A pattern of test ids, as `fnmatch` has them.
-        needs: What the test may lack, of `tests/needs.py`.
+        tests: Patterns of test ids, as `fnmatch` has them.
+        needs: What these tests may lack, of `tests/needs.py`.
         reason: Why nothing is lost by it.
         unless: A variable that ends the permission where it is set; empty for none.
     """
 
-    test: str
+    tests: tuple[str, ...]
     needs: tuple[str, ...]
     reason: str
     unless: str = ""
 
     def covers(self, test: str) -> bool:
         """Tell whether this is about a test, here."""
-        return fnmatchcase(test, self.test) and not (self.unless and os.environ.get(self.unless))
+        is_over = bool(self.unless and os.environ.get(self.unless))
+        return not is_over and any(fnmatchcase(test, pattern) for pattern in self.tests)
+
+    @property
+    def is_used(self) -> bool:
+        """Whether these tests must be skipped here: all that they may lack is missing."""
+        return not any(map(is_here, self.needs))
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +66,8 @@ class Skip:
 def load_allowed(path: Path) -> tuple[Allowed, ...]:
     """Return the list of skips that are no fault; in a wrong entry Python's own error names the key."""
     table = tomllib.loads(path.read_text()) if path.exists() else {}
-    return tuple(Allowed(**entry | {"needs": tuple(entry["needs"])}) for entry in table.get("allowed", []))
+    lists = ("tests", "needs")
+    return tuple(Allowed(**entry | {name: tuple(entry[name]) for name in lists}) for entry in table.get("allowed", []))
 
 
 @dataclass(slots=True, eq=False)
@@ -97,10 +105,10 @@ class SkipReport:
             permitted = {need for entry in self.allowed if entry.covers(test) for need in entry.needs}
             if not skip.missing or not permitted.issuperset(skip.missing):
                 yield f"{test}: skipped ({skip.reason})"
-        for entry in self.allowed:
+        for entry in filter(lambda entry: entry.is_used, self.allowed):
             ran = sorted(test for test in self.ran - self.skipped.keys() if entry.covers(test))
             if ran:
-                yield f"{ALLOWED}: {entry.test} is listed, and {ran[0]} ran: take the entry out"
+                yield f"{ALLOWED}: {ran[0]} is listed, and ran without {', '.join(entry.needs)}: take it out"
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Print the table, and what is wrong with it."""

@@ -60,14 +60,12 @@ def test_the_layers_hold() -> None:
 
 
 def test_the_error_tree_is_drawn_as_it_is() -> None:
-    """Class, exit code and retryable in the docstring of agent.errors are those of the code, and none is missing."""
+    """Class and exit code in the docstring of agent.errors are those of the code, and none is missing."""
     drawn = {
-        name: (int(code), retryable == "yes")
-        for name, code, retryable in re.findall(
-            r"(\w+Error) +(\d+) +(yes|no)$", inspect.getdoc(agent.errors) or "", re.MULTILINE
-        )
+        name: int(code)
+        for name, code in re.findall(r"(\w+Error) +(\d+)$", inspect.getdoc(agent.errors) or "", re.MULTILINE)
     }
-    real = {kind.__name__: (kind.exit_code, kind.retryable) for kind in error_classes() if kind is not PlatesealError}
+    real = {kind.__name__: kind.exit_code for kind in error_classes() if kind is not PlatesealError}
     assert drawn == real
 
 
@@ -125,10 +123,10 @@ def test_an_overview_imports_no_command(group: tuple[str, ...]) -> None:
         assert set(done.stderr.splitlines()[-1].split()) == most
 
 
-def test_the_readme_names_the_commands_that_there_are() -> None:
-    """The table in the README and `--help` say the same, word for word."""
-    readme = (ROOT / "README.md").read_text()
-    table = readme.split("<!-- commands -->")[1].split("<!-- /commands -->")[0]
+def test_the_document_names_the_commands_that_there_are() -> None:
+    """The table in docs/COMMANDS.md and `--help` say the same, word for word."""
+    document = (ROOT / "docs" / "COMMANDS.md").read_text()
+    table = document.split("<!-- commands -->")[1].split("<!-- /commands -->")[0]
     documented = {
         match[1]: match[2].strip()
         for match in re.finditer(r"^\| `(plateseal [^`]+)` \| (.+?) \|$", table, re.MULTILINE)

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -35,6 +34,7 @@ from agent.receiver.admission.pki import enrol, init_receiver
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.stores.sqlite import EnvelopeStore
 from agent.records import SpoolState
+from agent.unit.process.child import own_module
 from agent.unit.process.run import start_daemon, stop_daemon
 from agent.unit.status.metrics import CAPTURE_FILE, UPLOAD_FILE, Samples, read_metrics
 from agent.wire.envelope import parse_envelope, verify_envelope
@@ -181,8 +181,8 @@ def device_config(receiver: Path, *, port: int, clip: Path, models: Path | None)
 
 def start_receiver(directory: Path, port_file: Path, *, log: IO[bytes], port: int = 0) -> subprocess.Popen[bytes]:
     """Start the reference receiver as a process of its own; the port it got is written to `port_file`."""
-    command = [sys.executable, "-m", "agent.cli.main", "receiver", "serve", str(directory)]
-    command += ["--host", LOOPBACK, "--port", str(port), "--port-file", str(port_file)]
+    where = ("--host", LOOPBACK, "--port", str(port), "--port-file", str(port_file))
+    command = own_module("agent.cli.main", "receiver", "serve", str(directory), *where)
     return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603  our own module
 
 

@@ -11,7 +11,6 @@ what it all means (`agent.bench.outcome`).
 from __future__ import annotations
 
 import subprocess
-import sys
 import tempfile
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack, suppress
@@ -23,6 +22,7 @@ from pydantic import ValidationError
 import agent.errors
 from agent.bench.measured import Failure, Job, Played, Ready, Report, TurnDone
 from agent.errors import BenchError, PlatesealError
+from agent.unit.process.child import own_module
 
 TURN_FRAMES: Final = 150
 """Ten seconds of a clip at 15 frames/s: long against what a change of process costs, short against a disturbance."""
@@ -93,10 +93,13 @@ class _Player:
         self._turns: list[TurnDone] = []
 
     def __enter__(self) -> Self:
-        command = [sys.executable, "-m", "agent.bench.contestant"]
         self._log = tempfile.TemporaryFile()
         self._process = subprocess.Popen(  # noqa: S603  our own module
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log, text=True
+            own_module("agent.bench.contestant"),
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            text=True,
         )
         with ExitStack() as unready:
             unready.push(self)

@@ -13,7 +13,8 @@ from rich.padding import Padding
 from rich.text import Text
 
 from agent.cli.options import AsJson, UnitConfigFile
-from agent.unit.doctor.diagnosis import Outcome, examine, load_unit, require_access, require_sound
+from agent.unit.doctor.diagnosis import examine, load_unit, require_access, require_sound
+from agent.unit.doctor.finding import Outcome
 
 
 def doctor(

@@ -54,8 +54,8 @@ class SourceConfig(_Section):
         credential: A file that holds `USER:PASSWORD` of an RTSP camera; they are refused inside the URI.
         reconnect: Whether a camera that is lost, or not there at the start, is tried again, for as long as it takes.
         stall_s: A camera that delivers nothing for this long is lost.
-        frozen_s: A camera that shows no new picture for this long is frozen, which counts as lost; 0 switches it off.
-            Must be longer than the camera's key-frame interval.
+        frozen_s: A camera that shows no new picture for this long is frozen, which counts as lost; 0 switches it off,
+            values between 0 and 1 are refused. Must be longer than the camera's key-frame interval.
         decode_threads: Threads that decode an RTSP camera's video. Each but the first delays every frame by one frame
             time; more than one is for boards that cannot decode the stream on one core.
     """
@@ -125,8 +125,9 @@ class VisionConfig(_Section):
 
     Attributes:
         models: Folder of model files; the built-in manifest serves where it has none of its own.
-        detector, reader: Names in the manifest; if left out, the manifest's first that is there, and of its shapes the
-            one that suits the frame.
+        detector: Its name in the manifest; if left out, the manifest's first that is there, and of its shapes the one
+            that suits the frame.
+        reader: Its name in the manifest; if left out, the manifest's first that is there.
         detector_confidence: The detector's threshold; the manifest's value for the model if left out. Boxes below three
             quarters of it begin no track, and below half of it are ignored.
         reader_confidence: Characters of which the reader is less sure do not vote, nor do looks whose mean is below.
@@ -143,7 +144,7 @@ class VisionConfig(_Section):
         lane: Areas that have a name; the first that holds a plate is its lane.
         providers: `auto`, or what runs the models, best first: cpu, xnnpack, openvino, cuda, tensorrt.
         threads: Threads inside one inference.
-        jpeg_quality: Of the crop, 1 to 100.
+        jpeg_quality: JPEG quality of the sealed crop.
         crop: Whether the crop is sealed with the text.
     """
 
@@ -213,7 +214,7 @@ class SpoolConfig(_Section):
 
     Attributes:
         directory: The spool; made if it is missing and its parent is there.
-        max_bytes: Sealed reads may take this much.
+        max_bytes: Sealed reads may take this much room on the disk; the default is 1 GiB.
         max_count: Sealed reads may be this many; any number if left out.
         max_age_hours: Reads that wait for longer are erased, undelivered; they wait for ever if left out.
         on_full: What gives way at the first two: `drop-oldest` the oldest reads; `drop-crop-first` the crops of new
@@ -234,14 +235,18 @@ class UploadConfig(_Section):
     Attributes:
         url: `https://host:port` of the receiver.
         ca: The private CA's certificate (PEM) that the receiver's certificate must come from.
-        certificate, key: This unit's TLS client certificate and private key (PEM).
-        receiver_key: The receiver's public receipt key (PEM).
-        batch_envelopes, batch_bytes: The most that one request carries.
+        certificate: This unit's TLS client certificate (PEM), issued by the receiver.
+        key: The private key of that certificate (PEM, mode 0600).
+        receiver_key: The receiver's public receipt key (PEM). Receipts by any other key erase nothing.
+        batch_envelopes: The most envelopes that one request carries.
+        batch_bytes: The most bytes of envelopes that one request carries.
         fresh_share: While more than `batch_envelopes` wait, this share of the requests carries the newest reads, 0 to
             0.5; all others carry the oldest.
         max_bytes_per_s: Requests take no more of the line than this; as much as there is if left out.
-        connect_timeout_s, reply_timeout_s: How long to wait for the receiver.
-        retry_first_s, retry_most_s: Waits between attempts grow from the first to the second, with jitter.
+        connect_timeout_s: How long to wait for the connection to the receiver.
+        reply_timeout_s: How long to wait for the receiver's answer to a request.
+        retry_first_s: The wait after a failed attempt; the waits grow from here, with jitter.
+        retry_most_s: The longest wait between two attempts.
         poll_s: How often an empty spool is looked at.
     """
 

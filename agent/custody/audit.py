@@ -37,8 +37,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from agent.custody.audit_check import Checker, Piece, pieces
 from agent.custody.audit_entry import MAX_WHO_CHARS, Action, AuditEntry, Mandate, Scope, encode_payload
 from agent.custody.owner import Owner
+from agent.disk.durable import sync_content, sync_directory
 from agent.errors import AuditVerificationError, CustodyError
-from agent.keys.keyfiles import PRIVATE_MODE, sync_directory, write_new_file
+from agent.keys.keyfiles import PRIVATE_MODE, write_new_file
 from agent.wire import cose
 from agent.wire.envelope import ZERO_DIGEST
 
@@ -131,7 +132,7 @@ class AuditLog:
                 aside = self._path.with_name(f"{self._path.stem}.torn-{torn.offset}")
                 write_new_file(aside, os.pread(descriptor, torn.length, torn.offset), PRIVATE_MODE)
                 os.ftruncate(descriptor, torn.offset)
-                os.fsync(descriptor)
+                sync_content(descriptor)
         except OSError as error:
             raise CustodyError(f"{self._path}: cannot be mended: {error.strerror or error}") from None
         self.append(Action.MEND, mandate, count=torn.length)
@@ -167,7 +168,7 @@ class AuditLog:
         """Write one entry at the end and sync it; after a failure the log is cut back to what it was."""
         try:
             _write_whole(descriptor, item)
-            os.fsync(descriptor)
+            sync_content(descriptor)
             if self._verified_bytes == 0:
                 sync_directory(self._path.parent)
         except OSError:

@@ -9,7 +9,6 @@ a controller keeps when a file is overwritten. The files are under a passphrase 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,8 +20,8 @@ from agent.custody.cases import held_reads
 from agent.custody.layout import OwnerLayout
 from agent.custody.owner import Owner, private_files
 from agent.custody.search import ReceiverView
+from agent.disk.durable import erase_file
 from agent.errors import CustodyError, FormatError, UsageError
-from agent.keys.keyfiles import overwrite, sync_directory
 from agent.wire.envelope import Envelope, parse_envelope, sealed_content
 from agent.wire.keyring import Keyring, RecipientKey
 
@@ -153,21 +152,11 @@ def erase_files(paths: Sequence[Path]) -> None:
     """
     for path in paths:
         try:
-            _overwrite(path)
-            path.unlink()
-            sync_directory(path.parent)
+            erase_file(path)
         except FileNotFoundError:
             continue
         except OSError as error:
             raise CustodyError(f"{path}: cannot be erased: {error.strerror or error}") from None
-
-
-def _overwrite(path: Path) -> None:
-    descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
-    try:
-        overwrite(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _next_start(key: RecipientKey, keyring: Keyring) -> datetime | None:

@@ -10,6 +10,7 @@ from cryptography.exceptions import InvalidTag
 from agent.errors import OpenError
 from agent.wire import envelope as sealed
 from agent.wire import suites
+from agent.wire.content_key import seal_key_to
 from agent.wire.envelope import Envelope, RecipientSlot, SealedContent
 from agent.wire.plaintext import Plaintext, parse_plaintext
 
@@ -115,17 +116,9 @@ def open_content(
 
 def seal_content_key(opened: OpenedRead, recipient: PrivateKey) -> RecipientSlot:
     """Seal an opened read's content key to one more recipient, as the device did to the first ones."""
-    suite = recipient.suite
-    protected = sealed.encode_recipient_header(suite, recipient.kid)
-    info = sealed.recipient_info(opened.content_alg, protected)
-    public = suite.load_public(suite.derive_public(recipient.raw))
-    output = suite.hpke.encrypt(opened.content_key, public, info=info)
-    return RecipientSlot(
-        suite=suite,
-        kid=recipient.kid,
-        protected_bytes=protected,
-        ek=output[: suite.enc_bytes],
-        sealed_key=output[suite.enc_bytes :],
+    public = recipient.suite.derive_public(recipient.raw)
+    return seal_key_to(
+        public, opened.content_key, suite=recipient.suite, kid=recipient.kid, content_alg=opened.content_alg
     )
 
 

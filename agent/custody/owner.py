@@ -15,12 +15,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from agent.custody.layout import SUFFIX, OwnerLayout
 from agent.custody.locked import DEFAULT_SCRYPT, KeyLock, KeyUse, ScryptParameters, is_locked, parse_locked
 from agent.custody.opener import PrivateKey
+from agent.disk.durable import make_directory
 from agent.errors import FormatError, KeyFileError, KeyringVerificationError
 from agent.keys.keyfiles import (
     load_ed25519_public,
     read_private_file,
     read_public_file,
-    sync_directory,
     write_private,
     write_public,
 )
@@ -205,8 +205,7 @@ def make_folder(path: Path, *, parents: bool = False) -> None:
     try:
         if parents and not path.parent.exists():
             make_folder(path.parent, parents=True)
-        path.mkdir(mode=DIRECTORY_MODE, exist_ok=True)
-        sync_directory(path.parent)
+        make_directory(path, mode=DIRECTORY_MODE)
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be made: {error.strerror or error}") from None
 

@@ -1,7 +1,7 @@
 """`Disk` on a real POSIX file system.
 
-Owns: the system calls of the spool and of the daemons' notes, and the translation of their errors. Invariants: a
-descriptor is synced once, whatever comes of it; every descriptor is closed; no symbolic link is followed.
+Owns: the steps of the spool and of the daemons' notes, and the translation of their errors. Leaves to `durable`: the
+system calls that make a step durable. Invariant: no symbolic link is followed.
 """
 
 from __future__ import annotations
@@ -9,18 +9,17 @@ from __future__ import annotations
 import errno
 import os
 import stat
-import time
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
+from agent.disk import durable
 from agent.errors import SpoolError, SpoolFullError, SpoolMissingError
 from agent.records import FileStatus
 
 FILE_MODE: Final = 0o600
 DIRECTORY_MODE: Final = 0o700
-OVERWRITE_CHUNK_BYTES: Final = 1 << 16
 
 _KINDS: Final = {
     errno.ENOSPC: SpoolFullError,
@@ -41,14 +40,7 @@ class LocalFiles:
             SpoolError: The disk refused. The file may be there in part.
         """
         with _translated("create", path):
-            fd = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
-            try:
-                _write_all(fd, data)
-                now_ns = time.time_ns()  # the kernel's own stamp moves in steps of milliseconds, too coarse to order by
-                os.utime(fd, ns=(now_ns, now_ns))
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+            durable.write_whole(durable.open_new(path, mode=FILE_MODE), data, mode=FILE_MODE)
 
     def overwrite(self, path: Path) -> None:
         """Replace a file's content by zeros of the same length and sync it; its times need not reach the disk.
@@ -57,14 +49,7 @@ class LocalFiles:
             SpoolError: The disk refused.
         """
         with _translated("overwrite", path):
-            fd = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                remaining = os.fstat(fd).st_size
-                while remaining > 0:
-                    remaining -= os.write(fd, bytes(min(remaining, OVERWRITE_CHUNK_BYTES)))
-                os.fdatasync(fd)
-            finally:
-                os.close(fd)
+            durable.overwrite_file(path)
 
     def rename(self, source: Path, target: Path) -> None:
         """Rename within one file system.
@@ -73,7 +58,7 @@ class LocalFiles:
             SpoolError: The disk refused.
         """
         with _translated("rename", source):
-            os.rename(source, target)  # noqa: PTH104  the hot path of put: pathlib's own takes twice as long
+            durable.rename(source, target)
 
     def link(self, source: Path, target: Path) -> None:
         """Give a file a second name.
@@ -83,7 +68,7 @@ class LocalFiles:
             SpoolError: The target is there already, or the disk refused.
         """
         with _translated("link", source):
-            os.link(source, target, follow_symlinks=False)
+            durable.link(source, target)
 
     def unlink(self, path: Path) -> None:
         """Remove a name; one that is not there is fine.
@@ -101,11 +86,7 @@ class LocalFiles:
             SpoolError: The disk refused.
         """
         with _translated("sync", directory):
-            fd = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
+            durable.sync_directory(directory)
 
     def prepare(self, directories: Sequence[Path]) -> None:
         """Make the directories that are missing, mode 0700, durably; then check that this process can use each.
@@ -168,12 +149,6 @@ class LocalFiles:
             fd = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
             with open(fd, "rb", buffering=0) as stream:  # noqa: PTH123  a descriptor, not a path
                 return _read_most(stream.fileno(), limit_bytes + 1)
-
-
-def _write_all(fd: int, data: bytes) -> None:
-    view = memoryview(data)
-    while view:
-        view = view[os.write(fd, view) :]
 
 
 def _as_status(status: os.stat_result) -> FileStatus:

@@ -1,6 +1,7 @@
 """Notes in the state directory: small files that are replaced whole.
 
-Owns: the steps of a replacement. Leaves to others: what a note says, and how it is read.
+Owns: the steps of a replacement through the `Files` port, for which tests have a disk that loses power. Without a port
+that is `durable.replace_file`. Leaves to others: what a note says, and how it is read.
 """
 
 from __future__ import annotations

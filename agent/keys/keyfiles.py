@@ -1,7 +1,8 @@
-"""Key files: reading them with care, writing them once, durably.
+"""Key files: how a key lies on disk, and reading it with care.
 
 Owns: how a key lies on disk (PEM: PKCS#8 for private keys, SubjectPublicKeyInfo for public ones), the permissions a
-private key must have, and the way a new file becomes durable. Leaves to others: which keys there are.
+private key must have, and telling a disk that refuses as a `KeyFileError`. Leaves to others: which keys there are, and
+how a file becomes durable (`agent.disk.durable`).
 
 Invariants: a private key is taken only from a regular file that its group and others cannot touch, looked at through
 the descriptor it is read from. A systemd credential is the one exception: its group may read it, because systemd lets
@@ -31,12 +32,11 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from agent.config.credentials import credentials_directory
+from agent.disk import durable
 from agent.errors import KeyFileError
 
 MAX_KEY_FILE_BYTES: Final = 64 << 10
 """Longest key or certificate file looked at. A PEM Ed25519 key has 119 bytes, an RSA-4096 key 3.3 kB."""
-OVERWRITE_BYTES: Final = 1 << 16
-"""Zeros written at a time."""
 PRIVATE_MODE: Final = 0o600
 PUBLIC_MODE: Final = 0o644
 _TOO_OPEN: Final = 0o077
@@ -148,33 +148,11 @@ def write_new_file(path: Path, data: bytes, mode: int) -> None:
             the return may leave it empty or in part, which loading it names.
     """
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC | os.O_NOFOLLOW, mode)
+        durable.create_file(path, data, mode=mode)
     except FileExistsError:
         raise KeyFileError(f"{path}: is there already and is not overwritten") from None
     except OSError as error:
-        raise KeyFileError(f"{path}: cannot be created: {error.strerror}") from None
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        sync_directory(path.parent)
-    except OSError as error:
-        path.unlink(missing_ok=True)
         raise KeyFileError(f"{path}: cannot be written: {error.strerror}") from None
-
-
-def overwrite(descriptor: int) -> None:
-    """Write zeros over all of a file and sync it. On flash the old cells may keep their charge (docs/THREAT-MODEL.md).
-
-    Raises:
-        OSError: The disk refused.
-    """
-    at, end = 0, os.fstat(descriptor).st_size
-    while at < end:
-        at += os.pwrite(descriptor, bytes(min(end - at, OVERWRITE_BYTES)), at)
-    os.fsync(descriptor)
 
 
 def replace_file(path: Path, data: bytes, mode: int) -> None:
@@ -183,28 +161,10 @@ def replace_file(path: Path, data: bytes, mode: int) -> None:
     Raises:
         KeyFileError: The disk refused. The old file may be there still, or the new one.
     """
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.new")
-    temporary.unlink(missing_ok=True)  # of an earlier process that had this id and was cut off
-    write_new_file(temporary, data, mode)
     try:
-        temporary.replace(path)
-        sync_directory(path.parent)
+        durable.replace_file(path, data, mode=mode)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
         raise KeyFileError(f"{path}: cannot be written: {error.strerror}") from None
-
-
-def sync_directory(directory: Path) -> None:
-    """Make the names in a directory durable.
-
-    Raises:
-        OSError: The disk refused.
-    """
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
 
 
 def _is_credential(path: Path) -> bool:

@@ -15,6 +15,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from agent.disk.durable import make_directory
 from agent.errors import KeyFileError
 from agent.keys import keyfiles
 from agent.wire.cose import ed25519_kid
@@ -51,8 +52,7 @@ class KnownKeys:
         """
         path = self._path(ed25519_kid(key))
         try:
-            self._directory.mkdir(mode=0o700, exist_ok=True)
-            keyfiles.sync_directory(self._directory.parent)
+            make_directory(self._directory, mode=0o700)
             for cut_off in self._directory.glob(".*.new"):  # of an earlier start; only capture writes here
                 cut_off.unlink(missing_ok=True)
             keyfiles.replace_file(path, keyfiles.public_pem(key), keyfiles.PUBLIC_MODE)

@@ -35,6 +35,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
+from agent.disk import durable
 from agent.errors import FormatError, KeyFileError, VerificationError
 from agent.keys import keyfiles
 from agent.keys.identity import (
@@ -222,18 +223,9 @@ def _write_beside(path: Path, key: keyfiles.PrivateKey) -> None:
 
 
 def _replace_secret(path: Path, target: Path) -> None:
-    """Rename `path` over `target`, and overwrite what was there through a descriptor opened before.
-
-    After a crash in between, the old bytes may stay in blocks that no name leads to any more.
-    """
+    """Put `path` in the place of `target`, and overwrite what was there."""
     try:
-        descriptor = os.open(target, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
-        try:
-            path.replace(target)
-            keyfiles.sync_directory(target.parent)
-            keyfiles.overwrite(descriptor)
-        finally:
-            os.close(descriptor)
+        durable.replace_secret(path, target)
     except OSError as error:
         raise KeyFileError(f"{target}: cannot be replaced: {error.strerror}") from None
 
@@ -241,24 +233,16 @@ def _replace_secret(path: Path, target: Path) -> None:
 def _erase(path: Path) -> None:
     """Overwrite and remove a secret; one that is not there is fine."""
     try:
-        descriptor = os.open(path, os.O_WRONLY | os.O_NOFOLLOW | os.O_CLOEXEC)
+        durable.erase_file(path)
     except FileNotFoundError:
         return
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be erased: {error.strerror}") from None
-    try:
-        keyfiles.overwrite(descriptor)
-    except OSError as error:
-        raise KeyFileError(f"{path}: cannot be erased: {error.strerror}") from None
-    finally:
-        os.close(descriptor)
-    _remove(path)
 
 
 def _remove(path: Path) -> None:
     try:
-        path.unlink()
-        keyfiles.sync_directory(path.parent)
+        durable.remove_file(path)
     except OSError as error:
         raise KeyFileError(f"{path}: cannot be removed: {error.strerror}") from None
 

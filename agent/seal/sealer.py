@@ -6,14 +6,14 @@ Invariant: a content key and nonce are drawn for one read and never used again o
 from __future__ import annotations
 
 import os
-from functools import lru_cache
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.ports import RecipientBook
 from agent.wire import cose, suites
 from agent.wire import envelope as sealed
-from agent.wire.envelope import ChainPosition, Envelope, RecipientSlot, SealedContent
+from agent.wire.content_key import seal_key_to
+from agent.wire.envelope import ChainPosition, Envelope, SealedContent
 from agent.wire.keyring import RecipientKey
 from agent.wire.plaintext import Plaintext, encode_plaintext
 from agent.wire.tombstone import Tombstone
@@ -76,25 +76,7 @@ def seal_content(
         protected_bytes=protected,
         nonce=nonce,
         ciphertext=aead.encrypt(nonce, plaintext, sealed.content_aad(protected, outer_protected)),
-        recipients=tuple(_seal_key(content_key, key, alg) for key in recipients),
-    )
-
-
-@lru_cache(maxsize=2 * sealed.MAX_RECIPIENTS)
-def _load_public(key_type: suites.KeyType, public: bytes) -> suites.HpkePublicKey:
-    """Load a public key once for all reads of its epoch: for the hybrid that takes as long as sealing does."""
-    return suites.SUITES[key_type].load_public(public)
-
-
-def _seal_key(content_key: bytes, recipient: RecipientKey, content_alg: int) -> RecipientSlot:
-    suite = recipient.suite
-    protected = sealed.encode_recipient_header(suite, recipient.kid)
-    info = sealed.recipient_info(content_alg, protected)
-    output = suite.hpke.encrypt(content_key, _load_public(suite.key_type, recipient.public), info=info)
-    return RecipientSlot(
-        suite=suite,
-        kid=recipient.kid,
-        protected_bytes=protected,
-        ek=output[: suite.enc_bytes],
-        sealed_key=output[suite.enc_bytes :],
+        recipients=tuple(
+            seal_key_to(key.public, content_key, suite=key.suite, kid=key.kid, content_alg=alg) for key in recipients
+        ),
     )

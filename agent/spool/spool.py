@@ -347,7 +347,7 @@ class FileSpool(SpoolReader):
             envelope = self.get(envelope_id)
         except (SpoolMissingError, FormatError, EnvelopeVerificationError):
             return None  # delivered meanwhile, or damaged: the uploading process sets it aside
-        return len(envelope.data) if tombstone.covers(envelope.position) else None
+        return len(envelope.data) if tombstone.covers(envelope.position.chain, envelope.position.seq) else None
 
     def _require_room(self, envelope: Envelope) -> None:
         if self._used is None or not self._has_room(envelope, self._used):

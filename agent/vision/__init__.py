@@ -7,7 +7,7 @@ everything after a passage. Runs offline: only `fetch` uses the network, when a 
 from __future__ import annotations
 
 import agent.vision.telemetry_off  # noqa: F401  before anything that loads onnxruntime
-from agent.vision.models import Execution, Models, build_vision, load_models
+from agent.vision.models import Models, build_vision, load_models
 from agent.vision.pipeline import PlatePipeline, VisionStats
 
-__all__ = ["Execution", "Models", "PlatePipeline", "VisionStats", "build_vision", "load_models"]
+__all__ = ["Models", "PlatePipeline", "VisionStats", "build_vision", "load_models"]

@@ -1,7 +1,7 @@
 """Gets a published model once, over HTTPS, against its published digest.
 
-Owns: the download's limits and the order of steps: temporary file in the same folder, check, fsync, rename, directory
-fsync. So a power cut leaves the whole file or none, and a wrong file never has the right name. The only module of the
+Owns: the download's limits and the order of steps: temporary file in the same folder, check, sync, rename, sync of the
+folder. So a power cut leaves the whole file or none, and a wrong file never has the right name. The only module of the
 vision side that uses the network; no daemon imports it.
 """
 
@@ -16,6 +16,7 @@ from typing import BinaryIO, Final
 
 import httpx
 
+from agent.disk.durable import rename_durably, sync_content
 from agent.errors import ModelError, ModelMismatchError, ModelMissingError
 from agent.vision.manifest import MAX_MODEL_BYTES, AnyEntry, Manifest, ModelFile, check_file, is_fetchable
 
@@ -88,11 +89,10 @@ def _fetch_file(client: httpx.Client, name: str, file: ModelFile, into: Path, pr
                 _download(client, file, stream, where=where, progress=progress)
                 stream.flush()
                 os.fchmod(stream.fileno(), 0o644)  # models are public; mkstemp makes them private
-                os.fsync(stream.fileno())
-            temporary.replace(target)
+                sync_content(stream.fileno())
+            rename_durably(temporary, target)
         finally:
             temporary.unlink(missing_ok=True)
-        _sync_dir(into)
     except OSError as error:
         raise ModelError(f"{where}: cannot be written to {into}: {error.strerror}") from error
     return target
@@ -156,11 +156,3 @@ def _is_right(path: Path, file: ModelFile) -> bool:
     except (OSError, ModelMismatchError):
         return False
     return True
-
-
-def _sync_dir(directory: Path) -> None:
-    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -88,18 +88,6 @@ class Models:
             watcher=watcher,
         )
 
-    def execution(self, config: VisionConfig) -> tuple[Execution, ...]:
-        """Load every model that a camera of that configuration may use, and say how each runs.
-
-        Raises:
-            ModelError: As `pipeline`.
-        """
-        shelf = self._shelf(config)
-        for entry in shelf.detectors(config.detector):
-            shelf.detector(entry)
-        shelf.reader(shelf.stock.reader(config.reader))
-        return shelf.executions
-
     def _shelf(self, config: VisionConfig) -> _Shelf:
         key = config.models, config.providers, config.threads
         with self._lock:
@@ -180,11 +168,6 @@ class _Shelf:
         self._detectors: dict[str, OnnxDetector] = {}
         self._readers: dict[str, OnnxReader] = {}
         self._lock = threading.Lock()
-
-    @property
-    def executions(self) -> tuple[Execution, ...]:
-        loaded: list[tuple[str, OnnxDetector | OnnxReader]] = [*self._detectors.items(), *self._readers.items()]
-        return tuple(Execution(name, model.providers, self._threads) for name, model in loaded)
 
     def detectors(self, name: str | None) -> list[DetectorEntry]:
         """Return the named detector; without a name the preferred one and its other shapes, each file checked."""

@@ -53,8 +53,6 @@ class VisionStats:
         passages: Passages reported.
         rejected: Plates in view that are no passage, by reason (`Rejection`).
         unvoted: Looks that were read and did not vote, by reason (`Rejection`).
-        unread: Boxes too small to read.
-        cut: Boxes at the picture's edge, which are followed and not read.
     """
 
     frames: int
@@ -65,8 +63,6 @@ class VisionStats:
     passages: int
     rejected: Mapping[str, int]
     unvoted: Mapping[str, int]
-    unread: int
-    cut: int
 
 
 class PlatePipeline:
@@ -184,8 +180,6 @@ class PlatePipeline:
             passages=counts["passages"],
             rejected=dict(self._rejected),
             unvoted=dict(self._unvoted),
-            unread=counts["unread"],
-            cut=counts["cut"],
         )
 
     def process(self, frame: Frame) -> list[Passage]:
@@ -282,7 +276,6 @@ class PlatePipeline:
         plates = distinct([box for box in found if _is_readable(box)])
         self._counts["searched"] += 1
         self._counts["detections"] += len(found)
-        self._counts["unread"] += sum(not _is_readable(box) for box in found)
         return plates
 
     def _follow(self, frame: Frame, detections: Sequence[Detection]) -> None:
@@ -296,7 +289,6 @@ class PlatePipeline:
                 view = View(frame, box, reader_confidence=self._reader_confidence, text_filter=self._filter)
                 self._views[tracked.track_id] = view
             is_whole = not any(cut_sides(box, frame.wh))
-            self._counts["cut"] += not is_whole
             view.see(frame, box, lane=self._regions.lane_of(box, frame.wh), is_whole=is_whole)
         is_open = any(not self._views[tracked.track_id].settled for tracked in step.seen)
         self._schedule.ran(at_s=at_s, found=is_open, is_unsure=len(detections) > len(step.seen))

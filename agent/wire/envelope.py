@@ -2,7 +2,7 @@
 
 Owns: the layout of an envelope and the two byte strings that bind its layers: the outer protected header, which
 is the inner ciphertext's external AAD, and the Recipient_structure, which is the HPKE info of each recipient.
-Leaves to others: drawing keys and sealing (`agent.seal`), opening (`agent.custody`).
+Leaves to others: drawing keys and sealing (`agent.seal`, `content_key`), opening (`agent.custody`).
 
 Invariants: an `Envelope` has parsed completely; its `envelope_id` is the SHA-256 of its bytes. Its signature holds
 only after `verify_envelope`.

@@ -11,12 +11,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, Final
+from typing import Final
 
 from agent.errors import FormatError
-
-if TYPE_CHECKING:
-    from agent.wire.envelope import ChainPosition
 
 CONTENT_TYPE: Final = "application/plateseal-tombstone+cbor"
 TOMBSTONE_VERSION: Final = 1
@@ -97,10 +94,10 @@ class Tombstone:
             if (before.chain, before.last + 1) >= (gone.chain, gone.first):
                 raise FormatError("tombstone: its ranges must be sorted, and neither overlap nor touch")
 
-    def covers(self, position: ChainPosition) -> bool:
-        """Whether a place is one of those it names."""
-        index = bisect_right(self.gone, (position.chain, position.seq), key=_begin)
-        return index > 0 and self.gone[index - 1].chain == position.chain and position.seq <= self.gone[index - 1].last
+    def covers(self, chain: bytes, seq: int) -> bool:
+        """Whether the place `seq` of a chain is one of those it names."""
+        index = bisect_right(self.gone, (chain, seq), key=_begin)
+        return index > 0 and self.gone[index - 1].chain == chain and seq <= self.gone[index - 1].last
 
 
 def merge_gone(ranges: Iterable[Gone]) -> tuple[Gone, ...]:

@@ -185,31 +185,29 @@ def test_a_process_ends_while_a_read_blocks(shared: RtspServer) -> None:
     program = f"""
 import sys
 from agent.unit.process.clock import SystemClock
-from agent.capture import LiveHooks, LiveStats, open_source
+from agent.capture import LiveHooks, open_source
 from agent.config.models import SourceConfig
-stats = LiveStats()
+shown = []
 def end_when_silent():
-    if stats.frames_received:
+    if shown:
         sys.exit()
 config = SourceConfig(uri={shared.url!r}, stall_s={WITHIN_S})
-hooks = LiveHooks(stats=stats, on_idle=end_when_silent)
+hooks = LiveHooks(on_idle=end_when_silent)
 for frame in open_source(config, camera_id="cam-1", clock=SystemClock(), hooks=hooks).frames():
-    sys.stdout.write("a frame\\n")
+    sys.stdout.write("" if shown else "a frame\\n")
     sys.stdout.flush()
+    shown.append(frame.sequence)
 """
-    process = subprocess.Popen(
-        [sys.executable, "-c", program],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-    assert process.stdout is not None
-    assert process.stdout.readline() == "a frame\n"
-    shared.tell("stall")
-    try:
-        _, errors = process.communicate(timeout=ENDS_WITHIN_S)
-    finally:
-        shared.tell("live")
+    command = [sys.executable, "-c", program]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "a frame\n"
+            shared.tell("stall")
+            _, errors = process.communicate(timeout=ENDS_WITHIN_S)
+        finally:
+            shared.tell("live")
+            process.kill()
     assert (process.returncode, errors) == (0, "")
 
 

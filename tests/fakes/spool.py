@@ -68,7 +68,7 @@ class MemorySpool:
                 position = self.get(envelope_id).position
             except (SpoolMissingError, FormatError, EnvelopeVerificationError):
                 continue
-            if tombstone.tombstone.covers(position):
+            if tombstone.tombstone.covers(position.chain, position.seq):
                 del self._held[SpoolState.PENDING][envelope_id]
 
     def quarantine(self, envelope_id: str, *, reason: str) -> None:

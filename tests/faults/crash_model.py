@@ -401,7 +401,8 @@ def _misplaced(image: Image, ledger: Ledger) -> Iterator[tuple[str, str]]:
 
 def _is_told_of(envelope: Envelope, image: Image, ledger: Ledger) -> bool:
     """Whether a tombstone that covers it is there."""
-    tombstones = [each for each, _ in ledger if each.tombstone and each.tombstone.covers(envelope.position)]
+    at = envelope.position
+    tombstones = [each for each, _ in ledger if each.tombstone and each.tombstone.covers(at.chain, at.seq)]
     return any(_lies(image, SpoolState.PENDING, each) for each in tombstones)
 
 

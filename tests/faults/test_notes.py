@@ -1,4 +1,4 @@
-"""The durable notes and keys beside the spool: their steps, in order, and a disk that refuses any of them."""
+"""The durable notes beside the spool: their steps, in order, and a disk that refuses any of them."""
 
 from __future__ import annotations
 
@@ -8,8 +8,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.errors import KeyFileError, KeyringVerificationError, SpoolError
-from agent.keys import keyfiles
+from agent.errors import KeyringVerificationError, SpoolError
 from agent.keys.keyring_serial import NOTE_FILE, SerialNote
 from agent.seal.chain import Chain
 from agent.seal.last_link import LAST_LINK_FILE, LastLink
@@ -20,7 +19,6 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.files import FaultyFiles
 from tests.fakes.reads import NOON, make_keyring, make_recipient
-from tests.fakes.system_calls import SystemCalls
 
 OWNER = Ed25519PrivateKey.generate()
 
@@ -76,47 +74,6 @@ def test_a_receipts_time_is_noted_durably(state: Path, files: FaultyFiles) -> No
     for _ in range(2):
         ReceiptTime(state, files, clock).note_receipt(NOON)
     assert files.steps == 2 * ["unlink state", "create state", "rename to state", "sync state"]
-
-
-def test_key_files_are_written_by_these_system_calls(state: Path) -> None:
-    """Content and name are synced before a new file counts, and before it takes another one's place."""
-    path = state / "key"
-    with SystemCalls().watched() as calls:
-        keyfiles.write_new_file(path, b"new", 0o600)
-    assert calls.trace == ["open key", "fsync key", "open state", "fsync state", "close state"]
-    with SystemCalls().watched() as calls:
-        keyfiles.replace_file(path, b"newer", 0o600)
-    steps = ["unlink", "open", "fsync", "open", "fsync", "close", "replace", "open", "fsync", "close"]
-    assert [call.split()[0] for call in calls.trace] == steps
-    assert path.read_bytes() == b"newer"
-
-
-def test_a_key_is_overwritten_and_synced(state: Path) -> None:
-    """All of it."""
-    path = state / "key"
-    path.write_bytes(b"secret")
-    with path.open("r+b") as file, SystemCalls().watched() as calls:
-        keyfiles.overwrite(file.fileno())
-    assert calls.trace == ["fsync ?"]
-    assert path.read_bytes() == bytes(6)
-
-
-def test_a_draft_that_cannot_take_its_place_is_not_left(state: Path) -> None:
-    """The one in place stays."""
-    (state / "key").mkdir()
-    with pytest.raises(KeyFileError):
-        keyfiles.replace_file(state / "key", b"new", 0o600)
-    assert [path.name for path in state.iterdir()] == ["key"]
-
-
-@pytest.mark.parametrize("step", range(5))
-def test_a_key_file_that_cannot_be_made_durable_is_not_left(state: Path, step: int) -> None:
-    """Whichever system call is refused; no sync is tried a second time."""
-    with SystemCalls(fail_at=step, error=errno.EIO).watched() as calls, pytest.raises(KeyFileError):
-        keyfiles.write_new_file(state / "key", b"new", 0o600)
-    assert calls.synced_twice == []
-    assert calls.left_open == []
-    assert list(state.iterdir()) == []
 
 
 def keyring(serial_from: int) -> bytes:

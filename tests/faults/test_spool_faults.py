@@ -90,7 +90,7 @@ def test_a_put_that_fails_is_never_a_false_accept(tmp_path: Path, step: int, err
 
 
 def test_a_full_disk_is_told_from_a_broken_one(tmp_path: Path) -> None:
-    """A full disk may empty again: retryable, nothing left behind."""
+    """A full disk may empty again: its own error, nothing left behind."""
     files, envelope = FaultyFiles(), make_envelope(KEY)
     spool = open_spool(tmp_path, files)
     files.fail_at(0, errno.ENOSPC)

@@ -25,6 +25,7 @@ from agent.config.document import Table
 from agent.custody.owner import unlock_owner
 from agent.disk.files import LocalFiles
 from agent.keys.keyfiles import load_ed25519_public
+from agent.unit.reload.states import read_note
 from agent.unit.reload.trial import ConfigState, config_states
 from agent.unit.status.metrics import labelled
 from tests.fakes.bench import LiveBench
@@ -133,7 +134,7 @@ class Unit:
             states, samples = self.states(), self.bench.samples()
             return all(
                 states[name].serial == samples.get(labelled("config_serial", daemon=name)) == self.expected[name]
-                and states[name].trial_serial is None
+                and read_note(states[name].file, LocalFiles()).trial is None
                 and (states[name].rejected is not None) == (name in refused_by)
                 for name in DAEMONS
             )

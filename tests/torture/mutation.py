@@ -36,6 +36,8 @@ TIMEOUT_S: Final = 300.0
 STEPS: Final = frozenset(
     {
         "fsync", "fdatasync", "sync_dir", "sync_directory", "rename", "replace", "link", "unlink", "overwrite",
+        "sync_content", "rename_durably", "create_file", "replace_file", "remove_file", "erase_file", "overwrite_file",
+        "replace_secret", "make_directory", "write_whole", "_write_all", "_overwrite", "replace_unsynced",
         "write_new_file",
         "verify", "verify_sign1", "verify_envelope", "shred", "quarantine", "_erase", "_sync", "_set_aside",
         "_require_usable", "_require_room", "_discard", "_sync_dirs",
@@ -56,6 +58,7 @@ SPOOL_TESTS: Final = (
     "tests/faults/test_system_calls.py",
     "tests/faults/test_error_injection.py",
 )
+DURABLE_TESTS: Final = ("tests/faults/test_durable.py", "tests/faults/test_system_calls.py")
 NOTE_TESTS: Final = ("tests/faults/test_notes.py", "tests/unit/seal/test_keyring_file.py")
 FORMAT_TESTS: Final = ("tests/unit/wire/test_receipt.py", "tests/unit/wire/test_envelope.py")
 
@@ -76,15 +79,14 @@ class Place:
 
 
 PLACES: Final = (
+    Place("agent/disk/durable.py", DURABLE_TESTS),
     Place("agent/disk/files.py", FILES_TESTS),
     Place("agent/spool/spool.py", SPOOL_TESTS),
     Place("agent/spool/reader.py", SPOOL_TESTS),
     Place("agent/seal/last_link.py", NOTE_TESTS),
     Place("agent/keys/keyring_serial.py", NOTE_TESTS),
     Place(
-        "agent/keys/keyfiles.py",
-        NOTE_TESTS,
-        frozenset({"write_new_file", "replace_file", "overwrite", "sync_directory"}),
+        "agent/keys/keyfiles.py", ("tests/unit/keys/test_keyfiles.py",), frozenset({"write_new_file", "replace_file"})
     ),
     Place("agent/disk/notes.py", NOTE_TESTS),
     Place("agent/wire/receipt.py", FORMAT_TESTS, frozenset({"verify_receipt", "VerifiedReceipt"})),
@@ -94,8 +96,8 @@ PLACES: Final = (
 )
 REDUCED: Final = (
     (
-        ("agent/disk/files.py", "create", "fsync"),
-        "tests/faults/test_system_calls.py::test_each_step_is_these_system_calls",
+        ("agent/disk/durable.py", "write_whole", "sync_content"),
+        "tests/faults/test_durable.py::test_each_step_is_these_system_calls",
     ),
     (
         ("agent/spool/spool.py", "put", "sync_dir"),
@@ -216,7 +218,8 @@ def _run(copy: Path, tests: Sequence[str]) -> bool:
     without = [option for name in ("cacheprovider", *PLUGINS_LEFT_OUT) for option in ("-p", f"no:{name}")]
     command = [sys.executable, "-m", "pytest", "-q", "-x", "--no-header", *without, *tests]
     # No bytecode is kept: a mutant may have its module's size and second of change.
-    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "MUTATION": "1"}
+    # The path: daemons that the tests start look for `agent` there, and not in the folder where they are started.
+    environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "MUTATION": "1", "PYTHONPATH": str(copy)}
     try:
         done = subprocess.run(command, cwd=copy, env=environment, capture_output=True, timeout=TIMEOUT_S, check=False)
     except subprocess.TimeoutExpired:

@@ -20,6 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import BestAvailableEncryption, Encoding
 from cryptography.hazmat.primitives.serialization.pkcs12 import serialize_key_and_certificates
 
+from agent.disk.durable import make_directory
 from agent.errors import KeyFileError, ReceiverError, UsageError, VerificationError
 from agent.keys import keyfiles
 from agent.keys.identity import check_device_name
@@ -282,8 +283,7 @@ def _claim_directory(layout: ReceiverLayout) -> None:
 
 def _make_directory(directory: Path) -> None:
     try:
-        directory.mkdir(mode=_DIRECTORY_MODE, exist_ok=True)
-        keyfiles.sync_directory(directory.parent)
+        make_directory(directory, mode=_DIRECTORY_MODE)
     except OSError as error:
         raise ReceiverError(f"{directory}: cannot be made: {error.strerror}") from None
 

@@ -21,8 +21,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Final, Self
 
+from agent.disk.durable import sync_directory
 from agent.errors import ReceiverError
-from agent.keys.keyfiles import sync_directory
 from agent.receiver.stores.database import Database, Row
 from agent.wire.envelope import Envelope
 from agent.wire.receipt import Receipt
@@ -64,21 +64,6 @@ class ChainConflict:
     """
 
     reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class DeviceCount:
-    """What the store holds of one device key.
-
-    Attributes:
-        device_kid: 32 bytes.
-        envelopes: How many.
-        chains: In how many chains.
-    """
-
-    device_kid: bytes
-    envelopes: int
-    chains: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -210,17 +195,6 @@ class EnvelopeStore(Database):
             ReceiverError: The database cannot be read.
         """
         return int(self._read("SELECT count(*) FROM envelopes")[0][0])
-
-    def counts_by_device(self) -> list[DeviceCount]:
-        """Return what is stored per device key, in order of key id.
-
-        Raises:
-            ReceiverError: The database cannot be read.
-        """
-        rows = self._read(
-            "SELECT device, count(*), count(DISTINCT chain) FROM envelopes GROUP BY device ORDER BY device"
-        )
-        return [DeviceCount(device_kid=bytes(kid), envelopes=int(n), chains=int(chains)) for kid, n, chains in rows]
 
     def receipt_of(self, envelope_id: str) -> Receipt | None:
         """Return what was stored under an id, or None.

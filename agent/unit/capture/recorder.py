@@ -120,7 +120,8 @@ class Recorder:
         if envelope is None or envelope.tombstone is None or not envelope.tombstone.gone:
             return
         found = [get_whole(self._spool, entry) for entry in self._spool.entries(SpoolState.PENDING, limit=EVICT_MOST)]
-        left = [each.envelope_id for each in found if each and envelope.tombstone.covers(each.position)]
+        covers = envelope.tombstone.covers
+        left = [each.envelope_id for each in found if each and covers(each.position.chain, each.position.seq)]
         if left:
             _log.warning("%d envelopes that were forced out before a crash are erased now", len(left))
             self._unfinished = (envelope, left)

@@ -1,16 +1,14 @@
 """What is wrong with a unit, why it matters, and the command that mends it.
 
-Owns: the form of a finding, the order of the checks, and the configuration as somebody outside the services reads it.
-Leaves to others: the checks of the unit's own parts (`doctor_parts`) and of the machine (`doctor_machine`). Nothing is
-changed, and nothing of the unit's goes anywhere but to its own receiver.
+Owns: the order of the checks, and the configuration as somebody outside the services reads it.
+Leaves to others: the checks of the unit's own parts (`parts`) and of the machine (`machine`). Nothing is changed, and
+nothing of the unit's goes anywhere but to its own receiver.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
-from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from typing import Final
 
@@ -20,37 +18,10 @@ from agent.config.document import Document
 from agent.config.load import listed
 from agent.config.models import UnitConfig
 from agent.errors import ConfigError, UnitFaultError, UsageError
+from agent.unit.doctor.finding import Finding, Outcome
 
 IDENTITY: Final = Path("/etc/plateseal/identity")
 """Where the services of the package get their credentials from."""
-
-
-class Outcome(StrEnum):
-    """What a check found."""
-
-    GOOD = "good"
-    WARNING = "warning"
-    FAULT = "fault"
-    SKIPPED = "skipped"
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """What one check found.
-
-    Attributes:
-        check: What was looked at, in a word or two.
-        outcome: How it is. A warning leaves the unit at work; a fault keeps it from it, or breaks a promise.
-        what: What is there.
-        why: Why that matters; empty where all is good.
-        mend: The command that mends it, or what a person has to do; empty where there is nothing to mend.
-    """
-
-    check: str
-    outcome: Outcome
-    what: str
-    why: str = ""
-    mend: str = ""
 
 
 def load_unit(path: Path, *, credentials: Path = IDENTITY) -> UnitConfig:

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from agent.config.models import RTSP_PREFIXES, UnitConfig
-from agent.unit.doctor.diagnosis import Finding, Outcome
+from agent.unit.doctor.finding import Finding, Outcome
 from agent.unit.process.clock_trust import BUILT_AT
 from agent.unit.status.report import clock_state, disk_space
 from agent.wire.plaintext import ClockState

@@ -33,7 +33,7 @@ from agent.keys.keyfiles import (
     read_public_file,
 )
 from agent.keys.keyring import keyring_end, read_keyring
-from agent.unit.doctor.diagnosis import Finding, Outcome
+from agent.unit.doctor.finding import Finding, Outcome
 from agent.unit.doctor.sample_keys import is_sample
 from agent.unit.process.clock import SystemClock
 from agent.unit.status.report import read_health

@@ -52,7 +52,6 @@ class ConfigState:
     Attributes:
         daemon: `capture` or `upload`.
         serial: Of the bundle that is good; 0 while the unit's own file rules.
-        trial_serial: Of the bundle on trial, if there is one.
         newest: The highest serial that was ever tried.
         rejected_serial, rejected: The last bundle that was refused, and why; None once a newer one is good.
         file: Where this is noted.
@@ -60,7 +59,6 @@ class ConfigState:
 
     daemon: str
     serial: int
-    trial_serial: int | None
     newest: int
     rejected_serial: int | None
     rejected: str | None
@@ -73,8 +71,8 @@ def config_states(state_dir: Path, owner_key: Ed25519PublicKey, files: Disk) -> 
     for daemon in DAEMONS:
         path = state_dir / note_name(daemon)
         note = read_note(path, files)
-        serial, trial = _serial(note.good, owner_key), _serial(note.trial, owner_key)
-        found.append(ConfigState(daemon, serial or 0, trial, note.newest, note.rejected_serial, note.rejected, path))
+        serial = _serial(note.good, owner_key) or 0
+        found.append(ConfigState(daemon, serial, note.newest, note.rejected_serial, note.rejected, path))
     return tuple(found)
 
 

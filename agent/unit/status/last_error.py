@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
+from agent.disk.durable import replace_unsynced
 from agent.errors import PlatesealError
 from agent.wire.health import LastError, one_line
 
@@ -35,10 +36,8 @@ class ErrorNote(logging.Handler):
     def note(self, text: str) -> None:
         """Note an error. A disk that refuses is left alone."""
         moment = datetime.now(UTC).isoformat(timespec="milliseconds")
-        temporary = self._path.with_name(f".{self._path.name}.new")
         with suppress(OSError):
-            temporary.write_text(json.dumps({"at": moment, "line": one_line(text)}))
-            temporary.replace(self._path)
+            replace_unsynced(self._path, json.dumps({"at": moment, "line": one_line(text)}).encode())
 
 
 @contextmanager

@@ -84,7 +84,7 @@ def test_passwords_of_cameras_are_in_no_message() -> None:
 
 
 def test_an_unreachable_rtsp_camera_is_lost_and_unnamed_by_its_password(capfd: pytest.CaptureFixture[str]) -> None:
-    """Nothing listens on port 9 of this machine: one line, retryable, silent."""
+    """Nothing listens on port 9 of this machine: one line, of a camera that may come back, silent."""
     source = _open("rtsp://127.0.0.1:9/x", credential=b"admin:hunter2")
     with pytest.raises(SourceLostError, match=r"rtsp://127\.0\.0\.1:9: the camera cannot be opened") as caught:
         next(source.frames())

@@ -195,9 +195,8 @@ def test_a_camera_that_is_not_to_be_connected_again_ends_with_its_loss(
     frames = site_of(capture, reconnect=False).camera.frames()
     next(frames)
     capture.shots.put(ScriptedCapture.LOSE)
-    with pytest.raises(SourceLostError, match="cam: the camera stopped delivering") as caught:
+    with pytest.raises(SourceLostError, match="cam: the camera stopped delivering"):
         list(frames)
-    assert caught.value.retryable
     assert not caplog.records
 
 

@@ -384,7 +384,7 @@ def test_destruction_is_entered_first_and_goes_on_after_a_failure(
         raise OSError(5, "Input/output error")
 
     with monkeypatch.context() as patch:
-        patch.setattr("agent.custody.destroy._overwrite", fail)
+        patch.setattr("agent.custody.destroy.erase_file", fail)
         with pytest.raises(CustodyError, match="Input/output error"):
             destroy(owner, plan, SWEEP)
     entry = entries(owner)[-1]

@@ -146,6 +146,7 @@ def test_what_is_needed_on_the_target_and_missing_is_an_error(packages: Path) ->
         bill(packages, purl=PURL, hashes={}, python="3.13", machine="x86_64")
     with pytest.raises(LookupError, match=r"arm needs gone.*aarch64"):
         bill(packages, purl=PURL, hashes={}, python="3.11", machine="aarch64")
+    assert "gone" not in bill(packages, purl=PURL, hashes={}, python="3.11", machine="aarch64", left_out={"gone"})
 
 
 def test_the_serial_number_comes_from_the_content(packages: Path, written: Callable[[], dict[str, Any]]) -> None:

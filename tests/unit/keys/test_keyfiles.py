@@ -155,7 +155,7 @@ def test_existing_file_is_never_overwritten(tmp_path: Path) -> None:
 
 def test_missing_directory_is_named(tmp_path: Path) -> None:
     """Writing into a folder that is not there says which file cannot be made."""
-    with pytest.raises(KeyFileError, match="cannot be created: No such file"):
+    with pytest.raises(KeyFileError, match="cannot be written: No such file"):
         keyfiles.write_new_file(tmp_path / "absent" / "key", b"x", 0o600)
 
 

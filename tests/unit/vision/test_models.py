@@ -83,14 +83,13 @@ def test_further_cameras_load_nothing(tmp_path: Path, monkeypatch: pytest.Monkey
     assert first.detector_digest == second.detector_digest
 
 
-def test_what_runs_the_models_is_reported_and_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_what_runs_the_models_is_logged(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """Two models, each with its provider and threads; one line each."""
     config = VisionConfig(models=write_toy_models(tmp_path), detector="toy-detector", threads=2)
     with caplog.at_level(logging.INFO, logger="agent.vision.models"):
-        found = Models().execution(config)
-    assert [(one.providers, one.threads) for one in found] == [((CPU,), 2)] * 2
-    assert [record.getMessage() for record in caplog.records] == [str(one) for one in found]
-    assert str(found[0]).endswith("runs on CPU, 2 threads an inference")
+        load_models(config)
+    lines = [record.getMessage() for record in caplog.records]
+    assert lines == [f"toy-{model} runs on CPU, 2 threads an inference" for model in ("detector", "reader")]
 
 
 def test_a_provider_that_is_not_installed_is_an_error() -> None:

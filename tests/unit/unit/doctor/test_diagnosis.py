@@ -19,12 +19,13 @@ from agent.errors import ConfigError, UnitFaultError
 from agent.keys.keyfiles import private_pem
 from agent.unit.doctor import machine as doctor_machine
 from agent.unit.doctor import parts as doctor_parts
-from agent.unit.doctor.diagnosis import Finding, Outcome, load_unit, require_sound
+from agent.unit.doctor.diagnosis import load_unit, require_sound
+from agent.unit.doctor.finding import Finding, Outcome
 from agent.unit.doctor.machine import LOCKED, Daemon, core_dumps, disk, hardening, listening, running_daemons, swap
 from agent.unit.doctor.sample_keys import is_sample
 from agent.unit.status.report import disk_space
 
-CLIP = Path(doctor_machine.__file__).parents[1] / "bench" / "clips" / "demo.mp4"
+CLIP = Path(doctor_machine.__file__).parents[2] / "bench" / "clips" / "demo.mp4"
 
 
 @pytest.fixture(scope="module")

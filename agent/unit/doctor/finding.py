@@ -1,0 +1,37 @@
+"""What one check of a unit found: how it is, why that matters, and the command that mends it.
+
+Owns: the form of a finding. Leaves to others: the checks (`machine`, `parts`) and their order (`diagnosis`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+
+class Outcome(StrEnum):
+    """What a check found."""
+
+    GOOD = "good"
+    WARNING = "warning"
+    FAULT = "fault"
+    SKIPPED = "skipped"
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one check found.
+
+    Attributes:
+        check: What was looked at, in a word or two.
+        outcome: How it is. A warning leaves the unit at work; a fault keeps it from it, or breaks a promise.
+        what: What is there.
+        why: Why that matters; empty where all is good.
+        mend: The command that mends it, or what a person has to do; empty where there is nothing to mend.
+    """
+
+    check: str
+    outcome: Outcome
+    what: str
+    why: str = ""
+    mend: str = ""

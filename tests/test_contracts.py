@@ -1,0 +1,163 @@
+"""Who may do what: make a file durable, read a private key, start a circle of imports.
+
+import-linter has the layers (`pyproject.toml`); what it cannot see stands here. Each gate is tried on a small bad
+example too: a gate that lets everything through fails here.
+"""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+from typing import Final
+
+import grimp
+import pytest
+
+from tests.rules.names import methods, named, path_moves
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted((ROOT / "agent").rglob("*.py"))
+
+DURABLE: Final = frozenset(
+    {"os.fsync", "os.fdatasync", "os.sync", "os.replace", "os.rename", "os.renames", "os.link"}
+    | {"shutil.move", "pathlib.Path.replace", "pathlib.Path.rename", "pathlib.Path.hardlink_to"}
+)
+"""What makes a file durable, or gives it the name under which it is found after a power cut."""
+NO_MOVES: Final = {"self._file.replace": "`ConfigNoteFile.replace`: a note, which goes through `agent.disk.notes`"}
+"""Methods of one argument that are called like those of a path and are none: what they are."""
+
+_PEM: Final = "cryptography.hazmat.primitives.serialization"
+PRIVATE: Final = frozenset(
+    {f"agent.keys.keyfiles.{name}" for name in ("load_ed25519_private", "load_p256_private", "read_private_file")}
+    | {f"{_PEM}.load_{form}_private_key" for form in ("pem", "der", "ssh")}
+    | {f"{_PEM}.pkcs12.load_key_and_certificates", f"{_PEM}.pkcs12.load_pkcs12"}
+)
+"""What reads a private key file, or turns its bytes into a key."""
+PRIVATE_METHODS: Final = frozenset({"load_cert_chain"})
+"""Methods of `ssl.SSLContext` that read one."""
+PRIVATE_READERS: Final = {
+    "agent/receiver/admission/pki.py": "the receiver's CA key signs certificates",
+    "agent/receiver/intake/server.py": "the receiver's TLS key and receipt key; OpenSSL reads the first from its file",
+    "agent/cli/owner.py": "the receipt key signs an export's receipts where the receiver is at hand",
+    "agent/unit/capture/cameras.py": "a camera's login, which lies as a private key does",
+    "agent/unit/reload/capture.py": "a new configuration is tried before the daemon takes it",
+    "agent/unit/upload/tls_files.py": "the unit's TLS key is looked at with care before OpenSSL reads it",
+    "agent/upload/tls.py": "OpenSSL reads the unit's TLS key from its file",
+    "agent/unit/doctor/parts.py": "the doctor says what is wrong with the unit's keys",
+}
+"""Modules outside of `keys` and `custody` that read private key files: what for."""
+
+
+def name_of(path: Path) -> str:
+    """Return a path below the repository's root."""
+    return path.relative_to(ROOT).as_posix()
+
+
+def outside(*rooms: str) -> dict[str, ast.Module]:
+    """Return the trees of all modules that are in none of these rooms, by name."""
+    trees = {name_of(path): ast.parse(path.read_text()) for path in SOURCES}
+    return {
+        name: tree for name, tree in trees.items() if not name.startswith(tuple(f"agent/{room}/" for room in rooms))
+    }
+
+
+def durable_steps(tree: ast.Module) -> set[str]:
+    """Return what a module does that makes files durable."""
+    return set(named(tree)) & DURABLE | set(path_moves(tree)) - NO_MOVES.keys()
+
+
+def private_reads(tree: ast.Module) -> set[str]:
+    """Return what a module does that reads private key files."""
+    return set(named(tree)) & PRIVATE | set(methods(tree)) & PRIVATE_METHODS
+
+
+def circles(graph: grimp.ImportGraph) -> set[frozenset[str]]:
+    """Return the groups of modules that import each other by some way (strongly connected components)."""
+    groups = {
+        frozenset({name} | (graph.find_upstream_modules(name) & graph.find_downstream_modules(name)))
+        for name in graph.modules
+    }
+    return {group for group in groups if len(group) > 1}
+
+
+def test_only_disk_makes_files_durable() -> None:
+    """A sync, a rename or a link anywhere else has an order of steps that no fault test knows."""
+    others = outside("disk")
+    assert "agent/keys/keyfiles.py" in others
+    assert {name: steps for name, tree in others.items() if (steps := durable_steps(tree))} == {}
+
+
+def test_only_keys_and_custody_read_private_keys() -> None:
+    """And those of the table, each with its reason; one that does so no more leaves the table."""
+    assert {name for name, tree in outside("keys", "custody").items() if private_reads(tree)} == PRIVATE_READERS.keys()
+
+
+def test_no_modules_import_each_other() -> None:
+    """No circle of files, whatever its length; imports inside of functions and for types count."""
+    graph = grimp.build_graph("agent", cache_dir=None)
+    assert len(graph.modules) > 100
+    assert circles(graph) == set()
+
+
+BAD_DURABILITY = {
+    "a sync": "import os\nos.fsync(fd)",
+    "a sync under another name": "import os as system\nsystem.fdatasync(fd)",
+    "a sync that is imported": "from os import fsync as sync\nsync(fd)",
+    "a sync that is passed on": "import os\nrun(os.fsync)",
+    "a sync inside of a function": "def f():\n    import os\n    os.fsync(1)",
+    "a rename": "import os\nos.rename(a, b)",
+    "a move": "import shutil\nshutil.move(a, b)",
+    "a path's rename": "temporary.replace(path)",
+    "a path's link": "path.with_name('x').hardlink_to(path)",
+    "an unbound method": "from pathlib import Path\nPath.replace(a, b)",
+}
+
+
+@pytest.mark.parametrize("body", BAD_DURABILITY.values(), ids=BAD_DURABILITY)
+def test_the_gate_sees_what_makes_a_file_durable(body: str) -> None:
+    """However it is written."""
+    assert durable_steps(ast.parse(body))
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "text.replace('a', 'b')",
+        "moment.replace(hour=0)",
+        "from dataclasses import replace\nreplace(note, starts=1)",
+        "files.rename(a, b)",
+        "import os\nos.open(path, os.O_RDONLY)",
+        "from agent.disk.durable import replace_file\nreplace_file(path, data, mode=0o600)",
+    ],
+)
+def test_the_gate_lets_other_calls_of_these_names(body: str) -> None:
+    """Texts, times, records, the port, and `agent.disk` itself."""
+    assert durable_steps(ast.parse(body)) == set()
+
+
+BAD_KEYS = {
+    "a key": "from agent.keys.keyfiles import load_ed25519_private\nload_ed25519_private(path)",
+    "a key by its module": "from agent.keys import keyfiles\nkeyfiles.load_p256_private(path)",
+    "a file by its module": "import agent.keys.keyfiles\nagent.keys.keyfiles.read_private_file(path)",
+    "a PEM": "from cryptography.hazmat.primitives import serialization\nserialization.load_pem_private_key(b'', None)",
+    "a TLS key": "context.load_cert_chain(certificate, key)",
+}
+
+
+@pytest.mark.parametrize("body", BAD_KEYS.values(), ids=BAD_KEYS)
+def test_the_gate_sees_who_reads_a_private_key(body: str) -> None:
+    """However it is written."""
+    assert private_reads(ast.parse(body))
+
+
+def test_the_gate_lets_public_keys() -> None:
+    """They are anybody's."""
+    assert private_reads(ast.parse("from agent.keys import keyfiles\nkeyfiles.load_ed25519_public(path)")) == set()
+
+
+def test_the_gate_sees_circles() -> None:
+    """Of two files and of three; a chain is none."""
+    graph = grimp.ImportGraph()
+    for importer, imported in ("ab", "ba", "cd", "de", "ec", "ac", "fa", "fg"):
+        graph.add_import(importer=importer, imported=imported)
+    assert circles(graph) == {frozenset("ab"), frozenset("cde")}
