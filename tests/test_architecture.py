@@ -19,7 +19,7 @@ from agent import ports
 from agent.cli.lazy import LazyCommand
 from agent.cli.main import app
 from agent.errors import PlatesealError
-from tests.rules.source import functions
+from tests.rules.source import Function, functions
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted(path for folder in ("agent", "tests") for path in (ROOT / folder).rglob("*.py"))
@@ -144,6 +144,34 @@ def first_sentence(text: str) -> str:
 def test_every_module_says_what_it_owns(path: Path) -> None:
     """A docstring stands first, also in tests."""
     assert ast.get_docstring(ast.parse(path.read_text()))
+
+
+def test_files_and_functions_of_the_agent_are_short() -> None:
+    """At most 400 lines a file and 60 a function, the docstring and the options of a command among them."""
+    files = {path.relative_to(ROOT): path.read_text() for path in SOURCES if path.is_relative_to(ROOT / "agent")}
+    sizes = {
+        f"{path}: {node.name}": node.end_lineno - node.lineno + 1
+        for path, text in files.items()
+        for node in ast.walk(ast.parse(text))
+        if isinstance(node, Function) and node.end_lineno is not None
+    }
+    assert len(files) > 100
+    assert len(sizes) > 1000
+    assert {path: len(text.splitlines()) for path, text in files.items() if len(text.splitlines()) > 400} == {}
+    assert {name: size for name, size in sizes.items() if size > 60} == {}
+
+
+def test_functions_of_the_agent_import_nothing_without_a_reason() -> None:
+    """Imports stand at the top of a module; one that does not says why on its line."""
+    lines = [
+        f"{path.relative_to(ROOT)}: {line.strip()}"
+        for path in SOURCES
+        if path.is_relative_to(ROOT / "agent")
+        for line in path.read_text().splitlines()
+        if "noqa: PLC0415" in line
+    ]
+    assert len(lines) <= 4
+    assert [line for line in lines if not line.partition("noqa: PLC0415")[2].strip()] == []
 
 
 @pytest.mark.parametrize(

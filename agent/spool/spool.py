@@ -74,27 +74,13 @@ from agent.errors import EnvelopeVerificationError, FormatError, SpoolError, Spo
 from agent.ports import Disk
 from agent.records import SpoolState, Usage, VerifiedReceipt
 from agent.spool.reader import INCOMING, MAX_REASON_BYTES, REASON_SUFFIX, SHREDDING, SpoolReader, is_id, reason_of
+from agent.spool.reserve import reserve_bytes, reserve_count
 from agent.wire.envelope import Envelope
 from agent.wire.tombstone import Tombstone
 
 PROBE: Final = "probe"
 PROBE_BYTES: Final = 1 << 16
 """What `recover_puts` writes to see whether the disk takes a read: about the size of one with its crop."""
-MAX_RESERVE_BYTES: Final = 1 << 20
-MAX_RESERVE_COUNT: Final = 64
-
-
-def reserve_bytes(max_bytes: int) -> int:
-    """Return how many of a spool's bytes only tombstones may take: a full spool must be able to say what it forced out.
-
-    An eighth, at least a tombstone of the largest size where `max_bytes` is what the configuration allows.
-    """
-    return min(max_bytes // 8, MAX_RESERVE_BYTES)
-
-
-def reserve_count(max_count: int) -> int:
-    """Return how many of a spool's places only tombstones may take."""
-    return min(max_count // 8, MAX_RESERVE_COUNT)
 
 
 class FileSpool(SpoolReader):

@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent.disk.files import LocalFiles
 from agent.errors import EnvelopeVerificationError, FormatError, SpoolError, SpoolFullError
 from agent.records import Envelope, SpoolState, Usage
-from agent.spool.spool import FileSpool, reserve_bytes, reserve_count
+from agent.spool.reserve import reserve_bytes, reserve_count
+from agent.spool.spool import FileSpool
 from agent.wire.envelope import sign_tombstone
 from agent.wire.tombstone import Gone, LossReason, Tombstone
 from tests.fakes.envelopes import make_chain, make_envelope, next_position

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 
 from agent.errors import EnvelopeVerificationError, FormatError, SpoolError, SpoolFullError, SpoolMissingError
 from agent.records import Envelope, SpoolEntry, SpoolState, Usage, VerifiedReceipt
-from agent.spool.spool import reserve_bytes, reserve_count
+from agent.spool.reserve import reserve_bytes, reserve_count
 from agent.wire.envelope import parse_envelope
 
 _START = datetime(2026, 3, 1, tzinfo=UTC)

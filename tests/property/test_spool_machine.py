@@ -14,7 +14,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, rule
 
 from agent.errors import SpoolFullError
 from agent.records import Envelope, SpoolState
-from agent.spool.spool import FileSpool, reserve_bytes
+from agent.spool.reserve import reserve_bytes
+from agent.spool.spool import FileSpool
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.files import FaultyFiles, PowerCutError
 from tests.fakes.receipts import proof

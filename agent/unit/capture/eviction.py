@@ -15,7 +15,7 @@ from agent.config.models import OnFull
 from agent.errors import EnvelopeVerificationError, FormatError, SpoolFullError, SpoolMissingError
 from agent.ports import Clock, SpoolIntake
 from agent.records import Envelope, SpoolEntry, SpoolState
-from agent.spool.spool import reserve_bytes, reserve_count
+from agent.spool.reserve import reserve_bytes, reserve_count
 from agent.wire.tombstone import MAX_GONE, Gone, LossReason, Tombstone, merge_gone
 
 EVICT_SHARE: Final = 16
