@@ -32,10 +32,14 @@ def test_what_is_generated_is_up_to_date(name: str) -> None:
     assert (DOCS / name).read_text() == generated(name), "run: make docs"
 
 
-def children_of(command: Any) -> dict[str, Any]:
-    """Return a group's commands by name, those that are loaded when they are called among them; else none."""
-    found = getattr(command, "commands", {})
-    return {name: child.load() if hasattr(child, "load") else child for name, child in found.items()}
+def commands(command: Any, words: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], Any]]:
+    """Yield a command and all below it, those that are loaded when they are called among them, each by its words."""
+    yield words, command
+    for name, child in getattr(command, "commands", {}).items():
+        yield from commands(child.load() if hasattr(child, "load") else child, (*words, name))
+
+
+COMMANDS: Final = dict(commands(typer.main.get_command(app)))
 
 
 def calls(document: str) -> Iterator[str]:
@@ -47,11 +51,10 @@ def calls(document: str) -> Iterator[str]:
 
 def complaint(call: str) -> str | None:
     """Return what of a call the program does not know; None where it knows all of it."""
-    command = typer.main.get_command(app)
     words = call.split()
-    while words and words[0] in (children := children_of(command)):
-        command = children[words.pop(0)]
-    if children_of(command) and words and re.fullmatch(r"[a-z-]+", words[0]) and not words[0].startswith("-"):
+    depth = max(depth for depth in range(len(words) + 1) if tuple(words[:depth]) in COMMANDS)
+    command, words = COMMANDS[tuple(words[:depth])], words[depth:]
+    if hasattr(command, "commands") and words and re.fullmatch(r"[a-z][a-z-]*", words[0]):
         return f"no command {words[0]!r} in: plateseal {call}"
     known = {name for parameter in command.params for name in parameter.opts} | {"--help"}
     used = {word.strip("`'\".,)").partition("=")[0] for word in words if word.startswith("--")}
@@ -117,11 +120,9 @@ TERMS: Final = (
 
 def help_texts() -> Iterator[str]:
     """Yield the help of every command and option, and the description of every setting."""
-    commands = [typer.main.get_command(app)]
-    for command in commands:
+    for command in COMMANDS.values():
         yield command.help or ""
         yield from (getattr(parameter, "help", None) or "" for parameter in command.params)
-        commands.extend(children_of(command).values())
     definitions = layer_schema(Layer.UNIT)
     for section in (definitions, *definitions["$defs"].values()):
         yield section.get("description", "")
