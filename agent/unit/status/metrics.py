@@ -21,6 +21,7 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.exposition import write_to_textfile
 from prometheus_client.registry import Collector
 
+from agent.disk.durable import replace_unsynced
 from agent.errors import SpoolError
 from agent.unit.status.samples import METRICS, Kind, Sample, Snapshot
 
@@ -104,9 +105,7 @@ class MetricsFiles:
 
     def _write_snapshot(self) -> None:
         rows = [[sample.name, sample.value, *sample.labels] for sample in self._collected.samples]
-        temporary = self._snapshot.with_name(f".{self._snapshot.name}.new")
-        temporary.write_text(json.dumps(rows), encoding="utf-8")
-        temporary.rename(self._snapshot)
+        replace_unsynced(self._snapshot, json.dumps(rows).encode())
 
     def _run(self) -> None:
         while not self._ended.wait(WRITE_EVERY_S):
