@@ -15,7 +15,6 @@ from tests.needs import SYSTEM_DIR
 PYTHON_OF: Final = {"bookworm": "3.11", "trixie": "3.13"}
 """Debian 12 and 13, and the Python that each has; a package is for one of them."""
 PACKAGES: Final = "systemd,systemd-sysv,dbus,python3,iproute2,ca-certificates"
-MIRROR: Final = "http://deb.debian.org/debian"
 LOOK_EVERY_S: Final = 0.2
 """A look runs a program on the machine."""
 _NSPAWN: Final = ("systemd-nspawn", "--quiet", "--register=no", "--keep-unit")
@@ -34,7 +33,7 @@ def debian_root(suite: str = "bookworm", *, arch: str = "") -> Path:
         subprocess.run(["rm", "-rf", "--one-file-system", base], check=True)
         base.mkdir(parents=True)
         options = ["--variant=minbase", f"--include={PACKAGES}", *([f"--arch={arch}"] if arch else [])]
-        command = ["debootstrap", *options, suite, str(base / "root"), MIRROR]
+        command = ["debootstrap", *options, suite, str(base / "root")]
         with (base / "log").open("wb") as log:
             subprocess.run(command, check=True, stdout=log, stderr=log)
         (base / "made").touch()
