@@ -291,8 +291,9 @@ def test_forged_device_key_gets_no_receipt(bench: Bench, port: int) -> None:
 def test_slow_peer_is_dropped(tmp_path: Path, deadline: str, first: bytes) -> None:
     """A peer that sends nothing, or part of a head or body, loses its connection without an answer."""
     bench = make_bench(tmp_path)
+    patch = f"from agent.receiver.intake import connections; connections.{deadline} = 0.5;"
     with (
-        running(bench, patch=f"from agent.receiver.intake import connections; connections.{deadline} = 0.5;") as (_, port),
+        running(bench, patch=patch) as (_, port),
         socket.create_connection(("localhost", port), timeout=WITHIN_S) as plain,
         bench.client_context().wrap_socket(plain, server_hostname="localhost") as connection,
         suppress(ConnectionError, ssl.SSLError),  # dropped even before it has sent that

@@ -38,7 +38,7 @@ def machine(request: pytest.FixtureRequest) -> Iterator[Machine]:
     subprocess.run(["rm", "-rf", place], check=True)
     place.mkdir(parents=True)
     made = Machine(place / "disk", found, suite)
-    short_clip(place / "disk/root/short.mp4")
+    short_clip(made.disk / "root" / "short.mp4")
     try:
         made.install()
         made.boot()
