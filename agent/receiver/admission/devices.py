@@ -111,14 +111,9 @@ class DeviceBook:
             ReceiverError: Its file is there but cannot be read or is damaged.
         """
         path = self._path(key_id)
-        try:
-            return _device(strictjson.load_document(path, _DeviceFile, what=path.name), key_id)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise ReceiverError(f"{path}: {error.strerror}") from None
-        except FormatError as error:
-            raise ReceiverError(f"{path.parent}: {error}") from None
+        return strictjson.look_up(
+            path, lambda: _device(strictjson.load_document(path, _DeviceFile, what=path.name), key_id)
+        )
 
     def by_certificate(self, certificate_der: bytes) -> Device | None:
         """Return the device that this TLS certificate was issued to and still belongs to, or None.

@@ -63,14 +63,10 @@ class OperatorBook:
         path = next(self._directory.glob(f"*.{fingerprint}.json"), None)
         if path is None:
             return None
-        try:
-            return _operator(strictjson.load_document(path, _OperatorFile, what=path.name), fingerprint, path.name)
-        except FileNotFoundError:
-            return None
-        except OSError as error:
-            raise ReceiverError(f"{path}: {error.strerror}") from None
-        except FormatError as error:
-            raise ReceiverError(f"{path.parent}: {error}") from None
+        return strictjson.look_up(
+            path,
+            lambda: _operator(strictjson.load_document(path, _OperatorFile, what=path.name), fingerprint, path.name),
+        )
 
     def save(self, operator: Operator) -> Path:
         """Write an operator's file, durably, and return it.

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Final, TypeVar
@@ -15,7 +16,7 @@ from typing import Annotated, Final, TypeVar
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from agent.errors import FormatError
+from agent.errors import FormatError, ReceiverError
 
 MAX_DOCUMENT_BYTES: Final = 16 << 10
 """An enrolment has about 1 kB, a device file 500 bytes."""
@@ -36,6 +37,7 @@ class Document(BaseModel):
 
 
 Form = TypeVar("Form", bound=Document)
+_Found = TypeVar("_Found")
 
 
 def load_document(path: Path, form: type[Form], *, what: str) -> Form:
@@ -48,6 +50,22 @@ def load_document(path: Path, form: type[Form], *, what: str) -> Form:
     with path.open("rb") as file:
         data = file.read(MAX_DOCUMENT_BYTES + 1)
     return parse_document(data, form, what=what)
+
+
+def look_up(path: Path, load: Callable[[], _Found]) -> _Found | None:
+    """Return what `load` makes of a file of the receiver's own folder, or None if there is no such file.
+
+    Raises:
+        ReceiverError: The file is there but cannot be read or is damaged.
+    """
+    try:
+        return load()
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ReceiverError(f"{path}: {error.strerror}") from None
+    except FormatError as error:
+        raise ReceiverError(f"{path.parent}: {error}") from None
 
 
 def parse_document(data: bytes, form: type[Form], *, what: str) -> Form:
