@@ -17,7 +17,8 @@ from enum import StrEnum
 import numpy as np
 import numpy.typing as npt
 
-from agent.wire.envelope import ChainPosition, Envelope
+from agent.wire.envelope import Envelope
+from agent.wire.header import ChainPosition
 from agent.wire.plaintext import ClockState, Direction, Plaintext
 from agent.wire.receipt import Receipt, VerifiedReceipt
 

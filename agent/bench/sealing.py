@@ -72,7 +72,7 @@ def measure(key_type: suites.KeyType, cipher: suites.ContentCipher, *, rounds: i
         cipher=cipher,
         reads_per_s=reads_per_s,
         bound_per_s=bound_per_s,
-        overhead_bytes=len(envelope.data) - len(encode_plaintext(read)),
+        overhead_bytes=len(envelope.data) - len(encode_plaintext(read, version=envelope.position.version)),
     )
 
 

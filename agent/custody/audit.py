@@ -41,7 +41,7 @@ from agent.disk.durable import sync_content, sync_directory
 from agent.errors import AuditVerificationError, CustodyError
 from agent.keys.keyfiles import PRIVATE_MODE, write_new_file
 from agent.wire import cose
-from agent.wire.envelope import ZERO_DIGEST
+from agent.wire.header import ZERO_DIGEST
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from agent.custody.audit_entry import MAX_ENTRY_BYTES, Action, AuditEntry, parse_payload
 from agent.errors import FormatError, VerificationError
 from agent.wire import cbor, cose
-from agent.wire.envelope import ZERO_DIGEST
+from agent.wire.header import ZERO_DIGEST
 
 CONTENT_TYPE: Final = "application/plateseal-audit+cbor"
 WINDOW_BYTES: Final = 8 << 10

@@ -14,7 +14,7 @@ from typing import Final
 from agent.custody.layout import MAX_CASE_CHARS, check_case
 from agent.errors import FormatError, UsageError
 from agent.wire import cbor
-from agent.wire.envelope import DIGEST_BYTES, MAX_SEQ
+from agent.wire.header import DIGEST_BYTES, MAX_SEQ
 from agent.wire.keyring import MAX_KEYRING_KEYS
 from agent.wire.times import as_time, to_ms
 

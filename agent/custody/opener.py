@@ -10,7 +10,7 @@ from cryptography.exceptions import InvalidTag
 from agent.errors import OpenError
 from agent.wire import envelope as sealed
 from agent.wire import suites
-from agent.wire.content_key import seal_key_to
+from agent.wire.content_key import commit, seal_key_to
 from agent.wire.envelope import Envelope, RecipientSlot, SealedContent
 from agent.wire.plaintext import Plaintext, parse_plaintext
 
@@ -102,13 +102,20 @@ def open_content(
     what = f"envelope {envelope.envelope_id[:16]}"
     for slot, key in _openable(slots, keys):
         content_key = _open_key(slot, key, content.alg, what)
+        if envelope.header.commitment not in (None, commit(content_key)):
+            raise OpenError(
+                f"{what}: the key sealed to {slot.kid.hex()[:16]} is not the one that the header commits to"
+            )
         aad = sealed.content_aad(content.protected_bytes, outer_protected)
         try:
             plaintext = suites.content_aead(content.alg, content_key).decrypt(content.nonce, content.ciphertext, aad)
         except InvalidTag:
             raise OpenError(f"{what}: the content is not what was sealed") from None
         return OpenedRead(
-            envelope=envelope, read=parse_plaintext(plaintext), content_alg=content.alg, content_key=content_key
+            envelope=envelope,
+            read=parse_plaintext(plaintext, version=envelope.position.version),
+            content_alg=content.alg,
+            content_key=content_key,
         )
     wanted = ", ".join(slot.kid.hex()[:16] for slot in content.recipients)
     raise OpenError(f"{what}: sealed to {wanted}; none of these private keys is here")

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import os
 
-from agent.wire.envelope import CHAIN_ID_BYTES, ZERO_DIGEST, ChainPosition, Envelope
+from agent.wire.envelope import Envelope
+from agent.wire.header import CHAIN_ID_BYTES, ZERO_DIGEST, ChainPosition
 
 
 class Chain:

@@ -6,14 +6,16 @@ Invariant: a content key and nonce are drawn for one read and never used again o
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.ports import RecipientBook
 from agent.wire import cose, suites
 from agent.wire import envelope as sealed
-from agent.wire.content_key import seal_key_to
-from agent.wire.envelope import ChainPosition, Envelope, SealedContent
+from agent.wire.content_key import commit, seal_key_to
+from agent.wire.envelope import Envelope, SealedContent
+from agent.wire.header import VERSION_1, ChainPosition, Header, SeenReceipt, encode_header
 from agent.wire.keyring import RecipientKey
 from agent.wire.plaintext import Plaintext, encode_plaintext
 from agent.wire.tombstone import Tombstone
@@ -22,12 +24,27 @@ from agent.wire.tombstone import Tombstone
 class Sealer:
     """Seals reads with the device's key to the recipients of one book."""
 
-    def __init__(self, *, signing_key: Ed25519PrivateKey, book: RecipientBook, cipher: suites.ContentCipher) -> None:
-        """Seal as the owner of `signing_key`, to `book`'s recipients, with the content AEAD `cipher`."""
+    def __init__(
+        self,
+        *,
+        signing_key: Ed25519PrivateKey,
+        book: RecipientBook,
+        cipher: suites.ContentCipher,
+        seen: Callable[[], SeenReceipt | None] = lambda: None,
+    ) -> None:
+        """Prepare.
+
+        Args:
+            signing_key: The unit's.
+            book: Whom to seal to.
+            cipher: The content AEAD.
+            seen: Returns the newest receipt that the unit has verified, if any.
+        """
         self._signing_key = signing_key
         self._kid = cose.ed25519_kid(signing_key.public_key())
         self._book = book
         self._cipher = cipher
+        self._seen = seen
 
     @property
     def device_kid(self) -> bytes:
@@ -46,28 +63,43 @@ class Sealer:
             FormatError: The read is too large for an envelope.
             KeyringEndedError: The book has no epoch for the read and is told to stop then.
         """
-        outer = sealed.encode_header(self._kid, position)
         recipients = self._book.recipients_at(read.captured_at)
-        content = seal_content(encode_plaintext(read), recipients, cipher=self._cipher, outer_protected=outer)
-        return sealed.sign_envelope(outer, content, self._signing_key, position)
+        plaintext = encode_plaintext(read, version=position.version)
+        content_key = os.urandom(suites.CONTENT_KEY_BYTES)
+        if position.version == VERSION_1:
+            header = Header(position)
+        else:
+            header = Header(position, commitment=commit(content_key), seen=self._seen())
+        outer = encode_header(self._kid, header)
+        content = seal_content(
+            plaintext, recipients, cipher=self._cipher, content_key=content_key, outer_protected=outer
+        )
+        return sealed.sign_envelope(header, content, self._signing_key, encoded=(self._kid, outer))
 
     def sign(self, tombstone: Tombstone, position: ChainPosition) -> Envelope:
         """Sign a tombstone for its place in the chain."""
-        return sealed.sign_tombstone(tombstone, self._signing_key, position)
+        seen = None if position.version == VERSION_1 else self._seen()
+        return sealed.sign_tombstone(tombstone, self._signing_key, position, seen=seen)
 
 
 def seal_content(
-    plaintext: bytes, recipients: tuple[RecipientKey, ...], *, cipher: suites.ContentCipher, outer_protected: bytes
+    plaintext: bytes,
+    recipients: tuple[RecipientKey, ...],
+    *,
+    cipher: suites.ContentCipher,
+    content_key: bytes,
+    outer_protected: bytes,
 ) -> SealedContent:
-    """Encrypt `plaintext` under a fresh key and seal that key to every recipient.
+    """Encrypt `plaintext` under a key that is used for nothing else, and seal that key to every recipient.
 
     Args:
         plaintext: The encoded read.
         recipients: At least one.
         cipher: The AEAD for the plaintext.
+        content_key: 32 random bytes, drawn for this read.
         outer_protected: The envelope's protected header, which the ciphertext is bound to.
     """
-    content_key, nonce = os.urandom(suites.CONTENT_KEY_BYTES), os.urandom(suites.NONCE_BYTES)
+    nonce = os.urandom(suites.NONCE_BYTES)
     alg = suites.CONTENT_ALGS[cipher]
     protected = sealed.encode_content_header(cipher)
     aead = suites.content_aead(alg, content_key)

@@ -100,6 +100,23 @@ def decode(data: bytes, *, max_bytes: int, what: str) -> object:
     return value
 
 
+def decode_padded(data: bytes, *, max_bytes: int, what: str) -> object:
+    """Decode one deterministic CBOR value that zero bytes may follow.
+
+    Raises:
+        FormatError: Too long, not CBOR, not deterministic, or followed by anything else.
+    """
+    if len(data) > max_bytes:
+        raise FormatError(f"{what}: {len(data)} bytes, at most {max_bytes} are allowed")
+    _refuse_other_types(data.rstrip(b"\0"), what, max_heads=max_bytes)
+    value = _load(BytesIO(data), what)
+    encoded = _encode_again(value, what)
+    padding = data[len(encoded) :]
+    if not data.startswith(encoded) or padding.strip(b"\0"):
+        raise FormatError(f"{what}: not deterministic CBOR (RFC 8949, 4.2.1), or followed by other bytes")
+    return value
+
+
 def encode_sequence(items: list[bytes]) -> bytes:
     """Encode byte strings as a CBOR sequence (RFC 8742)."""
     return b"".join(encode(item) for item in items)
@@ -165,6 +182,13 @@ def as_uint(value: object, maximum: int, what: str) -> int:
     """Return `value` if it is an integer from 0 to `maximum`, else raise `FormatError`."""
     if type(value) is not int or not 0 <= value <= maximum:
         raise FormatError(f"{what}: expected an integer from 0 to {maximum}")
+    return value
+
+
+def as_bool(value: object, what: str) -> bool:
+    """Return `value` if it is true or false, else raise `FormatError`."""
+    if type(value) is not bool:
+        raise FormatError(f"{what}: expected true or false")
     return value
 
 

@@ -1,15 +1,27 @@
-"""Sealing a read's content key to one recipient: HPKE, as a COSE_recipient carries it.
+"""A read's content key: what the header commits to, and how it is sealed to one recipient.
 
-Owns: the only call that seals a content key, for devices that seal a read and for the owner who holds one for a case.
+An AEAD does not commit to its key: a ciphertext can be made that opens under two keys, to two texts. So the signed
+header names the one key, and every recipient checks that it was given that one.
+
+Owns: the commitment, and the only call that seals a content key, for devices that seal a read and for the owner who
+holds one for a case: HPKE, as a COSE_recipient carries it.
 Leaves to others: drawing the key (`agent.seal`), and opening what is sealed with a private key (`agent.custody`).
 """
 
 from __future__ import annotations
 
 from functools import lru_cache
+from typing import Final
 
-from agent.wire import suites
+from agent.wire import cbor, suites
 from agent.wire.envelope import MAX_RECIPIENTS, RecipientSlot, encode_recipient_header, recipient_info
+
+_COMMITMENT_CONTEXT: Final = "plateseal content key 2"
+
+
+def commit(content_key: bytes) -> bytes:
+    """Return the commitment to a content key of 32 random bytes: 32 bytes that tell nothing of it."""
+    return cbor.sha256(cbor.encode([_COMMITMENT_CONTEXT, content_key]))
 
 
 def seal_key_to(

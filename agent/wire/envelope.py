@@ -21,60 +21,27 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from agent.errors import EnvelopeVerificationError, FormatError
 from agent.wire import cbor, cose, suites
+from agent.wire.header import (
+    CHAIN_ID_BYTES,
+    CONTENT_TYPE,
+    DIGEST_BYTES,
+    MAX_SEQ,
+    TOMBSTONE_TYPE,
+    ChainPosition,
+    Header,
+    SeenReceipt,
+    encode_header,
+    parse_header,
+)
 from agent.wire.times import as_time, to_ms
-from agent.wire.tombstone import CONTENT_TYPE as TOMBSTONE_TYPE
 from agent.wire.tombstone import MAX_COUNT, MAX_GONE, TOMBSTONE_VERSION, Gone, LossReason, Tombstone
-
-CONTENT_TYPE: Final = "application/plateseal+cbor"
-FORMAT_VERSION: Final = 1
-CHAIN_ID_BYTES: Final = 16
-DIGEST_BYTES: Final = 32
-ZERO_DIGEST: Final = bytes(DIGEST_BYTES)
-"""`prev` of the first envelope of a chain."""
 
 MAX_ENVELOPE_BYTES: Final = 1 << 20
 """1 MiB. A read with a 4K crop at JPEG quality 90 is under 200 kB; eight of the largest fill one upload batch."""
 MAX_RECIPIENTS: Final = 8
-MAX_SEQ: Final = (1 << 53) - 1
-"""Largest integer that every JSON reader keeps exact."""
 
 _WHAT: Final = "envelope"
-_HEADER_KEYS: Final = frozenset({cose.HEADER_ALG, cose.HEADER_CONTENT_TYPE, cose.HEADER_KID, "ps"})
 _TOMBSTONE_KEYS: Final = frozenset({"v", "reason", "count", "from", "until", "gone"})
-_CHAIN_KEYS: Final = frozenset({"v", "chain", "seq", "prev"})
-
-
-@dataclass(frozen=True, slots=True)
-class ChainPosition:
-    """Where an envelope stands in its device's chain.
-
-    Attributes:
-        chain: 16 random bytes, new at every start of the capture daemon.
-        seq: 0, 1, 2, .. within the chain.
-        prev: SHA-256 of the envelope before it; 32 zero bytes at 0.
-        last: At 0 only: SHA-256 of the last envelope of the chain before this one, if it is known.
-    """
-
-    chain: bytes
-    seq: int
-    prev: bytes
-    last: bytes | None = None
-
-    def __post_init__(self) -> None:
-        """Refuse a position that the format cannot express.
-
-        Raises:
-            FormatError: Wrong length or range, or `last` or a `prev` where it must not be.
-        """
-        cbor.as_bytes(self.chain, CHAIN_ID_BYTES, "envelope: chain id")
-        cbor.as_uint(self.seq, MAX_SEQ, "envelope: seq")
-        cbor.as_bytes(self.prev, DIGEST_BYTES, "envelope: prev")
-        if (self.seq == 0) != (self.prev == ZERO_DIGEST):
-            raise FormatError("envelope: prev is zero at seq 0 and only there")
-        if self.last is not None:
-            cbor.as_bytes(self.last, DIGEST_BYTES, "envelope: last")
-            if self.seq != 0:
-                raise FormatError("envelope: last is allowed at seq 0 only")
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,33 +90,25 @@ class Envelope:
         data: The sealed bytes, whole.
         envelope_id: SHA-256 of `data` in lower-case hex: file name and idempotency key.
         device_kid: 32 bytes, id of the device signing key it claims.
-        position: Its place in the device's chain.
+        header: Its place among the unit's envelopes, and what it commits to.
         tombstone: What it says, if it is a tombstone; None for a sealed read.
     """
 
     data: bytes = field(repr=False)
     envelope_id: str
     device_kid: bytes
-    position: ChainPosition
+    header: Header
     tombstone: Tombstone | None = None
+
+    @property
+    def position(self) -> ChainPosition:
+        """Its place among the unit's envelopes."""
+        return self.header.position
 
     @property
     def digest(self) -> bytes:
         """The 32 bytes of `envelope_id`."""
         return bytes.fromhex(self.envelope_id)
-
-
-def encode_header(device_kid: bytes, position: ChainPosition, *, content_type: str = CONTENT_TYPE) -> bytes:
-    """Encode the outer protected header: what is signed, and the external AAD of the content."""
-    chain: cbor.CborMap = {
-        "v": FORMAT_VERSION,
-        "chain": position.chain,
-        "seq": position.seq,
-        "prev": position.prev,
-    }
-    if position.last is not None:
-        chain["last"] = position.last
-    return cose.encode_protected({**cose.signed_header(content_type, device_kid), "ps": chain})
 
 
 @lru_cache(maxsize=len(suites.CONTENT_ALGS))
@@ -183,19 +142,41 @@ def encode_content(content: SealedContent) -> bytes:
 
 
 def sign_envelope(
-    outer_protected: bytes, content: SealedContent, key: Ed25519PrivateKey, position: ChainPosition
+    header: Header,
+    content: SealedContent,
+    key: Ed25519PrivateKey,
+    *,
+    encoded: tuple[bytes, bytes] | None = None,
 ) -> Envelope:
     """Sign sealed content and return the finished envelope.
+
+    Args:
+        header: Its place and its commitment.
+        content: The sealed read, bound to this header.
+        key: The unit's signing key.
+        encoded: The key's id and the encoded header, where the caller has them: both take time to make.
 
     Raises:
         FormatError: The envelope would be longer than `MAX_ENVELOPE_BYTES`.
     """
-    return _finished(cose.sign1(outer_protected, encode_content(content), key), key, position, None)
+    if encoded is None:
+        kid = cose.ed25519_kid(key.public_key())
+        encoded = kid, encode_header(kid, header)
+    kid, protected = encoded
+    return _finished(cose.sign1(protected, encode_content(content), key), kid, header, None)
 
 
-def sign_tombstone(tombstone: Tombstone, key: Ed25519PrivateKey, position: ChainPosition) -> Envelope:
-    """Sign a tombstone for its place in the chain."""
-    header = encode_header(cose.ed25519_kid(key.public_key()), position, content_type=TOMBSTONE_TYPE)
+def sign_tombstone(
+    tombstone: Tombstone, key: Ed25519PrivateKey, position: ChainPosition, *, seen: SeenReceipt | None = None
+) -> Envelope:
+    """Sign a tombstone for its place among the unit's envelopes.
+
+    Args:
+        tombstone: What it says.
+        key: The unit's signing key.
+        position: Its place.
+        seen: The newest receipt that the unit has verified, if any.
+    """
     payload = cbor.encode(
         {
             "v": TOMBSTONE_VERSION,
@@ -206,7 +187,9 @@ def sign_tombstone(tombstone: Tombstone, key: Ed25519PrivateKey, position: Chain
             "gone": [[gone.chain, gone.first, gone.last, gone.digest] for gone in tombstone.gone],
         }
     )
-    return _finished(cose.sign1(header, payload, key), key, position, tombstone)
+    kid, header = cose.ed25519_kid(key.public_key()), Header(position, seen=seen)
+    protected = encode_header(kid, header, content_type=TOMBSTONE_TYPE)
+    return _finished(cose.sign1(protected, payload, key), kid, header, tombstone)
 
 
 def parse_envelope(data: bytes) -> Envelope:
@@ -225,7 +208,7 @@ def parse_envelope(data: bytes) -> Envelope:
         data=data,
         envelope_id=cbor.sha256(data).hex(),
         device_kid=message.kid,
-        position=_parse_position(message.protected["ps"]),
+        header=parse_header(message.protected),
         tombstone=tombstone,
     )
 
@@ -255,19 +238,17 @@ def sealed_content(envelope: Envelope) -> tuple[SealedContent, bytes]:
 @lru_cache(maxsize=1)  # whoever parses an envelope verifies it next; nobody changes what it returns
 def _parse_outer(data: bytes) -> cose.Sign1:
     types = (CONTENT_TYPE, TOMBSTONE_TYPE)
-    message = cose.parse_sign1(data, content_types=types, max_bytes=MAX_ENVELOPE_BYTES, what=_WHAT)
-    cbor.exact_keys(message.protected, _HEADER_KEYS, "envelope header")
-    return message
+    return cose.parse_sign1(data, content_types=types, max_bytes=MAX_ENVELOPE_BYTES, what=_WHAT)
 
 
-def _finished(data: bytes, key: Ed25519PrivateKey, position: ChainPosition, tombstone: Tombstone | None) -> Envelope:
+def _finished(data: bytes, kid: bytes, header: Header, tombstone: Tombstone | None) -> Envelope:
     if len(data) > MAX_ENVELOPE_BYTES:
         raise FormatError(f"envelope: {len(data)} bytes, at most {MAX_ENVELOPE_BYTES} are allowed")
     return Envelope(
         data=data,
         envelope_id=cbor.sha256(data).hex(),
-        device_kid=cose.ed25519_kid(key.public_key()),
-        position=position,
+        device_kid=kid,
+        header=header,
         tombstone=tombstone,
     )
 
@@ -297,21 +278,6 @@ def _parse_gone(row: object) -> Gone:
         first=cbor.as_uint(first, MAX_SEQ, "tombstone: first"),
         last=cbor.as_uint(last, MAX_SEQ, "tombstone: last"),
         digest=cbor.as_bytes(digest, DIGEST_BYTES, "tombstone: digest"),
-    )
-
-
-def _parse_position(value: object) -> ChainPosition:
-    chain = cbor.as_map(value, "envelope: ps")
-    version = chain.get("v")
-    if type(version) is not int or version != FORMAT_VERSION:
-        raise FormatError(f"envelope: format version {version!r:.20}, only {FORMAT_VERSION} is allowed")
-    cbor.exact_keys(chain, _CHAIN_KEYS, "envelope: ps", optional=frozenset({"last"}))
-    last = chain.get("last")
-    return ChainPosition(
-        chain=cbor.as_bytes(chain["chain"], CHAIN_ID_BYTES, "envelope: chain id"),
-        seq=cbor.as_uint(chain["seq"], MAX_SEQ, "envelope: seq"),
-        prev=cbor.as_bytes(chain["prev"], DIGEST_BYTES, "envelope: prev"),
-        last=None if "last" not in chain else cbor.as_bytes(last, DIGEST_BYTES, "envelope: last"),
     )
 
 

@@ -14,19 +14,20 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from agent.errors import FormatError, KeyringVerificationError
 from agent.wire import cbor, cose, suites
-from agent.wire.envelope import MAX_RECIPIENTS, MAX_SEQ
+from agent.wire.envelope import MAX_RECIPIENTS
+from agent.wire.header import FORMAT_VERSION, MAX_SEQ, VERSION_1
 from agent.wire.plaintext import MAX_NAME_CHARS
 from agent.wire.times import as_time, to_ms
 
 CONTENT_TYPE: Final = "application/plateseal-keyring+cbor"
-KEYRING_VERSION: Final = 1
 MAX_KEYRING_KEYS: Final = 4096
 """Eleven years of daily epochs for one recipient."""
 MAX_KEYRING_BYTES: Final = 8 << 20
 """`MAX_KEYRING_KEYS` hybrid keys of about 1,400 bytes each, and room."""
 
 _HEADER_KEYS: Final = frozenset({cose.HEADER_ALG, cose.HEADER_CONTENT_TYPE, cose.HEADER_KID})
-_KEYS: Final = frozenset({"v", "serial", "keys"})
+_KEYS_1: Final = frozenset({"v", "serial", "keys"})
+_KEYS_2: Final = _KEYS_1 | {"issued", "recorded"}
 _KEY_KEYS: Final = frozenset({"kid", "alg", "pub", "for", "from", "until"})
 
 
@@ -60,17 +61,33 @@ class Keyring:
 
     Attributes:
         serial: Grows with every keyring that the owner signs.
-        keys: In order of `valid_from`; at least one.
+        keys: In order of `valid_from`; at least one. A keyring lists no key whose private half was destroyed.
+        issued: Aware UTC time at which the owner signed it, so no true time of a unit that has it lies before; None
+            in version 1.
+        recorded: Whether a recording may be sealed to the epoch of the day it was recorded on, where there is one.
     """
 
     serial: int
     keys: tuple[RecipientKey, ...]
+    issued: datetime | None = None
+    recorded: bool = False
+
+    @property
+    def version(self) -> int:
+        """The version of the format: 1 or 2."""
+        return VERSION_1 if self.issued is None else FORMAT_VERSION
+
+    def covers(self, moment: datetime) -> bool:
+        """Whether every recipient has an epoch that holds `moment` (aware)."""
+        return all(key.is_valid_at(moment) for key in self.keys_at(moment))
 
     def keys_at(self, moment: datetime) -> tuple[RecipientKey, ...]:
-        """Return one key per recipient for a read captured at `moment` (aware).
+        """Return one key per recipient for a read that is sealed at `moment` (aware).
 
         The key whose epoch holds the moment; where none does, the newest key that began before it, and where
-        none had begun, the first one. So a read is always sealed, and never to two epochs of one recipient.
+        none had begun, the next to begin. So a read is always sealed, and never to two epochs of one recipient.
+        The caller raises the moment to a time that is surely over (`issued` is one): an older one could choose the
+        key of an epoch that is destroyed.
         """
         chosen: dict[str, RecipientKey] = {}
         for key in self.keys:  # by valid_from: a later match is a newer epoch
@@ -83,25 +100,25 @@ class Keyring:
 
 def encode_keyring(keyring: Keyring, owner_key: Ed25519PrivateKey) -> bytes:
     """Sign a keyring as its owner."""
-    payload = cbor.encode(
-        {
-            "v": KEYRING_VERSION,
-            "serial": keyring.serial,
-            "keys": [
-                {
-                    "kid": key.kid,
-                    "alg": key.suite.alg,
-                    "pub": key.public,
-                    "for": key.recipient,
-                    "from": to_ms(key.valid_from),
-                    "until": to_ms(key.valid_until),
-                }
-                for key in keyring.keys
-            ],
-        }
-    )
+    fields: cbor.CborMap = {
+        "v": keyring.version,
+        "serial": keyring.serial,
+        "keys": [
+            {
+                "kid": key.kid,
+                "alg": key.suite.alg,
+                "pub": key.public,
+                "for": key.recipient,
+                "from": to_ms(key.valid_from),
+                "until": to_ms(key.valid_until),
+            }
+            for key in keyring.keys
+        ],
+    }
+    if keyring.issued is not None:
+        fields |= {"issued": to_ms(keyring.issued), "recorded": keyring.recorded}
     header = cose.signed_header(CONTENT_TYPE, cose.ed25519_kid(owner_key.public_key()))
-    return cose.sign1(cose.encode_protected(header), payload, owner_key)
+    return cose.sign1(cose.encode_protected(header), cbor.encode(fields), owner_key)
 
 
 def parse_keyring(data: bytes, owner_key: Ed25519PublicKey) -> Keyring:
@@ -115,9 +132,10 @@ def parse_keyring(data: bytes, owner_key: Ed25519PublicKey) -> Keyring:
     cbor.exact_keys(message.protected, _HEADER_KEYS, "keyring header")
     cose.verify_sign1(message, owner_key, what="keyring", error=KeyringVerificationError)
     value = cbor.as_map(cbor.decode(message.payload, max_bytes=MAX_KEYRING_BYTES, what="keyring"), "keyring")
-    if type(value.get("v")) is not int or value["v"] != KEYRING_VERSION:
-        raise FormatError(f"keyring: version {value.get('v')!r:.20}, only {KEYRING_VERSION} is allowed")
-    cbor.exact_keys(value, _KEYS, "keyring")
+    version = value.get("v")
+    if type(version) is not int or version not in (VERSION_1, FORMAT_VERSION):
+        raise FormatError(f"keyring: version {version!r:.20}, only {VERSION_1} and {FORMAT_VERSION} are allowed")
+    cbor.exact_keys(value, _KEYS_1 if version == VERSION_1 else _KEYS_2, "keyring")
     rows = cbor.as_list(value["keys"], None, "keyring: keys")
     if not 1 <= len(rows) <= MAX_KEYRING_KEYS:
         raise FormatError(f"keyring: {len(rows)} keys, 1 to {MAX_KEYRING_KEYS} are allowed")
@@ -126,7 +144,24 @@ def parse_keyring(data: bytes, owner_key: Ed25519PublicKey) -> Keyring:
         raise FormatError("keyring: keys are not in order of their epochs")
     if len({key.recipient for key in keys}) > MAX_RECIPIENTS:
         raise FormatError(f"keyring: more than {MAX_RECIPIENTS} recipients")
-    return Keyring(serial=cbor.as_uint(value["serial"], MAX_SEQ, "keyring: serial"), keys=keys)
+    serial = cbor.as_uint(value["serial"], MAX_SEQ, "keyring: serial")
+    if version == VERSION_1:
+        return Keyring(serial=serial, keys=keys)
+    _refuse_overlaps(keys)
+    return Keyring(
+        serial=serial,
+        keys=keys,
+        issued=as_time(value["issued"], "keyring: issued"),
+        recorded=cbor.as_bool(value["recorded"], "keyring: recorded"),
+    )
+
+
+def _refuse_overlaps(keys: tuple[RecipientKey, ...]) -> None:
+    ends: dict[str, datetime] = {}
+    for key in keys:
+        if key.valid_from < ends.get(key.recipient, key.valid_from):
+            raise FormatError(f"keyring: the epoch of key {key.kid.hex()[:16]} begins before the one before it ends")
+        ends[key.recipient] = key.valid_until
 
 
 def _parse_key(row: object) -> RecipientKey:

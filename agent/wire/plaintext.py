@@ -1,7 +1,15 @@
 """What a sealed read says: the plaintext map inside an envelope.
 
-Owns: its fields, their units and limits. All numbers are integers: confidences in thousandths, positions in
-millionths of a degree, times in milliseconds since 1970 UTC. So there is one encoding and no rounding surprise.
+Owns: its fields, their units and limits, and how long it is made. All numbers are integers: confidences in thousandths,
+positions in millionths of a degree, times in milliseconds since 1970 UTC. So there is one encoding and no rounding
+surprise.
+
+Version 2 is followed by zero bytes, as the length of a ciphertext can be seen. A zero byte is the integer 0, so the
+whole is a CBOR sequence (RFC 8742). The length is that of the next Padme length above what the longest read of this
+camera with this picture would take: neither text nor direction show, and of a picture's size a few leading bits.
+
+Source: Nikitin and others, Reducing Metadata Leakage from Encrypted Files and Communication with PURBs (2019),
+section 4 (Padme).
 """
 
 from __future__ import annotations
@@ -9,20 +17,28 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from typing import Any, Final
 
 from agent.errors import FormatError
 from agent.wire import cbor
-from agent.wire.envelope import DIGEST_BYTES, MAX_ENVELOPE_BYTES
+from agent.wire.envelope import MAX_ENVELOPE_BYTES
+from agent.wire.header import DIGEST_BYTES, FORMAT_VERSION, MAX_SEQ, VERSION_1
 from agent.wire.times import as_time, to_ms
 
-PLAINTEXT_VERSION: Final = 1
 MAX_TEXT_CHARS: Final = 20
 """Longest plate text. The longest plates in use have ten characters; the rest is room for separators."""
 MAX_NAME_CHARS: Final = 64
 MAX_FRAME_PX: Final = 16384
 MAX_LOOKS: Final = 1_000_000
+MAX_THOUSANDTHS: Final = 1000
+USUAL_TEXT_CHARS: Final = 10
+"""The longest plates in use. A longer text can show in the length."""
+USUAL_NAME_CHARS: Final = 24
+"""A region's or lane's name up to this does not show in the length."""
 
+_GLOBE: Final = (90_000_000, 180_000_000)
+"""Largest latitude and longitude, millionths of a degree."""
+_VARYING: Final = ("text", "confidences", "votes", "detector", "box", "frame", "clock", "direction")
 _REQUIRED: Final = frozenset(
     {
         "v", "camera", "captured_at", "clock", "text", "confidences", "votes", "detector", "box", "frame",
@@ -39,6 +55,8 @@ class ClockState(StrEnum):
     UNSYNCHRONIZED = "unsynchronized"
     RECORDED = "recorded"
     """The time comes from a recording's start and frame rate, not from this unit's clock."""
+    BEHIND = "behind"
+    """The unit's clock showed a time that was over: the time is wrong. Version 2 only."""
 
 
 class Direction(StrEnum):
@@ -97,11 +115,61 @@ class Plaintext:
     position: tuple[int, int] | None = None
     lane: str | None = None
 
+    def __post_init__(self) -> None:
+        """Refuse what the format cannot express: nobody could read it once it is sealed.
 
-def encode_plaintext(read: Plaintext) -> bytes:
-    """Encode a read for sealing."""
+        Raises:
+            FormatError: A value of another type, length or range than the format has.
+        """
+        for name in ("camera", "agent_version", "region", "site", "lane"):
+            text = getattr(self, name)
+            if text is not None or name in ("camera", "agent_version"):
+                cbor.as_text(text, MAX_NAME_CHARS, f"plaintext: {name}")
+        cbor.as_text(self.text, MAX_TEXT_CHARS, "plaintext: text")
+        _check_uints(self.confidences, len(self.text), MAX_THOUSANDTHS, "confidences")
+        _check_uints(self.votes, 2, MAX_LOOKS, "votes")
+        _check_uints(self.box, 4, MAX_FRAME_PX, "box")
+        _check_uints(self.frame_wh, 2, MAX_FRAME_PX, "frame_wh")
+        cbor.as_uint(self.detector_confidence, MAX_THOUSANDTHS, "plaintext: detector")
+        cbor.as_uint(self.frame_sequence, MAX_SEQ, "plaintext: frame")
+        for name in ("captured_at", "first_seen", "last_seen"):
+            as_time(to_ms(getattr(self, name)), f"plaintext: {name}")
+        for digest in (self.detector_digest, self.reader_digest):
+            cbor.as_bytes(digest, DIGEST_BYTES, "plaintext: models")
+        if self.position is not None:
+            _check_position(self.position)
+
+
+def encode_plaintext(read: Plaintext, *, version: int = FORMAT_VERSION) -> bytes:
+    """Encode a read for sealing; in version 2 padded, so that its length says little.
+
+    Args:
+        read: What it says.
+        version: The version of the envelope that it is sealed in, 1 or 2.
+
+    Raises:
+        FormatError: A clock that version 1 has no word for.
+    """
+    if version == VERSION_1 and read.clock is ClockState.BEHIND:
+        raise FormatError(f"plaintext: clock: version 1 has no {read.clock}")
+    fields = _fields(read, version)
+    encoded = cbor.encode(fields)
+    if version == VERSION_1:
+        return encoded
+    return encoded.ljust(padme(len(encoded) + _could_grow(fields)), b"\0")
+
+
+def padme(length: int) -> int:
+    """Return the next Padme length: of a length only the leading bits stay, at a cost of 12 % at most."""
+    exponent = max(length, 2).bit_length() - 1
+    last_bits = max(exponent - exponent.bit_length(), 0)
+    mask = (1 << last_bits) - 1
+    return (length + mask) & ~mask
+
+
+def _fields(read: Plaintext, version: int) -> cbor.CborMap:
     value: cbor.CborMap = {
-        "v": PLAINTEXT_VERSION,
+        "v": version,
         "camera": read.camera,
         "captured_at": to_ms(read.captured_at),
         "clock": str(read.clock),
@@ -119,85 +187,120 @@ def encode_plaintext(read: Plaintext) -> bytes:
         "models": {"detector": read.detector_digest, "reader": read.reader_digest},
         "agent": read.agent_version,
     }
-    if read.region is not None:
-        value["region"] = read.region
-    if read.site is not None:
-        value["site"] = read.site
+    for name in ("region", "site", "lane"):
+        if getattr(read, name) is not None:
+            value[name] = getattr(read, name)
     if read.position is not None:
         value["position"] = list(read.position)
-    if read.lane is not None:
-        value["lane"] = read.lane
-    return cbor.encode(value)
+    return value
 
 
-def parse_plaintext(data: bytes) -> Plaintext:
+def _could_grow(fields: cbor.CborMap) -> int:
+    """Return how many bytes longer the longest read of this camera with this crop would be."""
+    return max(_LONGEST - len(cbor.encode(_varying(fields))), 0)
+
+
+def _varying(fields: cbor.CborMap) -> list[object]:
+    """List what differs from read to read of one camera, each in as many bytes as it takes in the map."""
+    varying = [fields[name] for name in _VARYING]
+    for name in ("region", "lane"):
+        if name in fields:
+            varying += (name, fields[name])
+    return varying
+
+
+_LONGEST: Final = len(
+    cbor.encode(
+        _varying(
+            {
+                "text": "W" * USUAL_TEXT_CHARS,
+                "confidences": [MAX_THOUSANDTHS] * USUAL_TEXT_CHARS,
+                "votes": [MAX_LOOKS] * 2,
+                "detector": MAX_THOUSANDTHS,
+                "box": [MAX_FRAME_PX] * 4,
+                "frame": (1 << 32) - 1,
+                "clock": max(ClockState, key=len),
+                "direction": max(Direction, key=len),
+                "region": "R" * USUAL_NAME_CHARS,
+                "lane": "L" * USUAL_NAME_CHARS,
+            }
+        )
+    )
+)
+
+
+def parse_plaintext(data: bytes, *, version: int = FORMAT_VERSION) -> Plaintext:
     """Parse an opened read.
 
+    Args:
+        data: As it was sealed.
+        version: The version of its envelope, 1 or 2; it must have the same.
+
     Raises:
-        FormatError: A missing, unknown or impossible field, or another version.
+        FormatError: A missing, unknown or impossible field, another version, or anything but zeros behind version 2.
     """
-    value = cbor.as_map(cbor.decode(data, max_bytes=MAX_ENVELOPE_BYTES, what="plaintext"), "plaintext")
-    if type(value.get("v")) is not int or value["v"] != PLAINTEXT_VERSION:
-        raise FormatError(f"plaintext: version {value.get('v')!r:.20}, only {PLAINTEXT_VERSION} is allowed")
+    decode = cbor.decode if version == VERSION_1 else cbor.decode_padded
+    value = cbor.as_map(decode(data, max_bytes=MAX_ENVELOPE_BYTES, what="plaintext"), "plaintext")
+    if type(value.get("v")) is not int or value["v"] != version:
+        raise FormatError(f"plaintext: version {value.get('v')!r:.20}, its envelope has {version}")
     cbor.exact_keys(value, _REQUIRED, "plaintext", optional=_OPTIONAL)
     models = cbor.as_map(value["models"], "plaintext: models")
     cbor.exact_keys(models, frozenset({"detector", "reader"}), "plaintext: models")
-    text = cbor.as_text(value["text"], MAX_TEXT_CHARS, "plaintext: text")
-    return Plaintext(
-        camera=cbor.as_text(value["camera"], MAX_NAME_CHARS, "plaintext: camera"),
+    for name in _OPTIONAL & value.keys():
+        if value[name] is None:
+            raise FormatError(f"plaintext: {name}: expected a value, or to be left out")
+    fields: dict[str, Any] = {str(name): item for name, item in value.items()}
+    return Plaintext(  # which checks types and ranges
+        camera=fields["camera"],
         captured_at=_time(value["captured_at"], "captured_at"),
-        clock=cbor.as_choice(ClockState, value["clock"], "plaintext: clock"),
-        text=text,
-        confidences=_uints(value["confidences"], len(text), 1000, "confidences"),
-        votes=_pair(_uints(value["votes"], 2, MAX_LOOKS, "votes")),
-        region=_optional_text(value, "region"),
-        detector_confidence=cbor.as_uint(value["detector"], 1000, "plaintext: detector"),
-        box=_box(value["box"]),
-        frame_sequence=cbor.as_uint(value["frame"], (1 << 53) - 1, "plaintext: frame"),
-        frame_wh=_pair(_uints(value["frame_wh"], 2, MAX_FRAME_PX, "frame_wh")),
+        clock=_clock(value["clock"], version),
+        text=fields["text"],
+        confidences=_tuple(fields["confidences"], "confidences"),
+        votes=_tuple(fields["votes"], "votes"),
+        region=fields.get("region"),
+        detector_confidence=fields["detector"],
+        box=_tuple(fields["box"], "box"),
+        frame_sequence=fields["frame"],
+        frame_wh=_tuple(fields["frame_wh"], "frame_wh"),
         first_seen=_time(value["first_seen"], "first_seen"),
         last_seen=_time(value["last_seen"], "last_seen"),
         direction=cbor.as_choice(Direction, value["direction"], "plaintext: direction"),
         crop=cbor.as_bytes(value["crop"], None, "plaintext: crop"),
         detector_digest=cbor.as_bytes(models["detector"], DIGEST_BYTES, "plaintext: models"),
         reader_digest=cbor.as_bytes(models["reader"], DIGEST_BYTES, "plaintext: models"),
-        agent_version=cbor.as_text(value["agent"], MAX_NAME_CHARS, "plaintext: agent"),
-        site=_optional_text(value, "site"),
-        position=_position(value.get("position")) if "position" in value else None,
-        lane=_optional_text(value, "lane"),
+        agent_version=fields["agent"],
+        site=fields.get("site"),
+        position=_tuple(fields["position"], "position") if "position" in fields else None,
+        lane=fields.get("lane"),
     )
+
+
+def _clock(value: object, version: int) -> ClockState:
+    state = cbor.as_choice(ClockState, value, "plaintext: clock")
+    if state is ClockState.BEHIND and version == VERSION_1:
+        raise FormatError(f"plaintext: clock: version 1 has no {state}")
+    return state
 
 
 def _time(value: object, name: str) -> datetime:
     return as_time(value, f"plaintext: {name}")
 
 
-def _optional_text(value: cbor.CborMap, name: str) -> str | None:
-    return cbor.as_text(value[name], MAX_NAME_CHARS, f"plaintext: {name}") if name in value else None
+def _tuple(value: object, name: str) -> Any:  # noqa: ANN401  `Plaintext` checks what is in it
+    return tuple(cbor.as_list(value, None, f"plaintext: {name}"))
 
 
-def _uints(value: object, length: int, maximum: int, name: str) -> tuple[int, ...]:
+def _check_uints(values: tuple[int, ...], length: int, maximum: int, name: str) -> None:
     what = f"plaintext: {name}"
-    return tuple(cbor.as_uint(part, maximum, what) for part in cbor.as_list(value, length, what))
+    if len(values) != length:
+        raise FormatError(f"{what}: expected {length} numbers")
+    for value in values:
+        cbor.as_uint(value, maximum, what)
 
 
-def _pair(values: tuple[int, ...]) -> tuple[int, int]:
-    first, second = values
-    return first, second
-
-
-def _box(value: object) -> tuple[int, int, int, int]:
-    x1, y1, x2, y2 = _uints(value, 4, MAX_FRAME_PX, "box")
-    return x1, y1, x2, y2
-
-
-def _position(value: object) -> tuple[int, int]:
-    what = "plaintext: position"
-    latitude, longitude = cbor.as_list(value, 2, what)
-    return _degrees(latitude, 90, what), _degrees(longitude, 180, what)
-
-
-def _degrees(value: object, limit: int, what: str) -> int:
-    if type(value) is not int or abs(value) > limit * 1_000_000:
-        raise FormatError(f"{what}: outside the globe")
-    return value
+def _check_position(position: tuple[int, ...]) -> None:
+    if len(position) != len(_GLOBE):
+        raise FormatError("plaintext: position: expected latitude and longitude")
+    for value, limit in zip(position, _GLOBE, strict=True):
+        if type(value) is not int or abs(value) > limit:
+            raise FormatError("plaintext: position: outside the globe")

@@ -1,5 +1,9 @@
 """The receipt: what the receiver signs once an envelope is stored and synced.
 
+An envelope of version 2 gets a receipt of version 2, which names the receipt before it for the same device key. So the
+receipts of a key are a chain, and a unit that signs the digest of one has signed all before it. An envelope of version
+1 gets a receipt of version 1, because the unit that made it knows no other.
+
 Owns: its layout, and `verify_receipt`, the only maker of a `VerifiedReceipt`. Erasing takes nothing else, so a
 read cannot be erased on anything but a proof.
 """
@@ -15,16 +19,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from agent.errors import FormatError, ReceiptVerificationError
 from agent.wire import cbor, cose
-from agent.wire.envelope import CHAIN_ID_BYTES, DIGEST_BYTES, MAX_ENVELOPE_BYTES, MAX_SEQ, Envelope
+from agent.wire.envelope import MAX_ENVELOPE_BYTES, Envelope
+from agent.wire.header import CHAIN_ID_BYTES, DIGEST_BYTES, FORMAT_VERSION, MAX_SEQ, VERSION_1, ChainPosition
 from agent.wire.times import as_time, to_ms
 
 CONTENT_TYPE: Final = "application/plateseal-receipt+cbor"
-RECEIPT_VERSION: Final = 1
 MAX_RECEIPT_BYTES: Final = 1024
-"""A receipt of this version has at most 320 bytes."""
+"""A receipt of version 2 has at most 360 bytes."""
 
 _HEADER_KEYS: Final = frozenset({cose.HEADER_ALG, cose.HEADER_CONTENT_TYPE, cose.HEADER_KID})
-_KEYS: Final = frozenset({"v", "id", "len", "dev", "chain", "seq", "at", "log"})
+_KEYS_1: Final = frozenset({"v", "id", "len", "dev", "chain", "seq", "at", "log"})
+_KEYS_2: Final = _KEYS_1 | {"prev"}
 _VERIFIED: Final = object()
 
 
@@ -39,6 +44,8 @@ class Receipt:
         chain, seq: The envelope's place in the device's chain.
         stored_at: Aware UTC time of the receiver, whole milliseconds.
         log_index: Position in the receiver's log.
+        prev: 32 bytes, SHA-256 of the receipt before it for the same device key; zeros for the first one. None in
+            version 1.
     """
 
     envelope_id: str
@@ -48,6 +55,12 @@ class Receipt:
     seq: int
     stored_at: datetime
     log_index: int
+    prev: bytes | None = None
+
+    @property
+    def version(self) -> int:
+        """The version of the format: 1 or 2."""
+        return VERSION_1 if self.prev is None else FORMAT_VERSION
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,10 +70,14 @@ class VerifiedReceipt:
     Attributes:
         receipt: What was signed.
         receiver_kid: 32 bytes, key id of the receiver that signed it.
+        position: Where the proven envelope stands.
+        digest: 32 bytes, SHA-256 of the whole receipt.
     """
 
     receipt: Receipt
     receiver_kid: bytes
+    position: ChainPosition
+    digest: bytes
     proof: InitVar[object]
 
     def __post_init__(self, proof: object) -> None:
@@ -80,20 +97,20 @@ class VerifiedReceipt:
 
 def sign_receipt(receipt: Receipt, key: Ed25519PrivateKey) -> bytes:
     """Sign a receipt. Call it only after the envelope is stored and synced."""
-    payload = cbor.encode(
-        {
-            "v": RECEIPT_VERSION,
-            "id": bytes.fromhex(receipt.envelope_id),
-            "len": receipt.length,
-            "dev": receipt.device_kid,
-            "chain": receipt.chain,
-            "seq": receipt.seq,
-            "at": to_ms(receipt.stored_at),
-            "log": receipt.log_index,
-        }
-    )
+    fields: cbor.CborMap = {
+        "v": receipt.version,
+        "id": bytes.fromhex(receipt.envelope_id),
+        "len": receipt.length,
+        "dev": receipt.device_kid,
+        "chain": receipt.chain,
+        "seq": receipt.seq,
+        "at": to_ms(receipt.stored_at),
+        "log": receipt.log_index,
+    }
+    if receipt.prev is not None:
+        fields["prev"] = receipt.prev
     header = cose.signed_header(CONTENT_TYPE, cose.ed25519_kid(key.public_key()))
-    return cose.sign1(cose.encode_protected(header), payload, key)
+    return cose.sign1(cose.encode_protected(header), cbor.encode(fields), key)
 
 
 def parse_receipt(data: bytes) -> Receipt:
@@ -115,8 +132,8 @@ def verify_receipt(data: bytes, envelope: Envelope, receiver_keys: Mapping[bytes
 
     Raises:
         FormatError: Not a receipt.
-        ReceiptVerificationError: An unknown receiver key, a wrong signature, or another envelope, length, device
-            or place in the chain.
+        ReceiptVerificationError: An unknown receiver key, a wrong signature, or another envelope, length, device,
+            place in the chain or version.
     """
     message = _parse_outer(data)
     what = f"receipt for {envelope.envelope_id[:16]}"
@@ -131,10 +148,11 @@ def verify_receipt(data: bytes, envelope: Envelope, receiver_keys: Mapping[bytes
         ("device", receipt.device_kid, envelope.device_kid),
         ("chain", receipt.chain, envelope.position.chain),
         ("seq", receipt.seq, envelope.position.seq),
+        ("version", receipt.version, envelope.position.version),
     ):
         if got != expected:
             raise ReceiptVerificationError(f"{what}: names another {name}")
-    return VerifiedReceipt(receipt, message.kid, _VERIFIED)
+    return VerifiedReceipt(receipt, message.kid, envelope.position, cbor.sha256(data), _VERIFIED)
 
 
 def _parse_outer(data: bytes) -> cose.Sign1:
@@ -145,9 +163,10 @@ def _parse_outer(data: bytes) -> cose.Sign1:
 
 def _parse_payload(payload: bytes) -> Receipt:
     value = cbor.as_map(cbor.decode(payload, max_bytes=MAX_RECEIPT_BYTES, what="receipt"), "receipt")
-    if type(value.get("v")) is not int or value["v"] != RECEIPT_VERSION:
-        raise FormatError(f"receipt: version {value.get('v')!r:.20}, only {RECEIPT_VERSION} is allowed")
-    cbor.exact_keys(value, _KEYS, "receipt")
+    version = value.get("v")
+    if type(version) is not int or version not in (VERSION_1, FORMAT_VERSION):
+        raise FormatError(f"receipt: version {version!r:.20}, only {VERSION_1} and {FORMAT_VERSION} are allowed")
+    cbor.exact_keys(value, _KEYS_1 if version == VERSION_1 else _KEYS_2, "receipt")
     return Receipt(
         envelope_id=cbor.as_bytes(value["id"], DIGEST_BYTES, "receipt: id").hex(),
         length=cbor.as_uint(value["len"], MAX_ENVELOPE_BYTES, "receipt: len"),
@@ -156,4 +175,5 @@ def _parse_payload(payload: bytes) -> Receipt:
         seq=cbor.as_uint(value["seq"], MAX_SEQ, "receipt: seq"),
         stored_at=as_time(value["at"], "receipt: at"),
         log_index=cbor.as_uint(value["log"], MAX_SEQ, "receipt: log"),
+        prev=cbor.as_bytes(value["prev"], DIGEST_BYTES, "receipt: prev") if version == FORMAT_VERSION else None,
     )

@@ -15,7 +15,6 @@ from typing import Final
 
 from agent.errors import FormatError
 
-CONTENT_TYPE: Final = "application/plateseal-tombstone+cbor"
 TOMBSTONE_VERSION: Final = 1
 MAX_GONE: Final = 1024
 """Ranges that one tombstone names, about 72 kB; a range is as long as it likes."""

@@ -11,44 +11,58 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
 from agent.wire import cose, suites
+from agent.wire.content_key import commit
 from agent.wire.envelope import (
-    CHAIN_ID_BYTES,
-    ZERO_DIGEST,
-    ChainPosition,
     Envelope,
     RecipientSlot,
     SealedContent,
     content_aad,
     encode_content_header,
-    encode_header,
     encode_recipient_header,
     sign_envelope,
 )
+from agent.wire.header import CHAIN_ID_BYTES, ZERO_DIGEST, ChainPosition, Header, SeenReceipt, encode_header
 
 _CIPHER = suites.ContentCipher.AES_256_GCM
 _SUITE = suites.SUITES[suites.KeyType.X25519]
 
 
-def first_position(*, chain: bytes | None = None) -> ChainPosition:
-    """Return seq 0 of `chain`, or of a new random one."""
-    return ChainPosition(chain=chain or os.urandom(CHAIN_ID_BYTES), seq=0, prev=ZERO_DIGEST)
+def first_position(
+    *, chain: bytes | None = None, run: int | None = None, before: Envelope | None = None
+) -> ChainPosition:
+    """Return seq 0 of `chain`, or of a new random one.
+
+    Args:
+        chain: Its id.
+        run: Its number, for version 2; None for version 1.
+        before: The last envelope of the chain before it, in version 2.
+    """
+    prev = ZERO_DIGEST if before is None else before.digest
+    return ChainPosition(chain=chain or os.urandom(CHAIN_ID_BYTES), seq=0, prev=prev, run=run)
 
 
 def next_position(envelope: Envelope) -> ChainPosition:
     """Return the position after an envelope's."""
     position = envelope.position
-    return ChainPosition(chain=position.chain, seq=position.seq + 1, prev=envelope.digest)
+    return ChainPosition(chain=position.chain, seq=position.seq + 1, prev=envelope.digest, run=position.run)
 
 
 def make_envelope(
-    signing_key: Ed25519PrivateKey, position: ChainPosition | None = None, body: bytes = b"sealed read"
+    signing_key: Ed25519PrivateKey,
+    position: ChainPosition | None = None,
+    body: bytes = b"sealed read",
+    *,
+    seen: SeenReceipt | None = None,
 ) -> Envelope:
-    """Seal `body` to nobody and sign it at `position` (seq 0 of a new chain if left out)."""
+    """Seal `body` to nobody and sign it at `position` (seq 0 of a new chain of version 1 if left out)."""
     position = position or first_position()
-    header = encode_header(cose.ed25519_kid(signing_key.public_key()), position)
+    key = os.urandom(suites.CONTENT_KEY_BYTES)
+    header = Header(position)
+    if position.run is not None:
+        header = Header(position, commitment=commit(key), seen=seen)
+    outer = encode_header(cose.ed25519_kid(signing_key.public_key()), header)
     content_header = encode_content_header(_CIPHER)
     nonce = os.urandom(suites.NONCE_BYTES)
-    key = os.urandom(suites.CONTENT_KEY_BYTES)
     kid = os.urandom(cose.KID_BYTES)
     slot = RecipientSlot(
         suite=_SUITE,
@@ -61,18 +75,27 @@ def make_envelope(
         alg=suites.CONTENT_ALGS[_CIPHER],
         protected_bytes=content_header,
         nonce=nonce,
-        ciphertext=AESGCM(key).encrypt(nonce, body, content_aad(content_header, header)),
+        ciphertext=AESGCM(key).encrypt(nonce, body, content_aad(content_header, outer)),
         recipients=(slot,),
     )
-    return sign_envelope(header, content, signing_key, position)
+    return sign_envelope(header, content, signing_key)
 
 
 def make_chain(
-    signing_key: Ed25519PrivateKey, n: int, *, chain: bytes | None = None, body: bytes = b"sealed read"
+    signing_key: Ed25519PrivateKey,
+    n: int,
+    *,
+    chain: bytes | None = None,
+    body: bytes = b"sealed read",
+    run: int | None = None,
+    before: Envelope | None = None,
 ) -> list[Envelope]:
-    """Return `n` envelopes of one chain (a new random one if left out), linked and in order."""
+    """Return `n` envelopes of one chain (a new random one if left out), linked and in order.
+
+    With `run` they are of version 2, and the first one names `before`; without, of version 1.
+    """
     envelopes: list[Envelope] = []
     for _ in range(n):
-        position = next_position(envelopes[-1]) if envelopes else first_position(chain=chain)
+        position = next_position(envelopes[-1]) if envelopes else first_position(chain=chain, run=run, before=before)
         envelopes.append(make_envelope(signing_key, position, body))
     return envelopes

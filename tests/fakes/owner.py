@@ -16,7 +16,8 @@ from agent.keys.keyring import KeyringBook
 from agent.seal.chain import Chain
 from agent.seal.sealer import Sealer
 from agent.wire import cose
-from agent.wire.envelope import ChainPosition, Envelope, parse_envelope
+from agent.wire.envelope import Envelope, parse_envelope
+from agent.wire.header import ChainPosition
 from agent.wire.plaintext import Plaintext
 from agent.wire.receipt import Receipt, sign_receipt
 from agent.wire.suites import ContentCipher, KeyType

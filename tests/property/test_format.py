@@ -12,7 +12,8 @@ from hypothesis import strategies as st
 from agent.errors import FormatError, PlatesealError
 from agent.wire import cbor, suites
 from agent.wire import protocol as reply
-from agent.wire.envelope import ChainPosition, parse_envelope, sign_tombstone
+from agent.wire.envelope import parse_envelope, sign_tombstone
+from agent.wire.header import ChainPosition
 from agent.wire.keyring import Keyring, RecipientKey, encode_keyring, parse_keyring
 from agent.wire.plaintext import ClockState, Direction, Plaintext, encode_plaintext, parse_plaintext
 from agent.wire.protocol import Later, Refused, Stored

@@ -34,7 +34,8 @@ from agent.spool.spool import FileSpool
 from agent.unit.capture.eviction import Bounds
 from agent.unit.capture.recorder import Recorder
 from agent.wire import suites
-from agent.wire.envelope import SealedContent, encode_header, sealed_content, sign_envelope
+from agent.wire.envelope import SealedContent, sealed_content, sign_envelope
+from agent.wire.header import Header
 from agent.wire.tombstone import Gone, merge_gone
 from tests.fakes.clock import FakeClock
 from tests.fakes.envelopes import make_envelope
@@ -76,7 +77,9 @@ class ToNobody(Sealer):
     def seal(self, read: Plaintext, position: ChainPosition) -> Envelope:
         """As ever, but for the ciphertext."""
         content = replace(self._content, ciphertext=bytes(suites.TAG_BYTES + len(read.crop)))
-        return sign_envelope(encode_header(self.device_kid, position), content, self._key, position)
+        return sign_envelope(
+            Header(position, commitment=None if position.run is None else bytes(32)), content, self._key
+        )
 
 
 @dataclass(slots=True)

@@ -27,7 +27,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.errors import TransportError
 from agent.wire import cbor, cose
-from agent.wire.envelope import MAX_ENVELOPE_BYTES, MAX_SEQ, Envelope
+from agent.wire.envelope import MAX_ENVELOPE_BYTES, Envelope
+from agent.wire.header import MAX_SEQ
 from agent.wire.protocol import Stored
 from agent.wire.receipt import CONTENT_TYPE, Receipt, sign_receipt
 from tests.fakes.envelopes import make_chain

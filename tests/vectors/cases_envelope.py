@@ -209,8 +209,8 @@ def _content_faults() -> Iterator[Vector]:
         "content-shorter-than-tag", "The ciphertext has 15 bytes, less than its tag.", set_part(2, bytes(15)), "value"
     )
     yield inside_fault("content-detached", "null stands where the ciphertext must.", set_part(2, None), "value")
-    read_2 = READ | {"v": 2}
-    yield fault_of("content-read-version-2", "It opens, to a read of version 2.", envelope(read=read_2), "version")
+    read_2 = READ | {"v": 3}
+    yield fault_of("content-read-version-3", "It opens, to a read of version 3.", envelope(read=read_2), "version")
     trailing = encode(READ) + b"\x00"
     yield fault_of(
         "content-read-trailing-byte",

@@ -19,7 +19,8 @@ from agent.keys.keyring_serial import NOTE_FILE, SerialNote
 from agent.receiver.admission.devices import Device, DeviceBook
 from agent.receiver.admission.pki import _rotating_device
 from agent.wire import cbor, cose, suites
-from agent.wire.envelope import Envelope, encode_header, parse_envelope, sign_tombstone, verify_envelope
+from agent.wire.envelope import Envelope, parse_envelope, sign_tombstone, verify_envelope
+from agent.wire.header import encode_header
 from agent.wire.keyring import encode_keyring, parse_keyring
 from agent.wire.plaintext import encode_plaintext, parse_plaintext
 from agent.wire.protocol import Later, Refused, Stored, parse_reply, parse_request
@@ -85,26 +86,34 @@ def _verified(data: bytes, context: Map) -> Envelope:
 
 def _envelope(data: bytes, context: Map, _: Path) -> Map:
     envelope = _verified(data, context)
-    header: Any = cbor.decode(encode_header(envelope.device_kid, envelope.position), max_bytes=MAX_BYTES, what="vector")
+    header: Any = cbor.decode(encode_header(envelope.device_kid, envelope.header), max_bytes=MAX_BYTES, what="vector")
     values = {"id": envelope.envelope_id, "kid": envelope.device_kid, "ps": header["ps"]}
     if envelope.tombstone is not None:
-        values["tombstone"] = _payload(sign_tombstone(envelope.tombstone, _ANY_KEY, envelope.position).data)
+        values["tombstone"] = _payload(
+            sign_tombstone(envelope.tombstone, _ANY_KEY, envelope.position, seen=envelope.header.seen).data
+        )
     if "keys" in context:
-        values["read"] = _read(encode_plaintext(open_envelope(envelope, _private_keys(context))))
+        values["read"] = _read(
+            encode_plaintext(open_envelope(envelope, _private_keys(context)), version=envelope.position.version)
+        )
     return values
 
 
 def _read(plaintext: bytes) -> Any:
-    return cbor.decode(plaintext, max_bytes=MAX_BYTES, what="vector")
+    return cbor.decode_padded(plaintext, max_bytes=MAX_BYTES, what="vector")
 
 
 def _plaintext(data: bytes, _context: Map, _: Path) -> Any:
-    return _read(encode_plaintext(parse_plaintext(data)))
+    return _read(encode_plaintext(parse_plaintext(data, version=1), version=1))
 
 
 def _held(data: bytes, context: Map, _: Path) -> Any:
     envelope = _verified(bytes.fromhex(context["envelope"]), context)
-    return _read(encode_plaintext(open_read(envelope, _private_keys(context), held=[parse_held(data)]).read))
+    return _read(
+        encode_plaintext(
+            open_read(envelope, _private_keys(context), held=[parse_held(data)]).read, version=envelope.position.version
+        )
+    )
 
 
 def _receipt(data: bytes, context: Map, _: Path) -> Any:

@@ -192,7 +192,7 @@ def map_faults(
     yield fault("unused-tag", "The version is a tagged time (tag 1).", version(b"\xc1\x01"), "encoding")
     yield fault("unknown-field", "The map has a field too many.", encode(right | {"x": 0}), "field")
     yield fault("missing-field", f"The field {last!r} is missing.", encode(changed(right, last)), "field")
-    yield fault("version-2", "The version is 2.", encode(right | {"v": 2}), "version")
+    yield fault("version-3", "The version is 3.", encode(right | {"v": 3}), "version")
     yield fault(
         "version-true",
         "The version is `true`, which some languages take for 1.",

@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent.keys.keyring import KeyringBook
 from agent.seal.sealer import Sealer
 from agent.wire import cbor, suites
-from agent.wire.envelope import ZERO_DIGEST, ChainPosition
+from agent.wire.header import ZERO_DIGEST, ChainPosition
 from agent.wire.keyring import Keyring, RecipientKey
 from agent.wire.plaintext import encode_plaintext
 from tests.fakes.reads import make_plaintext
@@ -79,7 +79,7 @@ def diagnostic(value: object, *, indent: int = 0) -> str:  # noqa: PLR0911  one 
 def section(data: bytes) -> str:
     """Return the document's section for one envelope."""
     device_hex = DEVICE.public_key().public_bytes_raw().hex()
-    plaintext = encode_plaintext(READ)
+    plaintext = encode_plaintext(READ, version=1)
     return "\n".join(
         [
             "One read, sealed to one X25519 recipient. The keys are hashes of published words, for this example only:",

@@ -24,7 +24,9 @@ from agent.errors import AuditVerificationError, CustodyError, FormatError, KeyF
 from agent.seal.chain import Chain
 from agent.seal.sealer import seal_content
 from agent.wire import cose
-from agent.wire.envelope import encode_header, parse_envelope, sign_envelope, sign_tombstone
+from agent.wire.content_key import commit
+from agent.wire.envelope import parse_envelope, sign_envelope, sign_tombstone
+from agent.wire.header import Header, encode_header
 from agent.wire.suites import ContentCipher, KeyType
 from agent.wire.tombstone import LossReason, Tombstone
 from tests.fakes.owner import (
@@ -424,9 +426,12 @@ def test_a_content_that_opens_to_no_read_is_counted(owner: Owner, camera: Camera
     """Whatever a camera sealed, a search goes on."""
     (key,) = owner.keyring().keys_at(NOON)
     position = camera.next_position
-    header = encode_header(cose.ed25519_kid(camera.key.public_key()), position)
-    content = seal_content(b"no read", (key,), cipher=ContentCipher.AES_256_GCM, outer_protected=header)
-    odd = sign_envelope(header, content, camera.key, position)
+    header = Header(position, commitment=None if position.run is None else commit(bytes(32)))
+    outer = encode_header(cose.ed25519_kid(camera.key.public_key()), header)
+    content = seal_content(
+        b"no read", (key,), cipher=ContentCipher.AES_256_GCM, content_key=bytes(32), outer_protected=outer
+    )
+    odd = sign_envelope(header, content, camera.key)
     opened, tally = open_all(owner, MemoryReceiver(camera, stored=[odd.data, camera.seal("AB1").data]))
     assert texts(opened) == ["AB1"]
     assert tally.unopened == {Unopened.UNREADABLE: 1}

@@ -15,7 +15,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent.errors import ReceiverError
 from agent.receiver.stores import database
 from agent.receiver.stores.sqlite import PAGE_ROWS, ChainConflict, EnvelopeStore
-from agent.wire.envelope import DIGEST_BYTES, ChainPosition, Envelope
+from agent.wire.envelope import Envelope
+from agent.wire.header import DIGEST_BYTES, ChainPosition
 from agent.wire.receipt import Receipt
 from tests.fakes.envelopes import first_position, make_chain, make_envelope, next_position
 

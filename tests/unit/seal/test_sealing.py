@@ -16,7 +16,7 @@ from agent.seal.chain import Chain
 from agent.seal.last_link import LAST_LINK_FILE, LastLink
 from agent.seal.sealer import Sealer
 from agent.wire import suites
-from agent.wire.envelope import ZERO_DIGEST
+from agent.wire.header import ZERO_DIGEST
 from agent.wire.keyring import encode_keyring
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.reads import NOON, make_keyring, make_plaintext, make_recipient

@@ -15,7 +15,8 @@ from agent.seal.chain import Chain
 from agent.seal.sealer import Sealer
 from agent.wire import cbor, cose, suites
 from agent.wire import envelope as sealed
-from agent.wire.envelope import ZERO_DIGEST, ChainPosition, Envelope, parse_envelope, verify_envelope
+from agent.wire.envelope import Envelope, parse_envelope, verify_envelope
+from agent.wire.header import ZERO_DIGEST, ChainPosition, Header
 from tests.fakes.reads import SAMPLE, make_keyring, make_recipient
 
 KEY = Ed25519PrivateKey.generate()
@@ -223,7 +224,7 @@ def test_an_envelope_over_the_limit_is_neither_made_nor_parsed() -> None:
         recipients=content.recipients,
     )
     with pytest.raises(FormatError, match="at most 1048576"):
-        sealed.sign_envelope(sealed.encode_header(b"\x00" * 32, position), large, KEY, position)
+        sealed.sign_envelope(Header(position), large, KEY)
     with pytest.raises(FormatError, match="at most 1048576"):
         parse_envelope(bytes(sealed.MAX_ENVELOPE_BYTES + 1))
 

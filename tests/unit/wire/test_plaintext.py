@@ -31,7 +31,7 @@ def test_a_read_parses_back(read: object) -> None:
 @pytest.mark.parametrize(
     ("key", "value"),
     [
-        ("v", 2),
+        ("v", 3),
         ("v", True),
         ("camera", None),
         ("camera", "x" * 65),

@@ -123,4 +123,4 @@ def test_a_signed_receipt_of_another_layout_is_refused(key: str, value: object) 
 def test_nobody_builds_a_verified_receipt_by_hand() -> None:
     """The proof that the constructor wants exists in one function only."""
     with pytest.raises(ReceiptVerificationError, match="verify_receipt"):
-        VerifiedReceipt(receipt_for(), b"\x00" * 32, object())
+        VerifiedReceipt(receipt_for(), b"\x00" * 32, ENVELOPE.position, b"\x00" * 32, object())
