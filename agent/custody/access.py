@@ -16,7 +16,7 @@ from agent.custody.opener import OpenedRead, PrivateKey
 from agent.custody.owner import Owner
 from agent.custody.search import Keys, Query, ReceiverView, Tally, search
 from agent.errors import UsageError
-from agent.wire.envelope import RecipientSlot
+from agent.wire.envelope import Envelope, RecipientSlot
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,8 +109,8 @@ def load_keys(owner: Owner, case: str) -> Keys:
     if case_key is None:
         return Keys(private=private, known=known, held=lambda _: ())
 
-    def held(envelope_id: str) -> tuple[RecipientSlot, ...]:
-        slot = load_held(owner.layout, case, envelope_id)
+    def held(envelope: Envelope) -> tuple[RecipientSlot, ...]:
+        slot = load_held(owner, case, envelope)
         return () if slot is None else (slot,)
 
     return Keys(private={**private, case_key.kid: case_key}, known=known, held=held)

@@ -127,12 +127,12 @@ class Keys:
     Attributes:
         private: Private keys of epochs, and of the case if any, by key id.
         known: Ids of all keys in the owner's keyring, destroyed ones too.
-        held: Further recipients of an envelope's content key, by envelope id.
+        held: Returns further recipients of an envelope's content key.
     """
 
     private: Mapping[bytes, PrivateKey] = field(repr=False)
     known: frozenset[bytes]
-    held: Callable[[str], Sequence[RecipientSlot]]
+    held: Callable[[Envelope], Sequence[RecipientSlot]]
 
 
 def search(receiver: ReceiverView, keys: Keys, query: Query, tally: Tally) -> Iterator[list[OpenedRead]]:
@@ -204,7 +204,7 @@ def _open(envelope: Envelope, receiver: ReceiverView, keys: Keys) -> OpenedRead 
         return None
     content, outer_protected = sealed_content(envelope)
     recipients = {slot.kid for slot in content.recipients}
-    held = () if recipients & keys.private.keys() else keys.held(envelope.envelope_id)
+    held = () if recipients & keys.private.keys() else keys.held(envelope)
     if not held and not recipients & keys.private.keys():
         return Unopened.KEY_DESTROYED if recipients & keys.known else Unopened.SEALED_TO_OTHERS
     try:

@@ -27,6 +27,7 @@ from agent.wire.header import (
     DIGEST_BYTES,
     MAX_SEQ,
     TOMBSTONE_TYPE,
+    VERSION_1,
     ChainPosition,
     Header,
     SeenReceipt,
@@ -200,15 +201,18 @@ def parse_envelope(data: bytes) -> Envelope:
     """
     message = _parse_outer(data)
     tombstone: Tombstone | None = None
+    header = parse_header(message.protected)
     if message.content_type == TOMBSTONE_TYPE:
         tombstone = _parse_tombstone(message.payload)
     else:
-        _parse_content(message.payload)
+        content = _parse_content(message.payload)
+        if header.position.version != VERSION_1:
+            _refuse_duplicates(content.recipients)
     return Envelope(
         data=data,
         envelope_id=cbor.sha256(data).hex(),
         device_kid=message.kid,
-        header=parse_header(message.protected),
+        header=header,
         tombstone=tombstone,
     )
 
@@ -305,6 +309,11 @@ def _parse_content(payload: bytes) -> SealedContent:
         ciphertext=_at_least(cbor.as_bytes(ciphertext, None, what), suites.TAG_BYTES, f"{what}: ciphertext"),
         recipients=tuple(parse_recipient(slot) for slot in slots),
     )
+
+
+def _refuse_duplicates(slots: tuple[RecipientSlot, ...]) -> None:
+    if len({slot.kid for slot in slots}) != len(slots):
+        raise FormatError("envelope content: one recipient twice, each is allowed once")
 
 
 def recipient_value(slot: RecipientSlot) -> list[object]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from agent.custody.opener import PrivateKey
 from agent.wire import suites
@@ -36,7 +37,8 @@ SAMPLE = Plaintext(
 
 def make_plaintext(text: str = "AB123CD", **changes: object) -> Plaintext:
     """Return a read like `SAMPLE` with another text and other fields."""
-    return replace(SAMPLE, text=text, confidences=(900,) * len(text), **changes)  # type: ignore[arg-type]
+    fields: dict[str, Any] = {"text": text, "confidences": (900,) * len(text), **changes}
+    return replace(SAMPLE, **fields)
 
 
 def make_recipient(

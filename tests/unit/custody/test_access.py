@@ -3,29 +3,40 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import cbor2
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.custody import search as search_module
 from agent.custody.access import hold_reads, load_keys, open_reads
 from agent.custody.audit import read_audit
 from agent.custody.audit_entry import Action, AuditEntry, Mandate
-from agent.custody.cases import held_reads, load_case_key, load_held, parse_held
+from agent.custody.cases import encode_held, held_reads, load_case_key, load_held, parse_held
 from agent.custody.destroy import Consequence, destroy, erase_files, plan_destruction, weigh
 from agent.custody.keys import load_private_keys
 from agent.custody.opener import OpenedRead, open_read
 from agent.custody.owner import Owner, unlock_owner
 from agent.custody.plates import parse_pattern
 from agent.custody.search import Query, Tally, Unopened
-from agent.errors import AuditVerificationError, CustodyError, FormatError, KeyFileError, OpenError, UsageError
+from agent.errors import (
+    AuditVerificationError,
+    CustodyError,
+    FormatError,
+    KeyFileError,
+    OpenError,
+    UsageError,
+    VerificationError,
+)
+from agent.keys.keyfiles import PRIVATE_MODE, replace_file
 from agent.seal.chain import Chain
 from agent.seal.sealer import seal_content
-from agent.wire import cose
+from agent.wire import cbor, cose
 from agent.wire.content_key import commit
-from agent.wire.envelope import parse_envelope, sign_envelope, sign_tombstone
+from agent.wire.envelope import parse_envelope, recipient_value, sign_envelope, sign_tombstone
 from agent.wire.header import Header, encode_header
 from agent.wire.suites import ContentCipher, KeyType
 from agent.wire.tombstone import LossReason, Tombstone
@@ -269,7 +280,7 @@ def test_a_held_read_is_a_cose_recipient(owner: Owner, receiver: MemoryReceiver)
     """Put into the envelope's own list of recipients, it opens the envelope like any other."""
     hold_reads(owner, receiver, Query(plate=parse_pattern("AB1")), MANDATE)
     envelope = parse_envelope(receiver.stored[0])
-    slot = load_held(owner.layout, MANDATE.case, envelope.envelope_id)
+    slot = load_held(owner, MANDATE.case, envelope)
     case_key = load_case_key(owner, MANDATE.case)
     assert slot is not None
     assert case_key is not None
@@ -333,21 +344,67 @@ def test_a_damaged_held_read_is_named(owner: Owner, receiver: MemoryReceiver, ed
     path = owner.layout.held_read(MANDATE.case, held.reads[0])
     path.write_bytes(edit(path.read_bytes()))
     with pytest.raises(KeyFileError, match=held.reads[0]):
-        load_keys(owner, MANDATE.case).held(held.reads[0])
+        load_keys(owner, MANDATE.case).held(parse_envelope(receiver.stored[0]))
 
 
 def test_every_flipped_bit_of_a_held_read_is_refused(owner: Owner, receiver: MemoryReceiver) -> None:
-    """One bit in each byte: it does not parse, names another key, or does not open."""
+    """Whatever bit: the owner's signature does not hold any more, or it does not parse."""
     held = hold_reads(owner, receiver, Query(plate=parse_pattern("AB1")), MANDATE)
     data = owner.layout.held_read(MANDATE.case, held.reads[0]).read_bytes()
-    case_key = load_case_key(owner, MANDATE.case)
-    assert case_key is not None
-    envelope = parse_envelope(receiver.stored[0])
     for index in range(0, len(data), 7):
         altered = bytearray(data)
         altered[index] ^= 1 << index % 8
-        with pytest.raises((FormatError, OpenError)):
-            open_read(envelope, {case_key.kid: case_key}, held=(parse_held(bytes(altered)),))
+        with pytest.raises((FormatError, VerificationError)):
+            parse_held(bytes(altered), owner.signing_key.public_key())
+
+
+def test_a_held_read_under_another_name_is_refused(owner: Owner, receiver: MemoryReceiver) -> None:
+    """It is bound to its envelope and its case; before, a file moved to another name counted as that read's hold."""
+    first, second = (parse_envelope(data) for data in receiver.stored[:2])
+    hold_reads(owner, receiver, Query(ids=frozenset([first.envelope_id])), MANDATE)
+    held = owner.layout.held_read(MANDATE.case, first.envelope_id)
+    moved = owner.layout.held_read(MANDATE.case, second.envelope_id)
+    replace_file(moved, held.read_bytes(), PRIVATE_MODE)
+    with pytest.raises(KeyFileError, match=f"is for envelope {first.envelope_id}"):
+        load_held(owner, MANDATE.case, second)
+    with pytest.raises(KeyFileError, match=f"is for envelope {first.envelope_id}"):
+        plan_destruction(owner.layout, owner.keyring(), MIDNIGHT + DAY)
+    moved.unlink()
+    hold_reads(owner, receiver, Query(ids=frozenset([second.envelope_id])), Mandate(who="e", case="B", reason="x"))
+    other = owner.layout.held_read("B", second.envelope_id)
+    held.rename(other.with_name(held.name))
+    with pytest.raises(KeyFileError, match="is for another case"):
+        load_held(owner, "B", first)
+
+
+def test_nobody_but_the_owner_holds_a_read(owner: Owner, receiver: MemoryReceiver) -> None:
+    """A hold that somebody else has signed is refused, by name."""
+    hold_reads(owner, receiver, Query(plate=parse_pattern("AB1")), MANDATE)
+    envelope = parse_envelope(receiver.stored[0])
+    slot = load_held(owner, MANDATE.case, envelope)
+    assert slot is not None
+    forged = encode_held(slot, envelope.digest, MANDATE.case, Ed25519PrivateKey.generate())
+    owner.layout.held_read(MANDATE.case, envelope.envelope_id).write_bytes(forged)
+    with pytest.raises(KeyFileError, match="signed by key"):
+        load_held(owner, MANDATE.case, envelope)
+
+
+@pytest.mark.parametrize("run", [None, 0])
+def test_a_hold_without_signature_is_for_version_1(owner: Owner, receiver: MemoryReceiver, run: int | None) -> None:
+    """As the program before wrote it: it goes on opening its read, and none of version 2."""
+    hold_reads(owner, receiver, Query(plate=parse_pattern("AB1")), MANDATE)
+    envelope = parse_envelope(receiver.stored[0])
+    slot = load_held(owner, MANDATE.case, envelope)
+    assert slot is not None
+    path = owner.layout.held_read(MANDATE.case, envelope.envelope_id)
+    path.write_bytes(cbor.encode(recipient_value(slot)))
+    position = replace(envelope.position, run=run)
+    asked = replace(envelope, header=replace(envelope.header, position=position, commitment=None))
+    if run is None:
+        assert load_held(owner, MANDATE.case, asked) == slot
+    else:
+        with pytest.raises(KeyFileError, match="is not signed"):
+            load_held(owner, MANDATE.case, asked)
 
 
 def three_epochs(directory: Path) -> Owner:
