@@ -205,8 +205,7 @@ def _find(receiver: ReceiverView, envelope_id: str) -> _Link:
     """Look through the store for an envelope and its neighbours in the chain."""
     wanted = _stored(receiver, envelope_id)
     envelope = parse_envelope(wanted)
-    position = envelope.position
-    before = position.last if position.seq == 0 else position.prev
+    before = envelope.position.before
     previous = following = None
     for data in receiver.envelopes():
         other = _neighbour(data, envelope)
@@ -214,7 +213,7 @@ def _find(receiver: ReceiverView, envelope_id: str) -> _Link:
             continue
         if other.digest == before:
             previous = data
-        elif other.position.prev == envelope.digest:
+        elif other.position.before == envelope.digest:
             following = data
     return _Link(envelope=wanted, previous=previous, following=following)
 

@@ -32,7 +32,7 @@ What is in it:
 |---|---|
 | `envelope.cose` | the read as the camera sealed and signed it (COSE_Sign1 around COSE_Encrypt, RFC 9052) |
 | `read.json`, `crop.jpg` | what the agency says it contains |
-| `content.key` | the key of this one read; it opens nothing else |
+| `content.key` | the key of this one read; it opens nothing else{committed} |
 | `device.pub` | public key of the camera |
 | `previous.cose`, `next.cose` | its neighbours in the camera's chain, still sealed; only their digests matter here |
 | `receipt.cose`, `receipt.pub` | what the receiver signs for having stored it, and the key to check that |
@@ -72,7 +72,7 @@ _SIGNATURE: Final = """
 ## Step 4: the camera signed the envelope
 
 ```python
-import hashlib, json, pathlib
+import hashlib, io, json, pathlib
 from datetime import datetime, timedelta, timezone
 import cbor2
 from cwt import COSE, COSEKey
@@ -120,13 +120,25 @@ algorithm = {3: AESGCM, 24: ChaCha20Poly1305}[cbor2.loads(protected)[1]]
 bound_to = cbor2.loads(read("envelope.cose")).value[0]    # the ciphertext opens in this envelope only
 context = cbor2.dumps(["Encrypt", protected, bound_to], canonical=True)
 key = bytes.fromhex(read("content.key").decode().strip())
-plaintext = cbor2.loads(algorithm(key).decrypt(unprotected[5], ciphertext, context))
+opened = io.BytesIO(algorithm(key).decrypt(unprotected[5], ciphertext, context))
+plaintext = cbor2.CBORDecoder(opened).decode()
+assert not opened.read().strip(b"\\0")                     # behind the read there are only zeros, to hide its length
 assert plaintext["text"] == told["text"] and plaintext["camera"] == told["camera"]
 captured_at = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(milliseconds=plaintext["captured_at"])
 assert captured_at == datetime.fromisoformat(told["captured_at"].replace("Z", "+00:00"))
 if plaintext["crop"]:
     assert plaintext["crop"] == read("crop.jpg")
 print("the camera read", plaintext["text"], "at", told["captured_at"])
+```
+"""
+
+_COMMITMENT: Final = """
+The camera signed a digest of the key as well. So this is the key that the read was sealed with, for whoever it was
+sealed to: nobody was given another one that opens another text.
+
+```python
+assert hashlib.sha256(cbor2.dumps(["plateseal content key 2", key], canonical=True)).digest() == header["ps"]["com"]
+print("content.key is the one key that the camera committed to")
 ```
 """
 
@@ -141,14 +153,14 @@ mine = hashlib.sha256(read("envelope.cose")).digest()
 
 _PREVIOUS: Final = """\
 before, _ = check_signature("previous.cose", "device.pub")
-link = header["ps"]["prev"] if header["ps"]["seq"] else header["ps"]["last"]
+link = header["ps"]["last"] if header["ps"]["v"] == 1 and header["ps"]["seq"] == 0 else header["ps"]["prev"]
 assert hashlib.sha256(read("previous.cose")).digest() == link
 print("the message before it is linked")
 """
 
 _NEXT: Final = """\
 after, _ = check_signature("next.cose", "device.pub")
-assert after["ps"]["prev"] == mine and after["ps"]["seq"] == header["ps"]["seq"] + 1
+assert after["ps"]["prev"] == mine and after["ps"]["seq"] in (0, header["ps"]["seq"] + 1)
 print("the message after it is linked")
 """
 
@@ -194,10 +206,11 @@ def verify_text(envelope: Envelope, *, files: Collection[str], missing: Sequence
     )
     return "".join(
         (
-            _HEAD,
+            _HEAD.format(committed="" if envelope.header.commitment is None else ", and the camera committed to it"),
             _MISSING.format(lines="\n".join(f"- {line}" for line in missing)) if missing else "",
             _FILES.format(envelope_id=envelope.envelope_id),
             _SIGNATURE,
+            "" if envelope.header.commitment is None else _COMMITMENT,
             chain,
             _RECEIPT if "receipt.cose" in files else "",
             _LIMITS,

@@ -13,7 +13,6 @@ from agent.custody.keys import MadeKeys, make_keys
 from agent.custody.locked import ScryptParameters
 from agent.custody.owner import Owner, unlock_owner
 from agent.keys.keyring import KeyringBook
-from agent.seal.chain import Chain
 from agent.seal.sealer import Sealer
 from agent.wire import cose
 from agent.wire.envelope import Envelope, parse_envelope
@@ -21,6 +20,7 @@ from agent.wire.header import ChainPosition
 from agent.wire.plaintext import Plaintext
 from agent.wire.receipt import Receipt, sign_receipt
 from agent.wire.suites import ContentCipher, KeyType
+from tests.fakes.envelopes import first_position, next_position
 from tests.fakes.reads import NOON, make_plaintext
 
 PASSPHRASE = b"correct horse battery staple"
@@ -58,16 +58,12 @@ def make_owner(directory: Path, **changes: object) -> Owner:
 class Camera:
     """A device that seals reads to an owner, in one chain."""
 
-    def __init__(self, owner: Owner) -> None:
-        """Seal to the owner's keyring."""
+    def __init__(self, owner: Owner, *, run: int | None = None) -> None:
+        """Seal to the owner's keyring; with `run` in version 2, in the chain of that number."""
         self.key = Ed25519PrivateKey.generate()
         self._sealer = Sealer(signing_key=self.key, book=KeyringBook(owner.keyring()), cipher=ContentCipher.AES_256_GCM)
-        self._chain = Chain()
-
-    @property
-    def next_position(self) -> ChainPosition:
+        self.next_position: ChainPosition = first_position(run=run)
         """The position that the next envelope takes."""
-        return self._chain.next
 
     def seal(self, text: str, captured_at: datetime = NOON, **changes: object) -> Envelope:
         """Seal one read as the next of the chain."""
@@ -76,8 +72,8 @@ class Camera:
 
     def seal_read(self, read: Plaintext) -> Envelope:
         """Seal one read as the next of the chain."""
-        envelope = self._sealer.seal(read, self._chain.next)
-        self._chain.advance(envelope)
+        envelope = self._sealer.seal(read, self.next_position)
+        self.next_position = next_position(envelope)
         return envelope
 
 

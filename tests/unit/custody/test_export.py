@@ -35,10 +35,10 @@ def owner(tmp_path: Path) -> Owner:
     return make_owner(tmp_path / "owner", key_type=KeyType.HYBRID)
 
 
-@pytest.fixture
-def receiver(owner: Owner) -> MemoryReceiver:
+@pytest.fixture(params=[None, 0], ids=["version-1", "version-2"])
+def receiver(owner: Owner, request: pytest.FixtureRequest) -> MemoryReceiver:
     """Return a store with a chain of three reads, and one of another camera between them."""
-    camera, other = Camera(owner), Camera(owner)
+    camera, other = Camera(owner, run=request.param), Camera(owner, run=request.param)
     first, second, third = (camera.seal(f"AB{index}").data for index in range(3))
     return MemoryReceiver(camera, other, stored=[first, other.seal("XX1").data, second, third])
 
@@ -89,6 +89,8 @@ def test_verify_md_is_followed_to_its_end(owner: Owner, receiver: MemoryReceiver
     assert done.returncode == 0, done.stderr
     assert "the camera signed the envelope" in done.stdout
     assert "the camera read" in done.stdout
+    is_version_2 = parse_envelope(receiver.stored[index]).position.version == 2
+    assert ("the one key that the camera committed to" in done.stdout) is is_version_2
     assert "the receiver stored it" in done.stdout
     assert ("the message before it is linked" in done.stdout) is (index in (2, 3))
     assert ("the message after it is linked" in done.stdout) is (index in (0, 2))
