@@ -104,9 +104,22 @@ def load_held(owner: Owner, case: str, envelope: Envelope) -> RecipientSlot | No
     if not path.exists():
         return None
     held = _read_held(path, owner.signing_key.public_key())
-    _check_name(path, held)
+    try:
+        return slot_for(held, envelope, case)
+    except (FormatError, VerificationError) as error:
+        raise KeyFileError(f"{path}: {error}") from None
+
+
+def slot_for(held: HeldRead, envelope: Envelope, case: str) -> RecipientSlot:
+    """Return the further recipient of an envelope that is held for a case.
+
+    Raises:
+        FormatError: Version 1, which is not signed, for an envelope of version 2.
+        VerificationError: It is another envelope's or case's.
+    """
     if held.envelope_id is None and envelope.position.version != VERSION_1:
-        raise KeyFileError(f"{path}: {_WHAT}: is not signed, which is allowed for envelopes of version 1 only")
+        raise FormatError(f"{_WHAT}: version 1, which is not signed, is for envelopes of version 1 only")
+    _check_name(held, envelope.envelope_id, case_folder(case))
     return held.slot
 
 
@@ -125,20 +138,18 @@ def held_reads(layout: OwnerLayout) -> dict[str, frozenset[str]]:
         return dict.fromkeys(files, frozenset())
     owner_key = load_ed25519_public(layout.owner_public)
     for path in (path for paths in files.values() for path in paths):
-        _check_name(path, _read_held(path, owner_key))
+        try:
+            _check_name(_read_held(path, owner_key), path.stem, path.parent.parent.name)
+        except VerificationError as error:
+            raise KeyFileError(f"{path}: {error}") from None
     return {folder: frozenset(path.stem for path in paths) for folder, paths in files.items()}
 
 
-def _check_name(path: Path, held: HeldRead) -> None:
-    """Refuse a held read under the name of another one.
-
-    Raises:
-        KeyFileError: It is another envelope's or case's.
-    """
-    if held.envelope_id not in (None, path.stem):
-        raise KeyFileError(f"{path}: {_WHAT}: is for envelope {held.envelope_id}")
-    if held.case is not None and case_folder(held.case) != path.parent.parent.name:
-        raise KeyFileError(f"{path}: {_WHAT}: is for another case")
+def _check_name(held: HeldRead, envelope_id: str, folder: str) -> None:
+    if held.envelope_id not in (None, envelope_id):
+        raise VerificationError(f"{_WHAT}: names another envelope, {held.envelope_id}")
+    if held.case is not None and case_folder(held.case) != folder:
+        raise VerificationError(f"{_WHAT}: names another case")
 
 
 def _read_held(path: Path, owner_key: Ed25519PublicKey) -> HeldRead:

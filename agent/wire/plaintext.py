@@ -151,7 +151,7 @@ def encode_plaintext(read: Plaintext, *, version: int = FORMAT_VERSION) -> bytes
         FormatError: A clock that version 1 has no word for.
     """
     if version == VERSION_1 and read.clock is ClockState.BEHIND:
-        raise FormatError(f"plaintext: clock: version 1 has no {read.clock}")
+        raise FormatError(f"plaintext: clock: version 1 has none of the name {read.clock}; it is allowed in version 2")
     fields = _fields(read, version)
     encoded = cbor.encode(fields)
     if version == VERSION_1:
@@ -278,7 +278,7 @@ def parse_plaintext(data: bytes, *, version: int = FORMAT_VERSION) -> Plaintext:
 def _clock(value: object, version: int) -> ClockState:
     state = cbor.as_choice(ClockState, value, "plaintext: clock")
     if state is ClockState.BEHIND and version == VERSION_1:
-        raise FormatError(f"plaintext: clock: version 1 has no {state}")
+        raise FormatError(f"plaintext: clock: version 1 has none of the name {state}; it is allowed in version 2")
     return state
 
 

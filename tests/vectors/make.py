@@ -18,11 +18,12 @@ from tests.vectors import (
     cases_owner,
     cases_plaintext,
     cases_recipients,
+    cases_version_2,
 )
 from tests.vectors.vector import Vector
 
 FOLDER = Path(__file__).parent
-CASES = (cases_envelope, cases_recipients, cases_plaintext, cases_device, cases_owner, cases_key_files)
+CASES = (cases_envelope, cases_recipients, cases_plaintext, cases_device, cases_owner, cases_key_files, cases_version_2)
 
 
 def vectors() -> dict[str, Vector]:

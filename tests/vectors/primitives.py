@@ -76,6 +76,14 @@ def sequence(data: bytes) -> list[tuple[Any, bytes]]:
     return found
 
 
+def first(data: bytes) -> tuple[Any, bytes]:
+    """Decode the first value, and return it with the bytes behind it."""
+    with refusing("encoding"):
+        value, end = _item(data, 0)
+        check(encode(value) == data[:end], "encoding")
+        return value, data[end:]
+
+
 def decode(data: bytes) -> Any:
     """Decode exactly one value."""
     found = sequence(data)
@@ -87,13 +95,19 @@ def conform(v: Any, kind: Any) -> Any:
     """Refuse a value of another kind. Return it, with the value beside each byte string that holds CBOR.
 
     A kind is, as in the CDDL, (type, least, most), {field: kind, "?": {optional field: kind}}, ["row", kind, ..],
-    [tag, kind, ..], ["all", kind, least, most], ["one of", cause if none, choice, ..], ["cbor", kind of its value].
+    [tag, kind, ..], ["all", kind, least, most], ["one of", cause if none, choice, ..], ["cbor", kind of its value],
+    ["by version", kind of version 1, kind of version 2].
     """
     match kind:
+        case ["by version", *versions]:
+            check(type(v) is dict, "value")
+            version = v.get("v")
+            check(type(version) is int and 0 < version <= len(versions), "version")
+            return conform(v, versions[version - 1])
         case dict():
             kinds = {key: of for key, of in (kind | kind.get("?", {})).items() if key != "?"}
             check(type(v) is dict, "value")
-            check("v" not in kind or (type(v.get("v")) is int and v["v"] == 1), "version")
+            check("v" not in kind or (type(v.get("v")) is int and v["v"] == kind["v"][1]), "version")
             check(kind.keys() - {"?"} <= v.keys() <= kinds.keys(), "field")
             return {key: conform(part, kinds[key]) for key, part in v.items()}
         case ["one of", cause, *choices]:
@@ -189,8 +203,16 @@ def sign1(data: bytes, most: int, keys: list[str], kinds: dict[str, Any], more: 
     return header, protected, conform(decode(payload), kinds[header[3]])
 
 
-def open_encrypt(content: Any, outer: bytes, holders: Any) -> bytes:
-    """Open a COSE_Encrypt that is bound to an outer header, with the private keys of `holders`."""
+def commitment(content_key: bytes) -> bytes:
+    """Return what the header of version 2 says of a content key."""
+    return sha256(encode(["plateseal content key 2", content_key]))
+
+
+def open_encrypt(content: Any, outer: bytes, holders: Any, committed: bytes | None) -> bytes:
+    """Open a COSE_Encrypt that is bound to an outer header, with the private keys of `holders`.
+
+    The content key must be the one that `committed` says, if anything.
+    """
     (header, protected), unprotected, ciphertext, recipients = content
     pairs = [(key["alg"], *private_key(key["alg"], bytes.fromhex(key["private"]))) for key in holders]
     private = {(alg, key_id(alg, public)): key for alg, key, public in pairs}
@@ -200,6 +222,7 @@ def open_encrypt(content: Any, outer: bytes, holders: Any) -> bytes:
     info = encode(["HPKE Recipient", header[1], to_protected, b""])
     with refusing("sealed-key"):
         content_key = SUITES[to[1]].decrypt(ek[-4] + sealed, private[to[1], to[4]], info=info)
+    check(committed in (None, commitment(content_key)), "commitment")
     with refusing("ciphertext"):
         aead = AESGCM(content_key) if header[1] == 3 else ChaCha20Poly1305(content_key)
         return aead.decrypt(unprotected[5], ciphertext, encode(["Encrypt", protected, outer]))

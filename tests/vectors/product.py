@@ -10,7 +10,7 @@ from typing import Any, Final, cast
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from agent.custody import audit, audit_entry, locked, owner
-from agent.custody.cases import parse_held
+from agent.custody.cases import parse_held, slot_for
 from agent.custody.layout import OwnerLayout
 from agent.custody.opener import PrivateKey, open_envelope, open_read
 from agent.disk.files import LocalFiles
@@ -103,18 +103,17 @@ def _read(plaintext: bytes) -> Any:
     return cbor.decode_padded(plaintext, max_bytes=MAX_BYTES, what="vector")
 
 
-def _plaintext(data: bytes, _context: Map, _: Path) -> Any:
-    return _read(encode_plaintext(parse_plaintext(data, version=1), version=1))
+def _plaintext(data: bytes, context: Map, _: Path) -> Any:
+    version = context.get("version", 1)
+    return _read(encode_plaintext(parse_plaintext(data, version=version), version=version))
 
 
 def _held(data: bytes, context: Map, _: Path) -> Any:
     envelope = _verified(bytes.fromhex(context["envelope"]), context)
-    return _read(
-        encode_plaintext(
-            open_read(envelope, _private_keys(context), held=[parse_held(data, _ANY_KEY.public_key()).slot]).read,
-            version=envelope.position.version,
-        )
-    )
+    held = parse_held(data, _public(context["owner"]) if "owner" in context else _ANY_KEY.public_key())
+    slot = slot_for(held, envelope, context.get("case", ""))
+    read = open_read(envelope, _private_keys(context), held=[slot]).read
+    return _read(encode_plaintext(read, version=envelope.position.version))
 
 
 def _receipt(data: bytes, context: Map, _: Path) -> Any:

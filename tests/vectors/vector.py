@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 from agent.wire.cbor import encode
@@ -13,11 +13,10 @@ from tests.vectors.keys import Signer
 from tests.vectors.messages import Encoded, Map, add_order, canonical, changed, encode_map, flip_part, set_part, sign1
 
 LAYOUT_VERSION: Final = 1
-FORMAT_VERSION: Final = 1
 LINE_BYTES: Final = 64
 RUN_BYTES: Final = 256
 """From here on a run of one byte is told by its length."""
-OPENING: Final = frozenset({"recipient", "sealed-key", "ciphertext"})
+OPENING: Final = frozenset({"recipient", "sealed-key", "commitment", "ciphertext"})
 CHECKS: Final = frozenset({"signer", "signature", "proof", "mismatch", "rollback", "same-key"})
 """Causes that only a well-formed message can have."""
 VERIFICATION: Final = {
@@ -26,6 +25,7 @@ VERIFICATION: Final = {
     "receipt": "ReceiptVerificationError",
     "keyring": "KeyringVerificationError",
     "rotation": "VerificationError",
+    "held": "VerificationError",
 }
 ONE_ERROR: Final = {"key-file": "KeyFileError", "audit-log": "AuditVerificationError"}
 """Messages whose every fault is one error."""
@@ -33,7 +33,7 @@ ONE_ERROR: Final = {"key-file": "KeyFileError", "audit-log": "AuditVerificationE
 
 @dataclass(frozen=True, slots=True)
 class Vector:
-    """A message, what it is judged with, and what the judgement must be."""
+    """A message, what it is judged with, what the judgement must be, and what its writer has on the way to it."""
 
     message: str
     name: str
@@ -41,23 +41,34 @@ class Vector:
     data: bytes
     context: Map
     expect: Map
+    steps: Map | None = None
 
     @property
     def file(self) -> str:
         """Its file, relative to the folder of vectors."""
         return f"{self.message}/{self.name}.json"
 
+    def with_steps(self, steps: Map) -> Vector:
+        """Return the same vector with the steps of its writer."""
+        return replace(self, steps=steps)
+
+    def renamed(self, name: str) -> Vector:
+        """Return the same vector under another name."""
+        return replace(self, name=name)
+
     def text(self) -> str:
         """Return the file's content."""
         value = {
             "vector": LAYOUT_VERSION,
-            "format": FORMAT_VERSION,
+            "format": 2 if self.name.startswith("2-") else 1,
             "message": self.message,
             "why": self.why,
             "expect": self.expect,
             "context": self.context,
             "data": list(_pieces(self.data)),
         }
+        if self.steps is not None:
+            value["steps"] = plain(self.steps)
         return json.dumps(value, indent=1) + "\n"
 
 

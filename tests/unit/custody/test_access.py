@@ -365,15 +365,15 @@ def test_a_held_read_under_another_name_is_refused(owner: Owner, receiver: Memor
     held = owner.layout.held_read(MANDATE.case, first.envelope_id)
     moved = owner.layout.held_read(MANDATE.case, second.envelope_id)
     replace_file(moved, held.read_bytes(), PRIVATE_MODE)
-    with pytest.raises(KeyFileError, match=f"is for envelope {first.envelope_id}"):
+    with pytest.raises(KeyFileError, match=f"another envelope, {first.envelope_id}"):
         load_held(owner, MANDATE.case, second)
-    with pytest.raises(KeyFileError, match=f"is for envelope {first.envelope_id}"):
+    with pytest.raises(KeyFileError, match=f"another envelope, {first.envelope_id}"):
         plan_destruction(owner.layout, owner.keyring(), MIDNIGHT + DAY)
     moved.unlink()
     hold_reads(owner, receiver, Query(ids=frozenset([second.envelope_id])), Mandate(who="e", case="B", reason="x"))
     other = owner.layout.held_read("B", second.envelope_id)
     held.rename(other.with_name(held.name))
-    with pytest.raises(KeyFileError, match="is for another case"):
+    with pytest.raises(KeyFileError, match="names another case"):
         load_held(owner, "B", first)
 
 
@@ -403,7 +403,7 @@ def test_a_hold_without_signature_is_for_version_1(owner: Owner, receiver: Memor
     if run is None:
         assert load_held(owner, MANDATE.case, asked) == slot
     else:
-        with pytest.raises(KeyFileError, match="is not signed"):
+        with pytest.raises(KeyFileError, match="which is not signed"):
             load_held(owner, MANDATE.case, asked)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import json
 import re
 import shutil
@@ -16,12 +17,14 @@ from typing import Any
 import pytest
 
 from agent import errors
-from agent.wire import suites
+from agent.wire import cose, suites
+from agent.wire.content_key import commit
+from agent.wire.envelope import content_aad, parse_envelope, recipient_info, sealed_content
 from tests.vectors import keys, make, product
 
 FOLDER = Path(make.__file__).parent
 READER = FOLDER / "reader.py"
-INDEPENDENT = (READER, FOLDER / "primitives.py")
+INDEPENDENT = (READER, FOLDER / "layouts.py", FOLDER / "primitives.py")
 FILES = sorted(path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.json"))
 MESSAGES = sorted({file.split("/")[0] for file in FILES})
 MAX_READER_LINES = 200
@@ -37,7 +40,7 @@ SAYS = {
     "version": r"version",
     "algorithm": r"algorithm|not an Ed25519 key|expected an integer",
     "content-type": r"content type",
-    "order": r"order|sorted|ends before it begins",
+    "order": r"order|sorted|ends before it begins|begins before the one before it ends",
     "key": r"no public key|small order|another key's|private_value|Invalid EC key",
     "key-id": r"thumbprint",
     "signer": r"signed by (unknown receiver )?key",
@@ -48,6 +51,7 @@ SAYS = {
     "rollback": r"serial \d+ (is older|was another)",
     "recipient": r"none of these private keys",
     "sealed-key": r"does not open",
+    "commitment": r"commits to",
     "ciphertext": r"not what was sealed",
     "passphrase": r"passphrase",
     "use": r"another key than its name says",
@@ -167,13 +171,12 @@ def test_a_lax_reader_does_not_pass(name: str, tmp_path: Path) -> None:
 def test_the_reader_is_short_and_independent() -> None:
     """At most so many lines; it and what it rests on import the standard library and `cryptography` alone."""
     assert len(READER.read_text().splitlines()) <= MAX_READER_LINES
-    allowed = set(sys.stdlib_module_names) | {"cryptography", "primitives"}
+    allowed = set(sys.stdlib_module_names) | {"cryptography", "layouts", "primitives"}
     for path in INDEPENDENT:
         nodes = list(ast.walk(ast.parse(path.read_text())))
         plain = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
         whence = [node.module or "" for node in nodes if isinstance(node, ast.ImportFrom)]
-        assert plain
-        assert whence
+        assert plain + whence
         assert {name.split(".")[0] for name in plain + whence} - allowed == set()
         assert "importlib" not in plain + whence
 
@@ -185,9 +188,8 @@ def test_every_message_and_suite_has_right_and_wrong_vectors() -> None:
     assert sorted({message for message, _ in outcomes}) == MESSAGES
     assert [message for message in MESSAGES if not outcomes[message, "accepted"]] == []
     assert [message for message in MESSAGES if not outcomes[message, "refused"]] == []
-    assert {f"envelope/right-{key}-{cipher}.json" for key in suites.KeyType for cipher in ("a256gcm", "chacha20")} <= {
-        *FILES
-    }
+    rights = itertools.product(("", "2-"), suites.KeyType, ("a256gcm", "chacha20"))
+    assert {f"envelope/{version}right-{key}-{cipher}.json" for version, key, cipher in rights} <= {*FILES}
     refused = [vector["expect"] for vector in vectors if vector["expect"]["outcome"] == "refused"]
     assert {expect["cause"] for expect in refused} == documented_causes()
     assert {expect["error"] for expect in refused} <= set(vars(errors))
@@ -198,9 +200,38 @@ def test_every_file_is_self_contained_and_says_why() -> None:
     assert FILES
     for file in FILES:
         vector = load(file)
-        assert list(vector) == ["vector", "format", "message", "why", "expect", "context", "data"]
-        assert (vector["vector"], vector["format"]) == (1, 1)
+        has_steps = file.startswith("envelope/2-right-")
+        steps = ["steps"] if has_steps else []
+        assert list(vector) == ["vector", "format", "message", "why", "expect", "context", "data", *steps]
+        assert (vector["vector"], vector["format"]) == (1, 2 if "/2-" in file else 1)
         assert vector["why"].endswith(".")
+
+
+STEPS = [file for file in FILES if file.startswith("envelope/2-right-")]
+
+
+@pytest.mark.parametrize("file", STEPS)
+def test_the_steps_lead_to_the_envelope(file: str) -> None:
+    """A writer who has each value in between gets the bytes of the message, by the product's own functions."""
+    vector = load(file)
+    steps: Any = {name: _bytes_of(value) for name, value in vector["steps"].items()}
+    data = product.joined(vector["data"])
+    envelope = parse_envelope(data)
+    content, outer = sealed_content(envelope)
+    assert steps["commitment"] == commit(steps["content_key"]) == envelope.header.commitment
+    assert (steps["protected"], steps["nonce"], steps["ciphertext"]) == (outer, content.nonce, content.ciphertext)
+    assert steps["enc_structure"] == content_aad(content.protected_bytes, outer)
+    assert steps["recipient_structures"] == [
+        recipient_info(content.alg, slot.protected_bytes) for slot in content.recipients
+    ]
+    aead = suites.content_aead(content.alg, steps["content_key"])
+    assert aead.encrypt(steps["nonce"], steps["plaintext"], steps["enc_structure"]) == steps["ciphertext"]
+    assert steps["plaintext"].rstrip(b"\0") == steps["read"].rstrip(b"\0")
+    keys.DEVICE.key.public_key().verify(data[-cose.SIGNATURE_BYTES :], steps["sig_structure"])
+
+
+def _bytes_of(value: str | list[str]) -> bytes | list[bytes]:
+    return [bytes.fromhex(digits) for digits in value] if isinstance(value, list) else bytes.fromhex(value)
 
 
 def test_the_recorded_ciphertexts_open() -> None:
