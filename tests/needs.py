@@ -25,6 +25,8 @@ from typing import Final
 ROOT: Final = Path(__file__).resolve().parents[1]
 SHARED: Final = ROOT.parent / "shared"
 """Photographs, clips, public models and vectors, too large for the repository."""
+JS_READER: Final = ROOT / "tests" / "vectors" / "js"
+"""A reader of the formats in another language; its packages are installed there by npm."""
 SYSTEM_PYTHON: Final = "/usr/bin/python3"
 """Debian's own, the only one that sees Debian's Python modules."""
 SYSTEM_DIR: Final = "PLATESEAL_SYSTEM_DIR"
@@ -119,6 +121,12 @@ NEEDS: Final = {
     "eu-strip": _program("eu-strip", "elfutils"),
     "git": _program("git", "git"),
     "minisign": _program("minisign", "minisign"),
+    "node": Need("Node.js with npm", lambda: all(map(shutil.which, ("node", "npm"))), ("nodejs", "npm")),
+    "node-packages": Need(
+        "the packages of the vectors' reader in JavaScript",
+        (JS_READER / "node_modules").is_dir,
+        otherwise="npm ci --prefix tests/vectors/js",
+    ),
     "openssl": _program("openssl", "openssl"),
     "qemu-aarch64-static": Need(
         "the emulator qemu-aarch64-static",

@@ -43,8 +43,8 @@ def vectors() -> dict[str, Vector]:
 def write(folder: Path) -> int:
     """Write every vector into a folder, remove other files of vectors there, and return how many there are."""
     made = vectors()
-    for path in folder.rglob("*.json"):
-        if path.relative_to(folder).as_posix() not in made:
+    for path in folder.glob("*/*.json"):
+        if "js" not in path.parts and path.relative_to(folder).as_posix() not in made:
             path.unlink()
     for file, vector in made.items():
         path = folder / file
