@@ -14,17 +14,16 @@ from pathlib import Path
 from typing import Final
 
 import typer
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent.cli.durations import parse_duration
 from agent.custody.owner import Owner, is_under_passphrase, unlock_owner
 from agent.custody.passphrase import MAX_PASSPHRASE_BYTES, read_passphrase_file
 from agent.errors import KeyFileError, UsageError
-from agent.keys.keyfiles import load_ed25519_private, load_ed25519_public
+from agent.keys.keyfiles import load_ed25519_public
 from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.stores.sqlite import EnvelopeStore
-from agent.wire.receipt import Receipt, sign_receipt
 
 PROGRESS_AFTER_S: Final = 2.0
 PROGRESS_EVERY_S: Final = 0.5
@@ -88,7 +87,7 @@ def _typed(prompt: str) -> bytes:
 
 
 class StoredReceiver:
-    """`ReceiverView` of a receiver's folder: its store, its devices, and its receipt key where that can be read."""
+    """`ReceiverView` of a receiver's folder: its store, its devices, and its public receipt key where it is there."""
 
     def __init__(self, layout: ReceiverLayout, store: EnvelopeStore, progress: Progress) -> None:
         """Look at an open store; tell `progress` how far it has been read."""
@@ -96,7 +95,7 @@ class StoredReceiver:
         self._store = store
         self._progress = progress
         self._keys: dict[bytes, Ed25519PublicKey | None] = {}
-        self._receipt_key = _receipt_key(layout)
+        self._receipt_public = layout.receipt_public
 
     def envelopes(self) -> Iterator[bytes]:
         """Yield every stored envelope's bytes in the order of the receiver's log."""
@@ -117,18 +116,17 @@ class StoredReceiver:
             self._keys[key_id] = None if device is None else device.signing_key
         return self._keys[key_id]
 
-    def receipt_of(self, envelope_id: str) -> Receipt | None:
-        """Return what was stored under an id, or None."""
+    def receipt_of(self, envelope_id: str) -> bytes | None:
+        """Return the receipt that the receiver keeps for an envelope, as it was first signed, or None."""
         return self._store.receipt_of(envelope_id)
-
-    def sign_receipt(self, receipt: Receipt) -> bytes | None:
-        """Return the signed receipt, or None where the receiver's receipt key is not at hand."""
-        return None if self._receipt_key is None else sign_receipt(receipt, self._receipt_key)
 
     @property
     def receipt_public(self) -> Ed25519PublicKey | None:
-        """Public half of the receipt key, where the key is at hand."""
-        return None if self._receipt_key is None else self._receipt_key.public_key()
+        """Public half of the receipt key, where it is beside the store."""
+        try:
+            return load_ed25519_public(self._receipt_public)
+        except KeyFileError:
+            return None
 
 
 class Progress:
@@ -177,16 +175,6 @@ def open_receiver(path: Path, progress: Progress) -> Iterator[StoredReceiver]:
             yield StoredReceiver(layout, store, progress)
         finally:
             progress.clear()
-
-
-def _receipt_key(layout: ReceiverLayout) -> Ed25519PrivateKey | None:
-    """Load the receipt key where it is at hand and is the one that devices pin."""
-    try:
-        key = load_ed25519_private(layout.receipt_key)
-        public = load_ed25519_public(layout.receipt_public)
-    except KeyFileError:
-        return None
-    return key if key.public_key().public_bytes_raw() == public.public_bytes_raw() else None
 
 
 def parse_day(text: str, option: str) -> datetime:

@@ -4,7 +4,7 @@
 OUT/envelope.cose    the envelope, as the device signed it
 OUT/previous.cose    the message before it in the device's chain, sealed as it is; left out where the store has none
 OUT/next.cose        the message after it, likewise
-OUT/receipt.cose     what the receiver signs for having stored it; left out where its key is not at hand
+OUT/receipt.cose     what the receiver signed when it stored it, byte for byte; left out where the store keeps none
 OUT/receipt.pub      the receiver's public receipt key (PEM), with the receipt
 OUT/device.pub       the device's public key (PEM)
 OUT/content.key      this read's content key, 32 bytes in hex: it opens this envelope and nothing else
@@ -35,11 +35,12 @@ from agent.custody.opener import OpenedRead
 from agent.custody.owner import Owner, make_folder
 from agent.custody.search import ReceiverView, open_stored
 from agent.custody.verify_text import verify_text
-from agent.errors import FormatError, OpenError, UsageError
+from agent.errors import FormatError, OpenError, UsageError, VerificationError
 from agent.keys.keyfiles import PRIVATE_MODE, public_pem, write_new_file
-from agent.wire import cbor
+from agent.wire import cbor, cose
 from agent.wire.envelope import Envelope, parse_envelope
 from agent.wire.plaintext import Plaintext
+from agent.wire.receipt import verify_receipt
 
 ENVELOPE: Final = "envelope.cose"
 PREVIOUS: Final = "previous.cose"
@@ -143,11 +144,11 @@ def _contents(
             files[name] = data
         else:
             missing.append(_why_no_neighbour(envelope, name, what))
-    receipt = _receipt(envelope, receiver)
-    if receipt is not None and receipt_key is not None:
+    receipt = _receipt(envelope, receiver, receipt_key)
+    if isinstance(receipt, bytes) and receipt_key is not None:
         files |= {RECEIPT: receipt, RECEIPT_PUBLIC: public_pem(receipt_key)}
     else:
-        missing.append("the receipt: the receiver's receipt key cannot be read from here, and only it can sign one")
+        missing.append(f"the receipt: {receipt!s}")
     files[VERIFY] = verify_text(envelope, files=frozenset(files), missing=missing).encode()
     return files, missing
 
@@ -196,9 +197,18 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _receipt(envelope: Envelope, receiver: ReceiverView) -> bytes | None:
+def _receipt(envelope: Envelope, receiver: ReceiverView, key: Ed25519PublicKey | None) -> bytes | str:
+    """Return the receipt that the receiver signed when it stored the envelope, or why there is none to hand out."""
     receipt = receiver.receipt_of(envelope.envelope_id)
-    return None if receipt is None else receiver.sign_receipt(receipt)
+    if receipt is None:
+        return "the store keeps none; a store of version 1 did not, and one that is signed today would prove nothing"
+    if key is None:
+        return "the receiver's public receipt key (receipt.pub) cannot be read from here, so nothing says who signed it"
+    try:
+        verify_receipt(receipt, envelope, {cose.ed25519_kid(key): key})
+    except (FormatError, VerificationError) as error:
+        return f"the one in the store does not hold: {error}"
+    return receipt
 
 
 def _find(receiver: ReceiverView, envelope_id: str) -> _Link:

@@ -20,7 +20,6 @@ from agent.custody.plates import PlatePattern
 from agent.errors import EnvelopeVerificationError, FormatError, OpenError
 from agent.wire import cbor
 from agent.wire.envelope import Envelope, RecipientSlot, parse_envelope, sealed_content, verify_envelope
-from agent.wire.receipt import Receipt
 
 BATCH_READS: Final = 256
 """Reads entered in the audit log together, and kept in memory until they are."""
@@ -43,12 +42,8 @@ class ReceiverView(Protocol):
         """Return the public signing key of an enrolled device, or None."""
         ...
 
-    def receipt_of(self, envelope_id: str) -> Receipt | None:
-        """Return what was stored under an id, or None."""
-        ...
-
-    def sign_receipt(self, receipt: Receipt) -> bytes | None:
-        """Return the signed receipt, or None where the receiver's receipt key is not at hand."""
+    def receipt_of(self, envelope_id: str) -> bytes | None:
+        """Return the receipt that the receiver keeps for an envelope, as it was first signed, or None."""
         ...
 
 

@@ -35,7 +35,7 @@ What is in it:
 | `content.key` | the key of this one read; it opens nothing else{committed} |
 | `device.pub` | public key of the camera |
 | `previous.cose`, `next.cose` | its neighbours in the camera's chain, still sealed; only their digests matter here |
-| `receipt.cose`, `receipt.pub` | what the receiver signs for having stored it, and the key to check that |
+| `receipt.cose`, `receipt.pub` | what the receiver signed when it stored it, and the key to check that |
 """
 
 _MISSING: Final = "\nNot in this folder:\n\n{lines}\n"
@@ -175,7 +175,8 @@ assert receipt["chain"] == header["ps"]["chain"] and receipt["seq"] == header["p
 print("the receiver stored it, entry", receipt["log"], "of its log, at", receipt["at"], "ms since 1970")
 ```
 
-The receipt was signed again for this folder, from the receiver's log: it says what that log says.
+The receipt is the one that the receiver signed when it stored the envelope, byte for byte: its time is a time of
+the receiver's clock, and nobody signed it for this folder.
 """
 
 _LIMITS: Final = """

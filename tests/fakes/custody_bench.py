@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.custody.owner import Owner
+from agent.keys.keyfiles import load_ed25519_private
 from agent.receiver.admission.devices import Device, DeviceBook
 from agent.receiver.admission.pki import init_receiver
 from agent.receiver.layout import ReceiverLayout
@@ -60,7 +61,7 @@ def make_custody_bench(root: Path) -> CustodyBench:
         )
     )
     with EnvelopeStore.open(layout.store) as store:
-        store.store_batch(envelopes, NOON + 2 * DAY)
+        store.store_batch(envelopes, NOON + 2 * DAY, load_ed25519_private(layout.receipt_key))
     passphrase_file = root / "passphrase"
     passphrase_file.write_bytes(PASSPHRASE + b"\n")
     passphrase_file.chmod(0o600)

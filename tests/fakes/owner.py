@@ -18,10 +18,10 @@ from agent.wire import cose
 from agent.wire.envelope import Envelope, parse_envelope
 from agent.wire.header import ChainPosition
 from agent.wire.plaintext import Plaintext
-from agent.wire.receipt import Receipt, sign_receipt
 from agent.wire.suites import ContentCipher, KeyType
 from tests.fakes.envelopes import first_position, next_position
 from tests.fakes.reads import NOON, make_plaintext
+from tests.fakes.receipts import honest_receipt
 
 PASSPHRASE = b"correct horse battery staple"
 QUICK = ScryptParameters(n=16)
@@ -80,12 +80,12 @@ class Camera:
 class MemoryReceiver:
     """`ReceiverView` of a list of envelopes."""
 
-    def __init__(self, *cameras: Camera, stored: list[bytes], signs_receipts: bool = True) -> None:
+    def __init__(self, *cameras: Camera, stored: list[bytes], keeps_receipts: bool = True) -> None:
         """Have `cameras` enrolled and `stored` in the log."""
         self.devices = {cose.ed25519_kid(camera.key.public_key()): camera.key.public_key() for camera in cameras}
         self.stored = stored
         self.reads = 0
-        self._signs_receipts = signs_receipts
+        self._keeps_receipts = keeps_receipts
 
     def envelopes(self) -> Iterator[bytes]:
         """As the protocol."""
@@ -101,22 +101,12 @@ class MemoryReceiver:
         """As the protocol."""
         return self.devices.get(key_id)
 
-    def receipt_of(self, envelope_id: str) -> Receipt | None:
+    def receipt_of(self, envelope_id: str) -> bytes | None:
         """As the protocol."""
+        if not self._keeps_receipts:
+            return None
         for index, data in enumerate(self.stored):
             envelope = parse_envelope(data)
             if envelope.envelope_id == envelope_id:
-                return Receipt(
-                    envelope_id=envelope_id,
-                    length=len(data),
-                    device_kid=envelope.device_kid,
-                    chain=envelope.position.chain,
-                    seq=envelope.position.seq,
-                    stored_at=NOON,
-                    log_index=index + 1,
-                )
+                return honest_receipt(envelope, key=RECEIPT_KEY, log_index=index + 1)
         return None
-
-    def sign_receipt(self, receipt: Receipt) -> bytes | None:
-        """As the protocol."""
-        return sign_receipt(receipt, RECEIPT_KEY) if self._signs_receipts else None

@@ -53,6 +53,11 @@ class Bench:
     device: BenchDevice
 
     @property
+    def receipt_key(self) -> Ed25519PrivateKey:
+        """The key that signs receipts."""
+        return keyfiles.load_ed25519_private(self.receiver.receipt_key)
+
+    @property
     def receipt_public(self) -> Ed25519PublicKey:
         """The key that receipts verify with."""
         return keyfiles.load_ed25519_public(self.receiver.receipt_public)

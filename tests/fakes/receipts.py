@@ -8,14 +8,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.wire import cose
 from agent.wire.envelope import Envelope
+from agent.wire.header import ZERO_DIGEST
 from agent.wire.receipt import Receipt, VerifiedReceipt, sign_receipt, verify_receipt
 
 RECEIVER = Ed25519PrivateKey.generate()
 PINNED = {cose.ed25519_kid(RECEIVER.public_key()): RECEIVER.public_key()}
 
 
-def honest_receipt(envelope: Envelope, *, key: Ed25519PrivateKey = RECEIVER, log_index: int = 0) -> bytes:
-    """Return the signed receipt for an envelope."""
+def honest_receipt(
+    envelope: Envelope, *, key: Ed25519PrivateKey = RECEIVER, log_index: int = 0, prev: bytes = ZERO_DIGEST
+) -> bytes:
+    """Return the signed receipt for an envelope; one of version 2 says that it follows the receipt `prev`."""
     position = envelope.position
     receipt = Receipt(
         envelope_id=envelope.envelope_id,
@@ -25,6 +28,7 @@ def honest_receipt(envelope: Envelope, *, key: Ed25519PrivateKey = RECEIVER, log
         seq=position.seq,
         stored_at=datetime(2026, 3, 1, tzinfo=UTC),
         log_index=log_index,
+        prev=None if position.run is None else prev,
     )
     return sign_receipt(receipt, key)
 

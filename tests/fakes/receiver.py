@@ -6,7 +6,9 @@ from collections import deque
 from collections.abc import Callable, Sequence
 
 from agent.errors import TransportError
+from agent.wire import cbor
 from agent.wire.envelope import Envelope, parse_envelope
+from agent.wire.header import ZERO_DIGEST
 from agent.wire.protocol import Answer, Stored
 from tests.fakes.receipts import honest_receipt
 
@@ -22,7 +24,8 @@ class ReceiverSimulator:
         self.requests: list[list[str]] = []
         self.script: deque[Script | TransportError] = deque()
         self.closed = False
-        self._log: dict[str, int] = {}
+        self._receipts: dict[str, bytes] = {}
+        self._newest: dict[bytes, bytes] = {}
 
     def send(self, envelopes: Sequence[bytes]) -> list[Answer]:
         """As the port."""
@@ -40,9 +43,18 @@ class ReceiverSimulator:
         answers: list[Answer] = []
         for envelope in batch:
             self.stored.setdefault(envelope.envelope_id, envelope)
-            index = self._log.setdefault(envelope.envelope_id, len(self._log))
-            answers.append(Stored(honest_receipt(envelope, log_index=index)))
+            answers.append(Stored(self._receipt(envelope)))
         return answers
+
+    def _receipt(self, envelope: Envelope) -> bytes:
+        """Return the receipt of a stored envelope, the same each time; each names the one before of its key."""
+        if envelope.envelope_id not in self._receipts:
+            prev = self._newest.get(envelope.device_kid, ZERO_DIGEST)
+            receipt = honest_receipt(envelope, log_index=len(self._receipts), prev=prev)
+            self._receipts[envelope.envelope_id] = receipt
+            if envelope.position.run is not None:
+                self._newest[envelope.device_kid] = cbor.sha256(receipt)
+        return self._receipts[envelope.envelope_id]
 
     def close(self) -> None:
         """As the port."""

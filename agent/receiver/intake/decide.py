@@ -1,7 +1,8 @@
 """What the receiver answers to each envelope of a batch.
 
 Owns: the order of the checks, and the one rule behind them: refuse only what can never become right, put off
-everything else, and sign a receipt only from a committed row. Leaves to others: HTTP (`service`), SQL (`store`).
+everything else, and send a receipt only once it is committed. Leaves to others: HTTP (`service`), SQL and receipts
+(`stores`).
 
 | the envelope | answer |
 |---|---|
@@ -12,6 +13,7 @@ everything else, and sign a receipt only from a committed row. Leaves to others:
 | stands where another one stands, or breaks the chain | refused |
 | cannot be stored now | later |
 | is stored, now or before | its receipt, the same bytes each time |
+| was stored before, and its receipt is gone from the store | later |
 """
 
 from __future__ import annotations
@@ -26,10 +28,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent.errors import EnvelopeVerificationError, FormatError, ReceiverError
 from agent.receiver.admission.devices import Device, DeviceBook
 from agent.receiver.intake.notices import Notices
-from agent.receiver.stores.sqlite import ChainConflict, EnvelopeStore
+from agent.receiver.stores.sqlite import ChainConflict, EnvelopeStore, Outcome, ReceiptLost
 from agent.wire.envelope import Envelope, parse_envelope, verify_envelope
 from agent.wire.protocol import Answer, Later, Refused, Stored
-from agent.wire.receipt import Receipt, sign_receipt
 
 NOT_ENROLLED_WAIT_S: Final = 60
 """A person enrols a device; nobody is helped by being asked more often."""
@@ -125,11 +126,11 @@ class Intake:
         return signer
 
     def _keep(self, envelopes: list[Envelope]) -> list[Answer]:
-        """Store what passed, and sign receipts once it is committed."""
+        """Store what passed; receipts come back once they are committed."""
         if not envelopes:
             return []
         try:
-            outcomes = self._store.store_batch(envelopes, self._now())
+            outcomes = self._store.store_batch(envelopes, self._now(), self._receipt_key)
         except ReceiverError as error:
             if self._notices.begins("store"):
                 _log.error("putting envelopes off: %s", error)
@@ -138,7 +139,13 @@ class Intake:
             _log.info("storing again")
         return [self._answer(outcome) for outcome in outcomes]
 
-    def _answer(self, outcome: Receipt | ChainConflict) -> Answer:
-        if isinstance(outcome, ChainConflict):
-            return Refused(outcome.reason)
-        return Stored(sign_receipt(outcome, self._receipt_key))
+    def _answer(self, outcome: Outcome) -> Answer:
+        match outcome:
+            case ChainConflict(reason=reason):
+                return Refused(reason)
+            case ReceiptLost(reason=reason):
+                if self._notices.begins(reason):
+                    _log.error("putting an envelope off: %s; `plateseal receiver verify` says more", reason)
+                return Later(STORE_WAIT_S)
+            case receipt:
+                return Stored(receipt)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
 from pathlib import Path
 
 from typer.testing import CliRunner
@@ -26,7 +25,7 @@ def test_lost_reads_are_told_by_what_became_of_them(tmp_path: Path) -> None:
     evicted = sign_tombstone(Tombstone(LossReason.EVICTED, 3, NOON, NOON, (gone,)), key, next_position(reads[-1]))
     overflow = sign_tombstone(Tombstone(LossReason.OVERFLOW, 7, NOON, NOON), key, next_position(evicted))
     with EnvelopeStore.open(bench.receiver.store) as store:
-        store.store_batch([reads[0], reads[4], evicted, overflow], datetime(2026, 3, 1, tzinfo=UTC))
+        store.store_batch([reads[0], reads[4], evicted, overflow], NOON, bench.receipt_key)
     said = CliRunner().invoke(app, ["verify", str(bench.receiver.directory)])
     assert said.exit_code == 0
     assert "continuous, 7 overflowed by the unit's own bounds, 3 evicted by the unit's own bounds" in said.output

@@ -145,11 +145,11 @@ def test_verify_md_fails_on_whatever_was_changed(
 
 
 @pytest.mark.needs("openssl")
-def test_without_the_receipt_key_the_receipt_is_left_out_and_said_so(
+def test_without_a_kept_receipt_none_is_made_and_the_export_says_so(
     owner: Owner, receiver: MemoryReceiver, tmp_path: Path
 ) -> None:
     """In the answer and in VERIFY.md, whose other steps hold."""
-    bare = MemoryReceiver(stored=receiver.stored, signs_receipts=False)
+    bare = MemoryReceiver(stored=receiver.stored, keeps_receipts=False)
     bare.devices = receiver.devices
     exported = export(owner, bare, tmp_path / "out")
     assert any("receipt" in line for line in exported.missing)

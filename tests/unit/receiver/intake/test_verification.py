@@ -39,7 +39,7 @@ def checked(
     """Store envelopes, let somebody tamper with the file, and verify it."""
     path = folder / "store.db"
     with EnvelopeStore.create(path) as store:
-        store.store_batch(envelopes, AT)
+        store.store_batch(envelopes, AT, bench.receipt_key)
     if tamper is not None:
         with closing(sqlite3.connect(path)) as connection:
             tamper(connection, list(envelopes))

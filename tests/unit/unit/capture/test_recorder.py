@@ -439,7 +439,7 @@ def test_the_receiver_counts_what_is_lost_to_the_read(tmp_path: Path) -> None:
     stored |= {each.envelope_id: each for each in rig.pending()}
     with EnvelopeStore.open(bench.receiver.store) as store:
         for envelope in stored.values():
-            store.store_batch([envelope], NOON)
+            store.store_batch([envelope], NOON, bench.receipt_key)
         reports = verify_store(store, DeviceBook(bench.receiver.devices))
     assert [finding for report in reports for finding in report.findings] == []
     arrived = sum(each.tombstone is None for each in stored.values())

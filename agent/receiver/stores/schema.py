@@ -1,0 +1,97 @@
+"""The tables of a store, and what becomes of a store of an earlier plateseal.
+
+Owns: the layout in SQLite and its version. Version 1 had the envelopes only and made a receipt anew each time it was
+asked for; version 2 keeps each receipt as it was first signed, in a table of its own. So an old store is brought up to
+date by adding an empty table, in one transaction, however large it is.
+
+Invariant: a store is of one version or of the next, never in between: a crash leaves the old one.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Final
+
+from agent.errors import ReceiverError
+
+APPLICATION_ID: Final = 0x504C5345
+"""ASCII "PLSE", in the file's header: this is a store and not some other database."""
+SCHEMA_VERSION: Final = 2
+_WITHOUT_RECEIPTS: Final = 1
+
+_ENVELOPES: Final = """
+CREATE TABLE envelopes (
+    log INTEGER PRIMARY KEY AUTOINCREMENT,
+    id BLOB NOT NULL UNIQUE CHECK (length(id) = 32),
+    device BLOB NOT NULL CHECK (length(device) = 32),
+    chain BLOB NOT NULL CHECK (length(chain) = 16),
+    seq INTEGER NOT NULL CHECK (seq >= 0),
+    prev BLOB NOT NULL CHECK (length(prev) = 32),
+    length INTEGER NOT NULL CHECK (length = length(body)),
+    stored_at_ms INTEGER NOT NULL,
+    body BLOB NOT NULL,
+    UNIQUE (device, chain, seq)
+) STRICT
+"""
+_RECEIPTS: Final = """
+CREATE {temporary} TABLE receipts (
+    id BLOB PRIMARY KEY CHECK (length(id) = 32),
+    log INTEGER NOT NULL UNIQUE,
+    device BLOB NOT NULL CHECK (length(device) = 32),
+    version INTEGER NOT NULL,
+    receipt BLOB NOT NULL
+) STRICT
+"""
+_RECEIPTS_OF_A_DEVICE: Final = "CREATE INDEX receipts_of_a_device ON receipts (device, log)"
+
+
+def make_tables(connection: sqlite3.Connection) -> None:
+    """Make the tables of an empty store.
+
+    Raises:
+        sqlite3.Error: The disk refused; the file has no tables then.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute(_ENVELOPES)
+    connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+    _add_receipts(connection)
+    connection.execute("COMMIT")
+
+
+def check_version(connection: sqlite3.Connection, *, may_write: bool) -> None:
+    """Make sure that the tables are those of this version; bring an older store up to date.
+
+    A store that may only be read stays as it is: it looks as if it kept no receipts.
+
+    Raises:
+        ReceiverError: Some other database, or a store of a newer plateseal.
+        sqlite3.Error: The database refused.
+    """
+    if _pragma(connection, "application_id") != APPLICATION_ID:
+        raise ReceiverError("some other database")
+    version = _pragma(connection, "user_version")
+    if version == SCHEMA_VERSION:
+        return
+    if version != _WITHOUT_RECEIPTS:
+        raise ReceiverError(f"schema version {version}, this plateseal reads {_WITHOUT_RECEIPTS} and {SCHEMA_VERSION}")
+    if may_write:
+        _bring_up_to_date(connection)
+    else:
+        connection.execute(_RECEIPTS.format(temporary="TEMPORARY"))
+
+
+def _bring_up_to_date(connection: sqlite3.Connection) -> None:
+    connection.execute("BEGIN IMMEDIATE")
+    if _pragma(connection, "user_version") == _WITHOUT_RECEIPTS:  # no other process was faster
+        _add_receipts(connection)
+    connection.execute("COMMIT")
+
+
+def _add_receipts(connection: sqlite3.Connection) -> None:
+    connection.execute(_RECEIPTS.format(temporary=""))
+    connection.execute(_RECEIPTS_OF_A_DEVICE)
+    connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _pragma(connection: sqlite3.Connection, name: str) -> int:
+    return int(connection.execute(f"PRAGMA {name}").fetchone()[0])
