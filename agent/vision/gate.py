@@ -171,10 +171,10 @@ class _Memory:
         """
         size = self.moved_s.shape[::-1]
         moves = cv2.resize(where, size, interpolation=cv2.INTER_AREA) > 0
-        is_elsewhere = bool((self.fresh & moves).any())
+        has_new_area = bool((self.fresh & moves).any())
         self.fresh = moves & (self.moved_s < at_s - STILL_S)
         self.moved_s[cv2.dilate(moves.view(np.uint8), _CELL_AND_NEXT) > 0] = at_s
-        return is_elsewhere
+        return has_new_area
 
 
 class MotionGate:
@@ -184,12 +184,12 @@ class MotionGate:
         """Know nothing yet; the first picture counts as motion."""
         self._memory: _Memory | None = None
         self._moved_s = -math.inf
-        self._is_elsewhere = False
+        self._has_new_area = False
 
     @property
-    def is_elsewhere(self) -> bool:
-        """Whether the last picture shows something in motion that is not what moved before: it came somewhere else."""
-        return self._is_elsewhere
+    def has_new_area(self) -> bool:
+        """Whether motion appeared where nothing moved in the last second."""
+        return self._has_new_area
 
     def moving_part(self, *, at_s: float) -> tuple[float, float, float, float] | None:
         """Return the box around all that moved within the last second, and what is next to it.
@@ -224,7 +224,7 @@ class MotionGate:
         Returns:
             Whether something moves. True for the first picture, and when the picture changes its size.
         """
-        self._is_elsewhere = False
+        self._has_new_area = False
         if at_s - self._moved_s < MOVING_LOOK_S:
             return True
         plane = image[..., 1]  # green is most of what is called bright
@@ -236,7 +236,7 @@ class MotionGate:
         if where is None:
             return False
         self._moved_s = at_s
-        self._is_elsewhere = self._memory.note_motion(where, at_s)
+        self._has_new_area = self._memory.note_motion(where, at_s)
         return True
 
     @staticmethod

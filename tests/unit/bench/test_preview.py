@@ -12,6 +12,7 @@ from agent.config.models import MaskConfig, VisionConfig
 from agent.records import Detection, Frame, Image, PlateRead
 from agent.vision.pipeline import PlatePipeline
 from agent.vision.regions import PAINT_BGR, Regions
+from agent.vision.settings import PipelineSettings
 from tests.fakes.vision import CannedDetector, CannedReader, plate
 
 NOISE = np.random.default_rng(3).integers(0, 255, (240, 320, 3)).astype(np.uint8)
@@ -112,7 +113,7 @@ def test_masked_pixels_stay_masked() -> None:
     pipeline = PlatePipeline(
         CannedDetector(script),
         CannedReader(plate("AB123CD")),
-        regions=Regions(config.mask, config.lane),
+        PipelineSettings(regions=Regions(config.mask, config.lane)),
         watcher=shelf.preview,
     )
     shelf.preview.begin("stream")

@@ -201,7 +201,7 @@ def test_a_vehicle_that_comes_from_elsewhere_is_told_apart_from_what_moves_alrea
         picture = _car(ROAD, 560 + n % 3 * 8, y=20, wh=(60, 40))
         if n >= came:
             picture = _car(picture, 12 * (n - came) - 150, y=220)
-        if gate.moves(_seen(picture, n), at_s=n / FPS) and gate.is_elsewhere:
+        if gate.moves(_seen(picture, n), at_s=n / FPS) and gate.has_new_area:
             told.append(n)
     assert [n for n in told if 2 * FPS <= n < came] == []
     assert came < min(n for n in told if n >= 2 * FPS) <= came + 8

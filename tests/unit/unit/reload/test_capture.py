@@ -88,9 +88,7 @@ class Rig:
         return [passage.text for passage in self.kept]
 
     def _pipeline(self) -> PlatePipeline:
-        return PlatePipeline(
-            self.detector, CannedReader(lambda _, __: plate("ABC123")), has_gate=False, detect_every_s=0.0
-        )
+        return PlatePipeline(self.detector, CannedReader(lambda _, __: plate("ABC123")))
 
     def pipeline(self, config: VisionConfig) -> PlatePipeline:
         """Build a pipeline, in the place of `Models`."""
