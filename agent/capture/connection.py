@@ -17,7 +17,7 @@ from agent.capture.opencv import check_size, cv2
 from agent.capture.stream_clock import StreamClock
 from agent.errors import SourceLostError
 from agent.ports import Clock
-from agent.records import Image
+from agent.records import Picture
 
 MAX_LAG_S: Final = 5.0
 """A frame that comes this much later than the fastest did means a unit or a network too slow for the camera.
@@ -95,8 +95,8 @@ class Connection:
             raise SourceLostError(f"{self._name}: {lag_s:.1f} s behind: this unit or the network is too slow for it")
         return Grab(now - timedelta(seconds=lag_s), captured_s, arrived_s, self._is_old(stream_s, arrived_s))
 
-    def picture(self) -> Image:
-        """Return the frame that was grabbed last: uint8, shape (H, W, 3), BGR.
+    def picture(self) -> Picture:
+        """Return the frame that was grabbed last, converted: OpenCV forgets it with the next one.
 
         Raises:
             SourceLostError: It cannot be decoded.
@@ -109,7 +109,7 @@ class Connection:
         if not done or image is None:
             raise SourceLostError(f"{self._name}: a frame cannot be decoded")
         check_size(image.shape[1], image.shape[0], where=self._name)
-        return np.asarray(image, dtype=np.uint8)
+        return Picture.of(np.asarray(image, dtype=np.uint8))
 
     def close(self) -> None:
         """Let the camera go."""

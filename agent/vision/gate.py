@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from agent.records import Image
+from agent.records import Picture, Plane
 
 SAMPLES_WIDE: Final = 160
 """Samples across the picture's longer side. A readable plate, 60 of 1280 pixels or more, is then 8 samples wide, and
@@ -213,11 +213,11 @@ class MotionGate:
             float((rows.max() + 1) / down),
         )
 
-    def moves(self, image: Image, *, at_s: float, hidden: npt.NDArray[np.bool_] | None = None) -> bool:
+    def moves(self, picture: Picture, *, at_s: float, hidden: npt.NDArray[np.bool_] | None = None) -> bool:
         """Look at one frame.
 
         Args:
-            image: uint8, shape (H, W, 3), BGR.
+            picture: Its brightness is looked at, if anything.
             at_s: Its time, seconds; does not go back.
             hidden: bool, shape (H, W): pixels that are masked, and that decide nothing.
 
@@ -227,10 +227,10 @@ class MotionGate:
         self._has_new_area = False
         if at_s - self._moved_s < MOVING_LOOK_S:
             return True
-        plane = image[..., 1]  # green is most of what is called bright
-        grey = np.ascontiguousarray(_every_nth(plane))
-        if self._memory is None or self._memory.frame_shape != image.shape:
-            self._memory = _begin(plane, grey, image.shape, at_s)
+        luma = picture.luma
+        grey = np.ascontiguousarray(_every_nth(luma))
+        if self._memory is None or self._memory.frame_shape != luma.shape:
+            self._memory = _begin(luma, grey, at_s)
             return True
         where = self._where(self._memory, grey, None if hidden is None else _every_nth(hidden), at_s)
         if where is None:
@@ -251,15 +251,15 @@ class MotionGate:
         return where
 
 
-def _begin(plane: Grey, grey: Grey, frame_shape: tuple[int, ...], at_s: float) -> _Memory:
+def _begin(luma: Plane, grey: Grey, at_s: float) -> _Memory:
     tremble = np.zeros(grey.shape, np.float32)
     for axis in (0, 1):
-        beside = np.ascontiguousarray(_every_nth(np.roll(plane, SHAKE_PX, axis=axis)))
+        beside = np.ascontiguousarray(_every_nth(np.roll(luma, SHAKE_PX, axis=axis)))
         tremble = np.maximum(tremble, cv2.absdiff(grey, beside))
     tremble = np.minimum(tremble, MAX_TREMBLE)
     cells = [max(side // CELL_SAMPLES, 1) for side in grey.shape]
     memory = _Memory(
-        frame_shape=frame_shape,
+        frame_shape=luma.shape,
         scene=grey.astype(np.float32),
         tremble=tremble,
         scene_grey=grey,

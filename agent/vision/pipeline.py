@@ -209,10 +209,13 @@ class PlatePipeline:
 
     def _moves(self, frame: Frame) -> bool:
         assert self._gate is not None, "asked only with a gate"
-        return self._gate.moves(frame.image, at_s=frame.monotonic_s, hidden=self._regions.hidden(frame.wh))
+        hidden = self._regions.hidden(frame.wh)
+        return self._gate.moves(frame.picture, at_s=frame.monotonic_s, hidden=hidden)
 
     def _painted(self, frame: Frame) -> Frame:
-        return self._timed("mask", lambda: self._regions.paint(frame))
+        painted = self._regions.paint(frame)
+        self._timed("mask", lambda: painted.image)
+        return painted
 
     def _window(self, frame: Frame) -> DetectorWindow | None:
         """Return the window of the frame that the detector looks at; None for all of it."""

@@ -9,7 +9,7 @@ import numpy as np
 
 from agent.bench.preview import MOST_HELD, MOST_PICTURES, Preview, annotate
 from agent.config.models import MaskConfig, VisionConfig
-from agent.records import Detection, Frame, Image, PlateRead
+from agent.records import Detection, Frame, Image, Picture, PlateRead
 from agent.vision.pipeline import PlatePipeline
 from agent.vision.regions import PAINT_BGR, Regions
 from agent.vision.settings import PipelineSettings
@@ -21,7 +21,7 @@ BOX = Detection(100, 100, 180, 130, 0.9)
 
 def frame(sequence: int, image: Image = NOISE) -> Frame:
     """Return one frame of 10 a second."""
-    return Frame("cam", sequence, datetime(2026, 3, 1, tzinfo=UTC), sequence / 10, image.copy())
+    return Frame("cam", sequence, datetime(2026, 3, 1, tzinfo=UTC), sequence / 10, Picture.of(image.copy()))
 
 
 def look(sequence: int, text: str = "AB123CD") -> PlateRead:

@@ -10,7 +10,7 @@ import pytest
 
 from agent.capture.ahead import FRAMES_AHEAD, decoded_ahead
 from agent.errors import SourceError
-from agent.records import Frame
+from agent.records import Frame, Picture
 from tests.fakes.source import STARTED_AT
 
 
@@ -19,7 +19,7 @@ def _frames(count: int, *, fault: SourceError | None = None, seen: list[str] | N
     try:
         for number in range(count):
             seen.append(threading.current_thread().name)
-            yield Frame("cam", number, STARTED_AT, number / 10, np.zeros((4, 4, 3), np.uint8))
+            yield Frame("cam", number, STARTED_AT, number / 10, Picture.of(np.zeros((4, 4, 3), np.uint8)))
         if fault is not None:
             raise fault
     finally:

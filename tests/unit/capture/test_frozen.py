@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from agent.capture.frozen import MAX_SEEN, MOST_PATIENCE, STRIDE_PX, FrozenWatch
-from agent.records import Image
+from agent.records import Plane
 
 RNG = np.random.default_rng(1)
 
 
-def _picture(value: int = 40) -> Image:
-    return np.full((120, 160, 3), value, np.uint8)
+def _picture(value: int = 40) -> Plane:
+    return np.full((120, 160), value, np.uint8)
 
 
-def _noisy(picture: Image) -> Image:
+def _noisy(picture: Plane) -> Plane:
     noise = RNG.integers(0, 2, picture.shape, dtype=np.uint8)
     return picture + noise
 
@@ -45,6 +45,17 @@ def test_a_night_that_only_a_key_frame_changes_is_live() -> None:
         for n in range(8):
             watch.is_new(picture, now_s=second + n)
             assert not watch.is_frozen(second + n)
+
+
+def test_whatever_block_a_codec_renews_is_seen() -> None:
+    """Whole blocks of 16 x 16 pixels, one at a time, anywhere in the picture."""
+    watch = FrozenWatch(10.0)
+    assert watch.is_new(_picture(), now_s=0.0)
+    for y in range(0, 112, 16):
+        for x in range(0, 160, 16):
+            picture = _picture()
+            picture[y : y + 16, x : x + 16] += 1
+            assert watch.is_new(picture, now_s=1.0)
 
 
 def test_what_an_encoder_makes_of_one_picture_is_frozen() -> None:

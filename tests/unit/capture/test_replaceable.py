@@ -10,7 +10,7 @@ import pytest
 
 from agent.capture.replaceable import SwitchedSource
 from agent.errors import SourceError
-from agent.records import ClockState, Frame
+from agent.records import ClockState, Frame, Picture
 from tests.fakes.source import STARTED_AT, ReplaySource
 from tests.fakes.waiting import WITHIN_S
 
@@ -35,7 +35,7 @@ class SilentSource:
 
     def frames(self) -> Iterator[Frame]:
         """As the port."""
-        yield Frame(camera_id="silent", sequence=0, captured_at=STARTED_AT, monotonic_s=0.0, image=PICTURE)
+        yield Frame("silent", 0, STARTED_AT, 0.0, Picture.of(PICTURE))
         self.silent.set()
         assert self.closed.wait(WITHIN_S)
 

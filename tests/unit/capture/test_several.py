@@ -14,7 +14,7 @@ from agent.capture.live import LiveStats
 from agent.capture.several import SeveralSources, SourceEnd, Turn
 from agent.errors import SourceError
 from agent.ports import FrameSource
-from agent.records import ClockState, Frame
+from agent.records import ClockState, Frame, Picture
 from tests.fakes.source import ReplaySource
 from tests.fakes.waiting import WITHIN_S, wait_until
 
@@ -47,7 +47,7 @@ class GatedCamera:
         """As the port."""
         sequence = 0
         while self.go.acquire(timeout=WITHIN_S) and not self.is_closed:
-            yield Frame("live", sequence, datetime.now(UTC), float(sequence), BLACK.copy())
+            yield Frame("live", sequence, datetime.now(UTC), float(sequence), Picture.of(BLACK.copy()))
             self.made.release()
             sequence += 1
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from agent.config.models import MaskConfig
-from agent.records import Detection, Frame
+from agent.records import Detection, Frame, Picture
 from agent.vision.looks import BATCH, KEPT, Waiting, box_between, cut_out, cut_piece
 from agent.vision.regions import PAINT_BGR, Regions
 
@@ -19,7 +19,7 @@ def _frame(number: int = 0, *, contrast: int = 100) -> Frame:
     image = np.full((120, 300, 3), 100, np.uint8)
     image[:, ::4] += np.uint8(contrast)
     image[50:80, 100:200, 2] = np.arange(100)
-    return Frame("cam", number, datetime.now(UTC), number / 15, image)
+    return Frame("cam", number, datetime.now(UTC), number / 15, Picture.of(image))
 
 
 def test_the_best_looks_are_kept_and_the_best_of_them_read_first() -> None:

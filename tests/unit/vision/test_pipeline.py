@@ -13,7 +13,7 @@ import pytest
 from agent.capture import open_source
 from agent.config.models import LaneConfig, MaskConfig, SourceConfig, VisionConfig
 from agent.errors import InferenceError
-from agent.records import Detection, Frame, Image, Passage, PlateRead, PlateText
+from agent.records import Detection, Frame, Image, Passage, Picture, PlateRead, PlateText
 from agent.vision import PlatePipeline, build_vision
 from agent.vision.plate import LEFT_S, MAX_LOOKS, REPORT_AFTER_S
 from agent.vision.regions import PAINT_BGR, Regions
@@ -37,7 +37,7 @@ def _frame(n: int, *, fps: float = 10.0, image: Image = BLANK) -> Frame:
         sequence=n,
         captured_at=STARTED_AT + timedelta(seconds=n / fps),
         monotonic_s=n / fps,
-        image=image.copy(),
+        picture=Picture.of(image.copy()),
     )
 
 
@@ -331,6 +331,33 @@ def test_the_gate_keeps_the_detector_from_an_empty_road() -> None:
                 ran.append(n)
         assert ran == ([0, *range(40, 50)] if has_gate else list(range(60)))
         assert pipeline.stats.moving == len(ran)
+
+
+def test_frames_that_the_gate_drops_are_never_converted() -> None:
+    """An empty road is told by brightness alone; what a detector sees or a look is cut from is converted once."""
+    converted: list[int] = []
+
+    def frame(n: int) -> Frame:
+        image = BLANK.copy()
+        if 40 <= n < 50:
+            image[80:180, 20 * (n - 40) : 20 * (n - 40) + 200] = 30
+
+        def convert() -> Image:
+            converted.append(n)
+            return image
+
+        picture = Picture((640, 360), convert, luma=lambda: image[..., 1])
+        return Frame("cam-1", n, STARTED_AT + timedelta(seconds=n / 15), n / 15, picture)
+
+    mask = MaskConfig(polygon=((0.9, 0.9), (1, 0.9), (1, 1), (0.9, 1)))
+    settings = PipelineSettings(has_gate=True, detect_every_s=0.2, regions=Regions([mask]))
+    detector = CannedDetector()
+    pipeline = PlatePipeline(detector, CannedReader(plate("AB12")), settings)
+    for n in range(60):
+        pipeline.process(frame(n))
+    assert len(converted) == detector.calls == pipeline.stats.searched
+    assert 3 <= len(converted) <= 6
+    assert set(converted) <= {0, *range(40, 50)}
 
 
 class _Looker:

@@ -7,7 +7,7 @@ from datetime import timedelta
 import numpy as np
 import pytest
 
-from agent.records import Detection, Frame, Passage
+from agent.records import Detection, Frame, Passage, Picture
 from agent.vision.consensus import Rejection
 from agent.vision.looks import BATCH, KEPT
 from agent.vision.plate import LEFT_S, REPORT_AFTER_S, PlateInView
@@ -26,7 +26,7 @@ def _box(x: int) -> Detection:
 
 def _frame(n: int) -> Frame:
     image = np.full((WH[1], WH[0], 3), 90, np.uint8)
-    return Frame("cam-1", n, STARTED_AT + timedelta(seconds=n / FPS), n / FPS, image)
+    return Frame("cam-1", n, STARTED_AT + timedelta(seconds=n / FPS), n / FPS, Picture.of(image))
 
 
 def _seen(times: int, *, settings: PipelineSettings | None = None, x: int = 20) -> PlateInView:
