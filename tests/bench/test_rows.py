@@ -12,7 +12,7 @@ from tests.torture.campaign import run_row
 
 pytestmark = pytest.mark.e2e
 
-NEEDS_SHARED = [row for row in ("car-park", "empty", "public-1", "memory") if row in ROWS]
+NEEDS_SHARED = [row for row in ("frame", "car-park", "empty", "public-1", "memory") if row in ROWS]
 
 
 @pytest.fixture(autouse=True)
