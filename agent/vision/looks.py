@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import cv2
 
@@ -38,46 +38,41 @@ two validation folders and openimages-plates/test, of 166 plates the public read
 margin and with these, the built-in one 151, 153 and 149; margins above and below helped neither."""
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class Look:
-    """A plate's picture that has not been read yet.
-
-    Attributes:
-        sequence, captured_at, monotonic_s: Of the frame.
-        frame_wh: Frame (width, height), pixels.
-        detection: The plate's box, frame pixels.
-        crop: The pixels in it; uint8, shape (h, w, 3), BGR.
-        quality: For comparing looks of one plate; higher is better.
-    """
+class Moment(NamedTuple):
+    """Which frame a picture was cut from, without its pixels; the fields are those of `PlateRead`."""
 
     sequence: int
     captured_at: datetime
     monotonic_s: float
     frame_wh: tuple[int, int]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Look:
+    """A plate's picture that has not been read yet.
+
+    Attributes:
+        moment: Of its frame.
+        detection: The plate's box, frame pixels.
+        crop: The pixels in it; uint8, shape (h, w, 3), BGR.
+        quality: For comparing looks of one plate; higher is better.
+    """
+
+    moment: Moment
     detection: Detection
     crop: Image = field(repr=False)
     quality: float
 
     def with_text(self, plate: PlateText) -> PlateRead:
         """Return the look with what the reader made of it."""
-        return PlateRead(
-            sequence=self.sequence,
-            captured_at=self.captured_at,
-            monotonic_s=self.monotonic_s,
-            frame_wh=self.frame_wh,
-            detection=self.detection,
-            plate=plate,
-            crop=self.crop,
-        )
+        return PlateRead(*self.moment, self.detection, plate, self.crop)
 
 
 def cut_out(frame: Frame, box: Detection, *, margin: float = 0.0) -> Look:
     """Cut a plate out of its frame, at full resolution; a copy, with a margin left and right in plate widths."""
     x1, y1, x2, y2 = _widened(box, margin)
     crop = frame.image[y1:y2, max(x1, 0) : x2].copy()
-    return Look(
-        frame.sequence, frame.captured_at, frame.monotonic_s, frame.wh, box, crop, picture_quality(crop, box.confidence)
-    )
+    return Look(_moment(frame), box, crop, picture_quality(crop, box.confidence))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,16 +80,12 @@ class Piece:
     """A part of a frame on which the detector did not run, with a plate somewhere in it.
 
     Attributes:
-        sequence, captured_at, monotonic_s: Of the frame.
-        frame_wh: Frame (width, height), pixels.
+        moment: Of its frame.
         corner: x, y of its upper left pixel in the frame.
         pixels: uint8, shape (h, w, 3), BGR.
     """
 
-    sequence: int
-    captured_at: datetime
-    monotonic_s: float
-    frame_wh: tuple[int, int]
+    moment: Moment
     corner: tuple[int, int]
     pixels: Image = field(repr=False)
 
@@ -107,8 +98,7 @@ class Piece:
         if left < 0 or top < 0 or right > width or bottom > height:
             return None
         crop = self.pixels[top:bottom, left:right].copy()
-        quality = picture_quality(crop, box.confidence)
-        return Look(self.sequence, self.captured_at, self.monotonic_s, self.frame_wh, box, crop, quality)
+        return Look(self.moment, box, crop, picture_quality(crop, box.confidence))
 
 
 def cut_piece(frame: Frame, expected: Detection, regions: Regions) -> Piece | None:
@@ -126,8 +116,11 @@ def cut_piece(frame: Frame, expected: Detection, regions: Regions) -> Piece | No
     y1, y2 = (min(max(y, 0), height) for y in (expected.y1 - margin_y, expected.y2 + margin_y))
     if x1 >= x2 or y1 >= y2:
         return None
-    pixels = regions.cut(frame, (x1, y1, x2, y2))
-    return Piece(frame.sequence, frame.captured_at, frame.monotonic_s, frame.wh, (x1, y1), pixels)
+    return Piece(_moment(frame), (x1, y1), regions.cut(frame, (x1, y1, x2, y2)))
+
+
+def _moment(frame: Frame) -> Moment:
+    return Moment(frame.sequence, frame.captured_at, frame.monotonic_s, frame.wh)
 
 
 def _widened(box: Detection, margin: float) -> tuple[int, int, int, int]:
@@ -166,7 +159,7 @@ class Waiting:
     def take(self) -> list[Look]:
         """Take the best batch out, oldest first."""
         taken, self._looks = self._looks[:BATCH], self._looks[BATCH:]
-        return sorted(taken, key=lambda look: look.sequence)
+        return sorted(taken, key=lambda look: look.moment.sequence)
 
 
 def picture_quality(crop: Image, confidence: float) -> float:

@@ -131,17 +131,9 @@ class PlatePipeline:
     @property
     def stats(self) -> VisionStats:
         """Counts until now."""
-        counts = self._counts
-        return VisionStats(
-            frames=counts["frames"],
-            moving=counts["moving"],
-            searched=counts["searched"],
-            detections=counts["detections"],
-            looks=counts["looks"],
-            passages=counts["passages"],
-            rejected=dict(self._rejected),
-            unvoted=dict(self._unvoted),
-        )
+        names = ("frames", "moving", "searched", "detections", "looks", "passages")
+        counts = {name: self._counts[name] for name in names}
+        return VisionStats(**counts, rejected=dict(self._rejected), unvoted=dict(self._unvoted))
 
     def process(self, frame: Frame) -> list[Passage]:
         """Look at one frame; frames come in order of time.

@@ -107,7 +107,7 @@ class PlateInView:
         if any(cut_sides(box, frame.wh)) or self._is_read:
             return
         for piece in pieces:
-            share = (piece.monotonic_s - before_s) / (frame.monotonic_s - before_s)
+            share = (piece.moment.monotonic_s - before_s) / (frame.monotonic_s - before_s)
             look = piece.look_at(box_between(before, box, share), margin=next(self._margins))
             if look is not None:
                 self._waiting.offer(look)

@@ -28,7 +28,7 @@ def test_the_best_looks_are_kept_and_the_best_of_them_read_first() -> None:
     for number in range(3 * KEPT):
         waiting.offer(cut_out(_frame(number, contrast=5 * (number % KEPT)), BOX))
     assert len(waiting) == KEPT
-    taken = [look.sequence for look in waiting.take()]
+    taken = [look.moment.sequence for look in waiting.take()]
     assert len(taken) == BATCH
     assert taken == sorted(taken)
     assert {number % KEPT for number in taken} == {KEPT - 1}
