@@ -1,6 +1,6 @@
-"""The looks of one plate that wait to be read: few, and the best there were.
+"""Looks at a plate: where they come from, and what makes them good.
 
-Owns: where a look comes from, what makes it good, and how many are kept. A look is a copy of the plate's pixels, a few
+Leaves to others: which of them are kept and read (`agent.vision.plate`). A look is a copy of the plate's pixels, a few
 kilobytes, so that no frame is kept alive.
 
 The detector does not run on every frame, and the frames between two of its runs show the plate as well, some of them
@@ -19,23 +19,8 @@ import cv2
 from agent.records import Detection, Frame, Image, PlateRead, PlateText
 from agent.vision.regions import Regions
 
-KEPT: Final = 12
-"""Looks that wait for one plate: four batches to choose from, most of a second at 15 frames/s."""
-ENOUGH: Final = 9
-"""So many must wait before a plate that may still come nearer is read: half a second at 15 frames/s to choose from."""
-BATCH: Final = 3
-"""Looks read at a time: the fewest that can agree firmly (`agent.vision.consensus.FIRM_VOTES`)."""
-EASY_WIDTH_PX: Final = 80
-"""Width of a plate that is easily read: eight characters of 8 pixels and the gaps between them."""
-MAX_PIECES: Final = 8
-"""Pieces kept between two runs of the detector: what lies between at 30 frames/s."""
 PIECE_MARGIN: Final = 0.5
 """Space around a piece, in plate widths across and plate heights down: a plate whose speed changes is still in it."""
-MARGINS: Final = (0.03, 0.045)
-"""Looks at one plate are cut out with these margins in turn, left and right, in plate widths: a box that a detector
-draws too tight cuts a character off, and all looks should not share that. In the boxes of the built-in detector on the
-two validation folders and openimages-plates/test, of 166 plates the public reader read 162, 163 and 163 without a
-margin and with these, the built-in one 151, 153 and 149; margins above and below helped neither."""
 
 
 class Moment(NamedTuple):
@@ -132,34 +117,6 @@ def box_between(before: Detection, after: Detection, share: float) -> Detection:
     """Return a plate's box between two others: at `before` for a share of 0, at `after` for 1."""
     x1, y1, x2, y2 = (round(a + (b - a) * share) for a, b in zip(before.xyxy, after.xyxy, strict=True))
     return Detection(x1, y1, x2, y2, min(before.confidence, after.confidence))
-
-
-class Waiting:
-    """The unread looks of one plate."""
-
-    def __init__(self) -> None:
-        """Start empty."""
-        self._looks: list[Look] = []
-
-    def __len__(self) -> int:
-        """Return how many wait."""
-        return len(self._looks)
-
-    @property
-    def easy(self) -> int:
-        """How many of them are easily read."""
-        return sum(look.crop.shape[1] >= EASY_WIDTH_PX for look in self._looks)
-
-    def offer(self, look: Look) -> None:
-        """Keep this look if it is among the best."""
-        self._looks.append(look)
-        self._looks.sort(key=lambda look: -look.quality)
-        del self._looks[KEPT:]
-
-    def take(self) -> list[Look]:
-        """Take the best batch out, oldest first."""
-        taken, self._looks = self._looks[:BATCH], self._looks[BATCH:]
-        return sorted(taken, key=lambda look: look.moment.sequence)
 
 
 def picture_quality(crop: Image, confidence: float) -> float:

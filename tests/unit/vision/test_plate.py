@@ -9,8 +9,7 @@ import pytest
 
 from agent.records import Detection, Frame, Passage, Picture
 from agent.vision.consensus import Rejection
-from agent.vision.looks import BATCH, KEPT
-from agent.vision.plate import LEFT_S, REPORT_AFTER_S, PlateInView
+from agent.vision.plate import BATCH, KEPT, LEFT_S, REPORT_AFTER_S, PlateInView
 from agent.vision.settings import PipelineSettings
 from agent.vision.tracker import MIN_MISSES
 from tests.fakes.source import STARTED_AT
@@ -24,8 +23,9 @@ def _box(x: int) -> Detection:
     return Detection(x, 100, x + 80, 120, 0.9)
 
 
-def _frame(n: int) -> Frame:
+def _frame(n: int, *, contrast: int = 0) -> Frame:
     image = np.full((WH[1], WH[0], 3), 90, np.uint8)
+    image[:, ::4] += np.uint8(contrast)
     return Frame("cam-1", n, STARTED_AT + timedelta(seconds=n / FPS), n / FPS, Picture.of(image))
 
 
@@ -55,6 +55,17 @@ def test_what_the_schedule_is_told() -> None:
     assert (status.misses, status.is_firm) == (1, True)
     plate.note_reported("AB12")
     assert plate.status(WH).is_reported
+
+
+def test_the_best_looks_are_kept_and_the_best_of_them_read_first() -> None:
+    """By sharpness here; a batch is handed out in order of time, and as many batches as are kept."""
+    plate = PlateInView(_frame(0), _box(20), PipelineSettings())
+    for n in range(3 * KEPT):
+        plate.see(_frame(n, contrast=5 * (n % KEPT)), _box(20))
+    taken = [look.moment.sequence for look in plate.take_batch(4.0)]
+    assert taken == [KEPT - 1, 2 * KEPT - 1, 3 * KEPT - 1]
+    left = [plate.take_batch(4.0) for _ in range(KEPT // BATCH)]
+    assert [len(looks) for looks in left] == [BATCH] * (KEPT // BATCH - 1) + [0]
 
 
 def test_a_plate_is_read_when_it_leaves_and_not_while_better_looks_may_come() -> None:
