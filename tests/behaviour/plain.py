@@ -34,7 +34,7 @@ _VARIES: Final = (
 """In this order: what is replaced, and by what."""
 VARYING_KEYS: Final = frozenset(
     {"bytes", "pending_bytes", "quarantined_bytes", "size_bytes", "disk_free_bytes", "disk_size_bytes", "oldest_s"}
-    | {"certificate_s", "keyring_s", "lag_ms", "box"}
+    | {"certificate_s", "keyring_s", "lag_ms", "box", "frame", "votes", "looks"}
 )
 """Numbers in JSON that are measured; and so is whatever is no whole number."""
 TOLD_KEYS: Final = frozenset(

@@ -155,7 +155,7 @@ def _values(arguments: tuple[str, ...], stdout: str) -> object:
     Raises:
         ValueError: It is no JSON.
     """
-    if arguments[:2] == ("custody", "open"):
+    if arguments[:2] == ("custody", "open") or "--jsonl" in arguments:
         return [json.loads(line) for line in stdout.splitlines()]
     value = json.loads(stdout)
     if arguments[0] == "doctor":
@@ -233,6 +233,7 @@ def _capture(walk: Walk) -> None:
     config = walk.folder / "unit" / "unit.toml"
     config.write_text(UNIT_TOML.format(today=walk.today, port=1))
     walk.run("config", "check", "unit/unit.toml", "--json")
+    walk.run("read", "road.mp4", "--jsonl", "-")
     walk.run("doctor", *UNIT, "--json")
     walk.run("capture", *UNIT)
     for command in (("spool", "list"), ("spool", "verify")):
