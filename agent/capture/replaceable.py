@@ -1,4 +1,4 @@
-"""A source of frames that another one can take the place of, between two frames."""
+"""A source of frames that can be replaced by another one, between two frames."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from agent.ports import FrameSource
 from agent.records import ClockState, Frame
 
 
-class SwitchedSource:
-    """`FrameSource` over another one, which changes."""
+class ReplaceableSource:
+    """A `FrameSource` that passes on the frames of another one, which can be replaced while it runs."""
 
     def __init__(self, source: FrameSource) -> None:
         """Begin with `source`."""

@@ -8,7 +8,7 @@ from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
 from datetime import timedelta
 
-from agent.capture import SeveralSources, SourceEnd, source_name
+from agent.capture import RoundRobin, SourceEnd, source_name
 from agent.config.models import SpoolConfig, UnitConfig
 from agent.disk.files import LocalFiles
 from agent.disk.lock import SpoolLock, SpoolPart
@@ -136,15 +136,15 @@ class CaptureLoop:
 
     def _frames_in_turn(self) -> Generator[tuple[Camera, Frame]]:
         failures: list[SourceError] = []
-        sources = SeveralSources([one.source for one in self._cameras], [one.live for one in self._cameras])
-        with closing(sources.frames()) as turns:
-            for turn in turns:
-                if turn is None:
+        sources = RoundRobin([one.source for one in self._cameras], [one.live for one in self._cameras])
+        with closing(sources.frames()) as events:
+            for event in events:
+                if event is None:
                     self.rest()
-                elif isinstance(turn.what, Frame):
-                    yield self._cameras[turn.place], turn.what
+                elif isinstance(event.what, Frame):
+                    yield self._cameras[event.place], event.what
                 else:
-                    failures += self._end_one(self._cameras[turn.place], turn.what)
+                    failures += self._end_one(self._cameras[event.place], event.what)
                 if self._stop.is_set():
                     return
         if failures:

@@ -30,7 +30,7 @@ from typing import Final
 
 from agent.capture import LiveHooks, LiveStats
 from agent.capture.cameras import V4L2_PREFIX
-from agent.capture.replaceable import SwitchedSource
+from agent.capture.replaceable import ReplaceableSource
 from agent.config.models import GSTREAMER_PREFIX, CameraConfig, UnitConfig
 from agent.errors import SourceError, SourceLostError
 from agent.keys.keyfiles import load_ed25519_private, load_ed25519_public, read_private_file
@@ -252,7 +252,7 @@ def _switched(
     if new.source is None:
         return replace(camera, config=new.config, pipeline=pipeline)
     new.source.idle.rest = rest
-    assert isinstance(camera.source, SwitchedSource), "the daemon's cameras are built so"
+    assert isinstance(camera.source, ReplaceableSource), "the daemon's cameras are built so"
     camera.source.switch(new.source.source, new.source.frames)
     return replace(camera, config=new.config, pipeline=pipeline, live=new.source.live)
 

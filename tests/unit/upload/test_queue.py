@@ -106,7 +106,7 @@ def test_memory_stays_bounded_through_an_outage() -> None:
 
 
 def test_what_is_under_way_is_not_taken_again() -> None:
-    """Also where it was listed among the newest and the oldest; the spool still has it, so nothing is listed meanwhile."""
+    """Also where it is in both listings; the spool still has it, so nothing is listed meanwhile."""
     clock = FakeClock()
     spool = CountingSpool(clock)
     ids = fill(spool, 8)

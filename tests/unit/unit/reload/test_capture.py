@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.capture import LiveStats
-from agent.capture.replaceable import SwitchedSource
+from agent.capture.replaceable import ReplaceableSource
 from agent.config.load import load_config
 from agent.config.models import VisionConfig
 from agent.disk.files import LocalFiles
@@ -56,7 +56,9 @@ class Rig:
         monkeypatch.setattr(reload_capture, "Models", lambda: self)
         self.source = ReplaySource(PICTURES, frame_rate=10)
         (config,) = self.base.cameras
-        self.cameras: tuple[Camera, ...] = (Camera(config, SwitchedSource(self.source), self._pipeline(), LiveStats()),)
+        self.cameras: tuple[Camera, ...] = (
+            Camera(config, ReplaceableSource(self.source), self._pipeline(), LiveStats()),
+        )
         self.reload: Reload[CaptureChange] = Reload(self.base, "capture", files=LocalFiles(), clock=self.clock)
         self.changes = CaptureReload(self.reload, clock=self.clock, stop=self.stop)
         self.kept: list[Passage] = []
