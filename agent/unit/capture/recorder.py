@@ -24,7 +24,7 @@ from agent.ports import Clock, SpoolIntake
 from agent.records import Envelope, Plaintext, SpoolState
 from agent.seal.chain import Chain
 from agent.seal.sealer import Sealer
-from agent.unit.capture.eviction import EVICT_MOST, Bounds, Doomed, Gauge, doom, get_whole, oldest
+from agent.unit.capture.eviction import EVICT_MOST, Bounds, Eviction, Gauge, get_whole, oldest, plan_eviction
 from agent.wire.tombstone import LossReason, Tombstone
 
 EXPIRE_EVERY_S: Final = 60.0
@@ -210,10 +210,10 @@ class Recorder:
         try:
             if self._finish_erasing():
                 return True
-            doomed = doom(self._spool, oldest(self._spool, self._bounds))
-            if not doomed.is_worth_it:
+            eviction = plan_eviction(self._spool, oldest(self._spool, self._bounds))
+            if not eviction.is_worth_it:
                 return False
-            self._force_out(LossReason.EVICTED, doomed)
+            self._force_out(LossReason.EVICTED, eviction)
         except SpoolFullError:
             return False  # not even the tombstone found room; nothing is erased before it is accepted
         self._tell_of_evictions()
@@ -231,27 +231,29 @@ class Recorder:
         """Force out what was accepted before `limit`; whether there may be more of it."""
         entries = self._spool.entries(SpoolState.PENDING, limit=EVICT_MOST)
         old = [entry for entry in entries if entry.spooled_at < limit]
-        doomed = doom(self._spool, old)
-        if doomed.is_worth_it:
-            self._force_out(LossReason.EXPIRED, doomed)
+        eviction = plan_eviction(self._spool, old)
+        if eviction.is_worth_it:
+            self._force_out(LossReason.EXPIRED, eviction)
             _log.error(
-                "%d reads waited longer than %s and were erased; the chain says so", doomed.reads, self._bounds.max_age
+                "%d reads waited longer than %s and were erased; the chain says so",
+                eviction.reads,
+                self._bounds.max_age,
             )
         return len(old) == EVICT_MOST
 
-    def _force_out(self, reason: LossReason, doomed: Doomed) -> None:
+    def _force_out(self, reason: LossReason, eviction: Eviction) -> None:
         """Name envelopes in an accepted tombstone, then erase them.
 
         Raises:
             SpoolFullError: No room for the tombstone, and nothing was erased; or none for erasing, which comes later.
         """
-        envelope = self._sealer.sign(doomed.tombstone(reason), self._chain.next)
+        envelope = self._sealer.sign(eviction.tombstone(reason), self._chain.next)
         self._accept(envelope)
-        self._unfinished = (envelope, doomed.ids)
+        self._unfinished = (envelope, eviction.ids)
         if reason is LossReason.EVICTED:
-            self.stats.evicted += doomed.reads
+            self.stats.evicted += eviction.reads
         else:
-            self.stats.expired += doomed.reads
+            self.stats.expired += eviction.reads
         self._finish_erasing()
 
     def _finish_erasing(self) -> bool:
