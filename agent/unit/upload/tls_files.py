@@ -41,8 +41,8 @@ class TlsFiles:
 
     def renewed(self) -> ssl.SSLContext | None:
         """Return a new context if the files have changed and are good, else None. Asks the disk once a second."""
-        due = [watch.is_due() for watch in self._watches]
-        if not any(due):
+        changes = [watch.take_change() for watch in self._watches]
+        if not any(changes):
             return None
         try:
             self.context = self._load()
