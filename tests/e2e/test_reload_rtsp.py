@@ -66,7 +66,7 @@ class LiveUnit:
 
     def step(self) -> None:
         """What the loop does after each frame, and while none comes."""
-        self.cameras = self.changes.step(self.cameras, keep=lambda *_: None, rest=self.step)
+        self.cameras = self.changes.step(self.cameras, keep=lambda *_: None, on_idle=self.step)
 
     def play_until(self, done: Callable[[Frame], bool]) -> list[Frame]:
         """Play until a frame fulfils `done`; return all."""

@@ -27,7 +27,7 @@ from agent.seal.selftest import CAPTURE_CHECKS, run_self_test
 from agent.spool.spool import FileSpool
 from agent.unit.capture.cameras import Camera, open_cameras
 from agent.unit.capture.eviction import Bounds, require_room
-from agent.unit.capture.keys import UnitKeys
+from agent.unit.capture.keys import KeyWatcher
 from agent.unit.capture.recorder import Recorder
 from agent.unit.process.clock import SystemClock
 from agent.unit.process.clock_trust import ClockTrust
@@ -51,7 +51,7 @@ class CaptureLoop:
         *,
         recorder: Recorder,
         stop: threading.Event,
-        keys: UnitKeys | None = None,
+        keys: KeyWatcher | None = None,
         changes: CaptureReload | None = None,
     ) -> None:
         """Wire the parts together; nothing is read yet. Without `keys`, no key changes while it runs.
@@ -87,10 +87,10 @@ class CaptureLoop:
         if self._recorder.full is not None:
             raise self._recorder.full
 
-    def rest(self) -> None:
+    def on_idle(self) -> None:
         """Do what must not wait for the next frame: called about once a second while no camera delivers one."""
         if self._keys is not None:
-            self._keys.look()
+            self._keys.poll()
         self._look_for_lost()
         self._recorder.expire()
         self._follow_changes()
@@ -120,7 +120,7 @@ class CaptureLoop:
         with closing(self._frames()) as frames:
             for camera, frame in frames:
                 if self._keys is not None:
-                    self._keys.look()
+                    self._keys.poll()
                 self._keep_all(camera, camera.pipeline.process(frame))
                 self._look_for_lost()
                 self._recorder.expire()
@@ -140,7 +140,7 @@ class CaptureLoop:
         with closing(sources.frames()) as events:
             for event in events:
                 if event is None:
-                    self.rest()
+                    self.on_idle()
                 elif isinstance(event.what, Frame):
                     yield self._cameras[event.place], event.what
                 else:
@@ -160,7 +160,7 @@ class CaptureLoop:
 
     def _follow_changes(self) -> None:
         if self._changes is not None:
-            self._cameras = self._changes.step(self._cameras, keep=self._keep_all, rest=self.rest)
+            self._cameras = self._changes.step(self._cameras, keep=self._keep_all, on_idle=self.on_idle)
 
     def _look_for_lost(self) -> None:
         """Finish the passages of a camera that is lost: whoever was in view is gone when it is back."""
@@ -239,7 +239,7 @@ def _capture(reload: Reload[CaptureChange], changes: CaptureReload, files: Local
     lock = SpoolLock(config.spool.directory, SpoolPart.CAPTURE)
     spool.recover_puts()
     require_room(spool, bounds)
-    cameras = open_cameras(config.cameras, clock=clock, stop=stop, on_idle=lambda: loop.rest())  # noqa: PLW0108  see below
+    cameras = open_cameras(config.cameras, clock=clock, stop=stop, on_idle=lambda: loop.on_idle())  # noqa: PLW0108  see below
     link = LastLink(config.state_dir, files)
     chain = Chain(last=link.take())
     sealer = Sealer(signing_key=signing_key.key, book=book, cipher=choose_cipher(config.seal.cipher))
@@ -251,7 +251,7 @@ def _capture(reload: Reload[CaptureChange], changes: CaptureReload, files: Local
         bounds=bounds,
         may_expire=clock.may_expire,
     )
-    keys = UnitKeys(keyring=book, signing_key=signing_key, sealer=sealer, chain=chain)
+    keys = KeyWatcher(keyring=book, signing_key=signing_key, sealer=sealer, chain=chain)
     loop = CaptureLoop(cameras, recorder=recorder, stop=stop, keys=keys, changes=changes)  # which `on_idle` above calls
     for camera in cameras:
         _log.info("capturing from %s as %s", source_name(camera.config.source.uri), camera.config.camera_id)

@@ -51,22 +51,22 @@ _log = logging.getLogger(__name__)
 
 
 class Idle:
-    """What a new source calls while no frame comes: a deadline at first, the daemon's own rest once it is in use."""
+    """What a new source calls while no frame comes: a deadline at first, the daemon once it is in use."""
 
     def __init__(self, clock: Clock, within_s: float) -> None:
         """Begin with the deadline."""
         self._clock = clock
         self._deadline_s = clock.monotonic_s() + within_s
-        self.rest: Callable[[], None] | None = None
+        self.on_idle: Callable[[], None] | None = None
 
     def __call__(self) -> None:
-        """Rest, or raise when the time is up.
+        """Call the daemon if the source is in use, else raise when the time is up.
 
         Raises:
             SourceLostError: No frame came in time.
         """
-        if self.rest is not None:
-            self.rest()
+        if self.on_idle is not None:
+            self.on_idle()
         elif self._clock.monotonic_s() >= self._deadline_s:
             raise SourceLostError("no frame came in time")
 
@@ -158,14 +158,14 @@ class CaptureReload:
         return CaptureChange(tuple(changes), is_empty=before.cameras == unit.cameras)
 
     def step(
-        self, cameras: tuple[Camera, ...], *, keep: Callable[[Camera, list[Passage]], None], rest: Callable[[], None]
+        self, cameras: tuple[Camera, ...], *, keep: Callable[[Camera, list[Passage]], None], on_idle: Callable[[], None]
     ) -> tuple[Camera, ...]:
         """Take up what is prepared, or judge what is on trial; call between two frames, and while none comes.
 
         Args:
             cameras: At work.
             keep: Keeps the passages that a pipeline reports when it gives way.
-            rest: What an only camera calls while no frame comes.
+            on_idle: What an only camera calls while no frame comes.
 
         Returns:
             The cameras at work from now on.
@@ -184,7 +184,7 @@ class CaptureReload:
             self._restart()
             return cameras
         switched = tuple(
-            _switched(camera, new, keep, rest if len(cameras) == 1 else lambda: None)
+            _switched(camera, new, keep, on_idle if len(cameras) == 1 else lambda: None)
             for camera, new in zip(cameras, change.cameras, strict=True)
         )
         self._begin_trial(cameras, switched, change.cameras)
@@ -241,7 +241,7 @@ class CaptureReload:
 
 
 def _switched(
-    camera: Camera, new: CameraChange, keep: Callable[[Camera, list[Passage]], None], rest: Callable[[], None]
+    camera: Camera, new: CameraChange, keep: Callable[[Camera, list[Passage]], None], on_idle: Callable[[], None]
 ) -> Camera:
     """Put what is new in its place; nothing here can fail but keeping a read."""
     pipeline = camera.pipeline
@@ -251,7 +251,7 @@ def _switched(
         pipeline.follow(camera.pipeline, same_scene=new.source is None)
     if new.source is None:
         return replace(camera, config=new.config, pipeline=pipeline)
-    new.source.idle.rest = rest
+    new.source.idle.on_idle = on_idle
     assert isinstance(camera.source, ReplaceableSource), "the daemon's cameras are built so"
     camera.source.switch(new.source.source, new.source.frames)
     return replace(camera, config=new.config, pipeline=pipeline, live=new.source.live)

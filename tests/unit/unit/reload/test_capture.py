@@ -82,7 +82,7 @@ class Rig:
     def step(self) -> None:
         """Take up or judge, as the loop does after each frame and while none comes."""
         self.cameras = self.changes.step(
-            self.cameras, keep=lambda _, passages: self.kept.extend(passages), rest=lambda: None
+            self.cameras, keep=lambda _, passages: self.kept.extend(passages), on_idle=lambda: None
         )
 
     def texts(self) -> list[str]:
@@ -233,14 +233,14 @@ def test_a_source_without_a_frame_is_refused(quiet: Rig, monkeypatch: pytest.Mon
 
 
 def test_a_new_source_has_its_time_and_then_rests_with_the_loop() -> None:
-    """Before the switch the deadline ends the wait; after it the loop's own rest is called."""
+    """Before the switch the deadline ends the wait; after it the loop is called."""
     clock, calls = FakeClock(), [0]
     idle = Idle(clock, 10.0)
     idle()
     clock.advance(10.0)
     with pytest.raises(SourceLostError, match="no frame came in time"):
         idle()
-    idle.rest = lambda: calls.append(1)
+    idle.on_idle = lambda: calls.append(1)
     idle()
     assert calls == [0, 1]
 
