@@ -61,7 +61,7 @@ class DeliveryQueue:
             return
         if not self._oldest:
             self._list_oldest()
-        if self._is_turn_of_the_newest():
+        if self._take_turn_of_the_newest():
             yield from self._take(self._newest)
         yield from self._take(self._oldest)
 
@@ -94,7 +94,7 @@ class DeliveryQueue:
         is_their_turn = len(self._oldest) > self._backlog and self._credit + self._fresh_share >= 1.0
         return is_their_turn and self._clock.monotonic_s() >= self._look_at_s
 
-    def _is_turn_of_the_newest(self) -> bool:
+    def _take_turn_of_the_newest(self) -> bool:
         if len(self._oldest) <= self._backlog:
             self._credit = 0.0
             self._newest.clear()

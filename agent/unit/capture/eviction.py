@@ -170,8 +170,10 @@ class Gauge:
         self._bytes += size_bytes
         self._count += 1
 
-    def is_crowded(self) -> bool:
-        """Whether a bound is near; looks at most twice a minute, and not at all while there is room.
+    def measure_crowded(self) -> bool:
+        """Measure the spool if that is due, and return whether a bound is near.
+
+        It is measured at most twice a minute, and not at all while there is room.
 
         Raises:
             SpoolError: The disk refused.

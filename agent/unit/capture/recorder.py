@@ -178,7 +178,7 @@ class Recorder:
     def _lightened(self, read: Plaintext) -> Plaintext:
         if self._bounds.on_full is not OnFull.DROP_CROP_FIRST or not read.crop:
             return read
-        crowded = self._gauge.is_crowded()
+        crowded = self._gauge.measure_crowded()
         if crowded != self._crowded:
             what = "is crowded: reads are sealed without their crops" if crowded else "has room again: crops are sealed"
             _log.warning("the spool %s", what)

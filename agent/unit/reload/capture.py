@@ -174,7 +174,7 @@ class CaptureReload:
             self._judge(cameras)
             return cameras
         change = self._reload.ready()
-        if change is None or self._stop.is_set() or self._should_wait(change, cameras):
+        if change is None or self._stop.is_set() or self._wait_for_gap(change, cameras):
             return cameras
         self._waits_since_s = None
         if not self._reload.begin(works=change.is_empty):
@@ -205,8 +205,8 @@ class CaptureReload:
             raise SourceError(f"{camera.camera_id}: the new source delivers no frame")
         return NewSource(source, chain([first], frames), hooks.stats, idle)
 
-    def _should_wait(self, change: CaptureChange, cameras: tuple[Camera, ...]) -> bool:
-        """Whether a better moment may come: a plate is in view that is still being read."""
+    def _wait_for_gap(self, change: CaptureChange, cameras: tuple[Camera, ...]) -> bool:
+        """Begin or go on to wait while a plate in view is still being read; return False when the wait is over."""
         if change.is_empty or all(camera.pipeline.is_between_passages for camera in cameras):
             return False
         now_s = self._clock.monotonic_s()
