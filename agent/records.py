@@ -281,7 +281,7 @@ class Usage:
     """What one state of the spool takes.
 
     Attributes:
-        count: Envelopes.
+        count: How many envelopes there are.
         bytes: Their lengths together; not the blocks that the file system gives them.
     """
 
@@ -294,7 +294,7 @@ class FileStatus:
     """What a file system says of a name.
 
     Attributes:
-        size_bytes: Its length.
+        size_bytes: Length of the file.
         modified_at: Aware UTC time of its last write, whole microseconds.
         inode: Two names of one file system that have the same are one file.
         is_file: Whether it is a regular file: no directory, link, pipe or device.

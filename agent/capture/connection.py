@@ -93,7 +93,7 @@ class Connection:
         lag_s = arrived_s - captured_s
         if lag_s > MAX_LAG_S:
             raise SourceLostError(f"{self._name}: {lag_s:.1f} s behind: this unit or the network is too slow for it")
-        return Grab(now - timedelta(seconds=lag_s), captured_s, arrived_s, self._is_old(stream_s, arrived_s))
+        return Grab(now - timedelta(seconds=lag_s), captured_s, arrived_s, self._note_age(stream_s, arrived_s))
 
     def picture(self) -> Picture:
         """Return the frame that was grabbed last, converted: OpenCV forgets it with the next one.
@@ -115,8 +115,8 @@ class Connection:
         """Let the camera go."""
         self._capture.release()
 
-    def _is_old(self, stream_s: float, arrived_s: float) -> bool:
-        """Tell whether a frame belongs to those that FFmpeg collects before it calls a stream open.
+    def _note_age(self, stream_s: float, arrived_s: float) -> bool:
+        """Note a frame's time; return whether it is one of those that FFmpeg collects before it calls a stream open.
 
         They come all at once, so arrival says nothing of their age. There are at most as many seconds of them as
         opening took; a stream without a clock of its own is believed after as many seconds of ours.

@@ -50,8 +50,8 @@ class FrozenWatch:
         """Begin to wait anew, as after connecting; pictures seen before are still no news."""
         self._last_new_s = now_s
 
-    def is_new(self, luma: Plane, *, now_s: float) -> bool:
-        """Look at a picture and tell whether it has not been there before.
+    def note(self, luma: Plane, *, now_s: float) -> bool:
+        """Remember a picture; return whether it has not been there before.
 
         Args:
             luma: The picture's brightness: uint8, shape (H, W).

@@ -14,9 +14,9 @@ from typing import Final
 
 import numpy as np
 
-from agent.capture.ahead import decoded_ahead
 from agent.capture.opencv import check_size, cv2
 from agent.capture.pacing import Pacer, recording_start
+from agent.capture.prefetch import prefetched
 from agent.config.models import SourceConfig
 from agent.errors import SourceError
 from agent.ports import Clock
@@ -72,7 +72,7 @@ class VideoFile:
         if self._closed:
             raise SourceError(f"{self._path}: the source is closed")
         decoded = self._decode(self._open())
-        with closing(decoded if self._config.pace == "real" else decoded_ahead(decoded)) as frames:
+        with closing(decoded if self._config.pace == "real" else prefetched(decoded)) as frames:
             yield from takewhile(lambda _: not self._closed, frames)
 
     def close(self) -> None:

@@ -69,7 +69,7 @@ def _take_apart(clip: Path) -> tuple[dict[str, float], int]:
         moments_s.append(time.process_time())
         picture = Picture.of(np.asarray(capture.retrieve()[1], np.uint8))
         moments_s.append(time.process_time())
-        watch.is_new(picture.luma, now_s=at_s)
+        watch.note(picture.luma, now_s=at_s)
         moments_s.append(time.process_time())
         gate.moves(picture, at_s=at_s)
         moments_s.append(time.process_time())
