@@ -19,6 +19,7 @@ MOVED: Final = {
 
 _RUNTIME: Final = "the setting `runtime_dir` and the directory of that name are new: metrics wore the memory card out"
 _WORDS: Final = "status, doctor and fleet page say the same words, from one judgement"
+_STATES: Final = "a model's state has the words of the trade: ok, digest mismatch"
 _UNIT: Final = "--config unit/unit.toml"
 
 
@@ -47,6 +48,11 @@ INTENDED: Final = {
     _new_file(f"after capture: {_STATE}/run/capture.json", "JSON, mode 0600"): _RUNTIME,
     _new_file(f"at the end: {_STATE}/run/capture.json", "JSON, mode 0600"): _RUNTIME,
     _new_file(f"at the end: {_STATE}/run/upload.json", "JSON, mode 0600"): _RUNTIME,
+    **{
+        Difference("$ plateseal models verify --json", (f'[{n}].state = "right"',), (f'[{n}].state = "ok"',)): _STATES
+        for n in range(6)
+    },
+    Difference("$ plateseal models verify plate-reader", ("plate-reader: right",), ("plate-reader: ok",)): _STATES,
     Difference(
         f"$ plateseal status {_UNIT}", ("! keyring  <duration> left",), ("! keyring  ends in <duration>",)
     ): _WORDS,

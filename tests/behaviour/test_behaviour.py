@@ -25,6 +25,7 @@ def expected() -> Recording:
     return moved(recording, MOVED)
 
 
+@pytest.mark.needs("campaigns")
 def test_behaviour_is_that_of_the_earlier_commit(tmp_path: Path) -> None:
     """Every output, exit status and file is the same, but for the table's differences, and each of these is found."""
     found = set(differences(expected(), record(PLATESEAL, tmp_path)))
