@@ -326,7 +326,7 @@ class DiskView(Protocol):
 
 
 class Disk(Files, DiskView, Protocol):
-    """A file system, whole."""
+    """A file system to read from and to write to."""
 
     def link(self, source: Path, target: Path) -> None:
         """Give a file a second name in one file system; durable after `sync_dir` of the target's directory.

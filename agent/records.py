@@ -10,6 +10,7 @@ and make the array read-only.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -32,7 +33,9 @@ __all__ = [
     "Frame",
     "Image",
     "Passage",
+    "Picture",
     "Plaintext",
+    "Plane",
     "PlateRead",
     "PlateText",
     "Receipt",
@@ -44,6 +47,65 @@ __all__ = [
 
 Image = npt.NDArray[np.uint8]
 """uint8, shape (H, W, 3), BGR."""
+Plane = npt.NDArray[np.uint8]
+"""uint8, shape (H, W): one number a pixel."""
+
+
+class Picture:
+    """One captured picture, which is converted to BGR when somebody first looks at it.
+
+    Decoders deliver brightness and colour apart, and making BGR of them costs as much as decoding. Whoever needs the
+    brightness alone (the motion gate, the watch for frozen cameras) takes `luma`, and a picture that nobody looks at
+    otherwise is never converted. It is looked at by one thread at a time.
+    """
+
+    __slots__ = ("_convert", "_image", "_luma", "wh")
+
+    def __init__(
+        self, wh: tuple[int, int], convert: Callable[[], Image], *, luma: Callable[[], Plane] | None = None
+    ) -> None:
+        """Keep the way to the pixels.
+
+        Args:
+            wh: Width and height, pixels.
+            convert: Returns the picture in BGR. It is called once at most, at any later time and from another thread,
+                and must not fail: a source hands out only what it has decoded.
+            luma: Returns the brightness without a conversion. If left out, green is taken for it, which is most of it.
+        """
+        self.wh = wh
+        self._convert = convert
+        self._luma = luma
+        self._image: Image | None = None
+
+    @classmethod
+    def of(cls, image: Image) -> Picture:
+        """Return the picture of pixels that are BGR already; they become read-only.
+
+        Raises:
+            ValueError: Another shape or dtype than an image has.
+        """
+        _check_image(image)
+        image.flags.writeable = False
+        return cls((image.shape[1], image.shape[0]), lambda: image)
+
+    @property
+    def bgr(self) -> Image:
+        """The pixels: uint8, shape (H, W, 3), BGR, read-only.
+
+        Raises:
+            ValueError: The conversion made something else.
+        """
+        if self._image is None:
+            image = self._convert()
+            _check_image(image)
+            image.flags.writeable = False
+            self._image = image
+        return self._image
+
+    @property
+    def luma(self) -> Plane:
+        """The brightness: uint8, shape (H, W); not to be written to."""
+        return self.bgr[..., 1] if self._luma is None else self._luma()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -55,31 +117,33 @@ class Frame:
         sequence: 0, 1, 2, .. from the source's start; a live camera's numbers have gaps where frames were dropped.
         captured_at: Aware UTC time at which the picture was taken, not processed.
         monotonic_s: The same moment on a clock for intervals, seconds. For a recording: seconds from its start.
-        image: uint8, shape (H, W, 3), BGR, read-only.
+        picture: What was captured.
     """
 
     camera_id: str
     sequence: int
     captured_at: datetime
     monotonic_s: float
-    image: Image = field(repr=False)
+    picture: Picture = field(repr=False)
 
     def __post_init__(self) -> None:
-        """Make the picture read-only.
+        """Check the time.
 
         Raises:
-            ValueError: Another shape or dtype, or a time without a zone.
+            ValueError: It has no zone.
         """
-        _check_image(self.image)
         if self.captured_at.tzinfo is None:
             raise ValueError("captured_at must be an aware time")
-        self.image.flags.writeable = False
+
+    @property
+    def image(self) -> Image:
+        """The picture in BGR: uint8, shape (H, W, 3), read-only. It is converted when this is first asked for."""
+        return self.picture.bgr
 
     @property
     def wh(self) -> tuple[int, int]:
         """(width, height), pixels."""
-        height, width = self.image.shape[:2]
-        return width, height
+        return self.picture.wh
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +282,7 @@ class Usage:
     """What one state of the spool takes.
 
     Attributes:
-        count: Envelopes.
+        count: How many envelopes there are.
         bytes: Their lengths together; not the blocks that the file system gives them.
     """
 
@@ -231,7 +295,7 @@ class FileStatus:
     """What a file system says of a name.
 
     Attributes:
-        size_bytes: Its length.
+        size_bytes: Length of the file.
         modified_at: Aware UTC time of its last write, whole microseconds.
         inode: Two names of one file system that have the same are one file.
         is_file: Whether it is a regular file: no directory, link, pipe or device.

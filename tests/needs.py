@@ -31,6 +31,8 @@ SYSTEM_PYTHON: Final = "/usr/bin/python3"
 """Debian's own, the only one that sees Debian's Python modules."""
 SYSTEM_DIR: Final = "PLATESEAL_SYSTEM_DIR"
 """The variable that names a folder for a Debian root; making one takes a minute or two and a Debian mirror."""
+CAMPAIGNS: Final = "PLATESEAL_CAMPAIGNS"
+"""The variable that has the longest rows run too, which take as long as a third of all others; `.ci/run` sets it."""
 PACKAGES_DIR: Final = Path(os.environ.get("PLATESEAL_PACKAGES", ROOT / "dist"))
 CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _RTSP_SERVER: Final = """
@@ -158,6 +160,9 @@ NEEDS: Final = {
     "shared-tools": _shared("tools"),
     "debian-root": Need(
         "a folder for a Debian root", lambda: bool(os.environ.get(SYSTEM_DIR)), otherwise=f"set {SYSTEM_DIR}"
+    ),
+    "campaigns": Need(
+        "the time for the longest rows", lambda: bool(os.environ.get(CAMPAIGNS)), otherwise=f"set {CAMPAIGNS}=1"
     ),
     "deb-package": Need("the Debian package of this machine", lambda: deb_package() is not None, otherwise="make deb"),
 }  # fmt: skip

@@ -46,6 +46,11 @@ PRIVATE_READERS: Final = {
 }
 """Modules outside of `keys` and `custody` that read private key files: what for."""
 
+QUESTIONS: Final = ("is_", "has_", "must_", "may_", "should_")
+EFFECTS_ALLOWED: Final = {"agent/spool/reader.py": {"_is_there"}, "agent/records.py": {"bgr"}}
+"""The spool asks for a file's status, which changes nothing. A picture keeps what it was converted to, for who looks
+next. `agent/vision` is not looked at."""
+
 
 def name_of(path: Path) -> str:
     """Return a path below the repository's root."""
@@ -70,6 +75,32 @@ def private_reads(tree: ast.Module) -> set[str]:
     return set(named(tree)) & PRIVATE | set(methods(tree)) & PRIVATE_METHODS
 
 
+def predicates_with_effects(tree: ast.Module) -> set[str]:
+    """Return the properties and `is_*`, `has_*`, `must_*` functions that set an attribute or call something in vain."""
+    return {
+        each.name
+        for each in ast.walk(tree)
+        if isinstance(each, ast.FunctionDef)
+        and (
+            each.name.lstrip("_").startswith(QUESTIONS)
+            or any(ast.unparse(d) == "property" for d in each.decorator_list)
+        )
+        and any(map(_is_effect, ast.walk(each)))
+    }
+
+
+def _is_effect(node: ast.AST) -> bool:
+    match node:
+        case (
+            ast.Attribute(ctx=ast.Store() | ast.Del())
+            | ast.Subscript(ctx=ast.Store() | ast.Del(), value=ast.Attribute())
+        ):
+            return True
+        case ast.Expr(value=ast.Call(func=ast.Attribute(value=ast.Attribute() | ast.Name(id="self")))):
+            return True
+    return False
+
+
 def circles(graph: grimp.ImportGraph) -> set[frozenset[str]]:
     """Return the groups of modules that import each other by some way (strongly connected components)."""
     groups = {
@@ -89,6 +120,28 @@ def test_only_disk_makes_files_durable() -> None:
 def test_only_keys_and_custody_read_private_keys() -> None:
     """And those of the table, each with its reason; one that does so no more leaves the table."""
     assert {name for name, tree in outside("keys", "custody").items() if private_reads(tree)} == PRIVATE_READERS.keys()
+
+
+def test_questions_have_no_effect() -> None:
+    """Who asks changes nothing, so it may be asked in any order and as often as one likes."""
+    found = {name: asked for name, tree in outside("vision").items() if (asked := predicates_with_effects(tree))}
+    assert found == EFFECTS_ALLOWED
+
+
+BAD_QUESTIONS = {
+    "it remembers": "def is_new(self):\n    self.seen = 1",
+    "it counts": "def has_room(self):\n    self.asked += 1\n    return True",
+    "it fills a table": "def is_new(self, key):\n    self.seen[key] = 1",
+    "it calls back": "def is_set(self):\n    self._beat()\n    return True",
+    "it empties a list": "def _must_list(self):\n    self.newest.clear()",
+    "a property": "class A:\n    @property\n    def state(self):\n        self._look()\n        return 1",
+}
+
+
+@pytest.mark.parametrize("body", BAD_QUESTIONS.values(), ids=BAD_QUESTIONS)
+def test_the_gate_sees_questions_with_effects(body: str) -> None:
+    """However they change something."""
+    assert predicates_with_effects(ast.parse(body))
 
 
 def test_no_modules_import_each_other() -> None:

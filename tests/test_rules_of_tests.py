@@ -40,7 +40,7 @@ AT_THE_CLOCK: Final = {
     ),
     (
         "tests/unit/unit/process/test_watchdog.py",
-        "test_who_asks_whether_to_stop_is_alive",
+        "test_who_waits_whether_to_stop_is_alive",
     ): "a wait beats, however long it takes",
     ("tests/unit/unit/process/test_watchdog.py", "test_another_thread_does_not_beat"): "as above: here it must not",
     ("tests/unit/unit/process/test_watchdog.py", "test_a_second_event_keeps_the_same_pulse"): "as above",
@@ -53,7 +53,7 @@ AT_THE_CLOCK: Final = {
 BROAD: Final = {
     ("agent/unit/reload/trial.py", "Reload._look"): "a bundle that trips a library is refused; the thread goes on",
     ("agent/capture/live.py", "LiveCamera._read"): "what ends the thread is raised where its frames are awaited",
-    ("agent/capture/several.py", "SeveralSources._play"): "as above",
+    ("agent/capture/round_robin.py", "RoundRobin._play"): "as above",
     ("agent/custody/audit_check.py", "_entry_length"): "hostile input makes the CBOR library raise from several trees",
     ("agent/wire/cbor.py", "_load"): "as above",
     ("agent/wire/cbor.py", "_encode_again"): "hostile input makes values that cannot be encoded or hashed",

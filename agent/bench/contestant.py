@@ -174,16 +174,16 @@ class PlainLoop:
 
 
 class Decoding:
-    """Nothing but decoding."""
+    """A contestant that decodes and does nothing else."""
 
     def __init__(self, _job: Job) -> None:
-        """Load nothing."""
+        """Begin; there is no model to load."""
 
     def warm_up(self, _frame: Frame) -> None:
         """Nothing is loaded late."""
 
     def look(self, _frame: Frame) -> None:
-        """Let it go."""
+        """Take a frame and do nothing with it."""
 
     def finish(self) -> None:
         """Nothing is left over."""

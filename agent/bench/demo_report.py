@@ -55,7 +55,7 @@ class DemoOutcome:
     """Everything a demo leaves.
 
     Attributes:
-        report: The counts.
+        report: The counts of the whole way.
         opened: The reads that the owner opened.
         score: Of these reads, where the truth is known.
         complaint: The last warning that upload logged.

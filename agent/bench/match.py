@@ -39,7 +39,7 @@ class Run:
         frames: Frames played.
         seconds, cpu_seconds: Wall and processor time of its turns.
         rss_bytes: Resident memory at the end of each turn.
-        played: What it saw.
+        played: What the contestant saw of the clip.
     """
 
     frames: int

@@ -23,7 +23,7 @@ class Job(_Line):
     """What one contestant plays.
 
     Attributes:
-        contestant: Which one.
+        contestant: Name of the contestant that was measured.
         source: The recording.
         vision: Models and settings; the plain loop takes the models from it, decoding nothing.
         rounds: How often the recording is played, one after the other.
@@ -88,7 +88,7 @@ class SeenRejection(_Line):
         text: Of its best look; empty if it had none.
         confidence: Of that text.
         frame: Number of that look's frame; None without a look.
-        crop: That look.
+        crop: The picture of the look that won.
     """
 
     reason: str

@@ -22,7 +22,7 @@ class Outcome:
     """A bench that was played.
 
     Attributes:
-        run: plateseal's.
+        run: What plateseal itself made of the clip.
         decoding: Decoding alone, beside it.
         loop: The plain loop's, if it was compared.
         truth: The clip's truth, if known.

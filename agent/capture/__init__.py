@@ -10,13 +10,13 @@ from agent.capture.cameras import source_name
 from agent.capture.live import LiveHooks, LiveStats
 from agent.capture.opening import open_source
 from agent.capture.pictures import PICTURE_SUFFIXES, list_pictures, read_picture
-from agent.capture.several import SeveralSources, SourceEnd
+from agent.capture.round_robin import RoundRobin, SourceEnd
 
 __all__ = [
     "PICTURE_SUFFIXES",
     "LiveHooks",
     "LiveStats",
-    "SeveralSources",
+    "RoundRobin",
     "SourceEnd",
     "list_pictures",
     "open_source",

@@ -17,7 +17,7 @@ from agent.capture.opencv import check_size, cv2
 from agent.capture.stream_clock import StreamClock
 from agent.errors import SourceLostError
 from agent.ports import Clock
-from agent.records import Image
+from agent.records import Picture
 
 MAX_LAG_S: Final = 5.0
 """A frame that comes this much later than the fastest did means a unit or a network too slow for the camera.
@@ -93,10 +93,10 @@ class Connection:
         lag_s = arrived_s - captured_s
         if lag_s > MAX_LAG_S:
             raise SourceLostError(f"{self._name}: {lag_s:.1f} s behind: this unit or the network is too slow for it")
-        return Grab(now - timedelta(seconds=lag_s), captured_s, arrived_s, self._is_old(stream_s, arrived_s))
+        return Grab(now - timedelta(seconds=lag_s), captured_s, arrived_s, self._note_age(stream_s, arrived_s))
 
-    def picture(self) -> Image:
-        """Return the frame that was grabbed last: uint8, shape (H, W, 3), BGR.
+    def picture(self) -> Picture:
+        """Return the frame that was grabbed last, converted: OpenCV forgets it with the next one.
 
         Raises:
             SourceLostError: It cannot be decoded.
@@ -109,14 +109,14 @@ class Connection:
         if not done or image is None:
             raise SourceLostError(f"{self._name}: a frame cannot be decoded")
         check_size(image.shape[1], image.shape[0], where=self._name)
-        return np.asarray(image, dtype=np.uint8)
+        return Picture.of(np.asarray(image, dtype=np.uint8))
 
     def close(self) -> None:
         """Let the camera go."""
         self._capture.release()
 
-    def _is_old(self, stream_s: float, arrived_s: float) -> bool:
-        """Tell whether a frame belongs to those that FFmpeg collects before it calls a stream open.
+    def _note_age(self, stream_s: float, arrived_s: float) -> bool:
+        """Note a frame's time; return whether it is one of those that FFmpeg collects before it calls a stream open.
 
         They come all at once, so arrival says nothing of their age. There are at most as many seconds of them as
         opening took; a stream without a clock of its own is believed after as many seconds of ours.

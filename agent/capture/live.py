@@ -29,7 +29,7 @@ from agent.capture.newest import NewestFrame
 from agent.config.models import SourceConfig
 from agent.errors import SourceError, SourceLostError
 from agent.ports import Clock
-from agent.records import ClockState, Frame, Image
+from agent.records import ClockState, Frame, Picture, Plane
 
 STEADY_S: Final = 2.0
 """A camera that delivers for this long is back. A connection that ends sooner is made again ever more rarely, a longer
@@ -139,7 +139,7 @@ class LiveCamera:
 
     @property
     def frame_count(self) -> int | None:
-        """A camera has no end."""
+        """None: a camera has no end."""
         return None
 
     @property
@@ -162,7 +162,7 @@ class LiveCamera:
         reader.start()
         try:
             idle_polls = 0
-            while not (ended.is_set() or self._hooks.stop.is_set()):
+            while not (ended.is_set() or self._hooks.stop.wait(0.0)):
                 frame = newest.take(wait_s=_POLL_S)
                 idle_polls = 0 if frame is not None else idle_polls + 1
                 if frame is not None:
@@ -224,23 +224,23 @@ class LiveCamera:
         sequence = self._stats.frames_received
         self._stats.frames_received += 1
         self._stats.lag_s = grab.arrived_s - grab.captured_s
-        if grab.is_old or self._must_catch_up(grab):
+        if grab.is_old or self._note_lag(grab):
             self._stats.frames_dropped_stale += 1
             return
         self._made_s = grab.arrived_s
-        image = connection.picture()
-        self._look(image, grab, connection)
-        if newest.put(self._frame(sequence, grab, image)):
+        picture = connection.picture()
+        self._look(picture.luma, grab, connection)
+        if newest.put(self._frame(sequence, grab, picture)):
             self._stats.frames_dropped_stale += 1
 
-    def _must_catch_up(self, grab: Grab) -> bool:
-        """Tell whether a frame should go without a picture, so that the next ones come sooner."""
+    def _note_lag(self, grab: Grab) -> bool:
+        """Note how late a frame comes; return whether to make no picture of it, so that the next ones come sooner."""
         if grab.arrived_s - grab.captured_s < LATE_S:
             self._on_time_s = grab.arrived_s
         is_behind = grab.arrived_s - self._on_time_s > CATCH_UP_AFTER_S
         return is_behind and grab.arrived_s - self._made_s < CATCH_UP_PICTURE_S
 
-    def _frame(self, sequence: int, grab: Grab, image: Image) -> Frame:
+    def _frame(self, sequence: int, grab: Grab, picture: Picture) -> Frame:
         # The estimate of a picture's delay gets better with every faster one; time must not go back for that.
         late_s = max(0.0, self._last_captured_s - grab.captured_s)
         self._last_captured_s = grab.captured_s + late_s
@@ -249,11 +249,11 @@ class LiveCamera:
             sequence=sequence,
             captured_at=grab.captured_at + timedelta(seconds=late_s),
             monotonic_s=self._last_captured_s,
-            image=image,
+            picture=picture,
         )
 
-    def _look(self, image: Image, grab: Grab, connection: Connection) -> None:
-        is_new = self._watch.is_new(image, now_s=grab.arrived_s)
+    def _look(self, luma: Plane, grab: Grab, connection: Connection) -> None:
+        is_new = self._watch.note(luma, now_s=grab.arrived_s)
         if self._watch.is_frozen(grab.arrived_s):
             self._stats.frozen += 1
             self._watch.be_patient()

@@ -11,7 +11,7 @@ class NewestFrame:
     """Holds the newest frame until it is taken; an older one makes way. Safe between two threads."""
 
     def __init__(self) -> None:
-        """Hold nothing yet."""
+        """Begin without a frame."""
         self._changed = threading.Condition()
         self._frame: Frame | None = None
         self._failure: Exception | None = None

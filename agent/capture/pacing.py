@@ -8,7 +8,7 @@ from pathlib import Path
 from agent.config.models import SourceConfig
 from agent.errors import SourceError
 from agent.ports import Clock
-from agent.records import Frame, Image
+from agent.records import Frame, Picture
 
 
 def recording_start(config: SourceConfig, path: Path) -> datetime:
@@ -42,12 +42,12 @@ class Pacer:
         if left_s > 0:
             self._clock.sleep(left_s)
 
-    def frame(self, sequence: int, image: Image, *, camera_id: str) -> Frame:
+    def frame(self, sequence: int, picture: Picture, *, camera_id: str) -> Frame:
         """Make the frame, dated from the recording's start.
 
         Args:
             sequence: 0, 1, 2, ..
-            image: uint8, shape (H, W, 3), BGR; made read-only.
+            picture: What was captured.
             camera_id: The camera's id.
 
         Raises:
@@ -59,5 +59,9 @@ class Pacer:
         except OverflowError as error:
             raise SourceError(f"frame {sequence}: its time is beyond the year 9999; check started_at") from error
         return Frame(
-            camera_id=camera_id, sequence=sequence, captured_at=captured_at, monotonic_s=since_start_s, image=image
+            camera_id=camera_id,
+            sequence=sequence,
+            captured_at=captured_at,
+            monotonic_s=since_start_s,
+            picture=picture,
         )

@@ -20,7 +20,7 @@ from agent.capture.pacing import Pacer, recording_start
 from agent.config.models import SourceConfig
 from agent.errors import SourceError
 from agent.ports import Clock
-from agent.records import ClockState, Frame, Image
+from agent.records import ClockState, Frame, Image, Picture
 
 PICTURE_SUFFIXES: Final = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 """What counts as a picture in a folder, in lower case."""
@@ -119,7 +119,7 @@ class PictureFolder:
             image = read_picture(path)
             if self._config.pace == "real":
                 pacer.wait_for(sequence)
-            yield pacer.frame(sequence, image, camera_id=self._camera_id)
+            yield pacer.frame(sequence, Picture.of(image), camera_id=self._camera_id)
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""A source of frames that another one can take the place of, between two frames."""
+"""A source of frames that can be replaced by another one, between two frames."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from agent.ports import FrameSource
 from agent.records import ClockState, Frame
 
 
-class SwitchedSource:
-    """`FrameSource` over another one, which changes."""
+class ReplaceableSource:
+    """A `FrameSource` that passes on the frames of another one, which can be replaced while it runs."""
 
     def __init__(self, source: FrameSource) -> None:
         """Begin with `source`."""
@@ -20,19 +20,19 @@ class SwitchedSource:
 
     @property
     def frame_count(self) -> int | None:
-        """As the source's."""
+        """The number of frames that the source of now has, if it is known."""
         return self._source.frame_count
 
     @property
     def clock_state(self) -> ClockState:
-        """As the source's."""
+        """How far the times of the source of now can be trusted."""
         return self._source.clock_state
 
     def frames(self) -> Iterator[Frame]:
         """Yield the frames of one source after the other; ends when the last one does.
 
         Raises:
-            SourceError: As the source's.
+            SourceError: The source of now failed.
         """
         frames = self._source.frames()
         while True:

@@ -14,13 +14,13 @@ from typing import Final
 
 import numpy as np
 
-from agent.capture.ahead import decoded_ahead
 from agent.capture.opencv import check_size, cv2
 from agent.capture.pacing import Pacer, recording_start
+from agent.capture.prefetch import prefetched
 from agent.config.models import SourceConfig
 from agent.errors import SourceError
 from agent.ports import Clock
-from agent.records import ClockState, Frame
+from agent.records import ClockState, Frame, Picture
 
 MAX_FRAME_RATE: Final = 1000.0
 """Frames per second; above it the figure is a container's time base (90000 is common), not a rate."""
@@ -72,7 +72,7 @@ class VideoFile:
         if self._closed:
             raise SourceError(f"{self._path}: the source is closed")
         decoded = self._decode(self._open())
-        with closing(decoded if self._config.pace == "real" else decoded_ahead(decoded)) as frames:
+        with closing(decoded if self._config.pace == "real" else prefetched(decoded)) as frames:
             yield from takewhile(lambda _: not self._closed, frames)
 
     def close(self) -> None:
@@ -96,7 +96,9 @@ class VideoFile:
             check_size(image.shape[1], image.shape[0], where=f"{self._path}: frame {came}")
             if self._config.pace == "real":
                 pacer.wait_for(came)
-            yield pacer.frame(came, np.asarray(image, dtype=np.uint8), camera_id=self._camera_id)
+            # OpenCV forgets a frame with the next one, which is decoded ahead: it cannot be converted later.
+            picture = Picture.of(np.asarray(image, dtype=np.uint8))
+            yield pacer.frame(came, picture, camera_id=self._camera_id)
             came += 1
 
     def _check_whole(self, came: int) -> None:

@@ -28,7 +28,7 @@ from agent.cli.settings import vision_settings
 from agent.config.models import SourceConfig
 from agent.errors import SourceError
 from agent.ports import FrameSource
-from agent.records import Frame, Passage, PlateRead
+from agent.records import Frame, Passage, Picture, PlateRead
 from agent.unit.process.clock import SystemClock
 from agent.vision import PlatePipeline, build_vision
 
@@ -179,7 +179,7 @@ def _read_pictures(
         except (OSError, OverflowError, ValueError):
             errors.append(SourceError(f"{path}: went away, or has no usable modification time"))
             continue
-        frame = Frame(camera_id=CAMERA_ID, sequence=0, captured_at=taken_at, monotonic_s=0.0, image=image)
+        frame = Frame(camera_id=CAMERA_ID, sequence=0, captured_at=taken_at, monotonic_s=0.0, picture=Picture.of(image))
         looks = pipeline.read_picture(frame)
         if preview is not None:
             preview.begin(path.name)

@@ -47,7 +47,7 @@ class Problem:
     """One mistake.
 
     Attributes:
-        file: Where it is.
+        file: The file that the mistake is in.
         line: On which line, from 1; None where the whole file is meant.
         key: The setting, with its section.
         message: What is there and what is allowed.
@@ -68,7 +68,7 @@ def check_table(table: Table, locate: Locate, rule: PathRule) -> tuple[UnitConfi
     """Check a unit's settings.
 
     Args:
-        table: All of them.
+        table: All layers, merged.
         locate: Where each stands.
         rule: What paths may be.
 

@@ -42,11 +42,11 @@ class FleetUnit:
     """One camera unit of a fleet.
 
     Attributes:
-        name: Its camera's file is called so.
+        name: The unit's name, which is that of its file.
         site: The site it names, if it names one.
         layers: The files that make its configuration, the strongest last.
-        table: They, merged.
-        config: What they say; None if anything is wrong.
+        table: The layers, merged into one table.
+        config: The merged configuration, checked; None if anything in it is wrong.
         unread: Files that would be layers too, if they could be read.
     """
 

@@ -40,8 +40,8 @@ def open_reads(
     """Yield the reads that fit, in batches, each entered before it is yielded.
 
     Args:
-        owner: Whose keys.
-        receiver: Whose store.
+        owner: The owner whose keys open the reads.
+        receiver: The receiver whose store is looked through.
         query: What is looked for.
         mandate: Who opens, for which case, and why; case and reason are needed.
         tally: Counts on the way.
@@ -67,8 +67,8 @@ def hold_reads(owner: Owner, receiver: ReceiverView, query: Query, mandate: Mand
     """Hold the reads that fit for a case: seal their content keys to the case's key.
 
     Args:
-        owner: Whose keys.
-        receiver: Whose store.
+        owner: The owner whose keys open the reads.
+        receiver: The receiver whose store is looked through.
         query: What is held; it must have a filter.
         mandate: Who holds, for which case, and why; case and reason are needed.
 

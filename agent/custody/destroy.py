@@ -73,7 +73,7 @@ def plan_destruction(layout: OwnerLayout, keyring: Keyring, before: datetime) ->
     Args:
         layout: The owner's files.
         keyring: The owner's keyring.
-        before: Aware UTC.
+        before: The keys of epochs that ended by this aware UTC time go.
 
     Raises:
         KeyFileError: The folder of private keys cannot be read.
@@ -122,7 +122,7 @@ def destroy(owner: Owner, plan: Destruction, mandate: Mandate) -> int:
     """Erase the private keys of a plan, after entering it in the audit log.
 
     Args:
-        owner: Whose keys.
+        owner: The owner whose keys open the reads.
         plan: From `plan_destruction`.
         mandate: Who destroys and why; a reason is needed, a case is not.
 

@@ -60,8 +60,8 @@ class Exported:
     """What an export wrote.
 
     Attributes:
-        directory: Where.
-        files: Their names.
+        directory: The folder that was written.
+        files: Names of the files in it.
         missing: What could not be added, one line each, for the person who exports.
     """
 
@@ -91,8 +91,8 @@ def export_read(
     """Write one read, and all it takes to check it, into a new folder.
 
     Args:
-        owner: Whose keys.
-        receiver: Whose store.
+        owner: The owner whose keys open the reads.
+        receiver: The receiver whose store is looked through.
         envelope_id: Which read, lower-case hex.
         mandate: Who exports, for which case, and why; case and reason are needed.
         out: A new or empty folder; its parent must exist.

@@ -66,7 +66,7 @@ def make_keys(
         recipients: Names to make keys for, each with every epoch.
         key_type: Type of the new keys.
         start: Beginning of the first epoch, aware.
-        epochs: How many.
+        epochs: How many epochs follow each other.
         epoch: Length of each.
         passphrase: Closes every private key file; None leaves them open, for a bench. One owner has one passphrase.
         mandate: Who makes them, for the audit log; the account of this process if left out.

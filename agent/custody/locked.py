@@ -100,10 +100,10 @@ class LockedKey:
 
     Attributes:
         use, kid: Which key it says it holds.
-        salt: 16 bytes.
+        salt: The salt of scrypt, 16 bytes.
         scrypt: The cost it asks for.
         protected_bytes: Its protected header, as authenticated.
-        nonce: 12 bytes.
+        nonce: The nonce of AES-GCM, 12 bytes.
         ciphertext: The sealed COSE_Key.
     """
 

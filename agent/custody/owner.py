@@ -56,7 +56,7 @@ class Owner:
         """Load a recipient private key.
 
         Args:
-            path: Its file.
+            path: File of the private key.
             use: What it must be for.
             kid: Which one it must be; None where the file alone says it.
 

@@ -134,7 +134,7 @@ def search(receiver: ReceiverView, keys: Keys, query: Query, tally: Tally) -> It
     """Open a store's envelopes one by one and yield those that fit, in batches.
 
     Args:
-        receiver: Whose store.
+        receiver: The receiver whose store is looked through.
         keys: What opens them.
         query: What is looked for.
         tally: Counts on the way.

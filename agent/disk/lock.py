@@ -46,7 +46,7 @@ class SpoolLock:
             ) from error
 
     def close(self) -> None:
-        """Let the part go."""
+        """Unlock the part."""
         os.close(self._fd)
 
     def __enter__(self) -> Self:
@@ -56,5 +56,5 @@ class SpoolLock:
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        """Let it go."""
+        """Unlock the part."""
         self.close()

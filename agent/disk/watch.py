@@ -34,8 +34,11 @@ class FileWatch:
         self._look_at_s = clock.monotonic_s() + LOOK_EVERY_S
         self._retry_at_s: float | None = None
 
-    def is_due(self) -> bool:
-        """Whether the file differs from the one last seen, or was refused a while ago. Asks the disk once a second."""
+    def take_change(self) -> bool:
+        """Return whether to read the file again: it has changed, or was refused a while ago. Each change is told once.
+
+        The disk is asked at most once a second.
+        """
         now_s = self._clock.monotonic_s()
         if now_s < self._look_at_s:
             return False

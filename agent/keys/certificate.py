@@ -49,7 +49,7 @@ class CertificateWatch:
 
         Asks the disk once a second at most.
         """
-        if self._watch.is_due():
+        if self._watch.take_change():
             self._ends_at = self._read()
         if self._ends_at is None:
             return None

@@ -142,7 +142,7 @@ class KeyringFile:
 
     def look(self) -> None:
         """Take up a keyring that has been replaced, if it passes every check. Cheap: asks the disk once a second."""
-        if self._watch.is_due():
+        if self._watch.take_change():
             self._reload()
         self._note_days_left()
 

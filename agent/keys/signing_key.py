@@ -48,7 +48,7 @@ class SigningKeyFile:
 
         A file that cannot be used, or a new key that cannot be recorded, changes nothing.
         """
-        if not self._watch.is_due():
+        if not self._watch.take_change():
             return None
         try:
             key = load_ed25519_private(self._path)

@@ -17,7 +17,7 @@ class Checked:
     """A file in pending that was looked at.
 
     Attributes:
-        name: Its name.
+        name: Name of the file.
         flaw: What is wrong with it; None for a whole envelope.
     """
 

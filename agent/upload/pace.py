@@ -1,6 +1,6 @@
 """How much goes out at once, and how soon again.
 
-Owns: the size of the next batch and the bandwidth limit. Leaves to others: what is in a batch (`lanes`), waiting after
+Owns: the size of the next batch and the bandwidth limit. Leaves to others: what is in a batch (`queue`), waiting after
 a failure (`worker`). Pure: it counts and divides, others wait.
 """
 

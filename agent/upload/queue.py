@@ -1,4 +1,4 @@
-"""Which pending envelope goes next: oldest first, and beside a backlog a lane for the newest.
+"""Which pending envelope goes next: the oldest first, and some of the newest in between while there is a backlog.
 
 Owns: the listings of the spool, which are few because each reads the whole directory (about a second of one core for
 100,000 entries), the envelopes that are under way, and those that are put off. Memory is bounded whatever waits in the
@@ -25,17 +25,17 @@ FRESH_EVERY_S: Final = 5.0
 SCAN_SHARE: Final = 0.05
 
 
-class Lanes:
-    """The order in which one spool is delivered. Not safe for threads."""
+class DeliveryQueue:
+    """The order in which the envelopes of one spool are delivered. Not safe for threads."""
 
     def __init__(self, spool: Spool, clock: Clock, *, backlog: int, fresh_share: float) -> None:
-        """Prepare; nothing is listed yet.
+        """Begin empty; the spool is listed when the first batch is asked for.
 
         Args:
-            spool: What is delivered.
-            clock: For what is put off, and for the cost of a listing.
-            backlog: The newest get their lane while more than this many wait, envelopes.
-            fresh_share: Batches of the newest among all batches then, 0..1.
+            spool: Holds the envelopes that are to be delivered.
+            clock: Tells when what was put off is due again, and how long a listing takes.
+            backlog: While more envelopes than this wait, some batches begin with the newest.
+            fresh_share: The share of such batches among all batches, 0 to 1.
         """
         self._spool = spool
         self._clock = clock
@@ -61,7 +61,7 @@ class Lanes:
             return
         if not self._oldest:
             self._list_oldest()
-        if self._is_turn_of_the_newest():
+        if self._take_turn_of_the_newest():
             yield from self._take(self._newest)
         yield from self._take(self._oldest)
 
@@ -71,7 +71,7 @@ class Lanes:
             self._under_way.pop(envelope_id, None)
 
     def put_back(self, envelope_ids: Iterable[str]) -> None:
-        """Let ids that are under way go next in the lanes they came from, in this order."""
+        """Let ids that are under way go next in this order, each from the end of the queue that it came from."""
         for envelope_id in reversed(list(envelope_ids)):
             self._under_way.pop(envelope_id).appendleft(envelope_id)
 
@@ -94,7 +94,7 @@ class Lanes:
         is_their_turn = len(self._oldest) > self._backlog and self._credit + self._fresh_share >= 1.0
         return is_their_turn and self._clock.monotonic_s() >= self._look_at_s
 
-    def _is_turn_of_the_newest(self) -> bool:
+    def _take_turn_of_the_newest(self) -> bool:
         if len(self._oldest) <= self._backlog:
             self._credit = 0.0
             self._newest.clear()
@@ -112,14 +112,14 @@ class Lanes:
             self._newest.extend(entry.envelope_id for entry in listed)
         return True
 
-    def _take(self, lane: deque[str]) -> Iterator[str]:
-        while lane:
-            envelope_id = lane.popleft()
-            if envelope_id in self._under_way:  # a read may stand in both lanes
+    def _take(self, ids: deque[str]) -> Iterator[str]:
+        while ids:
+            envelope_id = ids.popleft()
+            if envelope_id in self._under_way:  # it may be among the oldest and the newest
                 continue
             if self._put_off.get(envelope_id, 0.0) <= self._clock.monotonic_s():
-                self._under_way[envelope_id] = lane
+                self._under_way[envelope_id] = ids
                 yield envelope_id
 
 
-__all__ = ["Lanes"]
+__all__ = ["DeliveryQueue"]

@@ -47,7 +47,7 @@ class Request:
             TransportError: No agreed answer came.
         """
         while wait([self._answers], timeout=ASK_EVERY_S).not_done:
-            stop.is_set()
+            stop.wait(0.0)
         return self._answers.result()
 
     @property

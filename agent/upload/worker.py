@@ -6,7 +6,7 @@ wait after a failure (`backoff`).
 
 A request is sent by a thread of its own; everything else is done by the caller's. While batches go well the caller
 erases the batch before and reads the next one beside the request, so that unit and receiver work at the same time. At
-the first fault what was read ahead goes back to its lane, and batches go one by one until the link is up again.
+the first fault what was read ahead goes back to the queue, and batches go one by one until the link is up again.
 
 Invariants: an envelope is sent only if its bytes are those that were put and one of the unit's own keys signed them. It
 is shredded only with a receipt that `verify_receipt` has checked against the very bytes that were sent. At most two
@@ -42,7 +42,7 @@ from agent.ports import Clock, Spool, Transport
 from agent.records import Envelope, VerifiedReceipt
 from agent.upload.backoff import wait_as_told
 from agent.upload.pace import Bandwidth, BatchSize, LogBudget
-from agent.upload.queue import Lanes
+from agent.upload.queue import DeliveryQueue
 from agent.upload.request import Answered, Request, size_in_request
 from agent.wire.envelope import verify_envelope
 from agent.wire.protocol import Answer, Later, Refused, Stored
@@ -125,7 +125,7 @@ class UploadWorker:
         self._clock = clock
         self._stop = stop
         self._note_receipt = note_receipt
-        self._lanes = Lanes(spool, clock, backlog=settings.batch_envelopes, fresh_share=settings.fresh_share)
+        self._queue = DeliveryQueue(spool, clock, backlog=settings.batch_envelopes, fresh_share=settings.fresh_share)
         self._size = BatchSize(most=settings.batch_envelopes, reply_timeout_s=settings.reply_timeout_s)
         self._bandwidth = Bandwidth(settings.max_bytes_per_s, clock)
         self._lines = LogBudget(clock)
@@ -138,7 +138,7 @@ class UploadWorker:
             SpoolError: The disk refused; with `drain`, also where it cannot read envelopes, which stay.
             KeyFileError: One of the unit's public signing keys is damaged.
         """
-        while not self._stop.is_set():
+        while not self._stop.wait(0.0):
             handled = self._step_with_retry()
             if handled == 0:
                 if drain:
@@ -164,7 +164,7 @@ class UploadWorker:
             return looked_at
         answered: Answered | None = None
         with ThreadPoolExecutor(1, thread_name_prefix="send") as line:
-            while batch and not self._stop.is_set():
+            while batch and not self._stop.wait(0.0):
                 request = self._send(batch, line)
                 if answered is not None:
                     self._erase(answered)
@@ -212,14 +212,14 @@ class UploadWorker:
         batch: list[Envelope] = []
         looked_at = size_bytes = 0
         most_bytes = self._bandwidth.most_bytes(self._settings.batch_bytes)
-        for envelope_id in self._lanes.next_ids():
+        for envelope_id in self._queue.next_ids():
             looked_at += 1
             envelope = self._load(envelope_id)
             if envelope is None:
                 continue
             size_bytes += size_in_request(envelope)
             if batch and size_bytes > most_bytes:
-                self._lanes.put_back([envelope_id])
+                self._queue.put_back([envelope_id])
                 break
             batch.append(envelope)
             if len(batch) == self._size.limit or (beside is not None and beside.waits_s() > ANSWER_WAITS_S):
@@ -231,7 +231,7 @@ class UploadWorker:
         try:
             envelope = self._spool.get(envelope_id)
         except SpoolMissingError:
-            self._lanes.done([envelope_id])  # delivered or expired since it was listed
+            self._queue.done([envelope_id])  # delivered or expired since it was listed
             return None
         except (FormatError, EnvelopeVerificationError) as error:
             self._set_unreadable_aside()
@@ -253,7 +253,7 @@ class UploadWorker:
     def _put_unreadable_off(self, envelope_id: str, error: SpoolError) -> None:
         """Try an envelope that the disk cannot read again later: it may be the whole disk, and only for now."""
         self.stats.unreadable += 1
-        self._lanes.put_off(envelope_id, wait_s=UNREADABLE_WAIT_S)
+        self._queue.put_off(envelope_id, wait_s=UNREADABLE_WAIT_S)
         if len(self._unreadable) < MAX_UNREADABLE:
             self._unreadable.add(envelope_id)
         self._log_error(f"envelope {envelope_id[:16]} stays for now: {error}")
@@ -328,7 +328,7 @@ class UploadWorker:
         self._size.failed(len(batch))
 
     def _give_back(self, *batches: list[Envelope]) -> None:
-        self._lanes.put_back(envelope.envelope_id for batch in batches for envelope in batch)
+        self._queue.put_back(envelope.envelope_id for batch in batches for envelope in batch)
 
     def _sort(
         self, request: Request, answers: list[Answer]
@@ -350,7 +350,7 @@ class UploadWorker:
                 case Refused(reason):
                     refused.append((envelope.envelope_id, reason))
                 case Later(wait_s):
-                    self._lanes.put_off(envelope.envelope_id, wait_s=wait_s)
+                    self._queue.put_off(envelope.envelope_id, wait_s=wait_s)
         self.stats.acknowledged += len(proven)
         return Answered(proven, refused, len(answers), request.took_s, request.answered_s), unproven, doubt
 
@@ -358,7 +358,7 @@ class UploadWorker:
         """Erase what is proven, then set aside what is refused."""
         self._spool.shred(*answered.proven)
         self.stats.shredded += len(answered.proven)
-        self._lanes.done(verified.envelope_id for verified in answered.proven)
+        self._queue.done(verified.envelope_id for verified in answered.proven)
         for envelope_id, reason in answered.refused:
             self.stats.refused += 1
             self._set_aside(envelope_id, f"refused by the receiver: {reason}")
@@ -370,7 +370,7 @@ class UploadWorker:
 
     def _set_aside(self, envelope_id: str, reason: str) -> None:
         self._log_error(f"envelope {envelope_id[:16]} set aside: {reason}")
-        self._lanes.done([envelope_id])
+        self._queue.done([envelope_id])
         with suppress(SpoolMissingError):  # expired meanwhile
             self._spool.quarantine(envelope_id, reason=reason)
 

@@ -2,10 +2,10 @@
 
 Owns: which looks vote, what a vote weighs, when the outcome is a passage, and when it is firm.
 
-Looks vote character by character. One may have lost a character or seen one too many, so each text is first laid beside
-the one that weighs most, with the fewest changes. What a look weighs is the product of its character confidences, the
-reader's own probability that the whole text is right: the mean would let one hopeless character pass among eight sure
-ones. A character's vote weighs that times its own confidence.
+Looks vote character by character. One may have lost a character or seen one too many, so each text is first aligned to
+the reference, the text that weighs most, with the fewest edits. A look weighs the product of its character confidences,
+the reader's own probability that the whole text is right: the mean would let one hopeless character pass among eight
+sure ones. A character's vote weighs that times its own confidence.
 """
 
 from __future__ import annotations
@@ -247,11 +247,11 @@ def vote(plates: Sequence[PlateText], *, least: float = 0.0) -> Consensus:
     for plate, weight in zip(plates, weights, strict=True):
         texts[plate.text] += weight
         regions[plate.region] += weight
-    spine = max(texts, key=lambda text: (round(texts[text], WEIGHT_DIGITS), text))
-    places = 2 * len(spine) + 1
+    reference = max(texts, key=lambda text: (round(texts[text], WEIGHT_DIGITS), text))
+    places = 2 * len(reference) + 1
     columns = [_Column(is_end=place < 2 or place >= places - 2) for place in range(places)]
     for plate, weight in zip(plates, weights, strict=True):
-        for place, pairs in enumerate(_laid_beside(spine, plate)):
+        for place, pairs in enumerate(_align(reference, plate)):
             columns[place].add(pairs, weight, least=least, gap_confidence=plate.confidence)
     return _outcome(columns, max(regions, key=lambda region: regions[region]))
 
@@ -323,24 +323,24 @@ def _outcome(columns: Sequence[_Column], region: str | None) -> Consensus:
     )
 
 
-def _laid_beside(spine: str, plate: PlateText) -> list[list[tuple[str, float]]]:
-    """Lay a text beside another with the fewest changes.
+def _align(reference: str, plate: PlateText) -> list[list[tuple[str, float]]]:
+    """Align a text to the reference with the fewest edits (Levenshtein).
 
     Returns:
-        2 n + 1 places for a spine of n characters: what comes before the first, at the first, between it and the
+        2 n + 1 places for a reference of n characters: what comes before the first, at the first, between it and the
         second, and so on; each a list of (character, confidence).
     """
     text = plate.text
-    costs = _edit_costs(spine, text)
-    places: list[list[tuple[str, float]]] = [[] for _ in range(2 * len(spine) + 1)]
-    row, column = len(spine), len(text)
+    costs = _edit_costs(reference, text)
+    places: list[list[tuple[str, float]]] = [[] for _ in range(2 * len(reference) + 1)]
+    row, column = len(reference), len(text)
     while row > 0 or column > 0:
         here = costs[row][column]
-        if row == len(spine) and column > 0 and here == costs[row][column - 1] + 1:
+        if row == len(reference) and column > 0 and here == costs[row][column - 1] + 1:
             # Of a character seen twice at the end, the second is the one too many: there, boxes cut characters off.
             column -= 1
             places[2 * row].insert(0, (text[column], plate.confidences[column]))
-        elif row > 0 and column > 0 and here == costs[row - 1][column - 1] + (spine[row - 1] != text[column - 1]):
+        elif row > 0 and column > 0 and here == costs[row - 1][column - 1] + (reference[row - 1] != text[column - 1]):
             row, column = row - 1, column - 1
             places[2 * row + 1].insert(0, (text[column], plate.confidences[column]))
         elif row > 0 and here == costs[row - 1][column] + 1:

@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from agent.records import Image
+from agent.records import Picture, Plane
 
 SAMPLES_WIDE: Final = 160
 """Samples across the picture's longer side. A readable plate, 60 of 1280 pixels or more, is then 8 samples wide, and
@@ -171,10 +171,10 @@ class _Memory:
         """
         size = self.moved_s.shape[::-1]
         moves = cv2.resize(where, size, interpolation=cv2.INTER_AREA) > 0
-        is_elsewhere = bool((self.fresh & moves).any())
+        has_new_area = bool((self.fresh & moves).any())
         self.fresh = moves & (self.moved_s < at_s - STILL_S)
         self.moved_s[cv2.dilate(moves.view(np.uint8), _CELL_AND_NEXT) > 0] = at_s
-        return is_elsewhere
+        return has_new_area
 
 
 class MotionGate:
@@ -184,12 +184,12 @@ class MotionGate:
         """Know nothing yet; the first picture counts as motion."""
         self._memory: _Memory | None = None
         self._moved_s = -math.inf
-        self._is_elsewhere = False
+        self._has_new_area = False
 
     @property
-    def is_elsewhere(self) -> bool:
-        """Whether the last picture shows something in motion that is not what moved before: it came somewhere else."""
-        return self._is_elsewhere
+    def has_new_area(self) -> bool:
+        """Whether motion appeared where nothing moved in the last second."""
+        return self._has_new_area
 
     def moving_part(self, *, at_s: float) -> tuple[float, float, float, float] | None:
         """Return the box around all that moved within the last second, and what is next to it.
@@ -213,30 +213,30 @@ class MotionGate:
             float((rows.max() + 1) / down),
         )
 
-    def moves(self, image: Image, *, at_s: float, hidden: npt.NDArray[np.bool_] | None = None) -> bool:
+    def moves(self, picture: Picture, *, at_s: float, hidden: npt.NDArray[np.bool_] | None = None) -> bool:
         """Look at one frame.
 
         Args:
-            image: uint8, shape (H, W, 3), BGR.
+            picture: Its brightness is looked at, if anything.
             at_s: Its time, seconds; does not go back.
             hidden: bool, shape (H, W): pixels that are masked, and that decide nothing.
 
         Returns:
             Whether something moves. True for the first picture, and when the picture changes its size.
         """
-        self._is_elsewhere = False
+        self._has_new_area = False
         if at_s - self._moved_s < MOVING_LOOK_S:
             return True
-        plane = image[..., 1]  # green is most of what is called bright
-        grey = np.ascontiguousarray(_every_nth(plane))
-        if self._memory is None or self._memory.frame_shape != image.shape:
-            self._memory = _begin(plane, grey, image.shape, at_s)
+        luma = picture.luma
+        grey = np.ascontiguousarray(_every_nth(luma))
+        if self._memory is None or self._memory.frame_shape != luma.shape:
+            self._memory = _begin(luma, grey, at_s)
             return True
         where = self._where(self._memory, grey, None if hidden is None else _every_nth(hidden), at_s)
         if where is None:
             return False
         self._moved_s = at_s
-        self._is_elsewhere = self._memory.note_motion(where, at_s)
+        self._has_new_area = self._memory.note_motion(where, at_s)
         return True
 
     @staticmethod
@@ -251,15 +251,15 @@ class MotionGate:
         return where
 
 
-def _begin(plane: Grey, grey: Grey, frame_shape: tuple[int, ...], at_s: float) -> _Memory:
+def _begin(luma: Plane, grey: Grey, at_s: float) -> _Memory:
     tremble = np.zeros(grey.shape, np.float32)
     for axis in (0, 1):
-        beside = np.ascontiguousarray(_every_nth(np.roll(plane, SHAKE_PX, axis=axis)))
+        beside = np.ascontiguousarray(_every_nth(np.roll(luma, SHAKE_PX, axis=axis)))
         tremble = np.maximum(tremble, cv2.absdiff(grey, beside))
     tremble = np.minimum(tremble, MAX_TREMBLE)
     cells = [max(side // CELL_SAMPLES, 1) for side in grey.shape]
     memory = _Memory(
-        frame_shape=frame_shape,
+        frame_shape=luma.shape,
         scene=grey.astype(np.float32),
         tremble=tremble,
         scene_grey=grey,

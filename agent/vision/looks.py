@@ -1,6 +1,6 @@
-"""The looks of one plate that wait to be read: few, and the best there were.
+"""Looks at a plate: where they come from, and what makes them good.
 
-Owns: where a look comes from, what makes it good, and how many are kept. A look is a copy of the plate's pixels, a few
+Leaves to others: which of them are kept and read (`agent.vision.plate`). A look is a copy of the plate's pixels, a few
 kilobytes, so that no frame is kept alive.
 
 The detector does not run on every frame, and the frames between two of its runs show the plate as well, some of them
@@ -12,30 +12,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, NamedTuple
 
 import cv2
 
 from agent.records import Detection, Frame, Image, PlateRead, PlateText
 from agent.vision.regions import Regions
 
-KEPT: Final = 12
-"""Looks that wait for one plate: four batches to choose from, most of a second at 15 frames/s."""
-ENOUGH: Final = 9
-"""So many must wait before a plate that may still come nearer is read: half a second at 15 frames/s to choose from."""
-BATCH: Final = 3
-"""Looks read at a time: the fewest that can agree firmly (`agent.vision.consensus.FIRM_VOTES`)."""
-EASY_WIDTH_PX: Final = 80
-"""Width of a plate that is easily read: eight characters of 8 pixels and the gaps between them."""
-MAX_PIECES: Final = 8
-"""Pieces kept between two runs of the detector: what lies between at 30 frames/s."""
 PIECE_MARGIN: Final = 0.5
 """Space around a piece, in plate widths across and plate heights down: a plate whose speed changes is still in it."""
-MARGINS: Final = (0.03, 0.045)
-"""Looks at one plate are cut out with these margins in turn, left and right, in plate widths: a box that a detector
-draws too tight cuts a character off, and all looks should not share that. In the boxes of the built-in detector on the
-two validation folders and openimages-plates/test, of 166 plates the public reader read 162, 163 and 163 without a
-margin and with these, the built-in one 151, 153 and 149; margins above and below helped neither."""
+
+
+class Moment(NamedTuple):
+    """Which frame a picture was cut from, without its pixels; the fields are those of `PlateRead`."""
+
+    sequence: int
+    captured_at: datetime
+    monotonic_s: float
+    frame_wh: tuple[int, int]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -43,41 +37,27 @@ class Look:
     """A plate's picture that has not been read yet.
 
     Attributes:
-        sequence, captured_at, monotonic_s: Of the frame.
-        frame_wh: Frame (width, height), pixels.
+        moment: Of its frame.
         detection: The plate's box, frame pixels.
         crop: The pixels in it; uint8, shape (h, w, 3), BGR.
         quality: For comparing looks of one plate; higher is better.
     """
 
-    sequence: int
-    captured_at: datetime
-    monotonic_s: float
-    frame_wh: tuple[int, int]
+    moment: Moment
     detection: Detection
     crop: Image = field(repr=False)
     quality: float
 
     def with_text(self, plate: PlateText) -> PlateRead:
         """Return the look with what the reader made of it."""
-        return PlateRead(
-            sequence=self.sequence,
-            captured_at=self.captured_at,
-            monotonic_s=self.monotonic_s,
-            frame_wh=self.frame_wh,
-            detection=self.detection,
-            plate=plate,
-            crop=self.crop,
-        )
+        return PlateRead(*self.moment, self.detection, plate, self.crop)
 
 
 def cut_out(frame: Frame, box: Detection, *, margin: float = 0.0) -> Look:
     """Cut a plate out of its frame, at full resolution; a copy, with a margin left and right in plate widths."""
     x1, y1, x2, y2 = _widened(box, margin)
     crop = frame.image[y1:y2, max(x1, 0) : x2].copy()
-    return Look(
-        frame.sequence, frame.captured_at, frame.monotonic_s, frame.wh, box, crop, picture_quality(crop, box.confidence)
-    )
+    return Look(_moment(frame), box, crop, picture_quality(crop, box.confidence))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -85,16 +65,12 @@ class Piece:
     """A part of a frame on which the detector did not run, with a plate somewhere in it.
 
     Attributes:
-        sequence, captured_at, monotonic_s: Of the frame.
-        frame_wh: Frame (width, height), pixels.
+        moment: Of its frame.
         corner: x, y of its upper left pixel in the frame.
         pixels: uint8, shape (h, w, 3), BGR.
     """
 
-    sequence: int
-    captured_at: datetime
-    monotonic_s: float
-    frame_wh: tuple[int, int]
+    moment: Moment
     corner: tuple[int, int]
     pixels: Image = field(repr=False)
 
@@ -107,8 +83,7 @@ class Piece:
         if left < 0 or top < 0 or right > width or bottom > height:
             return None
         crop = self.pixels[top:bottom, left:right].copy()
-        quality = picture_quality(crop, box.confidence)
-        return Look(self.sequence, self.captured_at, self.monotonic_s, self.frame_wh, box, crop, quality)
+        return Look(self.moment, box, crop, picture_quality(crop, box.confidence))
 
 
 def cut_piece(frame: Frame, expected: Detection, regions: Regions) -> Piece | None:
@@ -126,8 +101,11 @@ def cut_piece(frame: Frame, expected: Detection, regions: Regions) -> Piece | No
     y1, y2 = (min(max(y, 0), height) for y in (expected.y1 - margin_y, expected.y2 + margin_y))
     if x1 >= x2 or y1 >= y2:
         return None
-    pixels = regions.cut(frame, (x1, y1, x2, y2))
-    return Piece(frame.sequence, frame.captured_at, frame.monotonic_s, frame.wh, (x1, y1), pixels)
+    return Piece(_moment(frame), (x1, y1), regions.cut(frame, (x1, y1, x2, y2)))
+
+
+def _moment(frame: Frame) -> Moment:
+    return Moment(frame.sequence, frame.captured_at, frame.monotonic_s, frame.wh)
 
 
 def _widened(box: Detection, margin: float) -> tuple[int, int, int, int]:
@@ -139,34 +117,6 @@ def box_between(before: Detection, after: Detection, share: float) -> Detection:
     """Return a plate's box between two others: at `before` for a share of 0, at `after` for 1."""
     x1, y1, x2, y2 = (round(a + (b - a) * share) for a, b in zip(before.xyxy, after.xyxy, strict=True))
     return Detection(x1, y1, x2, y2, min(before.confidence, after.confidence))
-
-
-class Waiting:
-    """The unread looks of one plate."""
-
-    def __init__(self) -> None:
-        """Start empty."""
-        self._looks: list[Look] = []
-
-    def __len__(self) -> int:
-        """Return how many wait."""
-        return len(self._looks)
-
-    @property
-    def easy(self) -> int:
-        """How many of them are easily read."""
-        return sum(look.crop.shape[1] >= EASY_WIDTH_PX for look in self._looks)
-
-    def offer(self, look: Look) -> None:
-        """Keep this look if it is among the best."""
-        self._looks.append(look)
-        self._looks.sort(key=lambda look: -look.quality)
-        del self._looks[KEPT:]
-
-    def take(self) -> list[Look]:
-        """Take the best batch out, oldest first."""
-        taken, self._looks = self._looks[:BATCH], self._looks[BATCH:]
-        return sorted(taken, key=lambda look: look.sequence)
 
 
 def picture_quality(crop: Image, confidence: float) -> float:

@@ -21,6 +21,7 @@ from agent.vision.pipeline import FAINT_SHARE, PlatePipeline
 from agent.vision.reader import OnnxReader
 from agent.vision.regions import Regions
 from agent.vision.session import choose_providers
+from agent.vision.settings import PipelineSettings
 from agent.vision.textfilter import TextFilter
 from agent.vision.watching import Watcher
 
@@ -55,7 +56,7 @@ class Models:
 
     def __init__(self) -> None:
         """Start with nothing."""
-        self._shelves: dict[_ShelfKey, _Shelf] = {}
+        self._loaded: dict[_LoadedKey, _LoadedModels] = {}
         self._lock = threading.Lock()
 
     def pipeline(self, config: VisionConfig, *, watcher: Watcher | None = None) -> PlatePipeline:
@@ -70,12 +71,10 @@ class Models:
             ModelMismatchError: A file is not the one that the manifest names, or has another contract.
             ModelError: The manifest is wrong, or a provider is not installed.
         """
-        shelf = self._shelf(config)
-        entries = shelf.detectors(config.detector)
+        loaded = self._loaded_models(config)
+        entries = loaded.detectors(config.detector)
         confidence = entries[0].confidence if config.detector_confidence is None else config.detector_confidence
-        return PlatePipeline(
-            CameraDetector(shelf, entries, confidence=confidence * FAINT_SHARE),
-            shelf.reader(shelf.stock.reader(config.reader)),
+        settings = PipelineSettings(
             detector_confidence=confidence,
             reader_confidence=config.reader_confidence,
             min_votes=config.min_votes,
@@ -85,15 +84,17 @@ class Models:
             detect_every_s=config.detect_every_s,
             detect_moving_part=config.detect_moving_part,
             early_read=config.early_read,
-            watcher=watcher,
         )
+        detector = CameraDetector(loaded, entries, confidence=confidence * FAINT_SHARE)
+        reader = loaded.reader(loaded.library.reader(config.reader))
+        return PlatePipeline(detector, reader, settings, watcher=watcher)
 
-    def _shelf(self, config: VisionConfig) -> _Shelf:
+    def _loaded_models(self, config: VisionConfig) -> _LoadedModels:
         key = config.models, config.providers, config.threads
         with self._lock:
-            if key not in self._shelves:
-                self._shelves[key] = _Shelf(open_library(config.models), config.providers, config.threads)
-            return self._shelves[key]
+            if key not in self._loaded:
+                self._loaded[key] = _LoadedModels(open_library(config.models), config.providers, config.threads)
+            return self._loaded[key]
 
 
 def load_models(config: VisionConfig) -> Models:
@@ -119,9 +120,9 @@ def build_vision(config: VisionConfig, *, watcher: Watcher | None = None) -> Pla
 class CameraDetector:
     """`Detector` for the frames of one camera, on detectors that it shares with others."""
 
-    def __init__(self, shelf: _Shelf, entries: Sequence[DetectorEntry], *, confidence: float) -> None:
+    def __init__(self, loaded: _LoadedModels, entries: Sequence[DetectorEntry], *, confidence: float) -> None:
         """Take the detectors, the preferred one first; boxes below `confidence`, 0..1, are left out."""
-        self._shelf = shelf
+        self._loaded = loaded
         self._entries = entries
         self._confidence = confidence
         self._entry = entries[0]
@@ -137,7 +138,7 @@ class CameraDetector:
         if image.shape != self._shape:
             self._entry = best_shape(self._entries, width=image.shape[1], height=image.shape[0])
             self._shape = image.shape
-        found = self._shelf.detector(self._entry).detect(image)
+        found = self._loaded.detector(self._entry).detect(image)
         return [box for box in found if box.confidence >= self._confidence]
 
 
@@ -158,11 +159,11 @@ def best_shape(entries: Sequence[DetectorEntry], *, width: int, height: int) -> 
     return min(fitting, key=lambda entry: entry.input_wh[0] * entry.input_wh[1])
 
 
-class _Shelf:
+class _LoadedModels:
     """The loaded models of one folder that run in one way."""
 
     def __init__(self, library: ModelLibrary, providers: str | tuple[str, ...], threads: int) -> None:
-        self.stock = library
+        self.library = library
         self._threads = threads
         self._providers = choose_providers(providers, threads=threads)
         self._detectors: dict[str, OnnxDetector] = {}
@@ -171,19 +172,19 @@ class _Shelf:
 
     def detectors(self, name: str | None) -> list[DetectorEntry]:
         """Return the named detector; without a name the preferred one and its other shapes, each file checked."""
-        preferred = self.stock.detector(name)
+        preferred = self.library.detector(name)
         entries = [preferred]
         if name is None:
             entries += [
                 entry
-                for entry in self.stock.manifest.detector
-                if entry is not preferred and entry.origin == preferred.origin and self.stock.is_present(entry)
+                for entry in self.library.manifest.detector
+                if entry is not preferred and entry.origin == preferred.origin and self.library.is_present(entry)
             ]
         if len(entries) == 1:
             self.detector(preferred)  # a unit must not fail when the first vehicle comes
         else:
             for entry in entries:
-                self.stock.load(entry)
+                self.library.load(entry)
         return entries
 
     def detector(self, entry: DetectorEntry) -> OnnxDetector:
@@ -191,7 +192,7 @@ class _Shelf:
         with self._lock:
             if entry.name not in self._detectors:
                 loaded = OnnxDetector(
-                    self.stock.load(entry),
+                    self.library.load(entry),
                     input_wh=entry.input_wh,
                     confidence=0.0,
                     threads=self._threads,
@@ -204,10 +205,10 @@ class _Shelf:
     def reader(self, entry: ReaderEntry) -> OnnxReader:
         with self._lock:
             if entry.name not in self._readers:
-                loaded = OnnxReader(self.stock.load(entry), entry, threads=self._threads, providers=self._providers)
+                loaded = OnnxReader(self.library.load(entry), entry, threads=self._threads, providers=self._providers)
                 self._readers[entry.name] = loaded
                 _log.info("%s", Execution(entry.name, loaded.providers, self._threads))
             return self._readers[entry.name]
 
 
-_ShelfKey: TypeAlias = tuple[Path | None, str | tuple[str, ...], int]
+_LoadedKey: TypeAlias = tuple[Path | None, str | tuple[str, ...], int]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.config.models import LaneConfig, MaskConfig
-from agent.records import Detection, Direction, Frame, Image
+from agent.records import Detection, Direction, Frame, Image, Picture
 
 PAINT_BGR: Final = (114, 114, 114)
 """What a mask is painted with: the grey that the detectors know as "no picture here"."""
@@ -48,12 +48,11 @@ class Regions:
         self._hidden: npt.NDArray[np.bool_] | None = None
 
     def paint(self, frame: Frame) -> Frame:
-        """Return the frame with every mask painted over; the same frame where there is none."""
-        if not self._masks:
-            return frame
-        image = frame.image.copy()
-        self._fill(image, PAINT_BGR)
-        return replace(frame, image=image)
+        """Return the frame with every mask painted over; the same frame where there is none.
+
+        A copy is painted when somebody looks at it.
+        """
+        return replace(frame, picture=Picture(frame.wh, lambda: self._painted(frame.image))) if self._masks else frame
 
     def cut(self, frame: Frame, box: tuple[int, int, int, int]) -> Image:
         """Copy a part of a frame, painted as the whole frame would be.
@@ -86,6 +85,11 @@ class Regions:
             if cv2.pointPolygonTest(corners, middle, measureDist=False) >= 0:
                 return lane
         return None
+
+    def _painted(self, image: Image) -> Image:
+        painted = image.copy()
+        self._fill(painted, PAINT_BGR)
+        return painted
 
     def _fill(self, image: Image, colour: tuple[int, ...]) -> None:
         height, width = image.shape[:2]

@@ -18,8 +18,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-LOOKS_WANTED: Final = 6
-"""Looks at a plate before it leaves: two batches for the reader. Who has them is in no hurry."""
+SIGHTINGS_WANTED: Final = 6
+"""Sightings of a plate before it leaves: two batches for the reader. Who has them is in no hurry."""
 FRUITLESS_RUNS: Final = 2
 """Runs in a row that find no plate before the pace falls, and falls again: what has moved for a second without showing
 one does not show it for an instant only."""
@@ -31,27 +31,27 @@ SLOW_FACTOR: Final = 2.0
 """How much longer the detector waits for a plate that stands still, or whose text is firm."""
 IDLE_S: Final = 10.0
 """Longest time between two runs: whatever the gate misses, a vehicle that stops is found."""
-NEW_LOOKS: Final = 2
+NEW_SIGHTINGS: Final = 2
 """A plate seen less often has no known speed."""
 
 
 @dataclass(frozen=True, slots=True)
-class Concern:
+class PlateStatus:
     """What the schedule must know of one plate in view.
 
     Attributes:
-        looks: How often it was seen.
-        misses: How often in a row the detector has missed it since.
-        settled: Whether its outcome is out: it is followed, so that it is reported once, and no longer read.
+        sightings: How often it was seen.
+        misses: How often in a row the detector has not found it since.
+        is_reported: Whether its outcome is out. It is then followed, so that it is reported once, and no longer read.
         left_s: Seconds until it leaves the picture at its present speed.
-        firm: Whether its text is firm: it is only waited for until it leaves.
+        is_firm: Whether its text is firm: it is only waited for until it leaves.
     """
 
-    looks: int
+    sightings: int
     misses: int
-    settled: bool
+    is_reported: bool
     left_s: float
-    firm: bool = False
+    is_firm: bool = False
 
 
 class Schedule:
@@ -63,27 +63,27 @@ class Schedule:
         self._ran_s = -math.inf
         self._fruitless = 0
         self._moved = False
-        self._is_news = False
+        self._has_news = False
 
-    def is_due(self, *, moves: bool, concerns: Sequence[Concern], at_s: float, is_elsewhere: bool = False) -> bool:
+    def is_due(self, *, moves: bool, plates: Sequence[PlateStatus], at_s: float, has_new_area: bool = False) -> bool:
         """Tell whether the detector should run on this frame.
 
         Args:
             moves: Whether something moves.
-            concerns: Plates in view.
+            plates: The plates in view.
             at_s: The frame's time, seconds.
-            is_elsewhere: Whether something has begun to move where nothing did.
+            has_new_area: Whether something has begun to move where nothing moved in the last second.
         """
-        self._is_news |= is_elsewhere
+        self._has_news |= has_new_area
         began, ended = moves and not self._moved, self._moved and not moves
         self._moved = moves
-        unsettled = [concern for concern in concerns if not concern.settled]
+        unreported = [plate for plate in plates if not plate.is_reported]
         if began:
             self._fruitless = 0
-        if began or (ended and unsettled):
+        if began or (ended and unreported):
             return True  # what has just come, or just gone, is looked at now
         # Frame times are sums of fractions: a run that is due on this frame must not slip to the next.
-        return at_s - self._ran_s >= self._wait_s(moves, unsettled) - 1e-3
+        return at_s - self._ran_s >= self._wait_s(moves, unreported) - 1e-3
 
     def ran(self, *, at_s: float, found: bool, is_unsure: bool = False) -> None:
         """Note that the detector ran.
@@ -94,21 +94,25 @@ class Schedule:
             is_unsure: Whether it saw what may be one: the pace does not fall for that, nor rise.
         """
         self._ran_s = at_s
-        self._is_news = False
+        self._has_news = False
         self._fruitless = 0 if found else self._fruitless + (not is_unsure)
 
-    def _wait_s(self, moves: bool, unsettled: Sequence[Concern]) -> float:
-        if any(concern.misses == 1 or (concern.looks < NEW_LOOKS and concern.misses == 0) for concern in unsettled):
+    def _wait_s(self, moves: bool, unreported: Sequence[PlateStatus]) -> float:
+        if any(plate.misses == 1 or (plate.sightings < NEW_SIGHTINGS and plate.misses == 0) for plate in unreported):
             return 0.0
-        unread = [concern for concern in unsettled if not concern.firm]
+        unread = [plate for plate in unreported if not plate.is_firm]
         if unread and moves:
-            hurried = [one.left_s / (LOOKS_WANTED - one.looks) for one in unread if one.looks < LOOKS_WANTED]
+            hurried = [
+                plate.left_s / (SIGHTINGS_WANTED - plate.sightings)
+                for plate in unread
+                if plate.sightings < SIGHTINGS_WANTED
+            ]
             return min([self._every_s, *hurried])
-        if not moves and not unsettled:
+        if not moves and not unreported:
             return IDLE_S
-        if moves and self._is_news:
+        if moves and self._has_news:
             return self._every_s
-        if moves and not unsettled:
+        if moves and not unreported:
             steps = self._fruitless // FRUITLESS_RUNS
             return self._every_s * min(1.0 + FRUITLESS_STEP * steps, MAX_FRUITLESS_FACTOR)
         return self._every_s * SLOW_FACTOR

@@ -20,7 +20,7 @@ class Watcher(Protocol):
 
         Args:
             name: `mask`, `gate`, `detect`, `track`, `read` or `vote`.
-            seconds: Wall seconds.
+            seconds: Wall seconds; `mask` is the conversion of the picture, and painting its masks.
         """
         ...
 

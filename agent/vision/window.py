@@ -1,7 +1,7 @@
-"""The part of a picture that the detector looks at: where something moves, and where plates are followed.
+"""The window of a picture that the detector looks at: where something moves, and where plates are followed.
 
-Owns: which part, and from its pixels to the frame's. A detector makes every picture as small as its input; the part
-that moves it then sees up to twice as large as in the whole picture, at the same cost.
+Owns: which window, and from its pixels to the frame's. A detector makes every picture as small as its input. What it
+sees in a window is up to twice as large as in the whole picture, at the same cost.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from typing import Final
 from agent.records import Detection, Image
 
 SHARES: Final = (0.5, 0.75)
-"""Sides of a part in the picture's, smallest first. Less than half would show near plates larger than detectors know
-them. A part has the picture's proportions, so that the same shape of detector suits it."""
+"""Sides of a window as shares of the picture's, smallest first. Less than half would show near plates larger than
+detectors know them. A window has the picture's proportions, so that the same shape of detector suits it."""
 MARGIN: Final = 0.02
-"""Space around what must be in the part, in the picture's sides: what moves has gone on since it was seen to move."""
+"""Space around what must be in the window, as a share of the picture's sides: what moves has gone on since then."""
 CUT_PX: Final = 1
 """A box this close to an edge is of half a plate, which reads as another plate's text."""
 
-Shares = tuple[float, float, float, float]
+RelativeBox = tuple[float, float, float, float]
 """x1, y1, x2, y2 as shares of the picture's width and height."""
 
 
 @dataclass(frozen=True, slots=True)
-class Part:
+class DetectorWindow:
     """A rectangle of a frame.
 
     Attributes:
@@ -45,7 +45,7 @@ class Part:
         return image[self.y : self.y + self.height, self.x : self.x + self.width]
 
     def to_frame(self, found: Sequence[Detection]) -> list[Detection]:
-        """Move boxes from the part's pixels to the frame's; those that go on beyond the part are left out."""
+        """Move boxes from the window's pixels to the frame's; those that go on beyond the window are left out."""
         return [
             Detection(box.x1 + self.x, box.y1 + self.y, box.x2 + self.x, box.y2 + self.y, box.confidence)
             for box in found
@@ -53,7 +53,7 @@ class Part:
         ]
 
     def _is_cut(self, box: Detection) -> bool:
-        """Whether a box, in the part's pixels, ends at an edge that is not the frame's own."""
+        """Whether a box, in the window's pixels, ends at an edge that is not the frame's own."""
         frame_width, frame_height = self.frame_wh
         goes_on = (
             self.x > 0,
@@ -69,15 +69,15 @@ def cut_sides(box: Detection, wh: tuple[int, int]) -> tuple[bool, bool, bool, bo
     return box.x1 < CUT_PX, box.y1 < CUT_PX, box.x2 > wh[0] - CUT_PX, box.y2 > wh[1] - CUT_PX
 
 
-def part_with(areas: Sequence[Shares], frame_wh: tuple[int, int]) -> Part | None:
-    """Return the smallest part that holds all areas, with them in its middle as far as the frame allows.
+def smallest_window(areas: Sequence[RelativeBox], frame_wh: tuple[int, int]) -> DetectorWindow | None:
+    """Return the smallest window that holds all areas, with them in its middle as far as the frame allows.
 
     Args:
         areas: At least one; what lies outside the picture is not looked for.
         frame_wh: Pixels.
 
     Returns:
-        None if only the whole picture holds them.
+        The window; None if only the whole picture holds them.
     """
     low_x, low_y, high_x, high_y = (
         min(max(pick(area[side] for area in areas) + by, 0.0), 1.0)
@@ -88,7 +88,7 @@ def part_with(areas: Sequence[Shares], frame_wh: tuple[int, int]) -> Part | None
             width, height = (max(round(side * share), 1) for side in frame_wh)
             x = round(((low_x + high_x) / 2 - share / 2) * frame_wh[0])
             y = round(((low_y + high_y) / 2 - share / 2) * frame_wh[1])
-            return Part(
+            return DetectorWindow(
                 min(max(x, 0), frame_wh[0] - width), min(max(y, 0), frame_wh[1] - height), width, height, frame_wh
             )
     return None

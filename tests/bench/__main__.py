@@ -46,6 +46,7 @@ ROWS: Final[dict[str, Row]] = {
     "line": promises.run_line,
     "erasure": promises.run_erasure,
     "live": live.run,
+    "frame": quiet_road.run_frame,
     "car-park": quiet_road.run_car_park,
     "empty": quiet_road.run_empty,
     **{f"{models}-{seed}": partial(vehicles.run, models, seed) for models in MODELS for seed in SEEDS},

@@ -36,16 +36,16 @@ def vehicles(seed: int, *, limit: int = 0) -> Path:
     return path
 
 
-def empty_road(seconds: int) -> Path:
-    """Return a clip of the empty car park under new sensor noise in each frame, 1280x720."""
-    path = BUILD / f"empty-{seconds}.mp4"
+def empty_road(seconds: int, wh: tuple[int, int] = (1280, 720)) -> Path:
+    """Return a clip of the empty car park under new sensor noise in each frame, of that width and height."""
+    path = BUILD / f"empty-{wh[1]}-{seconds}.mp4"
     if not path.exists():
         done, first = cv2.VideoCapture(str(CAR_PARK)).read()
         assert done, f"{CAR_PARK} cannot be read"
-        road = cv2.resize(first, (1280, 720)).astype(np.float32)
+        road = cv2.resize(first, wh).astype(np.float32)
         rng = np.random.default_rng(1)
-        frames = (road + rng.normal(0, NOISE_LEVELS, (720, 1280, 1)).astype(np.float32) for _ in range(seconds * 15))
-        _write(path, (np.clip(frame, 0, 255).astype(np.uint8) for frame in frames), (1280, 720))
+        frames = (road + rng.normal(0, NOISE_LEVELS, (*wh[::-1], 1)).astype(np.float32) for _ in range(seconds * 15))
+        _write(path, (np.clip(frame, 0, 255).astype(np.uint8) for frame in frames), wh)
     return path
 
 

@@ -12,7 +12,8 @@ from tests.torture.campaign import run_row
 
 pytestmark = pytest.mark.e2e
 
-NEEDS_SHARED = [row for row in ("car-park", "empty", "public-1", "memory") if row in ROWS]
+LONGEST = pytest.mark.needs("campaigns")
+NEEDS_SHARED = ("frame", "car-park", *(pytest.param(row, marks=LONGEST) for row in ("empty", "public-1", "memory")))
 
 
 @pytest.fixture(autouse=True)

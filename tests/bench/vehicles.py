@@ -10,7 +10,7 @@ from typing import Final
 from agent.bench.outcome import percentile
 from agent.capture import read_picture
 from agent.config.models import VisionConfig
-from agent.records import Detection, Frame
+from agent.records import Detection, Frame, Picture
 from agent.vision import build_vision
 from agent.vision.tracker import iou
 from tests.bench import clips
@@ -67,7 +67,7 @@ def single_pictures(models: str) -> tuple[int, int]:
     exact = 0
     for row in rows:
         image = read_picture(clips.PHOTOS / row["file"])
-        looks = pipeline.read_picture(Frame("still", 0, datetime.now(UTC), 0.0, image))
+        looks = pipeline.read_picture(Frame("still", 0, datetime.now(UTC), 0.0, Picture.of(image)))
         (plate,) = row["plates"]
         x1, y1, x2, y2 = (round(side) for side in plate["box"])
         label = Detection(x1, y1, x2, y2, confidence=1.0)

@@ -173,7 +173,7 @@ def test_an_unknown_envelope_is_an_error(parts: tuple[Spool, Corrupt]) -> None:
 
 
 def test_the_newest_come_newest_first(parts: tuple[Spool, Corrupt]) -> None:
-    """The fresh lane's view: the other end of the same order."""
+    """What the newest reads are taken from: the other end of the same order."""
     spool, _ = parts
     put_all(spool, make_chain(KEY, 5))
     listed = spool.entries(SpoolState.PENDING)

@@ -10,7 +10,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.capture import LiveHooks
-from agent.capture.replaceable import SwitchedSource
+from agent.capture.replaceable import ReplaceableSource
 from agent.config.document import Table
 from agent.config.load import load_config
 from agent.disk.files import LocalFiles
@@ -51,7 +51,7 @@ class LiveUnit:
         self.stop, clock = threading.Event(), SystemClock()
         (config,) = base.cameras
         hooks = LiveHooks(stop=self.stop, on_idle=self.step)
-        source = SwitchedSource(open_camera(config, clock=clock, hooks=hooks))
+        source = ReplaceableSource(open_camera(config, clock=clock, hooks=hooks))
         pipeline = PlatePipeline(CannedDetector(), CannedReader(plate("ABC123")))
         self.cameras: tuple[Camera, ...] = (Camera(config, source, pipeline, hooks.stats),)
         self.reload: Reload[CaptureChange] = Reload(base, "capture", files=LocalFiles(), clock=clock)
@@ -66,7 +66,7 @@ class LiveUnit:
 
     def step(self) -> None:
         """What the loop does after each frame, and while none comes."""
-        self.cameras = self.changes.step(self.cameras, keep=lambda *_: None, rest=self.step)
+        self.cameras = self.changes.step(self.cameras, keep=lambda *_: None, on_idle=self.step)
 
     def play_until(self, done: Callable[[Frame], bool]) -> list[Frame]:
         """Play until a frame fulfils `done`; return all."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from agent.errors import SourceError
-from agent.records import ClockState, Frame, Image
+from agent.records import ClockState, Frame, Image, Picture
 
 STARTED_AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -63,7 +63,7 @@ class ReplaySource:
                 sequence=sequence,
                 captured_at=self._started_at + timedelta(seconds=since_start_s),
                 monotonic_s=since_start_s,
-                image=image.copy(),
+                picture=Picture.of(image.copy()),
             )
         if self._fault is not None:
             raise self._fault

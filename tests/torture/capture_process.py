@@ -36,7 +36,7 @@ from agent.seal.sealer import Sealer
 from agent.seal.selftest import CAPTURE_CHECKS, run_self_test
 from agent.spool.spool import FileSpool
 from agent.unit.capture.eviction import Bounds
-from agent.unit.capture.keys import UnitKeys
+from agent.unit.capture.keys import KeyWatcher
 from agent.unit.capture.recorder import Recorder
 from agent.unit.process.clock import SystemClock
 from agent.unit.process.clock_trust import ClockTrust
@@ -146,20 +146,20 @@ def run_canned_capture(config: UnitConfig, accepted: Path, load: Load) -> None:
         chain=chain,
         clock=clock,
         bounds=Bounds(max_bytes=config.spool.max_bytes),
-        may_expire=clock.may_expire,
+        may_expire=clock.judge_age,
     )
     recorder.recover()
-    keys = UnitKeys(keyring=book, signing_key=signing_key, sealer=sealer, chain=chain)
+    keys = KeyWatcher(keyring=book, signing_key=signing_key, sealer=sealer, chain=chain)
     _record(config, load, recorder, keys, stop)
     recorder.finish()
     link.leave(chain)
     lock.close()
 
 
-def _record(config: UnitConfig, load: Load, recorder: Recorder, keys: UnitKeys, stop: threading.Event) -> None:
+def _record(config: UnitConfig, load: Load, recorder: Recorder, keys: KeyWatcher, stop: threading.Event) -> None:
     crops = [] if load.crops is None else [path.read_bytes() for path in sorted(load.crops.iterdir())]
     while not stop.wait(random.expovariate(load.reads_per_s)):
-        keys.look()
+        keys.poll()
         recorder.keep(draw_read(config, load, crops))
         recorder.expire()
 

@@ -22,7 +22,10 @@ ELSEWHERE = {
 }
 
 
-NEEDS = {"forensics": pytest.mark.needs("root", "mkfs.ext4", "mounting", "loop-device")}
+NEEDS = {
+    "bundles": pytest.mark.needs("campaigns"),
+    "forensics": pytest.mark.needs("root", "mkfs.ext4", "mounting", "loop-device"),
+}
 
 
 @pytest.mark.parametrize("row", [pytest.param(row, marks=NEEDS.get(row, ())) for row in ROWS if row not in ELSEWHERE])

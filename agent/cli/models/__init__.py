@@ -1,4 +1,4 @@
-"""`plateseal models`: which models there are, whether their files are right, and getting one."""
+"""`plateseal models`: which models there are, checking their files against the manifest, and getting one."""
 
 from __future__ import annotations
 

@@ -43,7 +43,7 @@ def fetch(
         typer.echo(json.dumps({"name": name, "files": [str(path) for path in paths]}, indent=2))
     else:
         for path in paths:
-            typer.echo(f"{path}: right")
+            typer.echo(f"{path}: ok")
 
 
 class _Downloads:

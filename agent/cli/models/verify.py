@@ -61,5 +61,5 @@ def _fault(library: ModelLibrary, entry: AnyEntry) -> ModelError | None:
 
 def _state(fault: ModelError | None) -> str:
     if fault is None:
-        return "right"
-    return {ModelMissingError: "missing", ModelMismatchError: "wrong"}.get(type(fault), "unreadable")
+        return "ok"
+    return {ModelMissingError: "missing", ModelMismatchError: "digest mismatch"}.get(type(fault), "unreadable")

@@ -42,14 +42,14 @@ def assess_fleet(names: Sequence[str], newest: Mapping[str, Reported], now: date
     Args:
         names: The enrolled devices; one that is there twice, with two keys, is one unit.
         newest: Their reports; those of devices that are not enrolled any more are left out.
-        now: Aware time.
+        now: The aware time at which the fleet is judged.
     """
     states = [assess_unit(name, newest.get(name), now) for name in sorted(set(names))]
     return sorted(states, key=lambda state: (-state.level, -len(state.findings), state.name))
 
 
 def assess_unit(name: str, reported: Reported | None, now: datetime) -> UnitState:
-    """Judge one unit."""
+    """Judge one unit by its newest health report."""
     if reported is None:
         return UnitState(name, None, (Finding(Level.LOOK, "unit", "has not reported yet"),))
     silent = now - reported.received_at

@@ -89,19 +89,19 @@ class _Connection(asyncio.Protocol):
         self._inner.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Hand on."""
+        """Hand the event on to uvicorn's protocol."""
         self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:
-        """Hand on."""
+        """Hand the event on to uvicorn's protocol."""
         return self._inner.eof_received()
 
     def pause_writing(self) -> None:
-        """Hand on."""
+        """Hand the event on to uvicorn's protocol."""
         self._inner.pause_writing()
 
     def resume_writing(self) -> None:
-        """Hand on."""
+        """Hand the event on to uvicorn's protocol."""
         self._inner.resume_writing()
 
     @contextmanager

@@ -104,7 +104,7 @@ async def _drain(receive: Receive) -> None:
 
 
 class _Units:
-    """What units may do."""
+    """What units may ask of a receiver: to take envelopes and health reports."""
 
     def __init__(self, intake: Intake, fleet: FleetStore | None) -> None:
         self._intake = intake
@@ -193,7 +193,7 @@ class _Units:
 
 
 class _Operators:
-    """What operators may do."""
+    """What operators may ask of a receiver: the fleet page."""
 
     def __init__(self, operators: OperatorBook, devices: DeviceBook, fleet: FleetStore) -> None:
         self._operators = operators
@@ -241,7 +241,7 @@ def build_service(
         intake: Takes envelopes.
         fleet: Keeps health reports; without it they are checked and forgotten.
         devices: Who is on the fleet page; without these, `fleet` and `operators` there is none.
-        operators: Who sees it.
+        operators: Who may see the fleet page.
     """
     units = _Units(intake, fleet)
     routes = [

@@ -54,7 +54,7 @@ class Finding:
     """One thing that is wrong.
 
     Attributes:
-        kind: What.
+        kind: What is wrong.
         first_seq, last_seq: The places, both included.
         detail: For a person; ids and numbers only.
     """

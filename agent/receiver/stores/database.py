@@ -38,7 +38,7 @@ class Database(ABC):
     kind: ClassVar[str]
 
     def __init__(self, path: Path, *, mode: Literal["ro", "rw", "rwc"]) -> None:
-        """Open it.
+        """Open the file.
 
         Args:
             path: The file.

@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
 from agent.capture import LiveHooks, LiveStats, open_source
-from agent.capture.replaceable import SwitchedSource
+from agent.capture.replaceable import ReplaceableSource
 from agent.config.models import CameraConfig
 from agent.keys.keyfiles import read_private_file
 from agent.ports import Clock, FrameSource
@@ -100,7 +100,7 @@ def open_cameras(
     models = Models()
     pipelines = [models.pipeline(config.vision) for config in configs]
     return tuple(
-        Camera(config, SwitchedSource(open_camera(config, clock=clock, hooks=hook)), pipeline, hook.stats)
+        Camera(config, ReplaceableSource(open_camera(config, clock=clock, hooks=hook)), pipeline, hook.stats)
         for config, pipeline, hook in zip(configs, pipelines, hooks, strict=True)
     )
 

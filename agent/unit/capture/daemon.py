@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from datetime import timedelta
 
-from agent.capture import SeveralSources, SourceEnd, source_name
+from agent.capture import RoundRobin, SourceEnd, source_name
 from agent.config.models import SpoolConfig, UnitConfig
 from agent.disk.files import LocalFiles
 from agent.disk.lock import SpoolLock, SpoolPart
@@ -27,7 +27,7 @@ from agent.seal.selftest import CAPTURE_CHECKS, run_self_test
 from agent.spool.spool import FileSpool
 from agent.unit.capture.cameras import Camera, open_cameras
 from agent.unit.capture.eviction import Bounds, require_room
-from agent.unit.capture.keys import UnitKeys
+from agent.unit.capture.keys import KeyWatcher
 from agent.unit.capture.recorder import Recorder
 from agent.unit.process.clock import SystemClock
 from agent.unit.process.clock_trust import ClockTrust
@@ -43,7 +43,7 @@ _log = logging.getLogger(__name__)
 
 
 class CaptureLoop:
-    """Everything after the adapters are built."""
+    """Takes frames from the cameras, has them read, and hands the reads to the recorder, until the end."""
 
     def __init__(
         self,
@@ -51,18 +51,26 @@ class CaptureLoop:
         *,
         recorder: Recorder,
         stop: threading.Event,
-        keys: UnitKeys | None = None,
+        keys: KeyWatcher | None = None,
         changes: CaptureReload | None = None,
+        follow_clock: Callable[[], None] = lambda: None,
     ) -> None:
-        """Wire the parts together; nothing is read yet. Without `keys`, no key changes while it runs.
+        """Wire the parts together; nothing is read yet.
 
-        Without `changes`, no setting does.
+        Args:
+            cameras: Where frames come from, and what reads them.
+            recorder: Where reads go.
+            stop: Set from outside to end the loop between two frames.
+            keys: Follows the key files; without it, no key changes while the loop runs.
+            changes: Follows the configuration; without it, no setting changes.
+            follow_clock: Called before each frame is looked at, and about once a second while none comes.
         """
         self._cameras = tuple(cameras)
         self._recorder = recorder
         self._keys = keys
         self._changes = changes
         self._stop = stop
+        self._follow_clock = follow_clock
         self._lost: set[str] = set()
 
     def run(self) -> None:
@@ -87,10 +95,11 @@ class CaptureLoop:
         if self._recorder.full is not None:
             raise self._recorder.full
 
-    def rest(self) -> None:
+    def on_idle(self) -> None:
         """Do what must not wait for the next frame: called about once a second while no camera delivers one."""
+        self._follow_clock()
         if self._keys is not None:
-            self._keys.look()
+            self._keys.poll()
         self._look_for_lost()
         self._recorder.expire()
         self._follow_changes()
@@ -119,13 +128,14 @@ class CaptureLoop:
     def _play(self) -> None:
         with closing(self._frames()) as frames:
             for camera, frame in frames:
+                self._follow_clock()
                 if self._keys is not None:
-                    self._keys.look()
+                    self._keys.poll()
                 self._keep_all(camera, camera.pipeline.process(frame))
                 self._look_for_lost()
                 self._recorder.expire()
                 self._follow_changes()
-                if self._stop.is_set() or self._recorder.full is not None:
+                if self._stop.wait(0.0) or self._recorder.full is not None:
                     break
 
     def _frames(self) -> Generator[tuple[Camera, Frame]]:
@@ -136,16 +146,16 @@ class CaptureLoop:
 
     def _frames_in_turn(self) -> Generator[tuple[Camera, Frame]]:
         failures: list[SourceError] = []
-        sources = SeveralSources([one.source for one in self._cameras], [one.live for one in self._cameras])
-        with closing(sources.frames()) as turns:
-            for turn in turns:
-                if turn is None:
-                    self.rest()
-                elif isinstance(turn.what, Frame):
-                    yield self._cameras[turn.place], turn.what
+        sources = RoundRobin([one.source for one in self._cameras], [one.live for one in self._cameras])
+        with closing(sources.frames()) as events:
+            for event in events:
+                if event is None:
+                    self.on_idle()
+                elif isinstance(event.what, Frame):
+                    yield self._cameras[event.place], event.what
                 else:
-                    failures += self._end_one(self._cameras[turn.place], turn.what)
-                if self._stop.is_set():
+                    failures += self._end_one(self._cameras[event.place], event.what)
+                if self._stop.wait(0.0):
                     return
         if failures:
             raise failures[0]
@@ -160,7 +170,7 @@ class CaptureLoop:
 
     def _follow_changes(self) -> None:
         if self._changes is not None:
-            self._cameras = self._changes.step(self._cameras, keep=self._keep_all, rest=self.rest)
+            self._cameras = self._changes.step(self._cameras, keep=self._keep_all, on_idle=self.on_idle)
 
     def _look_for_lost(self) -> None:
         """Finish the passages of a camera that is lost: whoever was in view is gone when it is back."""
@@ -239,7 +249,7 @@ def _capture(reload: Reload[CaptureChange], changes: CaptureReload, files: Local
     lock = SpoolLock(config.spool.directory, SpoolPart.CAPTURE)
     spool.recover_puts()
     require_room(spool, bounds)
-    cameras = open_cameras(config.cameras, clock=clock, stop=stop, on_idle=lambda: loop.rest())  # noqa: PLW0108  see below
+    cameras = open_cameras(config.cameras, clock=clock, stop=stop, on_idle=lambda: loop.on_idle())  # noqa: PLW0108  see below
     link = LastLink(config.state_dir, files)
     chain = Chain(last=link.take())
     sealer = Sealer(signing_key=signing_key.key, book=book, cipher=choose_cipher(config.seal.cipher))
@@ -249,10 +259,12 @@ def _capture(reload: Reload[CaptureChange], changes: CaptureReload, files: Local
         chain=chain,
         clock=clock,
         bounds=bounds,
-        may_expire=clock.may_expire,
+        may_expire=clock.judge_age,
     )
-    keys = UnitKeys(keyring=book, signing_key=signing_key, sealer=sealer, chain=chain)
-    loop = CaptureLoop(cameras, recorder=recorder, stop=stop, keys=keys, changes=changes)  # which `on_idle` above calls
+    keys = KeyWatcher(keyring=book, signing_key=signing_key, sealer=sealer, chain=chain)
+    loop = CaptureLoop(
+        cameras, recorder=recorder, stop=stop, keys=keys, changes=changes, follow_clock=clock.follow
+    )  # which `on_idle` above calls
     for camera in cameras:
         _log.info("capturing from %s as %s", source_name(camera.config.source.uri), camera.config.camera_id)
     try:

@@ -67,14 +67,14 @@ class Bounds:
 
 
 @dataclass(slots=True)
-class Doomed:
+class Eviction:
     """Envelopes that are to be forced out together.
 
     Attributes:
-        entries: They, oldest first.
+        entries: These envelopes, oldest first.
         reads: How many of them are reads.
         count: How many reads their tombstone stands for: those, and what the tombstones among them stood for.
-        gone: Their places, and what the tombstones among them named.
+        gone: Their places in their chains, and the places that the tombstones among them named.
     """
 
     entries: list[SpoolEntry] = field(default_factory=list)
@@ -93,7 +93,7 @@ class Doomed:
         return [entry.envelope_id for entry in self.entries]
 
     def add(self, entry: SpoolEntry, envelope: Envelope) -> None:
-        """Doom one more, unless one tombstone could then no longer name them all."""
+        """Add an envelope, unless a single tombstone could then no longer name all of them."""
         position, note = envelope.position, envelope.tombstone
         inherited = note.gone if note is not None else ()
         place = Gone(position.chain, position.seq, position.seq, envelope.digest)
@@ -111,18 +111,18 @@ class Doomed:
         return Tombstone(reason, self.count, min(times), max(times), self.gone)
 
 
-def doom(spool: SpoolIntake, entries: Iterable[SpoolEntry]) -> Doomed:
-    """Look at envelopes that are to be forced out. What cannot be named stays where it is.
+def plan_eviction(spool: SpoolIntake, entries: Iterable[SpoolEntry]) -> Eviction:
+    """Plan which of these envelopes are forced out together; one that the tombstone cannot name stays in the spool.
 
     Raises:
         SpoolError: The disk refused.
     """
-    doomed = Doomed()
+    eviction = Eviction()
     for entry in entries:
         envelope = get_whole(spool, entry)
         if envelope is not None:
-            doomed.add(entry, envelope)
-    return doomed
+            eviction.add(entry, envelope)
+    return eviction
 
 
 def oldest(spool: SpoolIntake, bounds: Bounds) -> list[SpoolEntry]:
@@ -170,8 +170,10 @@ class Gauge:
         self._bytes += size_bytes
         self._count += 1
 
-    def is_crowded(self) -> bool:
-        """Whether a bound is near; looks at most twice a minute, and not at all while there is room.
+    def measure_crowded(self) -> bool:
+        """Measure the spool if that is due, and return whether a bound is near.
+
+        It is measured at most twice a minute, and not at all while there is room.
 
         Raises:
             SpoolError: The disk refused.

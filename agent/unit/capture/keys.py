@@ -22,8 +22,8 @@ from agent.wire.cose import ed25519_kid
 _log = logging.getLogger(__name__)
 
 
-class UnitKeys:
-    """Follows the key files of one unit. `look` belongs to the thread that seals; `samples` may run on any."""
+class KeyWatcher:
+    """Follows the key files of one unit. `poll` belongs to the thread that seals; `samples` may run on any."""
 
     def __init__(self, *, keyring: KeyringFile, signing_key: SigningKeyFile, sealer: Sealer, chain: Chain) -> None:
         """Follow the files on behalf of `sealer`, which seals to `keyring`'s recipients, and of `chain`."""
@@ -32,8 +32,8 @@ class UnitKeys:
         self._sealer = sealer
         self._chain = chain
 
-    def look(self) -> None:
-        """Take up what was replaced; call between two envelopes, as often as one likes."""
+    def poll(self) -> None:
+        """Use a keyring or signing key that has replaced the one before. Call it between two envelopes, at any rate."""
         self._keyring.look()
         key = self._signing_key.look()
         if key is not None:

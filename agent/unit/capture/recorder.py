@@ -24,7 +24,7 @@ from agent.ports import Clock, SpoolIntake
 from agent.records import Envelope, Plaintext, SpoolState
 from agent.seal.chain import Chain
 from agent.seal.sealer import Sealer
-from agent.unit.capture.eviction import EVICT_MOST, Bounds, Doomed, Gauge, doom, get_whole, oldest
+from agent.unit.capture.eviction import EVICT_MOST, Bounds, Eviction, Gauge, get_whole, oldest, plan_eviction
 from agent.wire.tombstone import LossReason, Tombstone
 
 EXPIRE_EVERY_S: Final = 60.0
@@ -178,7 +178,7 @@ class Recorder:
     def _lightened(self, read: Plaintext) -> Plaintext:
         if self._bounds.on_full is not OnFull.DROP_CROP_FIRST or not read.crop:
             return read
-        crowded = self._gauge.is_crowded()
+        crowded = self._gauge.measure_crowded()
         if crowded != self._crowded:
             what = "is crowded: reads are sealed without their crops" if crowded else "has room again: crops are sealed"
             _log.warning("the spool %s", what)
@@ -210,10 +210,10 @@ class Recorder:
         try:
             if self._finish_erasing():
                 return True
-            doomed = doom(self._spool, oldest(self._spool, self._bounds))
-            if not doomed.is_worth_it:
+            eviction = plan_eviction(self._spool, oldest(self._spool, self._bounds))
+            if not eviction.is_worth_it:
                 return False
-            self._force_out(LossReason.EVICTED, doomed)
+            self._force_out(LossReason.EVICTED, eviction)
         except SpoolFullError:
             return False  # not even the tombstone found room; nothing is erased before it is accepted
         self._tell_of_evictions()
@@ -231,27 +231,29 @@ class Recorder:
         """Force out what was accepted before `limit`; whether there may be more of it."""
         entries = self._spool.entries(SpoolState.PENDING, limit=EVICT_MOST)
         old = [entry for entry in entries if entry.spooled_at < limit]
-        doomed = doom(self._spool, old)
-        if doomed.is_worth_it:
-            self._force_out(LossReason.EXPIRED, doomed)
+        eviction = plan_eviction(self._spool, old)
+        if eviction.is_worth_it:
+            self._force_out(LossReason.EXPIRED, eviction)
             _log.error(
-                "%d reads waited longer than %s and were erased; the chain says so", doomed.reads, self._bounds.max_age
+                "%d reads waited longer than %s and were erased; the chain says so",
+                eviction.reads,
+                self._bounds.max_age,
             )
         return len(old) == EVICT_MOST
 
-    def _force_out(self, reason: LossReason, doomed: Doomed) -> None:
+    def _force_out(self, reason: LossReason, eviction: Eviction) -> None:
         """Name envelopes in an accepted tombstone, then erase them.
 
         Raises:
             SpoolFullError: No room for the tombstone, and nothing was erased; or none for erasing, which comes later.
         """
-        envelope = self._sealer.sign(doomed.tombstone(reason), self._chain.next)
+        envelope = self._sealer.sign(eviction.tombstone(reason), self._chain.next)
         self._accept(envelope)
-        self._unfinished = (envelope, doomed.ids)
+        self._unfinished = (envelope, eviction.ids)
         if reason is LossReason.EVICTED:
-            self.stats.evicted += doomed.reads
+            self.stats.evicted += eviction.reads
         else:
-            self.stats.expired += doomed.reads
+            self.stats.expired += eviction.reads
         self._finish_erasing()
 
     def _finish_erasing(self) -> bool:

@@ -1,6 +1,7 @@
 """The doctor's look at the machine: clock, disk, swap, core dumps, sockets, and how the services are locked in.
 
-Owns: what Linux and systemd say. Every place is a parameter, so that tests show machines that there are not.
+Owns: what Linux and systemd say. Every path that is read is a parameter, so that tests can
+stand for machines that nobody has at hand.
 """
 
 from __future__ import annotations
@@ -51,7 +52,7 @@ class Daemon:
 
     Attributes:
         name: `capture` or `upload`.
-        pid: Its process.
+        pid: Id of its main process; 0 while it does not run.
     """
 
     name: str

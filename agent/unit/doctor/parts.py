@@ -251,8 +251,7 @@ def _take_picture(camera: CameraConfig) -> tuple[int, int]:
             timer.cancel()
     if frame is None:
         raise SourceError(f"no picture within {CAMERA_WITHIN_S:g} s")
-    height, width = frame.image.shape[:2]
-    return width, height
+    return frame.wh
 
 
 def _camera_help(camera: CameraConfig) -> tuple[str, str]:

@@ -83,7 +83,7 @@ class ClockTrust:
     """A `Clock` that doubts another one. Not safe for threads."""
 
     def __init__(self, clock: Clock, *, state_dir: Path, files: Disk, max_age: timedelta | None = None) -> None:
-        """Read the notes.
+        """Read the notes in the state directory.
 
         Args:
             clock: The unit's own.
@@ -123,17 +123,21 @@ class ClockTrust:
         self._clock.sleep(seconds)
 
     def state(self) -> ClockState:
-        """Say whether the kernel holds its time to be synchronised, and nothing speaks against it."""
-        self._look()
+        """Say whether the kernel holds its time to be synchronised, and nothing that was seen speaks against it."""
         return ClockState.UNSYNCHRONIZED if self._clock.now() < self._floor() else self._clock.state()
 
-    def may_expire(self) -> bool:
-        """Whether what looks older than the age limit is so: the clock is synchronised, and was long beyond doubt."""
+    def judge_age(self) -> bool:
+        """Look at the clock, and say whether what looks older than the age limit is so.
+
+        It is, where the clock is synchronised and was long beyond doubt.
+        """
+        self.follow()
         if self.state() is not ClockState.SYNCHRONIZED or self._in_doubt:
             return False
         return self._clock.now() - self._since >= self._max_age
 
-    def _look(self) -> None:
+    def follow(self) -> None:
+        """Look at the clock: begin or end a doubt, and note a trusted time now and then. Call it before each read."""
         now, now_s = self._clock.now(), self._clock.monotonic_s()
         moved = now - timedelta(seconds=now_s) - self._offset
         if abs(moved) > AGREEMENT:

@@ -2,9 +2,9 @@
 
 Owns: who is told that the daemon lives, and how often. Leaves to others: the protocol (`agent.unit.process.watchdog`).
 
-A main loop asks whether it shall stop each time it comes round, and waits on the same event where it has nothing to do.
-So whoever asks, on the main thread, is alive, and systemd hears it: never from another thread, which would go on
-beating beside a loop that hangs.
+A main loop waits on this event each time it comes round, for no time at all (`wait(0.0)`) where it has work to do. So
+whoever waits, on the main thread, is alive, and systemd hears it: never from another thread, which would go on beating
+beside a loop that hangs. Whoever only wants to know asks `is_set`, which tells nobody.
 """
 
 from __future__ import annotations
@@ -22,17 +22,12 @@ STATUS_EVERY_S: Final = 10.0
 
 
 class PulsedEvent(threading.Event):
-    """An event whose asking keeps a daemon's pulse, for a loop that ends for more reasons than the daemon's end."""
+    """An event on which waiting keeps a daemon's pulse, for a loop that ends for more reasons than the daemon's end."""
 
     def __init__(self, pulse: Callable[[], object]) -> None:
-        """Begin not set; `pulse` is called with every question, and once a second in every wait."""
+        """Begin not set; `pulse` is called at every wait, and once a second in a long one."""
         super().__init__()
         self._beat = pulse
-
-    def is_set(self) -> bool:
-        """Whether it is set."""
-        self._beat()
-        return super().is_set()
 
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is set, or for at most `timeout` seconds; whether it is."""
@@ -47,7 +42,7 @@ class PulsedEvent(threading.Event):
 
 
 class Lifecycle(PulsedEvent):
-    """Set when the daemon shall stop. Asking on the main thread tells the service manager that it lives."""
+    """Set when the daemon shall stop. Waiting on the main thread tells the service manager that it lives."""
 
     def __init__(self, manager: ServiceManager) -> None:
         """Begin not set and not ready."""

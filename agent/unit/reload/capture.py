@@ -30,7 +30,7 @@ from typing import Final
 
 from agent.capture import LiveHooks, LiveStats
 from agent.capture.cameras import V4L2_PREFIX
-from agent.capture.replaceable import SwitchedSource
+from agent.capture.replaceable import ReplaceableSource
 from agent.config.models import GSTREAMER_PREFIX, CameraConfig, UnitConfig
 from agent.errors import SourceError, SourceLostError
 from agent.keys.keyfiles import load_ed25519_private, load_ed25519_public, read_private_file
@@ -51,22 +51,22 @@ _log = logging.getLogger(__name__)
 
 
 class Idle:
-    """What a new source calls while no frame comes: a deadline at first, the daemon's own rest once it is in use."""
+    """What a new source calls while no frame comes: a deadline at first, the daemon once it is in use."""
 
     def __init__(self, clock: Clock, within_s: float) -> None:
         """Begin with the deadline."""
         self._clock = clock
         self._deadline_s = clock.monotonic_s() + within_s
-        self.rest: Callable[[], None] | None = None
+        self.on_idle: Callable[[], None] | None = None
 
     def __call__(self) -> None:
-        """Rest, or raise when the time is up.
+        """Call the daemon if the source is in use, else raise when the time is up.
 
         Raises:
             SourceLostError: No frame came in time.
         """
-        if self.rest is not None:
-            self.rest()
+        if self.on_idle is not None:
+            self.on_idle()
         elif self._clock.monotonic_s() >= self._deadline_s:
             raise SourceLostError("no frame came in time")
 
@@ -76,10 +76,10 @@ class NewSource:
     """A source that has delivered a frame already.
 
     Attributes:
-        source: It.
-        frames: Its frames from the first.
-        live: Where it counts.
-        idle: What it calls while no frame comes.
+        source: The source of frames itself.
+        frames: Its frames, from the first one on.
+        live: The counters of the camera, where the source is one.
+        idle: Calls back about once a second while no frame comes.
     """
 
     source: FrameSource
@@ -158,14 +158,14 @@ class CaptureReload:
         return CaptureChange(tuple(changes), is_empty=before.cameras == unit.cameras)
 
     def step(
-        self, cameras: tuple[Camera, ...], *, keep: Callable[[Camera, list[Passage]], None], rest: Callable[[], None]
+        self, cameras: tuple[Camera, ...], *, keep: Callable[[Camera, list[Passage]], None], on_idle: Callable[[], None]
     ) -> tuple[Camera, ...]:
         """Take up what is prepared, or judge what is on trial; call between two frames, and while none comes.
 
         Args:
-            cameras: At work.
+            cameras: The cameras that are at work now.
             keep: Keeps the passages that a pipeline reports when it gives way.
-            rest: What an only camera calls while no frame comes.
+            on_idle: What an only camera calls while no frame comes.
 
         Returns:
             The cameras at work from now on.
@@ -174,7 +174,7 @@ class CaptureReload:
             self._judge(cameras)
             return cameras
         change = self._reload.ready()
-        if change is None or self._stop.is_set() or self._should_wait(change, cameras):
+        if change is None or self._stop.is_set() or self._wait_for_gap(change, cameras):
             return cameras
         self._waits_since_s = None
         if not self._reload.begin(works=change.is_empty):
@@ -184,7 +184,7 @@ class CaptureReload:
             self._restart()
             return cameras
         switched = tuple(
-            _switched(camera, new, keep, rest if len(cameras) == 1 else lambda: None)
+            _switched(camera, new, keep, on_idle if len(cameras) == 1 else lambda: None)
             for camera, new in zip(cameras, change.cameras, strict=True)
         )
         self._begin_trial(cameras, switched, change.cameras)
@@ -205,8 +205,8 @@ class CaptureReload:
             raise SourceError(f"{camera.camera_id}: the new source delivers no frame")
         return NewSource(source, chain([first], frames), hooks.stats, idle)
 
-    def _should_wait(self, change: CaptureChange, cameras: tuple[Camera, ...]) -> bool:
-        """Whether a better moment may come: a plate is in view that is still being read."""
+    def _wait_for_gap(self, change: CaptureChange, cameras: tuple[Camera, ...]) -> bool:
+        """Begin or go on to wait while a plate in view is still being read; return False when the wait is over."""
         if change.is_empty or all(camera.pipeline.is_between_passages for camera in cameras):
             return False
         now_s = self._clock.monotonic_s()
@@ -241,7 +241,7 @@ class CaptureReload:
 
 
 def _switched(
-    camera: Camera, new: CameraChange, keep: Callable[[Camera, list[Passage]], None], rest: Callable[[], None]
+    camera: Camera, new: CameraChange, keep: Callable[[Camera, list[Passage]], None], on_idle: Callable[[], None]
 ) -> Camera:
     """Put what is new in its place; nothing here can fail but keeping a read."""
     pipeline = camera.pipeline
@@ -251,8 +251,8 @@ def _switched(
         pipeline.follow(camera.pipeline, same_scene=new.source is None)
     if new.source is None:
         return replace(camera, config=new.config, pipeline=pipeline)
-    new.source.idle.rest = rest
-    assert isinstance(camera.source, SwitchedSource), "the daemon's cameras are built so"
+    new.source.idle.on_idle = on_idle
+    assert isinstance(camera.source, ReplaceableSource), "the daemon's cameras are built so"
     camera.source.switch(new.source.source, new.source.frames)
     return replace(camera, config=new.config, pipeline=pipeline, live=new.source.live)
 

@@ -94,7 +94,7 @@ class Reload(Generic[Prepared]):
     """The configuration of one daemon, now and next. Its own thread prepares; safe for threads.
 
     Attributes:
-        config: In use.
+        config: The configuration that is in use.
         serial: Its bundle's; 0 for the unit's own file.
         is_on: Whether this unit takes bundles at all.
     """
@@ -255,7 +255,7 @@ class Reload(Generic[Prepared]):
         while not stop.wait(LOOK_EVERY_S):
             with self._lock:
                 is_busy = self.on_trial or self._ready is not None
-            if is_busy or not (watch.is_due() or self._hurry.is_set()):
+            if is_busy or not (watch.take_change() or self._hurry.is_set()):
                 continue
             self._hurry.clear()
             if _is_there(path) and not self._look(path, prepare):

@@ -64,7 +64,7 @@ class UploadReload:
             clock: For the files' checks.
             stop: Ends everything.
         """
-        self.halt = PulsedEvent(stop.is_set) if reload.is_on else stop
+        self.halt = PulsedEvent(lambda: stop.wait(0.0)) if reload.is_on else stop
         self._reload = reload
         self._stats = stats
         self._ask = ask

@@ -115,7 +115,7 @@ class Sample:
 
     Attributes:
         name: Of the metric, as in `METRICS`.
-        value: Its value.
+        value: The number, in the metric's unit.
         labels: Values of the metric's labels, in their order.
     """
 

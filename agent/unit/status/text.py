@@ -21,7 +21,7 @@ class StatusLine:
 
     Attributes:
         name: What it is about.
-        text: How that is.
+        text: What was found, for a person.
         is_good: Whether nobody needs to look.
     """
 
@@ -36,7 +36,7 @@ def status_lines(report: HealthReport, *, receiver_up: bool | None, now: datetim
     Args:
         report: From `read_health`.
         receiver_up: Whether the last request was answered; None where none was made, or upload does not run.
-        now: Aware time.
+        now: The aware time of the report.
     """
     found = assess(report)
     for line in _parts(report, receiver_up):

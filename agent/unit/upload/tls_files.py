@@ -27,7 +27,7 @@ class TlsFiles:
     """The CA's certificate, this unit's certificate, and its key. Not safe for threads."""
 
     def __init__(self, settings: UploadConfig, clock: Clock) -> None:
-        """Load them.
+        """Load the TLS files.
 
         Raises:
             KeyFileError: One is missing or is not what it should be, or no key belongs to the certificate.
@@ -41,8 +41,8 @@ class TlsFiles:
 
     def renewed(self) -> ssl.SSLContext | None:
         """Return a new context if the files have changed and are good, else None. Asks the disk once a second."""
-        due = [watch.is_due() for watch in self._watches]
-        if not any(due):
+        changes = [watch.take_change() for watch in self._watches]
+        if not any(changes):
             return None
         try:
             self.context = self._load()

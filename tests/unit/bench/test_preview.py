@@ -9,9 +9,10 @@ import numpy as np
 
 from agent.bench.preview import MOST_HELD, MOST_PICTURES, Preview, annotate
 from agent.config.models import MaskConfig, VisionConfig
-from agent.records import Detection, Frame, Image, PlateRead
+from agent.records import Detection, Frame, Image, Picture, PlateRead
 from agent.vision.pipeline import PlatePipeline
 from agent.vision.regions import PAINT_BGR, Regions
+from agent.vision.settings import PipelineSettings
 from tests.fakes.vision import CannedDetector, CannedReader, plate
 
 NOISE = np.random.default_rng(3).integers(0, 255, (240, 320, 3)).astype(np.uint8)
@@ -20,7 +21,7 @@ BOX = Detection(100, 100, 180, 130, 0.9)
 
 def frame(sequence: int, image: Image = NOISE) -> Frame:
     """Return one frame of 10 a second."""
-    return Frame("cam", sequence, datetime(2026, 3, 1, tzinfo=UTC), sequence / 10, image.copy())
+    return Frame("cam", sequence, datetime(2026, 3, 1, tzinfo=UTC), sequence / 10, Picture.of(image.copy()))
 
 
 def look(sequence: int, text: str = "AB123CD") -> PlateRead:
@@ -112,7 +113,7 @@ def test_masked_pixels_stay_masked() -> None:
     pipeline = PlatePipeline(
         CannedDetector(script),
         CannedReader(plate("AB123CD")),
-        regions=Regions(config.mask, config.lane),
+        PipelineSettings(regions=Regions(config.mask, config.lane)),
         watcher=shelf.preview,
     )
     shelf.preview.begin("stream")

@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 
 from agent.capture.frozen import MAX_SEEN, MOST_PATIENCE, STRIDE_PX, FrozenWatch
-from agent.records import Image
+from agent.records import Plane
 
 RNG = np.random.default_rng(1)
 
 
-def _picture(value: int = 40) -> Image:
-    return np.full((120, 160, 3), value, np.uint8)
+def _picture(value: int = 40) -> Plane:
+    return np.full((120, 160), value, np.uint8)
 
 
-def _noisy(picture: Image) -> Image:
+def _noisy(picture: Plane) -> Plane:
     noise = RNG.integers(0, 2, picture.shape, dtype=np.uint8)
     return picture + noise
 
@@ -23,7 +23,7 @@ def test_one_picture_again_and_again_is_frozen() -> None:
     """After the limit, and not before."""
     watch = FrozenWatch(10.0)
     for n in range(100):
-        watch.is_new(_picture(), now_s=n * 0.1)
+        watch.note(_picture(), now_s=n * 0.1)
         assert not watch.is_frozen(n * 0.1)
     assert watch.is_frozen(10.0)
 
@@ -32,7 +32,7 @@ def test_the_noise_of_a_sensor_is_enough_to_be_live() -> None:
     """One grey level, in a picture that is dark and still."""
     watch = FrozenWatch(1.0)
     for n in range(400):
-        assert watch.is_new(_noisy(_picture(0)), now_s=n * 0.1)
+        assert watch.note(_noisy(_picture(0)), now_s=n * 0.1)
         assert not watch.is_frozen(n * 0.1)
 
 
@@ -43,8 +43,19 @@ def test_a_night_that_only_a_key_frame_changes_is_live() -> None:
         picture = _picture(0)
         picture[STRIDE_PX, second // 8 * STRIDE_PX] = 1
         for n in range(8):
-            watch.is_new(picture, now_s=second + n)
+            watch.note(picture, now_s=second + n)
             assert not watch.is_frozen(second + n)
+
+
+def test_whatever_block_a_codec_renews_is_seen() -> None:
+    """Whole blocks of 16 x 16 pixels, one at a time, anywhere in the picture."""
+    watch = FrozenWatch(10.0)
+    assert watch.note(_picture(), now_s=0.0)
+    for y in range(0, 112, 16):
+        for x in range(0, 160, 16):
+            picture = _picture()
+            picture[y : y + 16, x : x + 16] += 1
+            assert watch.note(picture, now_s=1.0)
 
 
 def test_what_an_encoder_makes_of_one_picture_is_frozen() -> None:
@@ -52,7 +63,7 @@ def test_what_an_encoder_makes_of_one_picture_is_frozen() -> None:
     watch = FrozenWatch(10.0)
     group = [_picture(40 + n) for n in range(50)]
     for n in range(500):
-        watch.is_new(group[n % 50], now_s=n * 0.04)
+        watch.note(group[n % 50], now_s=n * 0.04)
     assert watch.is_frozen(49 * 0.04 + 10.0)
 
 
@@ -60,26 +71,26 @@ def test_the_memory_is_bounded_and_forgets_the_oldest() -> None:
     """A live camera must not fill it."""
     watch = FrozenWatch(10.0)
     first = _noisy(_picture())
-    assert watch.is_new(first, now_s=0.0)
+    assert watch.note(first, now_s=0.0)
     for n in range(MAX_SEEN - 1):
-        watch.is_new(_noisy(_picture()), now_s=n)
-    assert not watch.is_new(first, now_s=0.0)
-    watch.is_new(_noisy(_picture()), now_s=0.0)
-    assert watch.is_new(first, now_s=0.0)
+        watch.note(_noisy(_picture()), now_s=n)
+    assert not watch.note(first, now_s=0.0)
+    watch.note(_noisy(_picture()), now_s=0.0)
+    assert watch.note(first, now_s=0.0)
 
 
 def test_zero_switches_it_off() -> None:
     """No picture is then too old."""
     watch = FrozenWatch(0.0)
-    assert watch.is_new(_picture(), now_s=0.0)
-    assert watch.is_new(_picture(), now_s=1.0)
+    assert watch.note(_picture(), now_s=0.0)
+    assert watch.note(_picture(), now_s=1.0)
     assert not watch.is_frozen(1e6)
 
 
 def test_connecting_in_vain_makes_it_patient_up_to_a_limit() -> None:
     """Waits double, to eight times the limit, until the camera is live again."""
     watch = FrozenWatch(10.0)
-    watch.is_new(_picture(), now_s=0.0)
+    watch.note(_picture(), now_s=0.0)
     waits_s = []
     for _ in range(6):
         waits_s.append(next(second for second in range(1, 200) if watch.is_frozen(float(second))))

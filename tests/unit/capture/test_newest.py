@@ -9,7 +9,7 @@ import pytest
 
 from agent.capture.newest import NewestFrame
 from agent.errors import SourceLostError
-from agent.records import Frame
+from agent.records import Frame, Picture
 
 
 def _frame(sequence: int) -> Frame:
@@ -18,7 +18,7 @@ def _frame(sequence: int) -> Frame:
         sequence=sequence,
         captured_at=datetime(2026, 3, 1, tzinfo=UTC),
         monotonic_s=0.0,
-        image=np.zeros((8, 8, 3), np.uint8),
+        picture=Picture.of(np.zeros((8, 8, 3), np.uint8)),
     )
 
 

@@ -8,9 +8,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
-from agent.capture.replaceable import SwitchedSource
+from agent.capture.replaceable import ReplaceableSource
 from agent.errors import SourceError
-from agent.records import ClockState, Frame
+from agent.records import ClockState, Frame, Picture
 from tests.fakes.source import STARTED_AT, ReplaySource
 from tests.fakes.waiting import WITHIN_S
 
@@ -35,7 +35,7 @@ class SilentSource:
 
     def frames(self) -> Iterator[Frame]:
         """As the port."""
-        yield Frame(camera_id="silent", sequence=0, captured_at=STARTED_AT, monotonic_s=0.0, image=PICTURE)
+        yield Frame("silent", 0, STARTED_AT, 0.0, Picture.of(PICTURE))
         self.silent.set()
         assert self.closed.wait(WITHIN_S)
 
@@ -46,10 +46,10 @@ class SilentSource:
 
 def test_without_a_switch_it_is_the_source(tmp_path: object) -> None:
     """Every frame, its count, its clock, its end and its failure."""
-    source = SwitchedSource(replay("a", 3))
+    source = ReplaceableSource(replay("a", 3))
     assert (source.frame_count, source.clock_state) == (3, ClockState.RECORDED)
     assert [frame.sequence for frame in source.frames()] == [0, 1, 2]
-    failing = SwitchedSource(ReplaySource([PICTURE], fault=SourceError("gone")))
+    failing = ReplaceableSource(ReplaySource([PICTURE], fault=SourceError("gone")))
     with pytest.raises(SourceError, match="gone"):
         list(failing.frames())
 
@@ -57,7 +57,7 @@ def test_without_a_switch_it_is_the_source(tmp_path: object) -> None:
 def test_a_switch_comes_after_the_frame_that_is_looked_at() -> None:
     """Then the new source from its first frame, to its end; the old one is closed."""
     old, new = replay("old", 5), replay("new", 2)
-    source = SwitchedSource(old)
+    source = ReplaceableSource(old)
     seen: list[tuple[str, int]] = []
     for frame in source.frames():
         seen.append((frame.camera_id, frame.sequence))
@@ -70,7 +70,7 @@ def test_a_switch_comes_after_the_frame_that_is_looked_at() -> None:
 def test_a_switch_ends_the_wait_for_a_frame() -> None:
     """A camera that is lost would hold it up for ever."""
     old, new = SilentSource(), replay("new", 1)
-    source = SwitchedSource(old)
+    source = ReplaceableSource(old)
 
     def switch_when_silent() -> None:
         assert old.silent.wait(WITHIN_S)
@@ -83,7 +83,7 @@ def test_a_switch_ends_the_wait_for_a_frame() -> None:
 def test_closing_closes_both() -> None:
     """Also the one that has not begun."""
     old, new = replay("old", 5), replay("new", 2)
-    source = SwitchedSource(old)
+    source = ReplaceableSource(old)
     frames = source.frames()
     next(frames)
     source.switch(new, new.frames())

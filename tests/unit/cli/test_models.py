@@ -40,7 +40,7 @@ def test_verify_checks_what_is_here(tmp_path: Path) -> None:
     directory = write_toy_models(tmp_path)
     result = _run("verify", "--models", directory)
     assert result.exit_code == 0
-    assert result.stdout.splitlines() == ["toy-detector: right", "toy-reader: right"]
+    assert result.stdout.splitlines() == ["toy-detector: ok", "toy-reader: ok"]
 
 
 def test_verify_fails_on_a_wrong_file_and_still_checks_the_rest(tmp_path: Path) -> None:
@@ -49,8 +49,8 @@ def test_verify_fails_on_a_wrong_file_and_still_checks_the_rest(tmp_path: Path) 
     (directory / "toy-detector.onnx").write_bytes(b"wrong")
     result = _run("verify", "--models", directory, "--json")
     assert [(row["name"], row["state"]) for row in json.loads(result.stdout)] == [
-        ("toy-detector", "wrong"),
-        ("toy-reader", "right"),
+        ("toy-detector", "digest mismatch"),
+        ("toy-reader", "ok"),
     ]
     assert isinstance(result.exception, ModelMismatchError)
     assert "toy-detector.onnx" in str(result.exception)
@@ -71,7 +71,7 @@ def test_verify_of_nothing_fails(tmp_path: Path) -> None:
     assert isinstance(_run("verify", "nope", "--models", tmp_path).exception, ModelMissingError)
 
 
-def test_fetch_of_a_right_model_needs_no_network(tmp_path: Path) -> None:
+def test_fetch_of_a_model_that_is_there_needs_no_network(tmp_path: Path) -> None:
     """Without a URL it cannot be fetched; with the file in place nothing is asked."""
     directory = write_toy_models(tmp_path)
     manifest = directory / "manifest.toml"

@@ -287,8 +287,8 @@ def test_while_a_camera_is_lost_the_plates_in_view_are_sealed(tmp_path: Path) ->
     rig = make_rig(tmp_path, vehicles=1, script=[[BOX]] * LOOKS, live=live)
     for frame in rig.source.frames():
         rig.loop._cameras[0].pipeline.process(frame)
-    rig.loop.rest()
+    rig.loop.on_idle()
     assert rig.texts() == []
     live.is_up = False
-    rig.loop.rest()
+    rig.loop.on_idle()
     assert rig.texts() == ["PLATE0"]

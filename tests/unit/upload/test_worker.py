@@ -19,7 +19,7 @@ from tenacity import Future, RetryCallState, Retrying
 from agent.config.models import UploadConfig
 from agent.errors import BatchTooLargeError, BrokenTransferError, RejectedError, SpoolError, TransportError
 from agent.records import Envelope, SpoolState
-from agent.upload import queue as lanes
+from agent.upload import queue
 from agent.upload import request as request_module
 from agent.upload import worker as worker_module
 from agent.upload.backoff import wait_as_told
@@ -470,7 +470,7 @@ def test_the_newest_receipt_of_each_batch_is_noted() -> None:
 
 def test_a_receiver_that_puts_everything_off_costs_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond one listing no more is asked for until something is due again."""
-    monkeypatch.setattr(lanes, "LISTING", 8)
+    monkeypatch.setattr(queue, "LISTING", 8)
     parts = make_parts(batch_envelopes=4)
     parts.fill(40)
     parts.receiver.script.extend([lambda batch: [Later(60)] * len(batch)] * 40)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from agent.records import Image
+from agent.records import Image, Picture, Plane
 from agent.vision.gate import MotionGate
 
 WIDTH, HEIGHT, FPS = 640, 360, 15
@@ -18,10 +18,10 @@ NOISE = np.random.default_rng(0).normal(0.0, 1.0, (2 * HEIGHT, 2 * WIDTH, 1)).as
 """One field of noise, shifted: new noise for every frame would take longer than all the rest."""
 LEARNING = 6 * FPS
 """Frames in which weather and shaking are learned."""
-Picture = npt.NDArray[np.float32]
+Levels = npt.NDArray[np.float32]
 
 
-def _road(*, level: float = 90.0, seed: int = 1) -> Picture:
+def _road(*, level: float = 90.0, seed: int = 1) -> Levels:
     """A road with patches, a kerb and lane marks; float32, shape (360, 640, 1)."""
     rng = np.random.default_rng(seed)
     patches = cv2.resize(rng.normal(0.0, 0.12, (12, 20)).astype(np.float32), (WIDTH, HEIGHT))
@@ -34,20 +34,20 @@ def _road(*, level: float = 90.0, seed: int = 1) -> Picture:
 ROAD = _road()
 
 
-def _seen(picture: Picture, number: int, *, noise: float = 2.5) -> Image:
+def _seen(picture: Levels, number: int, *, noise: float = 2.5) -> Image:
     """What the camera makes of it: noise, 8 bits, three colours."""
     down, across = (131 * number) % HEIGHT, (277 * number) % WIDTH
     noisy = picture + noise * NOISE[down : down + HEIGHT, across : across + WIDTH]
     return cv2.merge([np.clip(noisy, 0, 255).astype(np.uint8)] * 3).astype(np.uint8, copy=False)
 
 
-def _play(pictures: Iterable[Picture], *, noise: float = 2.5, gate: MotionGate | None = None) -> list[bool]:
+def _play(pictures: Iterable[Levels], *, noise: float = 2.5, gate: MotionGate | None = None) -> list[bool]:
     gate = gate or MotionGate()
     frames = enumerate(pictures)
-    return [gate.moves(_seen(picture, n, noise=noise), at_s=n / FPS) for n, picture in frames]
+    return [gate.moves(Picture.of(_seen(picture, n, noise=noise)), at_s=n / FPS) for n, picture in frames]
 
 
-def _car(road: Picture, x: int, *, y: int = 150, wh: tuple[int, int] = (150, 110)) -> Picture:
+def _car(road: Levels, x: int, *, y: int = 150, wh: tuple[int, int] = (150, 110)) -> Levels:
     """Put a car's front on the road: body, windscreen, lamps, plate. Parts outside the picture are cut off."""
     picture = road.copy()
 
@@ -64,7 +64,7 @@ def _car(road: Picture, x: int, *, y: int = 150, wh: tuple[int, int] = (150, 110
     return picture
 
 
-def _rainy(picture: Picture, number: int, *, streaks: int = 250) -> Picture:
+def _rainy(picture: Levels, number: int, *, streaks: int = 250) -> Levels:
     rng = np.random.default_rng(10_000 + number)
     wet = picture.copy()
     for x, y, length in zip(
@@ -74,17 +74,17 @@ def _rainy(picture: Picture, number: int, *, streaks: int = 250) -> Picture:
     return wet
 
 
-def _shaken(picture: Picture, number: int, *, px: int = 2) -> Picture:
+def _shaken(picture: Levels, number: int, *, px: int = 2) -> Levels:
     rng = np.random.default_rng(20_000 + number)
     by_x, by_y = rng.integers(-px, px + 1, 2)
     return np.roll(picture, (int(by_y), int(by_x)), axis=(0, 1))
 
 
-def _as_it_is(picture: Picture, _: int) -> Picture:
+def _as_it_is(picture: Levels, _: int) -> Levels:
     return picture
 
 
-WEATHER: dict[str, Callable[[Picture, int], Picture]] = {"calm": _as_it_is, "rain": _rainy, "shaking": _shaken}
+WEATHER: dict[str, Callable[[Levels, int], Levels]] = {"calm": _as_it_is, "rain": _rainy, "shaking": _shaken}
 weather = pytest.mark.parametrize("weather", WEATHER.values(), ids=WEATHER)
 
 
@@ -108,7 +108,7 @@ def test_noise_of_any_strength_is_still_at_once(noise: float) -> None:
 
 @weather
 @pytest.mark.parametrize("step_px", [6, 15, 40])
-def test_a_vehicle_opens_the_gate_as_it_comes(step_px: int, weather: Callable[[Picture, int], Picture]) -> None:
+def test_a_vehicle_opens_the_gate_as_it_comes(step_px: int, weather: Callable[[Levels, int], Levels]) -> None:
     """Open one frame time after a fifth of it is in the picture, long before its plate is; and then until it leaves."""
     enters = [_car(ROAD, x) for x in range(-150, WIDTH, step_px)]
     moves = _play(weather(picture, n) for n, picture in enumerate(chain(repeat(ROAD, LEARNING), enters)))[LEARNING:]
@@ -201,7 +201,7 @@ def test_a_vehicle_that_comes_from_elsewhere_is_told_apart_from_what_moves_alrea
         picture = _car(ROAD, 560 + n % 3 * 8, y=20, wh=(60, 40))
         if n >= came:
             picture = _car(picture, 12 * (n - came) - 150, y=220)
-        if gate.moves(_seen(picture, n), at_s=n / FPS) and gate.is_elsewhere:
+        if gate.moves(Picture.of(_seen(picture, n)), at_s=n / FPS) and gate.has_new_area:
             told.append(n)
     assert [n for n in told if 2 * FPS <= n < came] == []
     assert came < min(n for n in told if n >= 2 * FPS) <= came + 8
@@ -214,7 +214,7 @@ def test_masked_motion_is_not_seen() -> None:
     hidden[100:300] = True
     gate = MotionGate()
     frames = [_seen(_car(ROAD, x), n) for n, x in enumerate(range(-150, WIDTH, 20))]
-    moves = [gate.moves(frame, at_s=n / FPS, hidden=hidden) for n, frame in enumerate(frames)]
+    moves = [gate.moves(Picture.of(frame), at_s=n / FPS, hidden=hidden) for n, frame in enumerate(frames)]
     assert sum(moves[1:]) == 0
 
 
@@ -222,17 +222,17 @@ def test_masked_motion_is_not_seen() -> None:
 def test_frames_of_every_size_are_taken(wh: tuple[int, int]) -> None:
     """Another size begins anew; the smallest crash nothing."""
     gate = MotionGate()
-    gate.moves(_seen(ROAD, 0), at_s=0.0)
+    gate.moves(Picture.of(_seen(ROAD, 0)), at_s=0.0)
     frame = np.full((wh[1], wh[0], 3), 90, np.uint8)
-    assert gate.moves(frame, at_s=1.0)
-    assert not gate.moves(frame, at_s=1.1)
-    gate.moves(255 - frame, at_s=1.2)
+    assert gate.moves(Picture.of(frame), at_s=1.0)
+    assert not gate.moves(Picture.of(frame), at_s=1.1)
+    gate.moves(Picture.of(255 - frame), at_s=1.2)
 
 
 def test_time_that_stands_still_or_jumps_breaks_nothing() -> None:
     """Two frames of one time, and an hour's gap."""
     gate = MotionGate()
-    assert [gate.moves(_seen(ROAD, n), at_s=at_s) for n, at_s in enumerate([0.0, 0.0, 3600.0, 3600.0])] == [
+    assert [gate.moves(Picture.of(_seen(ROAD, n)), at_s=at_s) for n, at_s in enumerate([0.0, 0.0, 3600.0, 3600.0])] == [
         True,
         False,
         False,
@@ -247,7 +247,7 @@ def test_the_part_that_moves_holds_the_vehicle_and_little_else() -> None:
     assert not any(_play(chain([ROAD], repeat(ROAD, LEARNING)), gate=gate)[1:])
     assert gate.moving_part(at_s=LEARNING / FPS) is None
     for n in range(LEARNING + 1, LEARNING + 9):
-        gate.moves(_seen(_car(ROAD, 200 + 8 * (n - LEARNING)), n), at_s=n / FPS)
+        gate.moves(Picture.of(_seen(_car(ROAD, 200 + 8 * (n - LEARNING)), n)), at_s=n / FPS)
     part = gate.moving_part(at_s=(LEARNING + 8) / FPS)
     assert part is not None
     x1, y1, x2, y2 = part
@@ -257,3 +257,22 @@ def test_the_part_that_moves_holds_the_vehicle_and_little_else() -> None:
     assert y2 * HEIGHT >= 150 + 80
     assert (x2 - x1) * (y2 - y1) < 0.5
     assert gate.moving_part(at_s=(LEARNING + 8) / FPS + 1.1) is None
+
+
+def test_while_something_moves_the_gate_looks_ten_times_a_second() -> None:
+    """Of the pictures in between it does not even take the brightness."""
+    gate, taken = MotionGate(), []
+
+    def picture(n: int) -> Picture:
+        grey = np.full((90, 160), 90, np.uint8)
+        grey[30:60, 4 * n : 4 * n + 30] = 250 if n else 90
+
+        def luma() -> Plane:
+            taken.append(n)
+            return grey
+
+        return Picture((160, 90), lambda: np.dstack([grey] * 3), luma=luma)
+
+    assert all(gate.moves(picture(n), at_s=n / 64) for n in range(30))
+    assert taken[:2] == [0, 1], "the first picture is learned, the second moves"
+    assert taken[1:] == list(range(1, 30, 7))

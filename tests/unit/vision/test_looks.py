@@ -1,4 +1,4 @@
-"""The looks that wait to be read."""
+"""Looks and pieces that are cut out of frames."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from agent.config.models import MaskConfig
-from agent.records import Detection, Frame
-from agent.vision.looks import BATCH, KEPT, Waiting, box_between, cut_out, cut_piece
+from agent.records import Detection, Frame, Picture
+from agent.vision.looks import box_between, cut_out, cut_piece
 from agent.vision.regions import PAINT_BGR, Regions
 
 BOX = Detection(100, 50, 200, 80, 0.9)
@@ -19,19 +19,7 @@ def _frame(number: int = 0, *, contrast: int = 100) -> Frame:
     image = np.full((120, 300, 3), 100, np.uint8)
     image[:, ::4] += np.uint8(contrast)
     image[50:80, 100:200, 2] = np.arange(100)
-    return Frame("cam", number, datetime.now(UTC), number / 15, image)
-
-
-def test_the_best_looks_are_kept_and_the_best_of_them_read_first() -> None:
-    """By sharpness here; a batch is handed out in order of time."""
-    waiting = Waiting()
-    for number in range(3 * KEPT):
-        waiting.offer(cut_out(_frame(number, contrast=5 * (number % KEPT)), BOX))
-    assert len(waiting) == KEPT
-    taken = [look.sequence for look in waiting.take()]
-    assert len(taken) == BATCH
-    assert taken == sorted(taken)
-    assert {number % KEPT for number in taken} == {KEPT - 1}
+    return Frame("cam", number, datetime.now(UTC), number / 15, Picture.of(image))
 
 
 @pytest.mark.parametrize("better", [Detection(50, 40, 250, 100, 0.9), Detection(100, 50, 200, 80, 0.99)])

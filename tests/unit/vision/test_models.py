@@ -13,7 +13,7 @@ from open_image_models.detection.core.yolo_v9.inference import YoloV9Detector
 
 from agent.config.models import VisionConfig
 from agent.errors import ModelError
-from agent.records import Frame
+from agent.records import Frame, Picture
 from agent.vision import load_models
 from agent.vision.detector import OnnxDetector
 from agent.vision.manifest import CheckedModel, DetectorEntry
@@ -155,5 +155,5 @@ def test_the_digest_is_of_the_shape_that_ran(tmp_path: Path) -> None:
     for number, (image, digest) in enumerate(
         [(render_frame([]), wide_digest), (np.zeros((400, 400, 3), np.uint8), square_digest)]
     ):
-        pipeline.process(Frame("cam", number, STARTED_AT, float(number), image))
+        pipeline.process(Frame("cam", number, STARTED_AT, float(number), Picture.of(image)))
         assert pipeline.detector_digest == digest

@@ -13,11 +13,12 @@ import pytest
 from agent.capture import open_source
 from agent.config.models import LaneConfig, MaskConfig, SourceConfig, VisionConfig
 from agent.errors import InferenceError
-from agent.records import Detection, Frame, Image, Passage, PlateRead, PlateText
+from agent.records import Detection, Frame, Image, Passage, Picture, PlateRead, PlateText
 from agent.vision import PlatePipeline, build_vision
+from agent.vision.plate import LEFT_S, MAX_LOOKS, REPORT_AFTER_S
 from agent.vision.regions import PAINT_BGR, Regions
 from agent.vision.repeats import MAX_REMEMBERED, PARKED_GAP_S, SPLIT_GAP_S, RecentPassages
-from agent.vision.view import LEFT_S, MAX_LOOKS, REPORT_AFTER_S
+from agent.vision.settings import PipelineSettings
 from tests.fakes.clock import FakeClock
 from tests.fakes.source import STARTED_AT
 from tests.fakes.vision import CannedDetector, CannedReader, plate
@@ -36,14 +37,14 @@ def _frame(n: int, *, fps: float = 10.0, image: Image = BLANK) -> Frame:
         sequence=n,
         captured_at=STARTED_AT + timedelta(seconds=n / fps),
         monotonic_s=n / fps,
-        image=image.copy(),
+        picture=Picture.of(image.copy()),
     )
 
 
 def _play(
     script: Sequence[Sequence[Detection]], reader: CannedReader, *, fps: float = 10.0, **settings: Any
 ) -> tuple[list[Passage], PlatePipeline]:
-    pipeline = PlatePipeline(CannedDetector(script), reader, detector_confidence=0.5, **settings)
+    pipeline = PlatePipeline(CannedDetector(script), reader, PipelineSettings(detector_confidence=0.5, **settings))
     passages = [passage for n in range(len(script)) for passage in pipeline.process(_frame(n, fps=fps))]
     return passages + pipeline.flush(), pipeline
 
@@ -145,7 +146,7 @@ def test_the_crop_is_of_the_frame_that_was_read_and_keeps_no_frame_alive() -> No
     """Its pixels are the box's, and it owns them."""
     image = BLANK.copy()
     image[100:120, 98:182] = 7
-    pipeline = PlatePipeline(CannedDetector([[_box(100)]]), CannedReader(plate("AB12")), min_votes=1)
+    pipeline = PlatePipeline(CannedDetector([[_box(100)]]), CannedReader(plate("AB12")), PipelineSettings(min_votes=1))
     pipeline.process(_frame(0, image=image))
     (passage,) = pipeline.flush()
     assert passage.best.crop.shape == (20, 84, 3), "with its margin"
@@ -156,7 +157,9 @@ def test_the_crop_is_of_the_frame_that_was_read_and_keeps_no_frame_alive() -> No
 def test_a_passage_is_reported_when_its_plate_has_left() -> None:
     """A third of a second after it was last seen, and not again when it comes back into view."""
     script = _drive() + [[]] * 6 + [[_box(130 + 20 * n)] for n in range(6, 12)]
-    pipeline = PlatePipeline(CannedDetector(script), CannedReader(plate("AB12")), detector_confidence=0.5)
+    pipeline = PlatePipeline(
+        CannedDetector(script), CannedReader(plate("AB12")), PipelineSettings(detector_confidence=0.5)
+    )
     reported = [n for n in range(len(script)) for _ in pipeline.process(_frame(n))]
     assert reported == [5 + round(LEFT_S * 10)]
     assert pipeline.flush() == []
@@ -174,7 +177,7 @@ def test_a_plate_that_is_no_passage_yet_gets_its_time() -> None:
 
 def test_an_early_read_comes_while_the_vehicle_is_in_view() -> None:
     """As soon as three looks agree; with the same text as later, once."""
-    pipeline = PlatePipeline(CannedDetector(_drive(20)), CannedReader(plate("AB12")), early_read=True)
+    pipeline = PlatePipeline(CannedDetector(_drive(20)), CannedReader(plate("AB12")), PipelineSettings(early_read=True))
     reported = [n for n in range(20) for _ in pipeline.process(_frame(n))]
     assert reported == [2]
     assert pipeline.flush() == []
@@ -184,7 +187,7 @@ def test_an_early_read_waits_until_the_text_is_firm() -> None:
     """Two of three do not report; the vehicle is read again half a second later."""
     answers = [plate("AB12"), plate("AB12"), plate("A812"), *[plate("AB12")] * 9]
     reader = CannedReader(lambda number, _: answers[number])
-    pipeline = PlatePipeline(CannedDetector(_drive(20)), reader, early_read=True)
+    pipeline = PlatePipeline(CannedDetector(_drive(20)), reader, PipelineSettings(early_read=True))
     reported = [(n, passage.text) for n in range(20) for passage in pipeline.process(_frame(n))]
     assert len(reported) == 1
     assert 7 <= reported[0][0] < 19
@@ -251,7 +254,7 @@ def test_the_detector_rests_between_two_runs_and_the_looks_come_from_all_frames(
         seen.append(crop)
         return plate("AB12")
 
-    pipeline = PlatePipeline(Every3rd(script), CannedReader(answer), detect_every_s=0.2)
+    pipeline = PlatePipeline(Every3rd(script), CannedReader(answer), PipelineSettings(detect_every_s=0.2))
     for frame in frames:
         pipeline.process(frame)
     (passage,) = pipeline.flush()
@@ -290,8 +293,7 @@ def test_nothing_of_a_masked_plate_is_left() -> None:
     pipeline = PlatePipeline(
         Looking(script),
         CannedReader(plate("AB12")),
-        regions=Regions([mask]),
-        detect_every_s=0.2,
+        PipelineSettings(regions=Regions([mask]), detect_every_s=0.2),
         watcher=Watching(),
     )
     for n in range(12):
@@ -320,7 +322,7 @@ def test_the_gate_keeps_the_detector_from_an_empty_road() -> None:
         road[n][80:180, 20 * (n - 40) : 20 * (n - 40) + 200] = 30
     for has_gate in (True, False):
         detector = CannedDetector()
-        pipeline = PlatePipeline(detector, CannedReader(plate("AB12")), has_gate=has_gate)
+        pipeline = PlatePipeline(detector, CannedReader(plate("AB12")), PipelineSettings(has_gate=has_gate))
         ran = []
         for n, image in enumerate(road):
             before = detector.calls
@@ -329,6 +331,33 @@ def test_the_gate_keeps_the_detector_from_an_empty_road() -> None:
                 ran.append(n)
         assert ran == ([0, *range(40, 50)] if has_gate else list(range(60)))
         assert pipeline.stats.moving == len(ran)
+
+
+def test_frames_that_the_gate_drops_are_never_converted() -> None:
+    """An empty road is told by brightness alone; what a detector sees or a look is cut from is converted once."""
+    converted: list[int] = []
+
+    def frame(n: int) -> Frame:
+        image = BLANK.copy()
+        if 40 <= n < 50:
+            image[80:180, 20 * (n - 40) : 20 * (n - 40) + 200] = 30
+
+        def convert() -> Image:
+            converted.append(n)
+            return image
+
+        picture = Picture((640, 360), convert, luma=lambda: image[..., 1])
+        return Frame("cam-1", n, STARTED_AT + timedelta(seconds=n / 15), n / 15, picture)
+
+    mask = MaskConfig(polygon=((0.9, 0.9), (1, 0.9), (1, 1), (0.9, 1)))
+    settings = PipelineSettings(has_gate=True, detect_every_s=0.2, regions=Regions([mask]))
+    detector = CannedDetector()
+    pipeline = PlatePipeline(detector, CannedReader(plate("AB12")), settings)
+    for n in range(60):
+        pipeline.process(frame(n))
+    assert len(converted) == detector.calls == pipeline.stats.searched
+    assert 3 <= len(converted) <= 6
+    assert set(converted) <= {0, *range(40, 50)}
 
 
 class _Looker:
@@ -354,7 +383,9 @@ def test_the_detector_sees_the_part_that_moves_and_boxes_are_the_frames(moving_p
     """The first picture is seen whole, as nothing is known of it; the tracks are the same either way."""
     looker = _Looker()
     pipeline = PlatePipeline(
-        looker, CannedReader(plate("AB12")), has_gate=True, detect_moving_part=moving_part, min_votes=1
+        looker,
+        CannedReader(plate("AB12")),
+        PipelineSettings(has_gate=True, detect_moving_part=moving_part, min_votes=1),
     )
     passages: list[Passage] = []
     for n in range(60):
@@ -386,7 +417,7 @@ def test_a_still_picture_gives_each_plate_once_without_a_vote() -> None:
     def answer(number: int, _: Image) -> PlateText:
         return plate("AB12", 0.1) if number == 0 else plate("")
 
-    pipeline = PlatePipeline(CannedDetector(script), CannedReader(answer), detector_confidence=0.5)
+    pipeline = PlatePipeline(CannedDetector(script), CannedReader(answer), PipelineSettings(detector_confidence=0.5))
     assert [look.plate.text for look in pipeline.read_picture(_frame(0))] == ["AB12"]
     assert pipeline.flush() == []
 

@@ -9,7 +9,7 @@ import pytest
 from pydantic import ValidationError
 
 from agent.config.models import LaneConfig, MaskConfig, VisionConfig
-from agent.records import Detection, Direction, Frame
+from agent.records import Detection, Direction, Frame, Picture
 from agent.vision.regions import PAINT_BGR, Regions
 
 LEFT_HALF = MaskConfig(polygon=((0.0, 0.0), (0.5, 0.0), (0.5, 1.0), (0.0, 1.0)))
@@ -19,7 +19,7 @@ WHOLE = MaskConfig(polygon=((0.0, 0.0), (1.0, 0.0), (1.0, 1.0), (0.0, 1.0)))
 
 def _frame(wh: tuple[int, int]) -> Frame:
     image = np.random.default_rng(1).integers(0, 100, (wh[1], wh[0], 3)).astype(np.uint8)
-    return Frame(camera_id="c", sequence=0, captured_at=datetime.now(UTC), monotonic_s=0.0, image=image)
+    return Frame(camera_id="c", sequence=0, captured_at=datetime.now(UTC), monotonic_s=0.0, picture=Picture.of(image))
 
 
 @pytest.mark.parametrize("wh", [(640, 360), (33, 57), (1, 1)])

@@ -7,16 +7,16 @@ from collections.abc import Callable, Container, Sequence
 
 import pytest
 
-from agent.vision.schedule import IDLE_S, Concern, Schedule
+from agent.vision.schedule import IDLE_S, PlateStatus, Schedule
 
 FPS = 15
-KNOWN = Concern(looks=9, misses=0, settled=False, left_s=math.inf)
-SETTLED = Concern(looks=9, misses=0, settled=True, left_s=0.01)
+KNOWN = PlateStatus(sightings=9, misses=0, is_reported=False, left_s=math.inf)
+REPORTED = PlateStatus(sightings=9, misses=0, is_reported=True, left_s=0.01)
 
 
 def _runs(
     moves: Callable[[int], bool],
-    concerns: Callable[[int], Sequence[Concern]],
+    plates: Callable[[int], Sequence[PlateStatus]],
     *,
     frames: int,
     every_s: float = 0.2,
@@ -27,13 +27,13 @@ def _runs(
     schedule = Schedule(every_s=every_s)
     ran = []
     for n in range(frames):
-        if schedule.is_due(moves=moves(n), concerns=concerns(n), at_s=n / FPS, is_elsewhere=n in elsewhere):
+        if schedule.is_due(moves=moves(n), plates=plates(n), at_s=n / FPS, has_new_area=n in elsewhere):
             schedule.ran(at_s=n / FPS, found=found)
             ran.append(n)
     return ran
 
 
-def _nothing(_: int) -> Sequence[Concern]:
+def _nothing(_: int) -> Sequence[PlateStatus]:
     return ()
 
 
@@ -66,57 +66,68 @@ def test_a_faint_box_neither_slows_the_detector_nor_hurries_it() -> None:
     """It may be a plate that is about to show, or a lamp."""
     schedule, ran = Schedule(every_s=0.2), []
     for n in range(60):
-        if schedule.is_due(moves=True, concerns=(), at_s=n / FPS):
+        if schedule.is_due(moves=True, plates=(), at_s=n / FPS):
             schedule.ran(at_s=n / FPS, found=False, is_unsure=n < 12 or n > 20)
             ran.append(n)
     assert ran == [0, 3, 6, 9, 12, 15, 24, 33, 42, 51]
 
 
 @pytest.mark.parametrize(
-    "concerns",
-    [(), (SETTLED,), (Concern(looks=3, misses=0, settled=False, left_s=math.inf, firm=True),)],
+    "plates",
+    [(), (REPORTED,), (PlateStatus(sightings=3, misses=0, is_reported=False, left_s=math.inf, is_firm=True),)],
     ids=["no plate", "reported", "firm"],
 )
-def test_what_comes_from_elsewhere_does_not_wait(concerns: Sequence[Concern]) -> None:
+def test_what_comes_from_elsewhere_does_not_wait(plates: Sequence[PlateStatus]) -> None:
     """Whatever slows the detector: it looks as soon as its usual pace allows."""
-    ran = _runs(lambda _: True, lambda _: concerns, frames=200, found=False, elsewhere={150})
+    ran = _runs(lambda _: True, lambda _: plates, frames=200, found=False, elsewhere={150})
     before = max(n for n in ran if n < 150)
     assert min(n for n in ran if n >= 150) == max(150, before + 3)
 
 
 @pytest.mark.parametrize(
-    ("concern", "step"),
+    ("status", "step"),
     [
         (KNOWN, 3),
-        (Concern(looks=1, misses=0, settled=False, left_s=math.inf), 1),
-        (Concern(looks=9, misses=1, settled=False, left_s=math.inf), 1),
-        (Concern(looks=9, misses=2, settled=False, left_s=math.inf), 3),
-        (Concern(looks=2, misses=0, settled=False, left_s=0.5), 2),
-        (Concern(looks=2, misses=0, settled=False, left_s=0.2), 1),
-        (Concern(looks=9, misses=0, settled=False, left_s=0.2), 3),
-        (SETTLED, 3),
-        (Concern(looks=3, misses=0, settled=False, left_s=0.1, firm=True), 6),
-        (Concern(looks=3, misses=1, settled=False, left_s=0.1, firm=True), 1),
+        (PlateStatus(sightings=1, misses=0, is_reported=False, left_s=math.inf), 1),
+        (PlateStatus(sightings=9, misses=1, is_reported=False, left_s=math.inf), 1),
+        (PlateStatus(sightings=9, misses=2, is_reported=False, left_s=math.inf), 3),
+        (PlateStatus(sightings=2, misses=0, is_reported=False, left_s=0.5), 2),
+        (PlateStatus(sightings=2, misses=0, is_reported=False, left_s=0.2), 1),
+        (PlateStatus(sightings=9, misses=0, is_reported=False, left_s=0.2), 3),
+        (REPORTED, 3),
+        (PlateStatus(sightings=3, misses=0, is_reported=False, left_s=0.1, is_firm=True), 6),
+        (PlateStatus(sightings=3, misses=1, is_reported=False, left_s=0.1, is_firm=True), 1),
     ],
-    ids=["known", "new", "just missed", "long missed", "leaves soon", "leaves now", "often", "settled", "firm", "gone"],
+    ids=[
+        "known",
+        "new",
+        "just missed",
+        "long missed",
+        "leaves soon",
+        "leaves now",
+        "often",
+        "reported",
+        "firm",
+        "gone",
+    ],
 )
-def test_the_pace_suits_the_plate(concern: Concern, step: int) -> None:
+def test_the_pace_suits_the_plate(status: PlateStatus, step: int) -> None:
     """Frames from one run to the next while something moves."""
-    ran = _runs(lambda _: True, lambda _: (concern,), frames=30)
+    ran = _runs(lambda _: True, lambda _: (status,), frames=30)
     assert ran[1] - ran[0] == step
     assert ran[2] - ran[1] == step
 
 
 def test_the_hastiest_plate_sets_the_pace() -> None:
     """One that leaves soon is not lost because another stands."""
-    hasty = Concern(looks=2, misses=0, settled=False, left_s=0.2)
-    assert _runs(lambda _: True, lambda _: (KNOWN, SETTLED, hasty), frames=5) == [0, 1, 2, 3, 4]
+    hasty = PlateStatus(sightings=2, misses=0, is_reported=False, left_s=0.2)
+    assert _runs(lambda _: True, lambda _: (KNOWN, REPORTED, hasty), frames=5) == [0, 1, 2, 3, 4]
 
 
 def test_a_plate_that_stands_is_followed_until_its_outcome_is_out() -> None:
     """At half the pace though nothing moves; and then only in case the gate is wrong."""
     assert _runs(lambda _: False, lambda _: (KNOWN,), frames=13) == [0, 6, 12]
-    assert _runs(lambda _: False, lambda _: (SETTLED,), frames=60) == [0]
+    assert _runs(lambda _: False, lambda _: (REPORTED,), frames=60) == [0]
 
 
 def test_when_the_motion_ends_an_open_plate_is_looked_at() -> None:

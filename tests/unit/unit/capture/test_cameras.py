@@ -137,7 +137,7 @@ def test_a_lost_cameras_passages_are_sealed_while_another_delivers(tmp_path: Pat
     for frame in unit.cameras[0].source.frames():
         unit.cameras[0].pipeline.process(frame)
     unit.live[0].is_up = True
-    unit.loop.rest()
+    unit.loop.on_idle()
     assert unit.reads() == []
     unit.live[0].is_up = False
     unit.loop._look_for_lost()

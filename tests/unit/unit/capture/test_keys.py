@@ -27,7 +27,7 @@ from agent.seal.sealer import Sealer
 from agent.unit.capture.cameras import Camera
 from agent.unit.capture.daemon import CaptureLoop
 from agent.unit.capture.eviction import Bounds
-from agent.unit.capture.keys import UnitKeys
+from agent.unit.capture.keys import KeyWatcher
 from agent.unit.capture.recorder import Recorder
 from agent.unit.status.samples import Snapshot
 from agent.vision.pipeline import PlatePipeline
@@ -125,7 +125,7 @@ class Rig:
             [Camera(config, source, PlatePipeline(CannedDetector(script), reader))],
             recorder=recorder,
             stop=threading.Event(),
-            keys=UnitKeys(keyring=book, signing_key=signing_key, sealer=sealer, chain=self.chain),
+            keys=KeyWatcher(keyring=book, signing_key=signing_key, sealer=sealer, chain=self.chain),
         )
 
     def envelopes(self) -> list[Envelope]:

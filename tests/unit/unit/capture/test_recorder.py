@@ -22,7 +22,7 @@ from agent.records import Envelope, SpoolEntry, SpoolState
 from agent.seal.chain import Chain
 from agent.seal.sealer import Sealer
 from agent.spool.spool import FileSpool
-from agent.unit.capture.eviction import EVICT_MOST, LOOK_EVERY_S, Bounds, Doomed, require_room
+from agent.unit.capture.eviction import EVICT_MOST, LOOK_EVERY_S, Bounds, Eviction, require_room
 from agent.unit.capture.recorder import EXPIRE_EVERY_S, Recorder
 from agent.wire.envelope import sign_tombstone
 from agent.wire.suites import ContentCipher
@@ -411,11 +411,11 @@ def test_one_tombstone_never_names_more_than_the_format_allows() -> None:
     note = sign_tombstone(full, key, first_position())
     reads = make_chain(key, 2)
     follower = sign_tombstone(Tombstone(LossReason.OVERFLOW, 3, NOON, NOON), key, next_position(reads[-1]))
-    doomed = Doomed()
+    eviction = Eviction()
     for envelope in (reads[0], note, reads[1], follower):
-        doomed.add(SpoolEntry(envelope.envelope_id, len(envelope.data), SpoolState.PENDING, NOON), envelope)
-    assert doomed.ids == [reads[0].envelope_id, reads[1].envelope_id, follower.envelope_id]
-    assert (doomed.reads, doomed.count, len(doomed.gone)) == (2, 5, 1)
+        eviction.add(SpoolEntry(envelope.envelope_id, len(envelope.data), SpoolState.PENDING, NOON), envelope)
+    assert eviction.ids == [reads[0].envelope_id, reads[1].envelope_id, follower.envelope_id]
+    assert (eviction.reads, eviction.count, len(eviction.gone)) == (2, 5, 1)
 
 
 def test_a_bound_gives_way_by_a_sixteenth_at_once() -> None:

@@ -38,12 +38,17 @@ class Unit:
         self.trust = ClockTrust(self.clock, state_dir=STATE_DIR, files=self.files, max_age=self.max_age)
         return self.trust
 
+    def state(self) -> ClockState:
+        """Look at the clock as capture does before each frame, and say what a read says of it."""
+        self.trust.follow()
+        return self.trust.state()
+
     def run(self, seconds: float, *, every_s: float = 600.0) -> None:
         """Let time pass, with a look every so often as the recorder has it."""
         while seconds > 0:
             step_s = min(seconds, every_s)
             self.clock.advance(step_s)
-            self.trust.may_expire()
+            self.trust.judge_age()
             seconds -= step_s
 
     def receipt(self, *, off: timedelta = timedelta()) -> None:
@@ -51,13 +56,13 @@ class Unit:
         self.clock.advance(60.0)
         self.upload.note_receipt(self.clock.now() + off)
         self.clock.advance(10.0)
-        self.trust.may_expire()
+        self.trust.judge_age()
 
     def settle(self) -> None:
         """Have the clock trusted for as long as the age limit is."""
         self.receipt()
         self.run(self.max_age.total_seconds() + 60)
-        assert self.trust.may_expire()
+        assert self.trust.judge_age()
 
 
 @pytest.fixture
@@ -70,26 +75,26 @@ def test_a_first_start_erases_nothing_until_a_day_has_passed_in_step() -> None:
     """Without receipts: a day of a synchronised kernel, and as long as the age limit."""
     unit = Unit(max_age=timedelta(hours=1))
     unit.run(DAY_S - 600)
-    assert not unit.trust.may_expire()
+    assert not unit.trust.judge_age()
     unit.run(1200)
-    assert unit.trust.may_expire()
+    assert unit.trust.judge_age()
 
 
 def test_a_receipt_that_agrees_ends_the_doubt_and_the_age_limit_counts_from_its_beginning(unit: Unit) -> None:
     """What was stamped before is only then surely as old as it looks."""
     unit.receipt()
     unit.run(MAX_AGE.total_seconds() - 600)
-    assert not unit.trust.may_expire()
+    assert not unit.trust.judge_age()
     unit.run(600)
-    assert unit.trust.may_expire()
+    assert unit.trust.judge_age()
 
 
 def test_an_unsynchronised_kernel_never_expires(unit: Unit) -> None:
     """Whatever the receipts say; and its reads say so."""
     unit.settle()
     unit.clock.clock_state = ClockState.UNSYNCHRONIZED
-    assert unit.trust.state() is ClockState.UNSYNCHRONIZED
-    assert not unit.trust.may_expire()
+    assert unit.state() is ClockState.UNSYNCHRONIZED
+    assert not unit.trust.judge_age()
 
 
 @pytest.mark.parametrize("jump", [YEARS, -YEARS, timedelta(hours=2), timedelta(hours=-2)])
@@ -97,13 +102,13 @@ def test_a_jump_suspends_the_age_limit_until_a_receipt_agrees(unit: Unit, jump: 
     """In both directions, and back again: nothing is erased early, and nothing is suspended for ever."""
     unit.settle()
     unit.clock.current += jump
-    assert not unit.trust.may_expire()
+    assert not unit.trust.judge_age()
     unit.receipt(off=-jump)  # the receiver's clock did not jump
     unit.run(3600)
-    assert not unit.trust.may_expire()
+    assert not unit.trust.judge_age()
     unit.clock.current -= jump
     unit.run(3600)
-    assert not unit.trust.may_expire()
+    assert not unit.trust.judge_age()
     unit.settle()
 
 
@@ -113,9 +118,9 @@ def test_a_jump_between_two_runs_suspends_the_age_limit(unit: Unit, jump: timede
     unit.settle()
     unit.clock.current += jump
     unit.start()
-    assert not unit.trust.may_expire()
+    assert not unit.trust.judge_age()
     unit.run(3600)
-    assert not unit.trust.may_expire()
+    assert not unit.trust.judge_age()
 
 
 def test_a_short_restart_changes_nothing(unit: Unit) -> None:
@@ -124,7 +129,7 @@ def test_a_short_restart_changes_nothing(unit: Unit) -> None:
     unit.clock.current += timedelta(days=2)  # switched off: the monotonic clock starts anew
     unit.clock.elapsed_s = 0.0
     unit.start()
-    assert unit.trust.may_expire()
+    assert unit.trust.judge_age()
 
 
 def test_a_jump_to_the_future_that_lasts_erases_only_what_is_old_in_truth(unit: Unit) -> None:
@@ -132,9 +137,9 @@ def test_a_jump_to_the_future_that_lasts_erases_only_what_is_old_in_truth(unit: 
     unit.settle()
     unit.clock.current += YEARS
     unit.run(max(DAY_S, MAX_AGE.total_seconds()) - 600)
-    assert not unit.trust.may_expire()
+    assert not unit.trust.judge_age()
     unit.run(1200)
-    assert unit.trust.may_expire()
+    assert unit.trust.judge_age()
 
 
 def test_a_clock_that_comes_back_from_the_future_recovers_by_a_receipt(unit: Unit) -> None:
@@ -144,20 +149,20 @@ def test_a_clock_that_comes_back_from_the_future_recovers_by_a_receipt(unit: Uni
     unit.run(3 * DAY_S)
     unit.clock.current -= YEARS
     unit.run(DAY_S * 2)
-    assert unit.trust.state() is ClockState.UNSYNCHRONIZED
+    assert unit.state() is ClockState.UNSYNCHRONIZED
     unit.receipt()
-    assert unit.trust.state() is ClockState.SYNCHRONIZED
+    assert unit.state() is ClockState.SYNCHRONIZED
     unit.settle()
 
 
 def test_time_before_the_package_was_built_is_not_synchronised() -> None:
     """Whatever the kernel and a receipt say."""
     unit = Unit(now=datetime(1970, 1, 2, tzinfo=UTC))
-    assert unit.trust.state() is ClockState.UNSYNCHRONIZED
+    assert unit.state() is ClockState.UNSYNCHRONIZED
     unit.receipt()
     unit.run(2 * DAY_S)
-    assert unit.trust.state() is ClockState.UNSYNCHRONIZED
-    assert not unit.trust.may_expire()
+    assert unit.state() is ClockState.UNSYNCHRONIZED
+    assert not unit.trust.judge_age()
 
 
 @pytest.mark.parametrize("restart", [False, True])
@@ -165,20 +170,20 @@ def test_time_before_a_receipt_or_a_trusted_time_is_not_synchronised(unit: Unit,
     """The floor holds across a restart; a correction of seconds is not below it."""
     unit.settle()
     unit.clock.current -= timedelta(seconds=30)
-    assert unit.trust.state() is ClockState.SYNCHRONIZED
+    assert unit.state() is ClockState.SYNCHRONIZED
     unit.clock.current -= timedelta(days=30)
     if restart:
         unit.start()
-    assert unit.trust.state() is ClockState.UNSYNCHRONIZED
+    assert unit.state() is ClockState.UNSYNCHRONIZED
 
 
 def test_a_receipt_from_the_future_is_a_floor_only_until_the_next(unit: Unit) -> None:
     """A receiver whose clock is wrong for a moment neither erases nor blocks."""
     unit.settle()
     unit.receipt(off=YEARS)
-    assert unit.trust.state() is ClockState.UNSYNCHRONIZED
+    assert unit.state() is ClockState.UNSYNCHRONIZED
     unit.receipt()
-    assert unit.trust.state() is ClockState.SYNCHRONIZED
+    assert unit.state() is ClockState.SYNCHRONIZED
 
 
 def test_a_receipt_that_was_there_before_the_doubt_does_not_end_it(unit: Unit) -> None:
@@ -189,10 +194,10 @@ def test_a_receipt_that_was_there_before_the_doubt_does_not_end_it(unit: Unit) -
     unit.run(10 * DAY_S, every_s=1200)
     unit.clock.current = stale
     unit.run(3600)
-    assert not unit.trust.may_expire()
+    assert not unit.trust.judge_age()
     unit.start()
     unit.run(60)
-    assert not unit.trust.may_expire()
+    assert not unit.trust.judge_age()
 
 
 @pytest.mark.parametrize(
@@ -201,8 +206,8 @@ def test_a_receipt_that_was_there_before_the_doubt_does_not_end_it(unit: Unit) -
 def test_a_damaged_note_is_no_note(note: bytes) -> None:
     """There is doubt, and no error."""
     unit = Unit(note=note)
-    assert unit.trust.state() is ClockState.SYNCHRONIZED
-    assert not unit.trust.may_expire()
+    assert unit.state() is ClockState.SYNCHRONIZED
+    assert not unit.trust.judge_age()
     unit.settle()
 
 
@@ -217,10 +222,10 @@ def test_a_disk_that_refuses_the_notes_stops_nothing(tmp_path: Path) -> None:
     upload.note_receipt(clock.now())
     clock.advance(10)
     files.fail_at(1, 5)
-    assert trust.may_expire()
+    assert trust.judge_age()
     assert not (tmp_path / TRUST_FILE).exists()
     clock.advance(3601)
-    assert trust.may_expire()
+    assert trust.judge_age()
     assert (tmp_path / TRUST_FILE).exists()
 
 

@@ -89,10 +89,12 @@ def test_nobody_to_tell_is_no_failure(address: str, monkeypatch: pytest.MonkeyPa
     assert [call() for call in calls] == [None] * 3
 
 
-def test_who_asks_whether_to_stop_is_alive(listener: Listener, beating: None) -> None:
-    """A question and a long wait beat; status and readiness come with `ready`."""
+def test_who_waits_whether_to_stop_is_alive(listener: Listener, beating: None) -> None:
+    """A wait of no time and a long one beat, a question does not; status and readiness come with `ready`."""
     stop = Lifecycle(ServiceManager(str(listener.path)))
     assert not stop.is_set()
+    assert listener.heard() == []
+    assert not stop.wait(0.0)
     assert listener.heard() == ["WATCHDOG=1"]
     assert not stop.wait(0.1)
     assert listener.heard().count("WATCHDOG=1") >= 2
@@ -106,7 +108,7 @@ def test_who_asks_whether_to_stop_is_alive(listener: Listener, beating: None) ->
 def test_another_thread_does_not_beat(listener: Listener, beating: None) -> None:
     """A thread that asks on beside a main loop that hangs must not keep the watchdog quiet."""
     stop = Lifecycle(ServiceManager(str(listener.path)))
-    thread = threading.Thread(target=lambda: (stop.is_set(), stop.wait(0.05)))
+    thread = threading.Thread(target=lambda: (stop.wait(0.0), stop.wait(0.05)))
     thread.start()
     thread.join()
     assert listener.heard() == []
@@ -115,7 +117,7 @@ def test_another_thread_does_not_beat(listener: Listener, beating: None) -> None
 def test_a_second_event_keeps_the_same_pulse(listener: Listener, beating: None) -> None:
     """A loop that ends for a reason of its own beats for the daemon, and its event is its own."""
     stop = Lifecycle(ServiceManager(str(listener.path)))
-    halt = PulsedEvent(stop.is_set)
+    halt = PulsedEvent(lambda: stop.wait(0.0))
     assert not halt.wait(0.05)
     assert "WATCHDOG=1" in listener.heard()
     halt.set()

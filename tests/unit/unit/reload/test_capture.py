@@ -11,7 +11,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.capture import LiveStats
-from agent.capture.replaceable import SwitchedSource
+from agent.capture.replaceable import ReplaceableSource
 from agent.config.load import load_config
 from agent.config.models import VisionConfig
 from agent.disk.files import LocalFiles
@@ -56,7 +56,9 @@ class Rig:
         monkeypatch.setattr(reload_capture, "Models", lambda: self)
         self.source = ReplaySource(PICTURES, frame_rate=10)
         (config,) = self.base.cameras
-        self.cameras: tuple[Camera, ...] = (Camera(config, SwitchedSource(self.source), self._pipeline(), LiveStats()),)
+        self.cameras: tuple[Camera, ...] = (
+            Camera(config, ReplaceableSource(self.source), self._pipeline(), LiveStats()),
+        )
         self.reload: Reload[CaptureChange] = Reload(self.base, "capture", files=LocalFiles(), clock=self.clock)
         self.changes = CaptureReload(self.reload, clock=self.clock, stop=self.stop)
         self.kept: list[Passage] = []
@@ -80,7 +82,7 @@ class Rig:
     def step(self) -> None:
         """Take up or judge, as the loop does after each frame and while none comes."""
         self.cameras = self.changes.step(
-            self.cameras, keep=lambda _, passages: self.kept.extend(passages), rest=lambda: None
+            self.cameras, keep=lambda _, passages: self.kept.extend(passages), on_idle=lambda: None
         )
 
     def texts(self) -> list[str]:
@@ -88,9 +90,7 @@ class Rig:
         return [passage.text for passage in self.kept]
 
     def _pipeline(self) -> PlatePipeline:
-        return PlatePipeline(
-            self.detector, CannedReader(lambda _, __: plate("ABC123")), has_gate=False, detect_every_s=0.0
-        )
+        return PlatePipeline(self.detector, CannedReader(lambda _, __: plate("ABC123")))
 
     def pipeline(self, config: VisionConfig) -> PlatePipeline:
         """Build a pipeline, in the place of `Models`."""
@@ -231,14 +231,14 @@ def test_a_source_without_a_frame_is_refused(quiet: Rig, monkeypatch: pytest.Mon
 
 
 def test_a_new_source_has_its_time_and_then_rests_with_the_loop() -> None:
-    """Before the switch the deadline ends the wait; after it the loop's own rest is called."""
+    """Before the switch the deadline ends the wait; after it the loop is called."""
     clock, calls = FakeClock(), [0]
     idle = Idle(clock, 10.0)
     idle()
     clock.advance(10.0)
     with pytest.raises(SourceLostError, match="no frame came in time"):
         idle()
-    idle.rest = lambda: calls.append(1)
+    idle.on_idle = lambda: calls.append(1)
     idle()
     assert calls == [0, 1]
 

@@ -34,8 +34,8 @@ class SourceEnd:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
-    """What came from which source.
+class SourceEvent:
+    """What came from one of the sources: a frame, or its end.
 
     Attributes:
         place: The source's number, in the order in which they were given.
@@ -46,18 +46,18 @@ class Turn:
     what: Frame | SourceEnd
 
 
-class SeveralSources:
-    """Plays sources side by side."""
+class RoundRobin:
+    """Plays several sources at once and hands out their frames in turn."""
 
     def __init__(self, sources: Sequence[FrameSource], stats: Sequence[LiveStats]) -> None:
-        """Take the sources, and where each counts; none is started yet. They stay the caller's to close."""
+        """Take the sources, and for each the counts that it adds to. None is started yet; the caller closes them."""
         self._sources = sources
         self._stats = stats
         self._changed = threading.Condition()
         self._waiting: list[Frame | SourceEnd | Exception | None] = [None] * len(sources)
         self._closed = False
 
-    def frames(self) -> Generator[Turn | None]:
+    def frames(self) -> Generator[SourceEvent | None]:
         """Start the sources and yield their frames in turn, and the end of each once.
 
         Yields:
@@ -82,7 +82,7 @@ class SeveralSources:
                 last, came = place, self._take(place)
                 if isinstance(came, SourceEnd):
                     left.discard(place)
-                yield Turn(place, came)
+                yield SourceEvent(place, came)
         finally:
             self.close()
             for thread in threads:

@@ -1,4 +1,4 @@
-"""Decoding ahead of the one who looks."""
+"""The next frames of a recording are decoded on another thread."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Generator
 import numpy as np
 import pytest
 
-from agent.capture.ahead import FRAMES_AHEAD, decoded_ahead
+from agent.capture.prefetch import FRAMES_AHEAD, prefetched
 from agent.errors import SourceError
-from agent.records import Frame
+from agent.records import Frame, Picture
 from tests.fakes.source import STARTED_AT
 
 
@@ -19,7 +19,7 @@ def _frames(count: int, *, fault: SourceError | None = None, seen: list[str] | N
     try:
         for number in range(count):
             seen.append(threading.current_thread().name)
-            yield Frame("cam", number, STARTED_AT, number / 10, np.zeros((4, 4, 3), np.uint8))
+            yield Frame("cam", number, STARTED_AT, number / 10, Picture.of(np.zeros((4, 4, 3), np.uint8)))
         if fault is not None:
             raise fault
     finally:
@@ -30,7 +30,7 @@ def _frames(count: int, *, fault: SourceError | None = None, seen: list[str] | N
 def test_the_same_frames_come_in_the_same_order(count: int) -> None:
     """However many there are, decoded on another thread."""
     seen: list[str] = []
-    assert [frame.sequence for frame in decoded_ahead(_frames(count, seen=seen))] == [*range(count)]
+    assert [frame.sequence for frame in prefetched(_frames(count, seen=seen))] == [*range(count)]
     assert seen[-1] == "closed"
     assert all(name.startswith("decode") for name in seen[:-1])
 
@@ -39,7 +39,7 @@ def test_a_fault_comes_after_the_frames_before_it() -> None:
     """Frames delivered before it stay valid."""
     came = []
     with pytest.raises(SourceError, match="cut off"):  # noqa: PT012  the fault comes out of the loop
-        for frame in decoded_ahead(_frames(7, fault=SourceError("cut off"))):
+        for frame in prefetched(_frames(7, fault=SourceError("cut off"))):
             came.append(frame.sequence)  # noqa: PERF401  the list must hold what came before the fault
     assert came == [*range(7)]
 
@@ -47,7 +47,7 @@ def test_a_fault_comes_after_the_frames_before_it() -> None:
 def test_who_stops_early_leaves_nothing_running() -> None:
     """Few frames were decoded in vain, and the source is closed."""
     seen: list[str] = []
-    frames = decoded_ahead(_frames(1000, seen=seen))
+    frames = prefetched(_frames(1000, seen=seen))
     next(frames)
     frames.close()
     assert seen[-1] == "closed"

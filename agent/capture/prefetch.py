@@ -1,4 +1,4 @@
-"""Decodes a recording ahead of the one who looks at its frames: one core decodes while the other works."""
+"""Decodes the next frames of a recording on another thread, while the frame before them is being looked at."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import Final
 from agent.records import Frame
 
 FRAMES_AHEAD: Final = 4
-"""Frames that wait, decoded: about what is decoded during one run of a detector. 25 MB at 1920x1080."""
+"""Decoded frames that wait at most: about as many as are decoded during one run of a detector. 25 MB at 1920x1080."""
 
 
-def decoded_ahead(frames: Generator[Frame]) -> Generator[Frame]:
-    """Yield the same frames, and end with the same error, at the same place.
+def prefetched(frames: Generator[Frame]) -> Generator[Frame]:
+    """Yield the same frames in the same order; an error of `frames` is raised at the same place.
 
     Args:
-        frames: Runs on a thread of its own from here on, and is closed at the end.
+        frames: Where the frames come from; from here on it runs on another thread, and it is closed at the end.
     """
     try:
         with ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:

@@ -11,10 +11,10 @@ import numpy as np
 import pytest
 
 from agent.capture.live import LiveStats
-from agent.capture.several import SeveralSources, SourceEnd, Turn
+from agent.capture.round_robin import RoundRobin, SourceEnd, SourceEvent
 from agent.errors import SourceError
 from agent.ports import FrameSource
-from agent.records import ClockState, Frame
+from agent.records import ClockState, Frame, Picture
 from tests.fakes.source import ReplaySource
 from tests.fakes.waiting import WITHIN_S, wait_until
 
@@ -47,7 +47,7 @@ class GatedCamera:
         """As the port."""
         sequence = 0
         while self.go.acquire(timeout=WITHIN_S) and not self.is_closed:
-            yield Frame("live", sequence, datetime.now(UTC), float(sequence), BLACK.copy())
+            yield Frame("live", sequence, datetime.now(UTC), float(sequence), Picture.of(BLACK.copy()))
             self.made.release()
             sequence += 1
 
@@ -57,35 +57,35 @@ class GatedCamera:
         self.go.release()
 
 
-def several(*sources: FrameSource) -> SeveralSources:
+def several(*sources: FrameSource) -> RoundRobin:
     """Put sources together, each with counts of its own."""
-    return SeveralSources(sources, [LiveStats() for _ in sources])
+    return RoundRobin(sources, [LiveStats() for _ in sources])
 
 
-def played(*sources: FrameSource) -> list[Turn]:
-    """Return every turn."""
-    return [turn for turn in several(*sources).frames() if turn is not None]
+def played(*sources: FrameSource) -> list[SourceEvent]:
+    """Return every event."""
+    return [event for event in several(*sources).frames() if event is not None]
 
 
-def numbers(turns: list[Turn], place: int) -> list[int]:
+def numbers(events: list[SourceEvent], place: int) -> list[int]:
     """Return the frame numbers of one source."""
-    return [turn.what.sequence for turn in turns if turn.place == place and isinstance(turn.what, Frame)]
+    return [event.what.sequence for event in events if event.place == place and isinstance(event.what, Frame)]
 
 
 def test_every_frame_of_every_recording_is_handed_out_in_order() -> None:
     """Nothing is skipped, however unequal they are, and each source ends once."""
-    turns = played(*(ReplaySource([BLACK] * count) for count in (5, 40, 1, 0)))
-    assert [numbers(turns, place) for place in range(4)] == [list(range(count)) for count in (5, 40, 1, 0)]
-    ends = [turn for turn in turns if isinstance(turn.what, SourceEnd)]
-    assert sorted(turn.place for turn in ends) == [0, 1, 2, 3]
-    assert all(isinstance(turn.what, SourceEnd) and turn.what.failure is None for turn in ends)
+    events = played(*(ReplaySource([BLACK] * count) for count in (5, 40, 1, 0)))
+    assert [numbers(events, place) for place in range(4)] == [list(range(count)) for count in (5, 40, 1, 0)]
+    ends = [event for event in events if isinstance(event.what, SourceEnd)]
+    assert sorted(event.place for event in ends) == [0, 1, 2, 3]
+    assert all(isinstance(event.what, SourceEnd) and event.what.failure is None for event in ends)
 
 
 def test_a_source_that_fails_ends_alone() -> None:
     """Its frames come first, then its failure; the other plays on to its end."""
-    turns = played(ReplaySource([BLACK] * 3, fault=SourceError("it went")), ReplaySource([BLACK] * 30))
-    assert (numbers(turns, 0), numbers(turns, 1)) == ([0, 1, 2], list(range(30)))
-    failures = [str(turn.what.failure) for turn in turns if isinstance(turn.what, SourceEnd) and turn.what.failure]
+    events = played(ReplaySource([BLACK] * 3, fault=SourceError("it went")), ReplaySource([BLACK] * 30))
+    assert (numbers(events, 0), numbers(events, 1)) == ([0, 1, 2], list(range(30)))
+    failures = [str(event.what.failure) for event in events if isinstance(event.what, SourceEnd) and event.what.failure]
     assert failures == ["it went"]
 
 
@@ -93,12 +93,12 @@ def test_of_a_camera_the_newest_frame_is_handed_out() -> None:
     """Frames that nobody was quick enough for are counted, not queued."""
     camera = GatedCamera()
     stats = LiveStats()
-    with closing(SeveralSources([camera], [stats]).frames()) as turns:
+    with closing(RoundRobin([camera], [stats]).frames()) as events:
         camera.go.release()
-        first = next(turn for turn in turns if turn is not None)
+        first = next(event for event in events if event is not None)
         camera.settle()
         camera.make(5)
-        second = next(turn for turn in turns if turn is not None)
+        second = next(event for event in events if event is not None)
         camera.close()
     assert isinstance(first.what, Frame)
     assert isinstance(second.what, Frame)
@@ -109,12 +109,12 @@ def test_cameras_take_turns_however_fast_one_is() -> None:
     """Two cameras that always have a frame: whoever had the last look waits for the other."""
     cameras = [GatedCamera(), GatedCamera()]
     order = []
-    with closing(several(*cameras).frames()) as turns:
+    with closing(several(*cameras).frames()) as events:
         cameras[0].go.release()
-        for turn in turns:
-            if turn is None:
+        for event in events:
+            if event is None:
                 continue
-            order.append(turn.place)
+            order.append(event.place)
             if len(order) == 1:
                 cameras[0].settle()
             if len(order) == 12:
@@ -130,8 +130,8 @@ def test_cameras_take_turns_however_fast_one_is() -> None:
 def test_an_idle_moment_is_said() -> None:
     """While nothing comes the waiting loop gets the word, so that it can do what must not wait."""
     camera = GatedCamera()
-    with closing(several(camera).frames()) as turns:
-        assert next(turns) is None
+    with closing(several(camera).frames()) as events:
+        assert next(events) is None
         camera.close()
 
 
@@ -148,8 +148,8 @@ def test_what_is_no_failure_of_a_source_comes_through() -> None:
 
 def test_closing_ends_threads_that_wait() -> None:
     """A recording whose next frame nobody takes lets go."""
-    with closing(several(ReplaySource([BLACK] * 50), ReplaySource([BLACK] * 50)).frames()) as turns:
-        next(turns)
+    with closing(several(ReplaySource([BLACK] * 50), ReplaySource([BLACK] * 50)).frames()) as events:
+        next(events)
         mine = [thread for thread in threading.enumerate() if thread.name.startswith("source ")]
     assert mine
     wait_until(lambda: not any(thread.is_alive() for thread in mine))

@@ -1,0 +1,72 @@
+"""What plateseal prints and leaves on the disk is what it was at an earlier commit, but for what is meant to differ."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Final
+
+import pytest
+
+from tests.behaviour.compare import Difference, differences, moved
+from tests.behaviour.intended import INTENDED, MOVED
+from tests.behaviour.scenario import Recording, record
+
+pytestmark = pytest.mark.e2e
+
+EXPECTED: Final = Path(__file__).with_name("expected-71d8ec2.json")
+PLATESEAL: Final = Path(sys.executable).parent / "plateseal"
+
+
+def expected() -> Recording:
+    """Return what the earlier commit did, under the names that files have now."""
+    recording: Recording = json.loads(EXPECTED.read_text())
+    return moved(recording, MOVED)
+
+
+@pytest.mark.needs("campaigns")
+def test_behaviour_is_that_of_the_earlier_commit(tmp_path: Path) -> None:
+    """Every output, exit status and file is the same, but for the table's differences, and each of these is found."""
+    found = set(differences(expected(), record(PLATESEAL, tmp_path)))
+    assert found - INTENDED.keys() == set(), "not in the table of intended.py"
+    assert INTENDED.keys() - found == set(), "in the table of intended.py, and no longer a difference"
+
+
+@pytest.mark.parametrize(
+    ("was", "now"),
+    [
+        (".key_id = ", ".kid = "),
+        ("exit 11", "exit 1"),
+        ("PEM, mode 0600", "PEM, mode 0644"),
+        ("'prev': 32 bytes", "'before': 32 bytes"),
+        ("12 bytes", "16 bytes"),
+    ],
+)
+def test_a_change_is_found(was: str, now: str) -> None:
+    """Another key, exit status, mode, or field of a sealed message anywhere is a difference, and only there."""
+    before = expected()
+    after = {where: [line.replace(was, now) for line in lines] for where, lines in before.items()}
+    changed = {where for where, lines in before.items() if lines != after[where]}
+    found = list(differences(before, after))
+    assert changed
+    assert {each.where for each in found} == changed
+    assert not set(found) & INTENDED.keys()
+
+
+def test_a_file_that_is_gone_or_new_is_found() -> None:
+    """Whatever its content is."""
+    before = expected()
+    where = "at the end: owner/owner.key"
+    after = {name: lines for name, lines in before.items() if name != where} | {"new": ["empty, mode 0600"]}
+    assert list(differences(before, after)) == [
+        Difference(where, tuple(before[where]), ("<not there>",)),
+        Difference("new", ("<not there>",), ("empty, mode 0600",)),
+    ]
+
+
+def test_nothing_of_a_machine_is_recorded() -> None:
+    """No path of a machine, no id, no time: a recording is the same wherever it is made."""
+    text = EXPECTED.read_text()
+    assert "<hex 64>" in text
+    assert not any(word in text for word in ("/tmp/", "/home/", "/root/", "/work/", "2026-"))
