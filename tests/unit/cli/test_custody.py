@@ -245,7 +245,7 @@ def test_export_says_what_it_wrote(bench: CustodyBench, run: Run, tmp_path: Path
     answer = json.loads(done.out)
     assert {"envelope.cose", "receipt.cose", "previous.cose", "next.cose", "VERIFY.md"} <= set(answer["files"])
     assert answer["missing"] == []
-    (bench.receiver / "receipt.key").unlink()
+    (bench.receiver / "receipt.pub").unlink()
     done = run(*with_store(bench, "export", *CASE, "--id", envelope_id, "--out", tmp_path / "b"))
     assert "without the receipt" in done.out
     assert not (tmp_path / "b" / "receipt.cose").exists()
