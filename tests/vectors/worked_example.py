@@ -17,6 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent.keys.keyring import KeyringBook
 from agent.seal.sealer import Sealer
 from agent.wire import cbor, suites
+from agent.wire.envelope import parse_envelope
 from agent.wire.header import ZERO_DIGEST, ChainPosition
 from agent.wire.keyring import Keyring, RecipientKey
 from agent.wire.plaintext import encode_plaintext
@@ -33,8 +34,8 @@ RECIPIENT_RAW: Final = cbor.sha256(RECIPIENT_WORDS)
 READ: Final = make_plaintext("AB123CD", crop=b"", region="Portugal")
 
 
-def make() -> bytes:
-    """Seal the example's read; nonce, content key and encapsulated key are new each time."""
+def make(run: int | None = 0) -> bytes:
+    """Seal the example's read, in version 1 without a run; nonce, content key and encapsulated key are new each time."""
     suite = suites.SUITES[suites.KeyType.X25519]
     public = suite.derive_public(RECIPIENT_RAW)
     key = RecipientKey(
@@ -51,7 +52,7 @@ def make() -> bytes:
         cipher=suites.ContentCipher.AES_256_GCM,
     )
     chain = cbor.sha256(CHAIN_WORDS)[:16]
-    return sealer.seal(READ, ChainPosition(chain=chain, seq=0, prev=ZERO_DIGEST)).data
+    return sealer.seal(READ, ChainPosition(chain=chain, seq=0, prev=ZERO_DIGEST, run=run)).data
 
 
 def diagnostic(value: object, *, indent: int = 0) -> str:  # noqa: PLR0911  one return per type of CBOR
@@ -78,20 +79,19 @@ def diagnostic(value: object, *, indent: int = 0) -> str:  # noqa: PLR0911  one 
 
 def section(data: bytes) -> str:
     """Return the document's section for one envelope."""
-    device_hex = DEVICE.public_key().public_bytes_raw().hex()
-    plaintext = encode_plaintext(READ, version=1)
+    version = parse_envelope(data).position.version
+    plaintext = encode_plaintext(READ, version=version)
+    read: object = cbor.decode_padded(plaintext, max_bytes=len(plaintext), what="example")
+    zeros = len(plaintext) - len(cbor.encode(read))
+    behind = f", {zeros} zero bytes at its end among them" if version > 1 else ""
     return "\n".join(
         [
-            "One read, sealed to one X25519 recipient. The keys are hashes of published words, for this example only:",
-            f"the unit's Ed25519 seed is SHA-256 of `\"{DEVICE_WORDS.decode()}\"`, the recipient's X25519 private key",
-            f'SHA-256 of `"{RECIPIENT_WORDS.decode()}"`.',
+            f"### Version {version}",
             "",
-            f"The unit's public key: `{device_hex}`",
-            "",
-            f"The plaintext, {len(plaintext)} bytes, in diagnostic notation:",
+            f"The plaintext, {len(plaintext)} bytes{behind}, in diagnostic notation:",
             "",
             "```text",
-            diagnostic(cbor2.loads(plaintext)),
+            diagnostic(read),
             "```",
             "",
             f"The envelope, {len(data)} bytes. Its id is `{cbor.sha256(data).hex()}`.",
@@ -109,6 +109,19 @@ def section(data: bytes) -> str:
     )
 
 
+def keys_section() -> str:
+    """Return what the document says of the keys."""
+    return "\n".join(
+        [
+            "One read, sealed to one X25519 recipient. The keys are hashes of published words, for this example only:",
+            f"the unit's Ed25519 seed is SHA-256 of `\"{DEVICE_WORDS.decode()}\"`, the recipient's X25519 private key",
+            f'SHA-256 of `"{RECIPIENT_WORDS.decode()}"`.',
+            "",
+            f"The unit's public key: `{DEVICE.public_key().public_bytes_raw().hex()}`",
+        ]
+    )
+
+
 def _bytes(value: bytes, indent: int) -> str:
     try:
         inside = cbor.decode(value, max_bytes=1 << 20, what="example")
@@ -122,4 +135,4 @@ def _bytes(value: bytes, indent: int) -> str:
 
 
 if __name__ == "__main__":
-    sys.stdout.write(section(make()) + "\n")
+    sys.stdout.write("\n\n".join([keys_section(), section(make()), section(make(run=None))]) + "\n")

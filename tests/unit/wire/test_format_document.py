@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+import pytest
+
 from agent.custody.opener import PrivateKey, open_envelope
 from agent.wire import suites
 from agent.wire.envelope import parse_envelope, verify_envelope
@@ -13,25 +15,29 @@ from tests.vectors import worked_example
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "FORMAT.md").read_text()
 
 
-def documented_envelope() -> bytes:
-    """Return the bytes of the document's envelope."""
-    found = re.search(r"```hex\n(.*?)```", DOCUMENT, re.DOTALL)
-    assert found is not None
-    return bytes.fromhex(found[1].replace("\n", ""))
+ENVELOPES = [bytes.fromhex(digits) for digits in re.findall(r"```hex\n(.*?)```", DOCUMENT, re.DOTALL)]
 
 
-def test_the_worked_example_verifies_and_opens() -> None:
+def test_both_versions_have_an_example() -> None:
+    """The newer one first."""
+    assert [parse_envelope(data).position.version for data in ENVELOPES] == [2, 1]
+    assert worked_example.keys_section() in DOCUMENT
+
+
+@pytest.mark.parametrize("data", ENVELOPES, ids=["version-2", "version-1"])
+def test_the_worked_example_verifies_and_opens(data: bytes) -> None:
     """With the keys that the document names, to the read that it shows."""
-    envelope = parse_envelope(documented_envelope())
+    envelope = parse_envelope(data)
     verify_envelope(envelope, worked_example.DEVICE.public_key())
     suite, raw = suites.SUITES[suites.KeyType.X25519], worked_example.RECIPIENT_RAW
     kid = suite.kid(suite.derive_public(raw))
     assert open_envelope(envelope, {kid: PrivateKey(suite=suite, kid=kid, raw=raw)}) == worked_example.READ
 
 
-def test_the_example_is_rendered_from_its_bytes() -> None:
+@pytest.mark.parametrize("data", ENVELOPES, ids=["version-2", "version-1"])
+def test_the_example_is_rendered_from_its_bytes(data: bytes) -> None:
     """Hex, id, lengths and diagnostic notation belong together."""
-    assert worked_example.section(documented_envelope()) in DOCUMENT
+    assert worked_example.section(data) in DOCUMENT
 
 
 def test_every_suite_and_version_is_documented() -> None:
