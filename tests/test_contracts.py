@@ -36,7 +36,8 @@ PRIVATE: Final = frozenset(
 PRIVATE_METHODS: Final = frozenset({"load_cert_chain"})
 """Methods of `ssl.SSLContext` that read one."""
 PRIVATE_READERS: Final = {
-    "agent/receiver/admission/pki.py": "the receiver's CA key signs certificates",
+    "agent/receiver/admission/pki.py": "the CA key signs certificates, the receipt key the records of devices",
+    "agent/receiver/admission/revoke.py": "the receipt key signs the records of devices",
     "agent/receiver/intake/server.py": "the receiver's TLS key and receipt key; OpenSSL reads the first from its file",
     "agent/unit/capture/cameras.py": "a camera's login, which lies as a private key does",
     "agent/unit/reload/capture.py": "a new configuration is tried before the daemon takes it",

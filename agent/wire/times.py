@@ -10,6 +10,9 @@ from agent.wire import cbor
 MAX_TIME_MS: Final = 253_402_300_799_999
 """9999-12-31, the last day that datetime can hold."""
 
+FIRST_DAY: Final = datetime(2026, 1, 1, tzinfo=UTC)
+"""No receipt and no envelope is older than the format."""
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from agent.custody.owner import Owner
 from agent.keys.keyfiles import load_ed25519_private
-from agent.receiver.admission.devices import Device, DeviceBook
+from agent.receiver.admission.devices import Device, DeviceBook, Event, EventKind
 from agent.receiver.admission.pki import init_receiver
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.stores.sqlite import EnvelopeStore
@@ -57,8 +57,9 @@ def make_custody_bench(root: Path) -> CustodyBench:
             key_id=cose.ed25519_kid(public),
             signing_key=public,
             fingerprints=("ab" * 32,),
-            enrolled_at=NOON,
-        )
+            history=(Event(EventKind.ENROLLED, NOON, 0),),
+        ),
+        load_ed25519_private(layout.receipt_key),
     )
     with EnvelopeStore.open(layout.store) as store:
         store.store_batch(envelopes, NOON + 2 * DAY, load_ed25519_private(layout.receipt_key))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import ssl
 from dataclasses import dataclass
 from pathlib import Path
@@ -90,3 +91,14 @@ def add_device(receiver: ReceiverLayout, directory: Path, *, name: str) -> Bench
     issued = enrol(receiver.directory, identity.enrolment)
     keyfiles.write_public(directory / TLS_CERTIFICATE_NAME, issued.pem)
     return BenchDevice(name=name, directory=directory, key_id=identity.key_id)
+
+
+def record_of_version_1(path: Path) -> dict[str, object]:
+    """Return what an earlier plateseal would have written into a device's file that this one wrote."""
+    record = json.loads(path.read_text())
+    fields = ("name", "key_id", "public_key", "certificate_sha256")
+    value = {"v": 1, **{name: record[name] for name in fields}, "enrolled_at": record["history"][0]["at"]}
+    rotated = [event for event in record["history"] if event["event"] == "rotated"]
+    if rotated:
+        value |= {"rotated_to": rotated[0]["to"], "certificates_until": rotated[0]["certificates_until"]}
+    return value

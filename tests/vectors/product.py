@@ -16,7 +16,7 @@ from agent.custody.opener import PrivateKey, open_envelope, open_read
 from agent.disk.files import LocalFiles
 from agent.errors import AuditVerificationError, PlatesealError
 from agent.keys.keyring_serial import NOTE_FILE, SerialNote
-from agent.receiver.admission.devices import Device, DeviceBook
+from agent.receiver.admission.devices import Device, DeviceBook, Event, EventKind
 from agent.receiver.admission.pki import _rotating_device
 from agent.wire import cbor, cose, suites
 from agent.wire.envelope import Envelope, parse_envelope, sign_tombstone, verify_envelope
@@ -162,7 +162,7 @@ class _Enrolled:
         if key_id not in self._devices:
             return None
         name, key = self._devices[key_id]
-        return Device(name, key_id, key, ("",), datetime(2026, 3, 1, tzinfo=UTC))
+        return Device(name, key_id, key, ("",), (Event(EventKind.ENROLLED, datetime(2026, 3, 1, tzinfo=UTC), 0),))
 
 
 def _rotation(data: bytes, context: Map, _: Path) -> Any:

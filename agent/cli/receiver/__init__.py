@@ -15,6 +15,10 @@ app = group(
             "agent.cli.receiver.enrol:enrol_device",
             "Enrol a unit and issue its TLS certificate; for a unit that is enrolled, renew it.",
         ),
+        "revoke": Place(
+            "agent.cli.receiver.revoke:revoke",
+            "End a unit's right to send, after a theft or a copied key. It takes effect at once and is not undone.",
+        ),
         "operator": Place(
             "agent.cli.receiver.operator:operator",
             "Let a person see the fleet page: make a certificate that their browser imports, "

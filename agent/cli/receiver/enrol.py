@@ -43,8 +43,7 @@ def enrol_device(
     """Enrol a unit and issue its TLS certificate; for a unit that is enrolled, renew it.
 
     With a rotation.cose that the unit's enrolled key has signed, the new key follows the old one, and reads that the
-    old key signed are still taken. To end a unit's right to send, remove its file from DIR/devices; it takes effect at
-    once.
+    old key signed before are still taken. `receiver revoke` ends a unit's right to send.
 
     Example: plateseal receiver enrol bench/receiver enrolment.json --out tls.pem
     """
@@ -77,9 +76,7 @@ def _print_issued(issued: IssuedCertificate, certificate: Path) -> None:
     if issued.replaced is not None:
         typer.echo(
             f"It follows key {issued.replaced.hex()[:16]}, whose certificates connect until "
-            f"{issued.overlap_until:%Y-%m-%d}; reads that it signed are still taken."
+            f"{issued.overlap_until:%Y-%m-%d}; reads that it signed until now are still taken."
         )
     elif issued.other_keys:
-        typer.echo(
-            f"{issued.device} has {issued.other_keys} other key(s) still; to end one, remove its file from devices/."
-        )
+        typer.echo(f"{issued.device} has {issued.other_keys} other key(s) still; `plateseal receiver revoke` ends one.")

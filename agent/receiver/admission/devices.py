@@ -1,107 +1,61 @@
 """Who may send: one file per device key, looked up for every request.
 
-Owns: `devices/<key id>.json` and what it says. A device is one name; it may hold several keys (one after a repair,
-two after a rotation). Removing a file ends that key at once: no restart, no cache.
+Owns: the folder `devices` and who is found in it. A device is one name; it may hold several keys (one after a repair,
+two after a rotation). Leaves to others: what a record says and its signature (`records`).
 
-After a rotation the old key's file says which key followed it and until when its TLS certificates may still connect
-(the overlap). Envelopes that the old key signed are taken for as long as its file is there, whenever they come: a read
-that was sealed before the rotation may lie in a spool behind a dead link for weeks, and refusing it would lose it.
-That is safe, because an envelope reaches the intake only over a connection of the same device, and after the overlap
-the old TLS key makes none: whoever has stolen both old keys can deliver nothing. The file is also what the old
-envelopes in the store are verified with. To end an old key at once, after a theft, remove its file: its envelopes are
-put off then.
+A record is never removed: the envelopes in the store are verified with it. To end a key, `plateseal receiver revoke`
+adds the end to its history, with the entry of the log up to which its envelopes stay the device's; it takes effect at
+once, without a restart, and no request is answered from a cache.
 
-Invariant: a file's content names the key that its file name names.
+After a rotation the old key's record says which key followed it and until when its TLS certificates may still connect
+(the overlap). Envelopes that the old key signed before the rotation are taken whenever they come: a read may lie in a
+spool behind a dead link for weeks, and refusing it would lose it. What it signed later is not (`stores.keeping`).
+
+Invariant: a record names the key that its file's name names.
 """
 
 from __future__ import annotations
 
-import base64
-import json
 from collections.abc import Callable
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Final, Self
+from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.x509.oid import NameOID
-from pydantic import Field, model_validator
 
-from agent.errors import FormatError, ReceiverError
-from agent.keys.keyfiles import PUBLIC_MODE, replace_file
+from agent.errors import FormatError, KeyFileError, ReceiverError
+from agent.keys.keyfiles import PUBLIC_MODE, load_ed25519_public, replace_file
 from agent.receiver.admission import strictjson
+from agent.receiver.admission.records import (
+    MAX_CERTIFICATES,
+    Device,
+    Event,
+    EventKind,
+    Revoked,
+    Rotated,
+    encode_record,
+    parse_record,
+)
+from agent.receiver.layout import ReceiverLayout
 from agent.wire import cose
 
-DEVICE_VERSION: Final = 1
-MAX_CERTIFICATES: Final = 2
-"""A renewed device goes on with its old certificate until it has been given the new one."""
-_ROTATED_KEYS: Final = frozenset({"rotated_to", "certificates_until"})
-"""In the file of a key that another one has followed; both or none."""
-_PUBLIC_KEY_BYTES: Final = 32
-_Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-class _DeviceFile(strictjson.Document):
-    v: Annotated[int, strictjson.version(DEVICE_VERSION)]
-    name: str
-    key_id: str
-    public_key: Annotated[bytes, strictjson.base64_of(_PUBLIC_KEY_BYTES)]
-    certificate_sha256: Annotated[list[_Sha256], Field(min_length=1, max_length=MAX_CERTIFICATES)]
-    enrolled_at: strictjson.Moment
-    rotated_to: _Sha256 | None = None
-    certificates_until: strictjson.Moment | None = None
-
-    @model_validator(mode="after")
-    def _is_whole(self) -> Self:
-        there = _ROTATED_KEYS & self.model_fields_set
-        if there and (there != _ROTATED_KEYS or self.rotated_to is None or self.certificates_until is None):
-            raise ValueError("'rotated_to' and 'certificates_until' belong together")
-        return self
-
-
-@dataclass(frozen=True, slots=True)
-class Rotated:
-    """What a rotation left in the old key's file.
-
-    Attributes:
-        to: 32 bytes, id of the key that followed.
-        certificates_until: Aware UTC time after which the old key's certificates no longer connect.
-    """
-
-    to: bytes
-    certificates_until: datetime
-
-
-@dataclass(frozen=True, slots=True)
-class Device:
-    """One enrolled key of one device.
-
-    Attributes:
-        name: The device.
-        key_id: 32 bytes, id of the signing key.
-        signing_key: Its public half.
-        fingerprints: SHA-256 of the TLS certificates it may come with, lower-case hex, newest first; 1 or 2.
-        enrolled_at: Aware UTC time of the newest certificate.
-        rotated: What followed this key, if one has.
-    """
-
-    name: str
-    key_id: bytes
-    signing_key: Ed25519PublicKey = field(repr=False)
-    fingerprints: tuple[str, ...]
-    enrolled_at: datetime
-    rotated: Rotated | None = None
+_MAX_ROTATIONS: Final = 100
+"""Keys of one device that are followed from one to the next."""
 
 
 class DeviceBook:
     """The enrolled devices of one receiver. Holds no state but the folder's path; safe for threads."""
 
     def __init__(self, directory: Path, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
-        """Look into `directory`, the `devices` folder, from now on; `now` is the aware time that ends an overlap."""
+        """Look into `directory` from now on: `devices` in a receiver's folder, whose receipt key signs the records.
+
+        `now` is the aware time that ends an overlap.
+        """
         self._directory = directory
+        self._receipt_public = ReceiverLayout(directory.parent).receipt_public
         self._now = now
 
     def by_key_id(self, key_id: bytes) -> Device | None:
@@ -111,14 +65,13 @@ class DeviceBook:
             ReceiverError: Its file is there but cannot be read or is damaged.
         """
         path = self._path(key_id)
-        return strictjson.look_up(
-            path, lambda: _device(strictjson.load_document(path, _DeviceFile, what=path.name), key_id)
-        )
+        return strictjson.look_up(path, lambda: self._load(path, key_id))
 
     def by_certificate(self, certificate_der: bytes) -> Device | None:
         """Return the device that this TLS certificate was issued to and still belongs to, or None.
 
-        A certificate of a key that was rotated belongs to its device until the overlap is over.
+        A certificate of a key that was rotated belongs to its device until the overlap is over, one of a key that was
+        revoked to nobody.
 
         Args:
             certificate_der: As the TLS layer has verified it against the CA.
@@ -130,6 +83,8 @@ class DeviceBook:
         key_id = key_id_of(certificate)
         device = None if key_id is None else self.by_key_id(key_id)
         if device is None or certificate.fingerprint(hashes.SHA256()).hex() not in device.fingerprints:
+            return None
+        if device.revoked is not None:
             return None
         if device.rotated is not None and self._now() >= device.rotated.certificates_until:
             return None
@@ -156,24 +111,42 @@ class DeviceBook:
         found = [self.by_key_id(bytes.fromhex(stem)) for stem in stems if _is_key_id(stem)]
         return [device for device in found if device is not None]
 
-    def save(self, device: Device) -> None:
-        """Write a device's file, durably, in the place of the one that may be there.
+    def followers(self, device: Device) -> tuple[bytes, ...]:
+        """Return the ids of the keys that followed a device's key, the next one first.
+
+        Raises:
+            ReceiverError: The file of one is there but cannot be read or is damaged.
+        """
+        found: list[bytes] = []
+        at: Device | None = device
+        while at is not None and at.rotated is not None and len(found) < _MAX_ROTATIONS:
+            if at.rotated.to in found:
+                break
+            found.append(at.rotated.to)
+            at = self.by_key_id(at.rotated.to)
+        return tuple(found)
+
+    def save(self, device: Device, key: Ed25519PrivateKey) -> None:
+        """Write a device's record, durably, in the place of the one that may be there, signed by the receipt key.
 
         Raises:
             KeyFileError: The disk refused.
         """
-        value: dict[str, object] = {
-            "v": DEVICE_VERSION,
-            "name": device.name,
-            "key_id": device.key_id.hex(),
-            "public_key": base64.b64encode(device.signing_key.public_bytes_raw()).decode("ascii"),
-            "certificate_sha256": list(device.fingerprints),
-            "enrolled_at": _text_of(device.enrolled_at),
-        }
-        if device.rotated is not None:
-            value["rotated_to"] = device.rotated.to.hex()
-            value["certificates_until"] = _text_of(device.rotated.certificates_until)
-        replace_file(self._path(device.key_id), json.dumps(value, indent=1).encode("ascii") + b"\n", PUBLIC_MODE)
+        replace_file(self._path(device.key_id), encode_record(device, key), PUBLIC_MODE)
+
+    def _load(self, path: Path, key_id: bytes) -> Device:
+        with path.open("rb") as file:
+            data = file.read(strictjson.MAX_DOCUMENT_BYTES + 1)
+        device = parse_record(data, self._receipt_key(), what=path.name)
+        if device.key_id != key_id:
+            raise FormatError(f"{path.name}: holds another key than its name says")
+        return device
+
+    def _receipt_key(self) -> Ed25519PublicKey | None:
+        try:
+            return load_ed25519_public(self._receipt_public)
+        except KeyFileError:
+            return None
 
     def _path(self, key_id: bytes) -> Path:
         return self._directory / f"{key_id.hex()}.json"
@@ -191,22 +164,4 @@ def _is_key_id(text: str) -> bool:
     return len(text) == 2 * cose.KID_BYTES and all(char in "0123456789abcdef" for char in text)
 
 
-def _device(file: _DeviceFile, key_id: bytes) -> Device:
-    signing_key = Ed25519PublicKey.from_public_bytes(file.public_key)
-    if file.key_id != key_id.hex() or cose.ed25519_kid(signing_key) != key_id:
-        raise FormatError(f"{key_id.hex()}.json: holds another key than its name says")
-    rotated = None
-    if file.rotated_to is not None and file.certificates_until is not None:
-        rotated = Rotated(to=bytes.fromhex(file.rotated_to), certificates_until=file.certificates_until)
-    return Device(
-        name=file.name,
-        key_id=key_id,
-        signing_key=signing_key,
-        fingerprints=tuple(file.certificate_sha256),
-        enrolled_at=file.enrolled_at,
-        rotated=rotated,
-    )
-
-
-def _text_of(moment: datetime) -> str:
-    return moment.astimezone(UTC).isoformat(timespec="seconds")
+__all__ = ["MAX_CERTIFICATES", "Device", "DeviceBook", "Event", "EventKind", "Revoked", "Rotated", "key_id_of"]

@@ -32,9 +32,10 @@ from agent.receiver.admission.certificates import (
     issue_server,
     make_ca,
 )
-from agent.receiver.admission.devices import MAX_CERTIFICATES, Device, DeviceBook, Rotated
+from agent.receiver.admission.devices import MAX_CERTIFICATES, Device, DeviceBook, Event, EventKind
 from agent.receiver.admission.enrolment import Enrolment, load_enrolment
 from agent.receiver.admission.operators import Operator, OperatorBook
+from agent.receiver.admission.records import MAX_EVENTS
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.stores.sqlite import EnvelopeStore
 from agent.wire.rotation import Rotation, verify_rotation
@@ -133,8 +134,8 @@ def enrol(
 ) -> IssuedCertificate:
     """Enrol a device by its request, renew its certificate, or let a new key follow an enrolled one.
 
-    The same key again gets a new certificate; the one before it goes on working, older ones stop. To end a key,
-    remove its file from `devices/`.
+    The same key again gets a new certificate; the one before it goes on working, older ones stop. To end a key there is
+    `revoke`.
 
     Args:
         directory: The receiver's.
@@ -146,9 +147,10 @@ def enrol(
     Raises:
         KeyFileError: A key, certificate or the request cannot be read; or the disk refused.
         FormatError, VerificationError: The request is malformed, a proof in it does not hold, or the key that signed
-            a rotation is not enrolled or has been followed by another one.
-        UsageError: The name belongs to another key and `another_key` is not set; or an overlap out of range.
-        ReceiverError: The folder of devices cannot be read.
+            a rotation is not enrolled, was revoked or has been followed by another one.
+        UsageError: The name belongs to another key and `another_key` is not set; the key was revoked; or an overlap
+            out of range.
+        ReceiverError: The folder of devices or the store cannot be read.
     """
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
         raise UsageError(f"--overlap: 0 to {MAX_OVERLAP.days} days are allowed")
@@ -156,20 +158,23 @@ def enrol(
     issuer = _load_issuer(layout)
     request = load_enrolment(enrolment)
     book = DeviceBook(layout.devices)
-    others = sum(device.key_id != request.key_id for device in book.named(request.device))
+    known = _not_revoked(book.by_key_id(request.key_id), enrolment)
+    others = _other_keys(book, request)
     old = None if request.rotation is None else _rotating_device(book, request.rotation)
     if others and old is None and not another_key:
         raise UsageError(
             f"{enrolment}: device {request.device} is enrolled with another key; allow a second one with "
-            "--another-key, or remove the old key's file from devices/ first"
+            f"--another-key, or end the other one first: plateseal receiver revoke {directory} {request.device}"
         )
-    moment = now or datetime.now(UTC)
+    moment, log = now or datetime.now(UTC), _log_end(layout)
+    receipt_key = keyfiles.load_ed25519_private(layout.receipt_key)
     certificate = issue_client(issuer, request, moment)
-    book.save(_enrolled(book.by_key_id(request.key_id), request, certificate, moment))
-    rotated = None
-    if old is not None:  # after the new key: a crash in between leaves both valid, and the same request finishes
-        rotated = old.rotated or Rotated(to=request.key_id, certificates_until=moment + overlap)
-        book.save(replace(old, rotated=rotated))
+    book.save(_enrolled(known, request, certificate, moment, log), receipt_key)
+    if old is not None and old.rotated is None:
+        event = Event(EventKind.ROTATED, moment, log, to=request.key_id, until=moment + overlap)
+        old = replace(old, history=(*old.history, event))
+        book.save(old, receipt_key)  # last: a crash before it leaves both valid, and the same request finishes
+    rotated = None if old is None else old.rotated
     return IssuedCertificate(
         device=request.device,
         key_id=request.key_id,
@@ -227,6 +232,8 @@ def _rotating_device(book: DeviceBook, rotation: Rotation) -> Device:
     if old.name != rotation.device:
         raise VerificationError(f"{what}: signed by a key of {old.name}")
     verify_rotation(rotation, old.signing_key)
+    if old.revoked is not None:
+        raise VerificationError(f"{what}: signed by key {old.key_id.hex()[:16]}, which was revoked")
     if old.rotated is not None and old.rotated.to != rotation.new_key_id:
         raise VerificationError(
             f"{what}: key {old.key_id.hex()[:16]} has been followed by key {old.rotated.to.hex()[:16]} already; "
@@ -255,18 +262,43 @@ def _load_issuer(layout: ReceiverLayout) -> Issuer:
     return Issuer(certificate, key)
 
 
-def _enrolled(known: Device | None, request: Enrolment, certificate: x509.Certificate, moment: datetime) -> Device:
+def _not_revoked(device: Device | None, enrolment: Path) -> Device | None:
+    if device is not None and device.revoked is not None:
+        raise UsageError(f"{enrolment}: key {device.key_id.hex()[:16]} was revoked; let the unit make a new identity")
+    return device
+
+
+def _other_keys(book: DeviceBook, request: Enrolment) -> int:
+    """Return how many other keys the same device has that were not revoked."""
+    return sum(each.key_id != request.key_id and each.revoked is None for each in book.named(request.device))
+
+
+def _log_end(layout: ReceiverLayout) -> int:
+    with EnvelopeStore.open_read_only(layout.store) as store:
+        return store.log_end()
+
+
+def _enrolled(
+    known: Device | None, request: Enrolment, certificate: x509.Certificate, moment: datetime, log: int
+) -> Device:
     """Return the device's record with the new certificate first."""
     fingerprint = certificate.fingerprint(hashes.SHA256()).hex()
-    before = known.fingerprints if known is not None else ()
+    before, history = (known.fingerprints, known.history) if known is not None else ((), ())
+    event = Event(EventKind.RENEWED if history else EventKind.ENROLLED, moment, log)
     return Device(
         name=request.device,
         key_id=request.key_id,
         signing_key=request.signing_key,
         fingerprints=(fingerprint, *before)[:MAX_CERTIFICATES],
-        enrolled_at=moment,
-        rotated=known.rotated if known is not None else None,
+        history=_bounded((*history, event)),
     )
+
+
+def _bounded(history: tuple[Event, ...]) -> tuple[Event, ...]:
+    """Leave room for a rotation and some revocations: the oldest renewals make it."""
+    renewals = [each for each in history if each.kind is EventKind.RENEWED]
+    left_out = renewals[: max(0, len(history) - MAX_EVENTS // 2)]
+    return tuple(each for each in history if each not in left_out)
 
 
 def _claim_directory(layout: ReceiverLayout) -> None:

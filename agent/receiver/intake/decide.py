@@ -10,7 +10,10 @@ everything else, and send a receipt only once it is committed. Leaves to others:
 | comes from a device key that is not enrolled here (yet) | later |
 | comes from another device than the one that sends | refused |
 | carries a signature that does not hold | refused |
+| comes from a key that was revoked, and was not logged before | refused |
 | stands where another one stands, or breaks the chain | refused |
+| was made after the rotation by the key that was rotated out, where that can be seen | refused |
+| comes while the receiver's clock shows a time that is surely over | later |
 | cannot be stored now | later |
 | is stored, now or before | its receipt, the same bytes each time |
 | was stored before, and its receipt is gone from the store | later |
@@ -31,6 +34,7 @@ from agent.receiver.intake.notices import Notices
 from agent.receiver.stores.sqlite import ChainConflict, EnvelopeStore, Outcome, ReceiptLost
 from agent.wire.envelope import Envelope, parse_envelope, verify_envelope
 from agent.wire.protocol import Answer, Later, Refused, Stored
+from agent.wire.times import FIRST_DAY
 
 NOT_ENROLLED_WAIT_S: Final = 60
 """A person enrols a device; nobody is helped by being asked more often."""
@@ -68,10 +72,16 @@ class Intake:
     def sender(self, certificate_der: bytes) -> Device | None:
         """Return the enrolled device that a verified TLS certificate belongs to, or None.
 
+        After a rotation the old certificates end with the overlap, or as soon as the new one has delivered something:
+        then the unit has it.
+
         Raises:
-            ReceiverError: The device's file cannot be read.
+            ReceiverError: The device's file or the store cannot be read.
         """
-        return self._devices.by_certificate(certificate_der)
+        device = self._devices.by_certificate(certificate_der)
+        if device is None or device.rotated is None:
+            return device
+        return None if any(map(self._store.has_sent, self._devices.followers(device))) else device
 
     def take(self, batch: Sequence[bytes], sender: Device) -> list[Answer]:
         """Answer each envelope of a batch, in order.
@@ -83,7 +93,7 @@ class Intake:
         signers: dict[bytes, Device | Later] = {}
         checked = [self._check(data, sender, signers) for data in batch]
         envelopes = [entry for entry in checked if isinstance(entry, Envelope)]
-        stored = iter(self._keep(envelopes))
+        stored = iter(self._keep(envelopes, sender, [each for each in signers.values() if isinstance(each, Device)]))
         answers = [next(stored) if isinstance(entry, Envelope) else entry for entry in checked]
         for answer in answers:
             if isinstance(answer, Refused):
@@ -106,7 +116,20 @@ class Intake:
             verify_envelope(envelope, signer.signing_key)
         except EnvelopeVerificationError as error:
             return Refused(str(error))
-        return envelope
+        return self._end_of(signer, envelope) or envelope
+
+    def _end_of(self, signer: Device, envelope: Envelope) -> Answer | None:
+        """Refuse what a revoked key brings; what was logged before its end has its receipt for good."""
+        if signer.revoked is None:
+            return None
+        try:
+            log = self._store.log_of(envelope.envelope_id)
+        except ReceiverError:
+            return Later(STORE_WAIT_S)
+        if log is not None and log <= signer.revoked.after:
+            return None
+        key = signer.key_id.hex()[:16]
+        return Refused(f"envelope {envelope.envelope_id[:16]}: key {key} was revoked after log {signer.revoked.after}")
 
     def _signer(self, key_id: bytes, sender: Device) -> Device | Later:
         """Return the device that signs with a key, or how long to put its envelopes off."""
@@ -125,12 +148,18 @@ class Intake:
             _log.info("taking envelopes of %s again", subject)
         return signer
 
-    def _keep(self, envelopes: list[Envelope]) -> list[Answer]:
+    def _keep(self, envelopes: list[Envelope], sender: Device, signers: list[Device]) -> list[Answer]:
         """Store what passed; receipts come back once they are committed."""
         if not envelopes:
             return []
         try:
-            outcomes = self._store.store_batch(envelopes, self._now(), self._receipt_key)
+            outcomes = self._store.store_batch(
+                envelopes,
+                self._time(),
+                self._receipt_key,
+                sender=sender.key_id,
+                followers={each.key_id: self._devices.followers(each) for each in signers if each.rotated is not None},
+            )
         except ReceiverError as error:
             if self._notices.begins("store"):
                 _log.error("putting envelopes off: %s", error)
@@ -138,6 +167,12 @@ class Intake:
         if self._notices.ends("store"):
             _log.info("storing again")
         return [self._answer(outcome) for outcome in outcomes]
+
+    def _time(self) -> datetime:
+        now = self._now()
+        if now < FIRST_DAY:
+            raise ReceiverError(f"the receiver's clock shows {now:%Y-%m-%d}, a day that is over; set it")
+        return now
 
     def _answer(self, outcome: Outcome) -> Answer:
         match outcome:

@@ -224,7 +224,7 @@ class _Operators:
 
     def _page(self) -> bytes:
         now = datetime.now(UTC)
-        names = [device.name for device in self._devices.all()]
+        names = [device.name for device in self._devices.all() if device.revoked is None]
         return render_fleet(assess_fleet(names, self._fleet.newest(), now), now)
 
 

@@ -10,6 +10,7 @@ where the receiver's clock does. Each receipt of version 2 names the one of vers
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -56,16 +57,24 @@ Outcome = bytes | ChainConflict | ReceiptLost
 class Keeper:
     """Stores the envelopes of one batch. It lives within one transaction of the store."""
 
-    def __init__(self, connection: sqlite3.Connection, at: datetime, key: Ed25519PrivateKey) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        at: datetime,
+        key: Ed25519PrivateKey,
+        followers: Mapping[bytes, Sequence[bytes]],
+    ) -> None:
         """Begin a batch.
 
         Args:
             connection: In a transaction that has the write lock.
             at: Aware time of storing, for those that are new; later where the log's end is later.
             key: Signs receipts.
+            followers: By the id of a key that was rotated out: the ids of the keys that followed it.
         """
         self._connection = connection
         self._key = key
+        self._followers = followers
         log, newest_ms = connection.execute(_LOG_END).fetchone() or (0, 0)
         (highest,) = connection.execute(_HIGHEST_LOG).fetchone() or (0,)
         self._log = max(log, highest)
@@ -79,7 +88,9 @@ class Keeper:
         if row is not None:
             _mend(self._connection, envelope)
             return self._kept(envelope, log=row[0], at_ms=row[5])
-        if (conflict := _conflict(self._connection, envelope)) is not None:
+        followers = self._followers.get(envelope.device_kid, ())
+        conflict = _conflict(self._connection, envelope) or _after_the_end(self._connection, envelope, followers)
+        if conflict is not None:
             return conflict
         self._log += 1
         self._insert(envelope)
@@ -102,6 +113,11 @@ class Keeper:
                 envelope.data,
             ),
         )
+        if position.run is not None:
+            self._connection.execute(
+                "INSERT OR IGNORE INTO chains (device, chain, run) VALUES (?,?,?)",
+                (envelope.device_kid, position.chain, position.run),
+            )
 
     def _kept(self, envelope: Envelope, *, log: int, at_ms: int) -> bytes | ReceiptLost:
         """Return the receipt of a stored envelope.
@@ -168,3 +184,42 @@ def _conflict(connection: sqlite3.Connection, envelope: Envelope) -> ChainConfli
         if seq == position.seq + 1 and stored_prev != envelope.digest:
             return ChainConflict(f"broken chain: the stored envelope after {place} names another as its prev")
     return None
+
+
+def _after_the_end(
+    connection: sqlite3.Connection, envelope: Envelope, followers: Sequence[bytes]
+) -> ChainConflict | None:
+    """Tell whether an envelope by a key that was rotated out was made after the rotation.
+
+    What the key signed before it may come at any time. The unit's chains are numbered, so the first chain of the keys
+    that followed says where the old key ended: at the envelope that it names.
+    """
+    position = envelope.position
+    marks = ", ".join("?" * len(followers))
+    first = connection.execute(
+        f"SELECT device, chain, run FROM chains WHERE device IN ({marks}) ORDER BY run LIMIT 1",  # noqa: S608  # marks
+        tuple(followers),
+    ).fetchone()
+    if first is None:
+        return None
+    device, chain, run = first
+    ended = f"after the rotation: key {envelope.device_kid.hex()[:16]} was followed by {device.hex()[:16]} in run {run}"
+    if position.run is not None and (position.run >= run or _is_second(connection, envelope)):
+        return ChainConflict(f"{ended}, and this is another chain of run {position.run}")
+    handed_over = connection.execute(
+        "SELECT prev FROM envelopes WHERE device = ? AND chain = ? AND seq = 0", (device, chain)
+    ).fetchone()
+    if handed_over is None:
+        return None
+    end = connection.execute("SELECT chain, seq FROM envelopes WHERE id = ?", handed_over).fetchone()
+    goes_on = end is not None and end[0] == position.chain and position.seq > end[1]
+    if goes_on or position.before == handed_over[0]:
+        return ChainConflict(f"{ended}, and this goes on behind the end of its last chain")
+    return None
+
+
+def _is_second(connection: sqlite3.Connection, envelope: Envelope) -> bool:
+    """Whether the store has another chain of the same key and number."""
+    position = envelope.position
+    query = "SELECT 1 FROM chains WHERE device = ? AND run = ? AND chain <> ? LIMIT 1"
+    return connection.execute(query, (envelope.device_kid, position.run, position.chain)).fetchone() is not None

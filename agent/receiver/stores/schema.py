@@ -2,7 +2,7 @@
 
 Owns: the layout in SQLite and its version. Version 1 had the envelopes only and made a receipt anew each time it was
 asked for; version 2 keeps each receipt as it was first signed, in a table of its own. So an old store is brought up to
-date by adding an empty table, in one transaction, however large it is.
+date by adding empty tables, in one transaction, however large it is.
 
 Invariant: a store is of one version or of the next, never in between: a crash leaves the old one.
 """
@@ -43,6 +43,17 @@ CREATE {temporary} TABLE receipts (
 ) STRICT
 """
 _RECEIPTS_OF_A_DEVICE: Final = "CREATE INDEX receipts_of_a_device ON receipts (device, log)"
+_CHAINS: Final = """
+CREATE TABLE chains (
+    device BLOB NOT NULL,
+    chain BLOB NOT NULL,
+    run INTEGER NOT NULL,
+    PRIMARY KEY (device, chain)
+) STRICT, WITHOUT ROWID
+"""
+"""The numbers of the chains of version 2, to be found without reading envelopes. Whoever verifies reads envelopes."""
+_SENDERS: Final = "CREATE TABLE senders (device BLOB PRIMARY KEY) STRICT, WITHOUT ROWID"
+"""The keys whose own certificates have delivered something: a unit that has its new certificate needs no old one."""
 
 
 def make_tables(connection: sqlite3.Connection) -> None:
@@ -54,7 +65,7 @@ def make_tables(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     connection.execute(_ENVELOPES)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
-    _add_receipts(connection)
+    _add_tables_of_2(connection)
     connection.execute("COMMIT")
 
 
@@ -83,13 +94,15 @@ def check_version(connection: sqlite3.Connection, *, may_write: bool) -> None:
 def _bring_up_to_date(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     if _pragma(connection, "user_version") == _WITHOUT_RECEIPTS:  # no other process was faster
-        _add_receipts(connection)
+        _add_tables_of_2(connection)
     connection.execute("COMMIT")
 
 
-def _add_receipts(connection: sqlite3.Connection) -> None:
+def _add_tables_of_2(connection: sqlite3.Connection) -> None:
     connection.execute(_RECEIPTS.format(temporary=""))
     connection.execute(_RECEIPTS_OF_A_DEVICE)
+    connection.execute(_CHAINS)
+    connection.execute(_SENDERS)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 

@@ -14,11 +14,12 @@ Source: sqlite.org/wal.html, sqlite.org/pragma.html#pragma_synchronous.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -29,6 +30,7 @@ from agent.receiver.stores import schema
 from agent.receiver.stores.database import Database
 from agent.receiver.stores.keeping import ChainConflict, Keeper, Outcome, ReceiptLost
 from agent.wire.envelope import Envelope
+from agent.wire.times import to_ms
 
 PAGE_ROWS: Final = 16
 """Rows read at a time: at most 16 MiB in memory, and no read transaction that outlives a page."""
@@ -142,13 +144,23 @@ class EnvelopeStore(Database):
         """
         return cls(path, read_only=True)
 
-    def store_batch(self, envelopes: Sequence[Envelope], at: datetime, key: Ed25519PrivateKey) -> list[Outcome]:
+    def store_batch(
+        self,
+        envelopes: Sequence[Envelope],
+        at: datetime,
+        key: Ed25519PrivateKey,
+        *,
+        sender: bytes | None = None,
+        followers: Mapping[bytes, Sequence[bytes]] = MappingProxyType({}),
+    ) -> list[Outcome]:
         """Store envelopes and their receipts in one transaction; on return, every receipt is true for good.
 
         Args:
             envelopes: In the order they came; their signatures hold. One may be there already, or twice.
             at: Aware time of storing, for those that are new.
             key: The receiver's receipt key.
+            sender: Id of the key whose certificate brought them, to be remembered (`has_sent`).
+            followers: By the id of a key that was rotated out: the ids of the keys that followed it.
 
         Returns:
             One outcome per envelope, in order: its receipt, the same bytes each time, or why there is none.
@@ -158,8 +170,10 @@ class EnvelopeStore(Database):
         """
         with self._connected("written") as connection:
             connection.execute("BEGIN IMMEDIATE")
-            keeper = Keeper(connection, at, key)
+            keeper = Keeper(connection, at, key, followers)
             outcomes = [keeper.store(envelope) for envelope in envelopes]
+            if sender is not None and any(isinstance(outcome, bytes) for outcome in outcomes):
+                connection.execute("INSERT OR IGNORE INTO senders (device) VALUES (?)", (sender,))
             connection.execute("COMMIT")
         return outcomes
 
@@ -234,6 +248,40 @@ class EnvelopeStore(Database):
             ReceiverError: The database cannot be read.
         """
         return int(self._read("SELECT count(*) FROM envelopes")[0][0])
+
+    def has_sent(self, key_id: bytes) -> bool:
+        """Whether the certificate of a key has ever delivered an envelope.
+
+        Raises:
+            ReceiverError: The database cannot be read.
+        """
+        return bool(self._read("SELECT 1 FROM senders WHERE device = ?", (key_id,)))
+
+    def log_of(self, envelope_id: str) -> int | None:
+        """Return the index in the log that an envelope has, or None if it is not stored.
+
+        Raises:
+            ReceiverError: The database cannot be read.
+        """
+        rows = self._read("SELECT log FROM envelopes WHERE id = ?", (bytes.fromhex(envelope_id),))
+        return int(rows[0][0]) if rows else None
+
+    def log_end(self) -> int:
+        """Return the index of the newest entry of the log; 0 for an empty one.
+
+        Raises:
+            ReceiverError: The database cannot be read.
+        """
+        return int(self._read("SELECT coalesce(max(log), 0) FROM envelopes")[0][0])
+
+    def last_before(self, moment: datetime) -> int:
+        """Return the index of the newest entry that was stored before an aware time; 0 if none was.
+
+        Raises:
+            ReceiverError: The database cannot be read.
+        """
+        query = "SELECT coalesce(max(log), 0) FROM envelopes WHERE stored_at_ms < ?"
+        return int(self._read(query, (to_ms(moment),))[0][0])
 
     def receipt_of(self, envelope_id: str) -> bytes | None:
         """Return the receipt that is kept for an envelope, as it was first signed, or None.

@@ -154,15 +154,20 @@ def test_missing_or_foreign_ca_is_named(receiver: ReceiverLayout, identity: Iden
 @pytest.mark.parametrize(
     ("field", "value"),
     [
-        ("v", 2),
+        ("v", 3),
         ("name", 1),
         ("key_id", "00" * 32),
         ("public_key", "AAAA"),
         ("certificate_sha256", []),
         ("certificate_sha256", ["a", "b"]),
         ("certificate_sha256", "a" * 64),
-        ("enrolled_at", "yesterday"),
-        ("enrolled_at", "2026-03-01T00:00:00"),
+        ("history", []),
+        ("history", [{"event": "enrolled", "at": "yesterday", "log": 0}]),
+        ("history", [{"event": "enrolled", "at": "2026-03-01T00:00:00", "log": 0}]),
+        ("history", [{"event": "enrolled", "at": "2026-03-01T00:00:00Z", "log": -1}]),
+        ("history", [{"event": "revoked", "at": "2026-03-01T00:00:00Z", "log": 0}]),
+        ("receiver", "00" * 32),
+        ("signature", "AA" * 43 + "=="),
         ("extra", 1),
     ],
 )

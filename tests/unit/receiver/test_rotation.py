@@ -28,7 +28,7 @@ from agent.receiver.stores.sqlite import EnvelopeStore
 from agent.wire.protocol import Later, Stored
 from agent.wire.rotation import encode_rotation
 from tests.fakes.envelopes import make_chain
-from tests.fakes.pki import Bench, add_device, make_bench
+from tests.fakes.pki import Bench, add_device, make_bench, record_of_version_1
 
 NOW = datetime(2026, 3, 1, tzinfo=UTC)
 
@@ -269,13 +269,13 @@ def test_an_old_enrolment_does_not_undo_a_rotation(bench: Bench) -> None:
         ({"certificate_sha256": []}, "at least 1"),
         ({"certificate_sha256": ["0" * 64] * 3}, "at most 2"),
         ({"certificate_sha256": ["0" * 63]}, "'certificate_sha256' must match"),
-        ({"v": 1.0}, "'v' is version 1.0, only 1"),
+        ({"v": 1.5}, "'v' is version 1.5, only 2"),
     ],
 )
 def test_a_damaged_device_file_is_named(bench: Bench, change: dict[str, object], expected: str) -> None:
-    """The marks of a rotation are read as strictly as the rest."""
+    """The marks of a rotation in a record of version 1 are read as strictly as the rest."""
     path = bench.receiver.devices / f"{bench.device.key_id.hex()}.json"
-    path.write_text(json.dumps({**json.loads(path.read_text()), **change}))
+    path.write_text(json.dumps({**record_of_version_1(path), **change}))
     with pytest.raises(ReceiverError, match=expected):
         DeviceBook(bench.receiver.devices).by_key_id(bench.device.key_id)
 

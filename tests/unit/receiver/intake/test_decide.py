@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from agent.errors import ReceiverError
 from agent.keys import keyfiles
-from agent.receiver.admission.devices import Device, DeviceBook
+from agent.receiver.admission.devices import Device, DeviceBook, Event, EventKind
 from agent.receiver.intake.decide import NOT_ENROLLED_WAIT_S, STORE_WAIT_S, Intake
 from agent.receiver.intake.notices import MAX_SUBJECTS, Notices
 from agent.receiver.stores.sqlite import EnvelopeStore
@@ -218,16 +218,22 @@ _STEP = st.tuples(st.lists(st.integers(0, len(_POOL) - 1), max_size=6), st.sampl
 def test_nothing_is_receipted_that_a_fresh_reader_does_not_see(steps: list[tuple[list[int], str]]) -> None:
     """After every batch, whatever failed, each receipt ever given is true for a new read-only opening."""
     signer = Device(
-        "cam-1", cose.ed25519_kid(_POOL_KEY.public_key()), _POOL_KEY.public_key(), ("0" * 64,), datetime.now(UTC)
+        "cam-1",
+        cose.ed25519_kid(_POOL_KEY.public_key()),
+        _POOL_KEY.public_key(),
+        ("0" * 64,),
+        (Event(EventKind.ENROLLED, datetime.now(UTC), 0),),
     )
     receipts: dict[str, bytes] = {}
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "envelopes.db"
         (Path(folder) / "devices").mkdir()
         book = DeviceBook(Path(folder) / "devices")
-        book.save(signer)
+        receipt_key = Ed25519PrivateKey.generate()
+        keyfiles.write_public(Path(folder) / "receipt.pub", receipt_key.public_key())
+        book.save(signer, receipt_key)
         store = EnvelopeStore.create(path)
-        intake = Intake(devices=book, store=store, receipt_key=Ed25519PrivateKey.generate())
+        intake = Intake(devices=book, store=store, receipt_key=receipt_key)
         for indexes, weather in steps:
             _make_weather(store, weather)
             batch = [_POOL[index] for index in indexes]
