@@ -35,7 +35,7 @@ READ: Final = make_plaintext("AB123CD", crop=b"", region="Portugal")
 
 
 def make(run: int | None = 0) -> bytes:
-    """Seal the example's read, in version 1 without a run; nonce, content key and encapsulated key are new each time."""
+    """Seal the example's read, in version 1 without a run; nonce and keys are new each time."""
     suite = suites.SUITES[suites.KeyType.X25519]
     public = suite.derive_public(RECIPIENT_RAW)
     key = RecipientKey(

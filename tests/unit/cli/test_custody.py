@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import getpass
 import json
+import sqlite3
 import stat
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +17,7 @@ import pytest
 
 from agent.cli import owner as cli_owner
 from agent.cli.main import main
+from agent.receiver.layout import ReceiverLayout
 from tests.fakes.custody_bench import CustodyBench, make_custody_bench
 from tests.fakes.owner import PASSPHRASE
 
@@ -239,13 +242,14 @@ def test_audit_mends_half_an_entry_when_asked(bench: CustodyBench, run: Run) -> 
 
 
 def test_export_says_what_it_wrote(bench: CustodyBench, run: Run, tmp_path: Path) -> None:
-    """With the receiver's receipt, whose key is at hand here; and without it, where it is not."""
+    """With the receiver's receipt, which the store keeps; and without it, where it does not."""
     envelope_id = bench.envelopes[1].envelope_id
     done = run(*with_store(bench, "export", *CASE, "--id", envelope_id, "--out", tmp_path / "a", "--json"))
     answer = json.loads(done.out)
     assert {"envelope.cose", "receipt.cose", "previous.cose", "next.cose", "VERIFY.md"} <= set(answer["files"])
     assert answer["missing"] == []
-    (bench.receiver / "receipt.pub").unlink()
+    with closing(sqlite3.connect(ReceiverLayout(bench.receiver).store)) as store, store:
+        store.execute("DELETE FROM receipts")
     done = run(*with_store(bench, "export", *CASE, "--id", envelope_id, "--out", tmp_path / "b"))
     assert "without the receipt" in done.out
     assert not (tmp_path / "b" / "receipt.cose").exists()
