@@ -48,6 +48,22 @@ class Clock(Protocol):
         ...
 
 
+class TrustedClock(Clock, Protocol):
+    """A clock that is doubted, and a time that is surely over."""
+
+    def floor(self) -> datetime:
+        """Return the latest aware UTC time that is known to be over: no true time lies before."""
+        ...
+
+    def raise_floor(self, over: datetime) -> None:
+        """Remember that an aware UTC time is over, on somebody's word who is trusted."""
+        ...
+
+    def doubt(self) -> str | None:
+        """Say in a few words what speaks against the time that the clock shows; None where nothing does."""
+        ...
+
+
 class FrameSource(Protocol):
     """A camera or a recording."""
 
@@ -124,8 +140,8 @@ class Reader(Protocol):
 class RecipientBook(Protocol):
     """Knows whom to seal to."""
 
-    def recipients_at(self, captured_at: datetime) -> tuple[RecipientKey, ...]:
-        """Return one key per recipient for a read captured then; never empty."""
+    def recipients_at(self, captured_at: datetime, clock: ClockState) -> tuple[RecipientKey, ...]:
+        """Return one key per recipient for a read captured then, by a time that rests on `clock`; never empty."""
         ...
 
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from agent.custody.audit import AuditLog
 from agent.custody.audit_entry import Action, Mandate, Scope
 from agent.custody.cases import hold, load_case_key, load_held, make_case_key
+from agent.custody.next_keyring import key_history
 from agent.custody.opener import OpenedRead, PrivateKey
 from agent.custody.owner import Owner
 from agent.custody.search import Keys, Query, ReceiverView, Tally, search
@@ -102,10 +103,11 @@ def load_keys(owner: Owner, case: str) -> Keys:
 
     Raises:
         KeyFileError: A key file cannot be used.
+        CustodyError: The audit log cannot be read.
     """
     private = owner.private_keys()
     case_key = _case_key(owner, case)
-    known = frozenset(key.kid for key in owner.keyring().keys)
+    known = key_history(owner).destroyed.union(key.kid for key in owner.keyring().keys)
     if case_key is None:
         return Keys(private=private, known=known, held=lambda _: ())
 

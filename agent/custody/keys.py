@@ -16,12 +16,12 @@ from agent.custody.audit import AuditLog, account_name
 from agent.custody.audit_entry import Action, Mandate, Scope
 from agent.custody.layout import OwnerLayout
 from agent.custody.locked import DEFAULT_SCRYPT, KeyUse, ScryptParameters
+from agent.custody.next_keyring import gone_keys, key_history, next_keyring, write_keyring
 from agent.custody.opener import PrivateKey
 from agent.custody.owner import Owner, create_owner, make_private_key, unlock_owner
 from agent.errors import KeyFileError, UsageError
-from agent.keys.keyfiles import PUBLIC_MODE, replace_file
 from agent.wire import suites
-from agent.wire.keyring import MAX_KEYRING_KEYS, Keyring, RecipientKey, encode_keyring
+from agent.wire.keyring import MAX_KEYRING_KEYS, Keyring, RecipientKey
 
 KEYRING: Final = "keyring.cose"
 OWNER_PUBLIC: Final = "owner.pub"
@@ -38,11 +38,13 @@ class MadeKeys:
         keyring: The keyring as it is now, with the new keys.
         added: The new keys, in order of their epochs.
         new_owner: Whether the owner's signing key is new too.
+        left_out: How many destroyed keys the keyring before listed and this one does not.
     """
 
     keyring: Keyring
     added: tuple[RecipientKey, ...]
     new_owner: bool
+    left_out: int = 0
 
 
 def make_keys(
@@ -54,12 +56,15 @@ def make_keys(
     epochs: int,
     epoch: timedelta,
     passphrase: bytes | None,
+    recordings: bool | None = None,
     mandate: Mandate | None = None,
     scrypt: ScryptParameters = DEFAULT_SCRYPT,
+    now: datetime | None = None,
 ) -> MadeKeys:
     """Make recipient keys for consecutive epochs and add them to the signed keyring.
 
-    Every private key is durable before the keyring that names its public half is written.
+    Every private key is durable before the keyring that names its public half is written. Keys that were destroyed are
+    not listed any more.
 
     Args:
         directory: Where the owner's keys are, or will be.
@@ -69,11 +74,14 @@ def make_keys(
         epochs: How many epochs follow each other.
         epoch: Length of each.
         passphrase: Closes every private key file; None leaves them open, for a bench. One owner has one passphrase.
+        recordings: Whether units may seal a recording to the day it was recorded on; None leaves it as it was.
         mandate: Who makes them, for the audit log; the account of this process if left out.
         scrypt: The cost of one guess at the passphrase, for a new owner; later keys keep it.
+        now: Aware UTC time at which the keyring is signed; this computer's if None.
 
     Raises:
-        UsageError: Nothing to make, too much, a short passphrase, or epochs that overlap existing ones.
+        UsageError: Nothing to make, too much, a short passphrase, epochs that overlap existing ones, or a clock
+            that lies before the issue of the keyring in place.
         KeyFileError: The directory or a file in it cannot be used, or the passphrase is another.
         AuditVerificationError: The audit log does not verify; no key was made.
     """
@@ -81,13 +89,14 @@ def make_keys(
     _check_count(epochs * len(recipients))
     spans = _spans(start, epochs, epoch)
     owner, new_owner = _owner(directory, passphrase, scrypt)
-    before = owner.keyring()
-    _check_count(len(before.keys) + epochs * len(recipients))
-    _check_overlap(before, recipients, spans[0][0], spans[-1][1])
+    before, history = owner.keyring(), key_history(owner)
+    gone = gone_keys(owner.layout, before, history)
+    listed = [key for key in before.keys if key.kid not in gone]
+    _check_count(len(listed) + epochs * len(recipients))
+    _check_overlap(listed, recipients, spans[0][0], spans[-1][1])
     made = [_make_key(suites.SUITES[key_type], name, span) for span in spans for name in recipients]
     added = tuple(public for _, public in made)
-    keys = tuple(sorted((*before.keys, *added), key=lambda key: key.valid_from))
-    keyring = Keyring(serial=before.serial + 1, keys=keys)
+    keyring = next_keyring(before, (*listed, *added), history, now=now, recorded=recordings)
     AuditLog(owner).append(
         Action.KEYS,
         mandate or Mandate(who=account_name()),
@@ -97,8 +106,8 @@ def make_keys(
     )
     for private, _ in made:
         owner.write_key(owner.layout.private_key(private.kid), private, use=KeyUse.EPOCH)
-    replace_file(owner.layout.keyring, encode_keyring(keyring, owner.signing_key), PUBLIC_MODE)
-    return MadeKeys(keyring=keyring, added=added, new_owner=new_owner)
+    write_keyring(owner, keyring)
+    return MadeKeys(keyring=keyring, added=added, new_owner=new_owner, left_out=len(gone))
 
 
 def load_private_keys(directory: Path, passphrase: bytes | None = None) -> dict[bytes, PrivateKey]:
@@ -133,8 +142,8 @@ def _spans(start: datetime, epochs: int, epoch: timedelta) -> list[tuple[datetim
         raise UsageError(f"epochs: {epochs} of {epoch} from {start:%Y-%m-%d} end after the year 9999") from None
 
 
-def _check_overlap(before: Keyring, recipients: Sequence[str], start: datetime, end: datetime) -> None:
-    for key in before.keys:
+def _check_overlap(listed: Sequence[RecipientKey], recipients: Sequence[str], start: datetime, end: datetime) -> None:
+    for key in listed:
         if key.recipient in recipients and key.valid_from < end and start < key.valid_until:
             raise UsageError(
                 f"epochs: {key.recipient} has a key from {key.valid_from:%Y-%m-%d %H:%M} "

@@ -121,7 +121,7 @@ class Keys:
 
     Attributes:
         private: Private keys of epochs, and of the case if any, by key id.
-        known: Ids of all keys in the owner's keyring, destroyed ones too.
+        known: Ids of all keys in the owner's keyring, and of those that were destroyed.
         held: Returns further recipients of an envelope's content key.
     """
 

@@ -94,6 +94,8 @@ def assess_disk(free_bytes: int, size_bytes: int) -> Finding | None:
 
 def assess_clock(state: ClockState) -> Finding | None:
     """Judge what the clock rests on."""
+    if state is ClockState.BEHIND:
+        return Finding(Level.TROUBLE, "clock", "shows a time that is over; set it right")
     return None if state is ClockState.SYNCHRONIZED else Finding(Level.LOOK, "clock", "is not synchronised")
 
 

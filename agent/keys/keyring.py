@@ -20,8 +20,9 @@ from agent.errors import FormatError, KeyFileError, KeyringEndedError, KeyringVe
 from agent.health.limits import KEYRING_SHORT
 from agent.keys.keyfiles import read_public_file
 from agent.keys.keyring_serial import SerialNote
-from agent.ports import Clock
+from agent.ports import TrustedClock
 from agent.wire.keyring import MAX_KEYRING_BYTES, Keyring, RecipientKey, parse_keyring
+from agent.wire.plaintext import ClockState
 
 _log = logging.getLogger(__name__)
 
@@ -49,9 +50,29 @@ class KeyringBook:
         """The keyring itself, for reports."""
         return self._keyring
 
-    def recipients_at(self, captured_at: datetime) -> tuple[RecipientKey, ...]:
-        """Return one key per recipient for a read captured then; never empty."""
-        return self._keyring.keys_at(captured_at)
+    def recipients_at(self, captured_at: datetime, clock: ClockState) -> tuple[RecipientKey, ...]:
+        """Return one key per recipient for a read captured then; never empty. The keyring's issue is all it knows."""
+        floor = self._keyring.issued or captured_at
+        return self._keyring.keys_at(sealing_time(self._keyring, captured_at, clock, floor=floor, now=captured_at))
+
+
+def sealing_time(
+    keyring: Keyring, captured_at: datetime, clock: ClockState, *, floor: datetime, now: datetime
+) -> datetime:
+    """Return the time whose epoch a read is sealed to: never one below the floor, unless a recording is allowed to.
+
+    A wrong clock could else choose a key that is destroyed, and nobody could open the read, or one that is stolen.
+
+    Args:
+        keyring: In use.
+        captured_at: The read's time, aware.
+        clock: What that time rests on.
+        floor: A time that is surely over.
+        now: What this unit's clock shows.
+    """
+    if clock is not ClockState.RECORDED:
+        return max(captured_at, floor)
+    return captured_at if keyring.may_seal_to_day_of(captured_at) else max(now, floor)
 
 
 def read_keyring(path: Path, owner_key: Ed25519PublicKey) -> tuple[Keyring, bytes]:
@@ -79,7 +100,7 @@ class KeyringFile:
         owner_key: Ed25519PublicKey,
         *,
         note: SerialNote,
-        clock: Clock,
+        clock: TrustedClock,
         stop_at_end: bool = False,
     ) -> None:
         """Load the keyring and remember its serial.
@@ -88,8 +109,9 @@ class KeyringFile:
             path: The signed keyring.
             owner_key: Who must have signed it.
             note: The newest keyring ever used.
-            clock: For the looks at the file and the days that are left.
-            stop_at_end: Refuse to seal where no epoch holds the capture time; otherwise the newest key is used.
+            clock: For the looks at the file, the days that are left and the time below which nothing is sealed. A
+                keyring's issue raises its floor.
+            stop_at_end: Refuse to seal where no epoch holds the time of sealing; otherwise the newest key is used.
 
         Raises:
             KeyFileError: The file cannot be read, or is no keyring.
@@ -102,7 +124,7 @@ class KeyringFile:
         self._clock = clock
         self._stop_at_end = stop_at_end
         self._trouble: str | None = None
-        self._is_short = self._has_ended = False
+        self._is_short = self._has_ended = self._is_behind = False
         self._watch = FileWatch(path, clock)  # before the file is read: a change meanwhile shows at the next look
         self._keyring = self._load()
         self._ends_at = keyring_end(self._keyring)
@@ -123,21 +145,26 @@ class KeyringFile:
         """Whether the last read asked for was outside every epoch of one of its recipients."""
         return self._has_ended
 
-    def recipients_at(self, captured_at: datetime) -> tuple[RecipientKey, ...]:
+    def recipients_at(self, captured_at: datetime, clock: ClockState) -> tuple[RecipientKey, ...]:
         """Return one key per recipient for a read captured then; never empty.
+
+        They are those of `sealing_time`. A unit whose clock is behind raises an alarm that names the clock.
 
         Raises:
             KeyringEndedError: No epoch holds the time, and the unit is told to stop then.
         """
         self.look()
-        keys = self._keyring.keys_at(captured_at)
-        outside = sorted(key.recipient for key in keys if not key.is_valid_at(captured_at))
+        floor, now = self._clock.floor(), self._clock.now()
+        self._note_behind(now, floor)
+        moment = sealing_time(self._keyring, captured_at, clock, floor=floor, now=now)
+        keys = self._keyring.keys_at(moment)
+        outside = sorted(key.recipient for key in keys if not key.is_valid_at(moment))
         if outside and self._stop_at_end:
             raise KeyringEndedError(
-                f"{self._path}: no epoch of {', '.join(outside)} holds {captured_at:%Y-%m-%d %H:%M} UTC, and "
-                "seal.on_keyring_end is stop; a new keyring is needed. Sealed reads stay in the spool"
+                f"{self._path}: no epoch of {', '.join(outside)} holds {moment:%Y-%m-%d %H:%M} UTC, and "
+                f"seal.on_keyring_end is stop; {self._cure()}. Sealed reads stay in the spool"
             )
-        self._note_end(outside, captured_at)
+        self._note_end(outside, moment)
         return keys
 
     def look(self) -> None:
@@ -168,22 +195,45 @@ class KeyringFile:
             self._note.admit(keyring, data)
         except KeyringVerificationError as error:
             raise KeyringVerificationError(f"{self._path}: {error}") from None
+        if keyring.issued is not None:
+            self._clock.raise_floor(keyring.issued)
         return keyring
 
     def _note_days_left(self) -> None:
         is_short = self.days_left * timedelta(days=1) < KEYRING_SHORT
         if is_short and not self._is_short:
-            _log.warning("the keyring has %.1f days left; bring a new one", self.days_left)
+            _log.warning("the keyring has %.1f days left; %s", self.days_left, self._cure())
         if self._is_short and not is_short:
             _log.info("the keyring has %.0f days left", self.days_left)
         self._is_short = is_short
 
-    def _note_end(self, outside: list[str], captured_at: datetime) -> None:
+    def _cure(self) -> str:
+        """Say what is to be done where no epoch fits: look at the clock, where something speaks against it."""
+        doubt = self._clock.doubt()
+        if doubt is None:
+            return "bring a new keyring"
+        return f"look at the clock first: {doubt}. Set it right; only if it is right, bring a new keyring"
+
+    def _note_behind(self, now: datetime, floor: datetime) -> None:
+        is_behind = now < floor
+        if is_behind and not self._is_behind:
+            _log.error(
+                "ALARM: the clock shows %s UTC, but %s is over; reads are sealed to the keys of that time. Set the "
+                "clock right; the keyring is not the cause",
+                f"{now:%Y-%m-%d %H:%M}",
+                f"{floor:%Y-%m-%d %H:%M}",
+            )
+        if self._is_behind and not is_behind:
+            _log.info("the clock shows %s UTC, which can be true again", f"{now:%Y-%m-%d %H:%M}")
+        self._is_behind = is_behind
+
+    def _note_end(self, outside: list[str], moment: datetime) -> None:
         if outside and not self._has_ended:
             _log.error(
-                "ALARM: no epoch of %s holds %s UTC; reads are sealed to the nearest key. Bring a new keyring",
+                "ALARM: no epoch of %s holds %s UTC; reads are sealed to the nearest key: %s",
                 ", ".join(outside),
-                f"{captured_at:%Y-%m-%d %H:%M}",
+                f"{moment:%Y-%m-%d %H:%M}",
+                self._cure(),
             )
         if self._has_ended and not outside:
             _log.info("reads are sealed to keys of their own epochs again")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from dataclasses import replace
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -17,7 +18,7 @@ from agent.wire.content_key import commit, seal_key_to
 from agent.wire.envelope import Envelope, SealedContent
 from agent.wire.header import VERSION_1, ChainPosition, Header, SeenReceipt, encode_header
 from agent.wire.keyring import RecipientKey
-from agent.wire.plaintext import Plaintext, encode_plaintext
+from agent.wire.plaintext import ClockState, Plaintext, encode_plaintext
 from agent.wire.tombstone import Tombstone
 
 
@@ -63,7 +64,9 @@ class Sealer:
             FormatError: The read is too large for an envelope.
             KeyringEndedError: The book has no epoch for the read and is told to stop then.
         """
-        recipients = self._book.recipients_at(read.captured_at)
+        recipients = self._book.recipients_at(read.captured_at, read.clock)
+        if position.version == VERSION_1 and read.clock is ClockState.BEHIND:  # which version 1 has no word for
+            read = replace(read, clock=ClockState.UNSYNCHRONIZED)
         plaintext = encode_plaintext(read, version=position.version)
         content_key = os.urandom(suites.CONTENT_KEY_BYTES)
         if position.version == VERSION_1:

@@ -81,19 +81,24 @@ class Keyring:
         """Whether every recipient has an epoch that holds `moment` (aware)."""
         return all(key.is_valid_at(moment) for key in self.keys_at(moment))
 
+    def may_seal_to_day_of(self, recording: datetime) -> bool:
+        """Whether a recording of that aware time may be sealed to the epoch of its own day."""
+        return self.recorded and self.covers(recording)
+
     def keys_at(self, moment: datetime) -> tuple[RecipientKey, ...]:
         """Return one key per recipient for a read that is sealed at `moment` (aware).
 
-        The key whose epoch holds the moment; where none does, the newest key that began before it, and where
-        none had begun, the next to begin. So a read is always sealed, and never to two epochs of one recipient.
-        The caller raises the moment to a time that is surely over (`issued` is one): an older one could choose the
-        key of an epoch that is destroyed.
+        The key whose epoch holds the moment; where none does, the newest key that began before it. Where none had
+        begun, the next to begin; a keyring of version 1 may list destroyed keys, so there it is the last to begin.
+        So a read is always sealed, and never to two epochs of one recipient. The caller raises the moment to a time
+        that is surely over (`issued` is one): an older one could choose the key of an epoch that is destroyed.
         """
         chosen: dict[str, RecipientKey] = {}
         for key in self.keys:  # by valid_from: a later match is a newer epoch
             best = chosen.get(key.recipient)
             began = key.valid_from <= moment
-            if best is None or key.is_valid_at(moment) or (began and not best.is_valid_at(moment)):
+            is_last_resort = self.issued is None and best is not None and best.valid_from > moment
+            if best is None or key.is_valid_at(moment) or (began and not best.is_valid_at(moment)) or is_last_resort:
                 chosen[key.recipient] = key
         return tuple(chosen[name] for name in sorted(chosen))
 

@@ -1,4 +1,4 @@
-"""A clock that tests turn, beside the `Clock` port."""
+"""A clock that tests turn, beside the `Clock` and `TrustedClock` ports."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ class FakeClock:
         self.elapsed_s = 0.0
         self.slept_s: list[float] = []
         self.clock_state = ClockState.SYNCHRONIZED
+        self.over = datetime(1970, 1, 1, tzinfo=UTC)
+        self.what_speaks_against_it: str | None = None
 
     def now(self) -> datetime:
         """As the port."""
@@ -33,6 +35,18 @@ class FakeClock:
     def state(self) -> ClockState:
         """As the port."""
         return self.clock_state
+
+    def floor(self) -> datetime:
+        """As the port."""
+        return self.over
+
+    def raise_floor(self, over: datetime) -> None:
+        """As the port."""
+        self.over = max(self.over, over)
+
+    def doubt(self) -> str | None:
+        """As the port."""
+        return self.what_speaks_against_it
 
     def advance(self, seconds: float) -> None:
         """Let time pass on both clocks."""

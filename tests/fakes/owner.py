@@ -42,6 +42,7 @@ def make_owner_keys(directory: Path, **changes: object) -> MadeKeys:
         "epoch": DAY,
         "passphrase": PASSPHRASE,
         "scrypt": QUICK,
+        "now": MIDNIGHT,
         **changes,
     }
     return make_keys(directory, **arguments)  # type: ignore[arg-type]

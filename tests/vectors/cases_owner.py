@@ -60,7 +60,7 @@ def _right_keyrings() -> Iterator[Vector]:
         ("first-epoch", "At the first moment of an epoch its key is chosen.", NOON, AGENCY),
         ("end-is-outside", "At the end of an epoch the next one's key is chosen.", NOON + DAY, _TOMORROW),
         ("in-a-gap", "Between two epochs the key is chosen that began last.", NOON + 2 * DAY + 1, _TOMORROW),
-        ("before-all", "Before every epoch the first key is chosen.", NOON - 1, AGENCY),
+        ("before-all", "Before every epoch the last key is chosen, as the first may be destroyed.", NOON - 1, _LATER),
         ("after-all", "After every epoch the newest key is chosen.", NOON + 9 * DAY, _LATER),
     ):
         yield right(f"right-chosen-{name}", why, *agency, chosen=[key.kid], at=at)

@@ -101,11 +101,11 @@ def keyring(data: bytes, context: Any) -> Any:
     check(says["serial"] > newest["serial"] or same, "rollback")
     own = [[key for key in says["keys"] if key["for"] == name] for name in names]
     check(says["v"] == 1 or all(a["until"] <= b["from"] for keys in own for a, b in pairwise(keys)), "order")
-    return says | ({"chosen": [chosen(keys, context["at"]) for keys in own]} if "at" in context else {})
+    return says | ({"chosen": [chosen(says["v"], keys, context["at"]) for keys in own]} if "at" in context else {})
 
-def chosen(keys: list[Any], at: int) -> Any:
+def chosen(version: int, keys: list[Any], at: int) -> Any:
     began = [key for key in keys if key["from"] <= at]
-    return ([key for key in began if at < key["until"]] or began or keys[:1])[-1]["kid"]
+    return ([key for key in began if at < key["until"]] or began or keys[: 1 if version == 2 else None])[-1]["kid"]
 
 def rotation(data: bytes, context: Any) -> Any:
     units = {key_id(-8, bytes.fromhex(unit["key"])): unit for unit in context["enrolled"]}

@@ -13,7 +13,9 @@ from agent.cli.owner import Progress, confirm, open_receiver, parse_before, unlo
 from agent.custody.destroy import Consequence, Destruction, plan_destruction, weigh
 from agent.custody.destroy import destroy as destroy_keys
 from agent.custody.export import iso
+from agent.custody.next_keyring import key_history
 from agent.errors import UsageError
+from agent.wire.keyring import Keyring
 
 _MAX_KEYS_SHOWN: Final = 20
 
@@ -40,28 +42,46 @@ def destroy(
     Shows first what would become unreadable and what is held for cases, and asks. Copies and backups of the key files
     are yours to destroy; with one of them the reads open again.
 
+    A new keyring without these keys is signed: bring it to every unit.
+
     Example: plateseal custody destroy --dir owner --before 30d --reason "retention" --store receiver
     """
     moment, mandate = parse_before(before), mandate_of(who, case, reason)
     if not reason.strip():
         raise UsageError("--reason: needed; it goes into the audit log")
     owner = unlock(directory, passphrase_file)
-    plan = plan_destruction(owner.layout, owner.keyring(), moment)
+    plan = plan_destruction(owner.layout, owner.keyring(), moment, key_history(owner))
     consequence = None
-    if store is not None and plan.keys:
+    if store is not None and plan.kids:
         with open_receiver(store, Progress("counting")) as receiver:
             consequence = weigh(plan, owner.layout, receiver)
     if not as_json:
         _print_plan(plan, consequence)
-    if plan.keys and not yes:
+    if plan.kids and not yes:
         confirm("Destroy these keys for good?")
-    destroyed = destroy_keys(owner, plan, mandate) if plan.keys else 0
+    destroyed = destroy_keys(owner, plan, mandate) if plan.is_due else 0
+    keyring = owner.keyring()
     if as_json:
-        typer.echo(json.dumps(_plan_json(plan, consequence, destroyed)))
-    elif destroyed:
+        typer.echo(
+            json.dumps(_plan_json(plan, consequence, destroyed) | {"serial": keyring.serial if keyring.keys else None})
+        )
+        return
+    if destroyed:
         typer.echo(
             f"{destroyed} keys are destroyed. Copies and backups of {directory / 'private'} are yours to destroy."
         )
+    if plan.is_due:
+        _print_keyring(owner.layout.keyring, keyring)
+
+
+def _print_keyring(path: Path, keyring: Keyring) -> None:
+    if keyring.keys:
+        typer.echo(f"  for the devices: {path} (serial {keyring.serial}), without the destroyed keys")
+        return
+    typer.echo(
+        f"  no key is left, so {path} is removed: a unit that has an older one goes on sealing to destroyed keys, and "
+        "nobody opens that. Make keys with plateseal custody keys, and bring the keyring to every unit"
+    )
 
 
 def _print_plan(plan: Destruction, consequence: Consequence | None) -> None:
@@ -74,7 +94,14 @@ def _print_plan(plan: Destruction, consequence: Consequence | None) -> None:
     if len(plan.keys) > _MAX_KEYS_SHOWN:
         typer.echo(f"  and {len(plan.keys) - _MAX_KEYS_SHOWN} more")
     for key in plan.newest:
-        typer.echo(f"  beware: {key.recipient} has no newer key; units go on sealing to {key.kid.hex()[:16]}")
+        typer.echo(
+            f"  beware: {key.recipient} has no newer key; units go on sealing to {key.kid.hex()[:16]} until they "
+            "have a keyring with newer ones"
+        )
+    if plan.again:
+        typer.echo(f"  {len(plan.again)} keys were destroyed before and their files are back; they go too")
+    if plan.gone:
+        typer.echo(f"  {len(plan.gone)} keys were destroyed before and leave the keyring now")
     if plan.not_in_keyring:
         typer.echo(f"  {plan.not_in_keyring} private keys are not in the keyring and stay")
     typer.echo(f"  held for cases: {plan.held} reads; they open with their case's key")

@@ -27,6 +27,14 @@ def keys(
     ] = None,
     epochs: Annotated[int, typer.Option(help="How many epochs.")] = 30,
     epoch: Annotated[str, typer.Option(help="Length of an epoch: a number and m, h or d.")] = "24h",
+    recordings: Annotated[
+        bool | None,
+        typer.Option(
+            "--recordings/--no-recordings",
+            help="Whether units may seal a recording to the day it was recorded on, where the keyring has it, and not "
+            "to the day of sealing. Stays as it was if left out; at first: no.",
+        ),
+    ] = None,
     passphrase_file: PassphraseFile = None,
     no_passphrase: Annotated[
         bool, typer.Option("--no-passphrase", help="Leave the key files open to whoever reads them. For a bench.")
@@ -35,6 +43,9 @@ def keys(
     as_json: AsJson = False,
 ) -> None:
     """Make recipient keys for the epochs to come, and the signed keyring that devices seal to.
+
+    Keys that were destroyed are not in the new keyring. The keyring says when it was signed, and units hold no earlier
+    time for true: look at this computer's clock first.
 
     The private keys are closed with a passphrase, which is asked for unless it comes from a file.
 
@@ -50,6 +61,7 @@ def keys(
         epochs=epochs,
         epoch=length,
         passphrase=making_passphrase(directory, passphrase_file, none=no_passphrase),
+        recordings=recordings,
         mandate=mandate_of(who),
     )
     first, last = made.added[0].valid_from, made.added[-1].valid_until
@@ -58,6 +70,9 @@ def keys(
             "keyring": str(directory / KEYRING),
             "owner_key": str(directory / OWNER_PUBLIC),
             "serial": made.keyring.serial,
+            "issued": None if made.keyring.issued is None else made.keyring.issued.isoformat(),
+            "recordings": made.keyring.recorded,
+            "left_out": made.left_out,
             "added": [{"kid": key.kid.hex(), "recipient": key.recipient} for key in made.added],
             "from": first.isoformat(),
             "until": last.isoformat(),
@@ -66,6 +81,10 @@ def keys(
         return
     typer.echo(f"{len(made.added)} {key_type} keys, {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC")
     typer.echo(f"  for the devices: {directory / KEYRING} (serial {made.keyring.serial}), {directory / OWNER_PUBLIC}")
+    if made.left_out:
+        typer.echo(f"  {made.left_out} destroyed keys are not in it any more")
+    if made.keyring.recorded:
+        typer.echo("  recordings may be sealed to the day they were recorded on")
     typer.echo(f"  to keep: {directory}/owner.key and {directory}/private; without them no read opens")
 
 

@@ -19,7 +19,6 @@ from typing import Final
 from agent.config.models import RTSP_PREFIXES, UnitConfig
 from agent.health.assess import Level, assess_clock, assess_disk
 from agent.unit.doctor.finding import Finding, Outcome
-from agent.unit.process.clock_trust import BUILT_AT
 from agent.unit.status.report import clock_state, disk_space
 
 PROC: Final = Path("/proc")
@@ -62,7 +61,7 @@ class Daemon:
 def examine_machine(unit: UnitConfig, config: Path) -> Iterator[Finding]:
     """Look at the machine that runs the unit of a configuration file."""
     daemons = running_daemons(config, PROC)
-    yield clock()
+    yield clock(unit)
     yield disk(unit, PROC)
     yield sockets(daemons, PROC)
     yield swap(daemons, PROC, CGROUP, BLOCK)
@@ -70,15 +69,15 @@ def examine_machine(unit: UnitConfig, config: Path) -> Iterator[Finding]:
     yield from hardening(unit, {name: shown(service) for name, service in SERVICES.items()})
 
 
-def clock() -> Finding:
+def clock(unit: UnitConfig) -> Finding:
     """Whether times can be believed."""
-    found = assess_clock(clock_state())
+    found = assess_clock(clock_state(unit))
     if found is None:
         return Finding("clock", Outcome.GOOD, "synchronised")
     return Finding(
         "clock",
         Outcome.WARNING,
-        f"{found.words}, or before {BUILT_AT:%Y-%m-%d}",
+        found.words,
         "reads say so, TLS may fail, and no read is erased by age until a receipt confirms the time",
         "timedatectl set-ntp true",
     )

@@ -2,8 +2,9 @@
 
 A unit's clock can be years off: no battery, a bad time server, somebody who sets it. Two things rest on it.
 
-- A read says whether its time was synchronised. Below the floor it was not, whatever the kernel says: no true time
-  lies before the package was built, before a receipt came, or before a time that was trusted already.
+- A read says what its time rests on. Below the floor the clock is behind, whatever the kernel says: no true time lies
+  before the package was built, before the owner signed the keyring, before a receipt came, or before a time that was
+  trusted already. Nothing is sealed to an epoch below the floor (`agent.keys.keyring`).
 - An age limit erases. It does so only when the clock is beyond doubt, and has been for as long as the age limit: then
   what looks too old is too old, whatever it was stamped with before.
 
@@ -89,7 +90,7 @@ class ClockTrust:
             clock: The unit's own.
             state_dir: Where the notes are.
             files: What they are written through.
-            max_age: The age limit that `may_expire` answers for, if there is one.
+            max_age: The age limit that `judge_age` answers for, if there is one.
         """
         self._clock = clock
         self._files = files
@@ -104,7 +105,9 @@ class ClockTrust:
         self._synchronized_at_s: float | None = None
         self._note_again_s = self._receipt_again_s = now_s
         self._receipt = self._spent = self._receipts.read()
+        self._over = BUILT_AT
         self._in_doubt = False
+        self._reason = ""
         if noted is None:
             self._doubt("no trusted time is noted")
         elif now - self._trusted > LONGEST_GAP:
@@ -124,7 +127,21 @@ class ClockTrust:
 
     def state(self) -> ClockState:
         """Say whether the kernel holds its time to be synchronised, and nothing that was seen speaks against it."""
-        return ClockState.UNSYNCHRONIZED if self._clock.now() < self._floor() else self._clock.state()
+        return ClockState.BEHIND if self._clock.now() < self.floor() else self._clock.state()
+
+    def floor(self) -> datetime:
+        """Return the latest aware UTC time that is known to be over."""
+        return floor_of(self._over, trusted=self._trusted, receipt=self._receipt)
+
+    def raise_floor(self, over: datetime) -> None:
+        """Remember until the next start that an aware UTC time is over: the owner signed the keyring then."""
+        self._over = max(self._over, over)
+
+    def doubt(self) -> str | None:
+        """Say what speaks against the clock: below the floor, far from a receipt, or in doubt otherwise; or None."""
+        if self._receipt is not None and abs(self._receipt[0] - self._receipt[1]) > AGREEMENT:
+            return f"it showed {self._receipt[1]:%Y-%m-%d} when the receiver showed {self._receipt[0]:%Y-%m-%d}"
+        return self._reason if self._in_doubt else None
 
     def judge_age(self) -> bool:
         """Look at the clock, and say whether what looks older than the age limit is so.
@@ -145,8 +162,8 @@ class ClockTrust:
         if now_s >= self._receipt_again_s:
             self._receipt_again_s = now_s + LOOK_EVERY_S
             self._receipt = self._receipts.read()
-        if now < self._floor() and not self._in_doubt:
-            self._doubt(f"it shows {now:%Y-%m-%d}, before {self._floor():%Y-%m-%d}")
+        if now < self.floor() and not self._in_doubt:
+            self._doubt(f"it shows {now:%Y-%m-%d}, before {self.floor():%Y-%m-%d}")
         if self._clock.state() is not ClockState.SYNCHRONIZED:
             self._synchronized_at_s = None
         elif self._synchronized_at_s is None:
@@ -161,8 +178,8 @@ class ClockTrust:
 
     def _is_confirmed(self, now: datetime, now_s: float) -> bool:
         if self._receipt is not None and self._receipt != self._spent and abs(self._receipt[0] - now) <= AGREEMENT:
-            return now >= BUILT_AT
-        if self._synchronized_at_s is None or now < self._floor():
+            return now >= self._over
+        if self._synchronized_at_s is None or now < self.floor():
             return False
         return now_s - self._synchronized_at_s >= SYNCHRONIZED_FOR_S
 
@@ -170,7 +187,7 @@ class ClockTrust:
         now, now_s = self._clock.now(), self._clock.monotonic_s()
         if not self._in_doubt and self._max_age:
             _log.warning("the clock is in doubt, so nothing is erased by age: %s", reason)
-        self._in_doubt = True
+        self._in_doubt, self._reason = True, reason
         self._since = now
         self._offset = now - timedelta(seconds=now_s)
         self._synchronized_at_s = None
@@ -184,9 +201,23 @@ class ClockTrust:
         with suppress(SpoolError):  # the note of an hour ago does as well
             replace_note(self._files, self._path, b"%d %d\n" % (to_ms(now), to_ms(self._since)))
 
-    def _floor(self) -> datetime:
-        seen = [self._trusted] if self._receipt is None else [self._trusted, self._receipt[0]]
-        return max(BUILT_AT, *(at - AGREEMENT for at in seen))
+
+def floor_of(over: datetime, *, trusted: datetime, receipt: tuple[datetime, datetime] | None) -> datetime:
+    """Return the latest aware UTC time that is known to be over.
+
+    Args:
+        over: A time that is over on somebody's word.
+        trusted: The last time that this unit trusted.
+        receipt: The last receipt's time, and this unit's when it came.
+    """
+    seen = [trusted] if receipt is None else [trusted, receipt[0]]
+    return max(BUILT_AT, over, *(at - AGREEMENT for at in seen))
+
+
+def noted_floor(state_dir: Path, files: Disk, *, over: datetime = BUILT_AT) -> datetime:
+    """Return the floor that a unit's notes and one other time give, for somebody who only looks."""
+    trusted, receipt = _read(files, state_dir / TRUST_FILE), _read(files, state_dir / RECEIPT_FILE)
+    return floor_of(over, trusted=trusted[0] if trusted else BUILT_AT, receipt=receipt)
 
 
 def _read(files: Disk, path: Path) -> tuple[datetime, datetime] | None:

@@ -29,7 +29,7 @@ from agent.keys.certificate import certificate_end
 from agent.keys.keyfiles import load_ed25519_public
 from agent.keys.keyring import keyring_end, read_keyring
 from agent.unit.process.clock import SystemClock
-from agent.unit.process.clock_trust import BUILT_AT
+from agent.unit.process.clock_trust import BUILT_AT, noted_floor
 from agent.unit.reload.trial import config_states
 from agent.unit.status.last_error import last_error
 from agent.unit.status.metrics import read_snapshot
@@ -82,7 +82,7 @@ def read_health(unit: UnitConfig) -> HealthReport:
         disk_free_bytes=disk_free,
         disk_size_bytes=disk_size,
         temperature_mc=read_temperature(THERMAL),
-        clock=clock_state(),
+        clock=clock_state(unit),
         certificate_s=_until(lambda: certificate_end(unit.upload.certificate)),
         keyring_s=_until(lambda: _keyring_end(unit)),
         versions=_versions(),
@@ -91,10 +91,14 @@ def read_health(unit: UnitConfig) -> HealthReport:
     )
 
 
-def clock_state() -> ClockState:
-    """Say what the clock rests on, before any read: a time before this package was built is no time."""
-    clock = SystemClock()
-    return ClockState.UNSYNCHRONIZED if clock.now() < BUILT_AT else clock.state()
+def clock_state(unit: UnitConfig) -> ClockState:
+    """Say what the clock rests on, before any read: behind, where the notes or the keyring say the time is over."""
+    clock, over = SystemClock(), BUILT_AT
+    with suppress(PlatesealError):
+        keyring, _ = read_keyring(unit.seal.keyring, load_ed25519_public(unit.seal.owner_key))
+        over = keyring.issued or BUILT_AT
+    is_behind = clock.now() < noted_floor(unit.state_dir, LocalFiles(), over=over)
+    return ClockState.BEHIND if is_behind else clock.state()
 
 
 def read_temperature(thermal: Path) -> int | None:

@@ -254,7 +254,7 @@ def test_after_destruction_an_epochs_reads_open_with_nothing_left_on_the_disk(
     opened, tally = open_all(unlock_owner(owner.layout.directory, PASSPHRASE), receiver)
     assert texts(opened) == ["AB3", "XY4"]
     assert tally.unopened == {Unopened.KEY_DESTROYED: 2}
-    assert doomed.kid in {key.kid for key in owner.keyring().keys}
+    assert doomed.kid not in {key.kid for key in owner.keyring().keys}
 
 
 def test_held_reads_open_with_the_cases_key_after_destruction(owner: Owner, receiver: MemoryReceiver) -> None:

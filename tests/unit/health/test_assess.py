@@ -20,6 +20,7 @@ from tests.fakes.health import make_report
         ({"capture_up": False}, Level.TROUBLE, "capture does not run"),
         ({"upload_up": False}, Level.TROUBLE, "upload does not run"),
         ({"clock": ClockState.UNSYNCHRONIZED}, Level.LOOK, "clock is not synchronised"),
+        ({"clock": ClockState.BEHIND}, Level.TROUBLE, "clock shows a time that is over"),
         ({"keyring_s": 14 * 86_400 - 1}, Level.LOOK, "keyring ends in 13 days"),
         ({"keyring_s": 0}, Level.TROUBLE, "keyring ended"),
         ({"keyring_s": None}, Level.TROUBLE, "keyring cannot be read"),

@@ -18,6 +18,7 @@ from agent.errors import KeyFileError, KeyringEndedError, KeyringVerificationErr
 from agent.keys.keyring import KeyringFile
 from agent.keys.keyring_serial import NOTE_FILE, SerialNote
 from agent.wire.keyring import Keyring, encode_keyring
+from agent.wire.plaintext import ClockState
 from agent.wire.suites import KeyType
 from tests.fakes.clock import FakeClock
 from tests.fakes.files import FaultyFiles, PowerCutError
@@ -75,12 +76,12 @@ def unit(tmp_path: Path) -> Unit:
 def test_a_new_keyring_is_used_without_a_restart(unit: Unit, caplog: pytest.LogCaptureFixture) -> None:
     """The next look after the file was replaced takes it up, and says so once."""
     book = unit.start()
-    assert book.recipients_at(NOON) == (KEY,)
+    assert book.recipients_at(NOON, ClockState.SYNCHRONIZED) == (KEY,)
     unit.place(make_keyring(OTHER, serial=6))
     with caplog.at_level(logging.INFO):
         assert unit.look(book) == 6
         assert unit.look(book) == 6
-    assert book.recipients_at(NOON) == (OTHER,)
+    assert book.recipients_at(NOON, ClockState.SYNCHRONIZED) == (OTHER,)
     assert [record.message.split(",")[0] for record in caplog.records] == ["keyring serial 6 in use"]
     assert unit.note.startswith("6 ")
 
@@ -90,9 +91,9 @@ def test_the_disk_is_asked_once_a_second(unit: Unit) -> None:
     book = unit.start()
     unit.place(make_keyring(OTHER, serial=6))
     unit.clock.advance(LOOK_EVERY_S / 2)
-    assert book.recipients_at(NOON) == (KEY,)
+    assert book.recipients_at(NOON, ClockState.SYNCHRONIZED) == (KEY,)
     unit.clock.advance(LOOK_EVERY_S / 2)
-    assert book.recipients_at(NOON) == (OTHER,)
+    assert book.recipients_at(NOON, ClockState.SYNCHRONIZED) == (OTHER,)
 
 
 GOOD_6 = encode_keyring(make_keyring(OTHER, serial=6), OWNER)
@@ -139,7 +140,7 @@ def test_a_bad_keyring_is_refused_running_and_at_a_start(
     with caplog.at_level(logging.INFO):
         for _ in range(3):
             assert unit.look(book) == 5
-    assert book.recipients_at(NOON) == (KEY,)
+    assert book.recipients_at(NOON, ClockState.SYNCHRONIZED) == (KEY,)
     assert [record.levelname for record in caplog.records] == ["ERROR"]
     assert reason in caplog.text
     with pytest.raises(error, match=reason) as caught:
@@ -254,7 +255,7 @@ def test_the_first_recipient_to_run_out_counts(unit: Unit) -> None:
     unit.place(make_keyring(KEY, auditor, serial=6))
     book = unit.start()
     assert book.days_left == 1.5
-    book.recipients_at(NOON + timedelta(days=3))
+    book.recipients_at(NOON + timedelta(days=3), ClockState.SYNCHRONIZED)
     assert book.has_ended
 
 
@@ -263,11 +264,11 @@ def test_after_the_end_sealing_goes_on_with_an_alarm(unit: Unit, caplog: pytest.
     book = unit.start()
     unit.clock.current = after = KEY.valid_until + timedelta(days=1)
     with caplog.at_level(logging.ERROR):
-        assert [book.recipients_at(after) for _ in range(2)] == [(KEY,), (KEY,)]
+        assert [book.recipients_at(after, ClockState.SYNCHRONIZED) for _ in range(2)] == [(KEY,), (KEY,)]
     assert (book.has_ended, book.days_left) == (True, 0)
     assert [record.message[:6] for record in caplog.records] == ["ALARM:"]
     with caplog.at_level(logging.INFO):
-        assert book.recipients_at(NOON) == (KEY,)
+        assert book.recipients_at(NOON, ClockState.SYNCHRONIZED) == (KEY,)
     assert not book.has_ended
     assert "of their own epochs again" in caplog.text
 
@@ -275,15 +276,15 @@ def test_after_the_end_sealing_goes_on_with_an_alarm(unit: Unit, caplog: pytest.
 def test_after_the_end_sealing_stops_if_so_configured(unit: Unit) -> None:
     """A clear error that names file, recipient and setting; reads inside the epochs still seal."""
     book = unit.start(stop_at_end=True)
-    assert book.recipients_at(NOON) == (KEY,)
+    assert book.recipients_at(NOON, ClockState.SYNCHRONIZED) == (KEY,)
     with pytest.raises(KeyringEndedError, match=r"keyring\.cose: no epoch of agency .*on_keyring_end"):
-        book.recipients_at(KEY.valid_until)
+        book.recipients_at(KEY.valid_until, ClockState.SYNCHRONIZED)
 
 
 def test_a_read_before_the_first_epoch_is_outside_too(unit: Unit) -> None:
     """A unit whose clock stands at 1970 must not seal in silence."""
     book = unit.start()
-    book.recipients_at(KEY.valid_from - timedelta(days=1))
+    book.recipients_at(KEY.valid_from - timedelta(days=1), ClockState.SYNCHRONIZED)
     assert book.has_ended
 
 

@@ -18,6 +18,7 @@ from agent.seal.sealer import Sealer
 from agent.wire import suites
 from agent.wire.header import ZERO_DIGEST
 from agent.wire.keyring import encode_keyring
+from agent.wire.plaintext import ClockState
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.reads import NOON, make_keyring, make_plaintext, make_recipient
 
@@ -105,7 +106,7 @@ def test_a_keyring_file_is_checked_against_the_owner(tmp_path: Path) -> None:
     recipient, _ = make_recipient()
     path.write_bytes(encode_keyring(make_keyring(recipient, serial=5), OWNER))
     book = KeyringBook.load(path, OWNER.public_key())
-    assert book.recipients_at(NOON) == (recipient,)
+    assert book.recipients_at(NOON, ClockState.SYNCHRONIZED) == (recipient,)
     assert book.keyring.serial == 5
     with pytest.raises(KeyringVerificationError, match=str(path)):
         KeyringBook.load(path, KEY.public_key())

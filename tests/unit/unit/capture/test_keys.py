@@ -21,7 +21,7 @@ from agent.keys.keyring import KeyringFile
 from agent.keys.keyring_serial import SerialNote
 from agent.keys.known_keys import KnownKeys
 from agent.keys.signing_key import SigningKeyFile
-from agent.records import Detection, Envelope, Frame, SpoolState
+from agent.records import ClockState, Detection, Envelope, Frame, SpoolState
 from agent.seal.chain import Chain
 from agent.seal.sealer import Sealer
 from agent.unit.capture.cameras import Camera
@@ -60,7 +60,7 @@ class DrivenSource(ReplaySource):
     """Turns the clock with the frames, and does something before chosen ones."""
 
     def __init__(self, clock: FakeClock, frames: int, actions: dict[int, Action]) -> None:
-        super().__init__([PICTURE] * frames, frame_rate=FRAME_RATE)
+        super().__init__([PICTURE] * frames, frame_rate=FRAME_RATE, clock_state=ClockState.SYNCHRONIZED)
         self._clock = clock
         self._actions = actions
 
@@ -227,7 +227,7 @@ def test_when_told_to_stop_the_loop_ends_and_keeps_what_was_accepted(rig: Rig) -
     """The error comes through; the reads before it are in the spool, in an unbroken chain."""
     ((public, private),) = epochs(0)
     rig.place_keyring(make_keyring(public))
-    with pytest.raises(KeyringEndedError, match="a new keyring is needed"):
+    with pytest.raises(KeyringEndedError, match="bring a new keyring"):
         rig.loop(vehicles=20, stop_at_end=True).run()
     sealed = rig.envelopes()
     assert len(sealed) == 11

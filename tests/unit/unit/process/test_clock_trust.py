@@ -149,7 +149,7 @@ def test_a_clock_that_comes_back_from_the_future_recovers_by_a_receipt(unit: Uni
     unit.run(3 * DAY_S)
     unit.clock.current -= YEARS
     unit.run(DAY_S * 2)
-    assert unit.state() is ClockState.UNSYNCHRONIZED
+    assert unit.state() is ClockState.BEHIND
     unit.receipt()
     assert unit.state() is ClockState.SYNCHRONIZED
     unit.settle()
@@ -158,10 +158,10 @@ def test_a_clock_that_comes_back_from_the_future_recovers_by_a_receipt(unit: Uni
 def test_time_before_the_package_was_built_is_not_synchronised() -> None:
     """Whatever the kernel and a receipt say."""
     unit = Unit(now=datetime(1970, 1, 2, tzinfo=UTC))
-    assert unit.state() is ClockState.UNSYNCHRONIZED
+    assert unit.state() is ClockState.BEHIND
     unit.receipt()
     unit.run(2 * DAY_S)
-    assert unit.state() is ClockState.UNSYNCHRONIZED
+    assert unit.state() is ClockState.BEHIND
     assert not unit.trust.judge_age()
 
 
@@ -174,14 +174,14 @@ def test_time_before_a_receipt_or_a_trusted_time_is_not_synchronised(unit: Unit,
     unit.clock.current -= timedelta(days=30)
     if restart:
         unit.start()
-    assert unit.state() is ClockState.UNSYNCHRONIZED
+    assert unit.state() is ClockState.BEHIND
 
 
 def test_a_receipt_from_the_future_is_a_floor_only_until_the_next(unit: Unit) -> None:
     """A receiver whose clock is wrong for a moment neither erases nor blocks."""
     unit.settle()
     unit.receipt(off=YEARS)
-    assert unit.state() is ClockState.UNSYNCHRONIZED
+    assert unit.state() is ClockState.BEHIND
     unit.receipt()
     assert unit.state() is ClockState.SYNCHRONIZED
 
