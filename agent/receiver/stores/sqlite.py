@@ -266,6 +266,33 @@ class EnvelopeStore(Database):
         rows = self._read("SELECT log FROM envelopes WHERE id = ?", (bytes.fromhex(envelope_id),))
         return int(rows[0][0]) if rows else None
 
+    def place_of(self, digest: bytes) -> tuple[bytes, bytes, int] | None:
+        """Return device key, chain and sequence number of a stored envelope, by its digest; None if it is not stored.
+
+        Raises:
+            ReceiverError: The database cannot be read.
+        """
+        rows = self._read("SELECT device, chain, seq FROM envelopes WHERE id = ?", (digest,))
+        return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
+
+    def body_at(self, log: int) -> bytes | None:
+        """Return the envelope at an index of the log, or None.
+
+        Raises:
+            ReceiverError: The database cannot be read.
+        """
+        rows = self._read("SELECT body FROM envelopes WHERE log = ?", (log,))
+        return bytes(rows[0][0]) if rows else None
+
+    def receipts_without_envelope(self) -> list[bytes]:
+        """Return the first 1,000 receipts whose envelope is not in the store.
+
+        Raises:
+            ReceiverError: The database cannot be read.
+        """
+        query = "SELECT receipt FROM receipts WHERE id NOT IN (SELECT id FROM envelopes) ORDER BY log LIMIT 1000"
+        return [bytes(receipt) for (receipt,) in self._read(query)]
+
     def log_end(self) -> int:
         """Return the index of the newest entry of the log; 0 for an empty one.
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import getpass
 import json
+import sqlite3
 import stat
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -239,13 +241,18 @@ def test_audit_mends_half_an_entry_when_asked(bench: CustodyBench, run: Run) -> 
 
 
 def test_export_says_what_it_wrote(bench: CustodyBench, run: Run, tmp_path: Path) -> None:
-    """With the receiver's receipt, whose key is at hand here; and without it, where it is not."""
+    """With the receipt that the receiver signed first, whoever has its key; and without one, where none is kept."""
     envelope_id = bench.envelopes[1].envelope_id
     done = run(*with_store(bench, "export", *CASE, "--id", envelope_id, "--out", tmp_path / "a", "--json"))
     answer = json.loads(done.out)
     assert {"envelope.cose", "receipt.cose", "previous.cose", "next.cose", "VERIFY.md"} <= set(answer["files"])
     assert answer["missing"] == []
     (bench.receiver / "receipt.key").unlink()
+    done = run(*with_store(bench, "export", *CASE, "--id", envelope_id, "--out", tmp_path / "c"))
+    assert (tmp_path / "c" / "receipt.cose").read_bytes() == (tmp_path / "a" / "receipt.cose").read_bytes()
+    with closing(sqlite3.connect(bench.receiver / "envelopes.db")) as connection:
+        connection.execute("DELETE FROM receipts")
+        connection.commit()
     done = run(*with_store(bench, "export", *CASE, "--id", envelope_id, "--out", tmp_path / "b"))
     assert "without the receipt" in done.out
     assert not (tmp_path / "b" / "receipt.cose").exists()
