@@ -15,14 +15,14 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from agent.errors import FormatError, VerificationError
+from agent.errors import FormatError, ReceiptVerificationError, VerificationError
 from agent.receiver.intake.reports import MAX_LISTED, ChainReport, Finding, FindingKind
 from agent.receiver.stores.sqlite import EnvelopeStore, StoredRow
 from agent.wire import cbor, cose
 from agent.wire.envelope import Envelope, parse_envelope
+from agent.wire.evidence import check_kept, check_row, shown_ms
 from agent.wire.header import RECEIVER_PREFIX_BYTES, VERSION_1, ZERO_DIGEST, SeenReceipt
-from agent.wire.receipt import CONTENT_TYPE, MAX_RECEIPT_BYTES, Receipt, parse_receipt, verify_receipt
-from agent.wire.times import FIRST_DAY, from_ms, to_ms
+from agent.wire.receipt import CONTENT_TYPE, MAX_RECEIPT_BYTES, Receipt, parse_receipt
 
 BACK_BEFORE_RECEIPTS: Final = timedelta(hours=1)
 """How far the log's time may go back where no receipt of version 2 is kept: an earlier plateseal took it from its
@@ -41,14 +41,22 @@ class Testimony:
         self._seen: dict[SeenReceipt, str | None] = {}
 
     def log_of(self, row: StoredRow, envelope: Envelope) -> int:
-        """Return an envelope's index in the log: what its receipt says, or else its row."""
-        receipt = self._verified(row, envelope)
-        return row.log if isinstance(receipt, str) or receipt is None else max(row.log, receipt.log_index)
+        """Return an envelope's index in the log: the higher one of what its row and its receipt say."""
+        try:
+            receipt = check_kept(row.receipt, envelope, self._keys)
+        except ReceiptVerificationError:
+            return row.log
+        return row.log if receipt is None else max(row.log, receipt.log_index)
 
     def check(self, report: ChainReport, row: StoredRow, envelope: Envelope) -> None:
         """Check what is kept with a row, and what the envelope says of a receipt before it."""
-        receipt = self._verified(row, envelope)
-        fault = receipt if isinstance(receipt, str) else self._fault(row, envelope, receipt)
+        receipt, fault = None, None
+        try:
+            receipt = check_kept(row.receipt, envelope, self._keys)
+            check_row(receipt, log=row.log, stored_at_ms=row.stored_at_ms)
+            fault = self._fault(row, receipt)
+        except ReceiptVerificationError as error:
+            fault = str(error)
         if fault is not None:
             report.add(Finding(FindingKind.RECEIPT, row.seq, row.seq, fault))
         elif receipt is not None:
@@ -80,31 +88,11 @@ class Testimony:
         for data in self._store.receipts_without_envelope():
             _tell_orphan(reports, data, self._keys)
 
-    def _verified(self, row: StoredRow, envelope: Envelope) -> Receipt | str | None:
-        """Return what the kept receipt says, or what is wrong with it; None where none is kept."""
-        if row.receipt is None:
-            return None
-        if not self._keys:
-            return "a receipt is kept, and cannot be checked without the receiver's receipt.pub"
-        try:
-            return verify_receipt(row.receipt, envelope, self._keys).receipt
-        except (FormatError, VerificationError) as error:
-            return f"the kept receipt does not hold: {error}"
-
-    def _fault(self, row: StoredRow, envelope: Envelope, receipt: Receipt | None) -> str | None:
-        if receipt is None and envelope.position.version != VERSION_1:
-            return "no receipt is kept, and one was signed when it was stored"
-        if receipt is not None and (receipt.log_index, to_ms(receipt.stored_at)) != (row.log, row.stored_at_ms):
-            return (
-                f"the receiver signed log {receipt.log_index} at {receipt.stored_at:%Y-%m-%dT%H:%M:%SZ}, "
-                f"the row says log {row.log} at {_shown(row.stored_at_ms)}"
-            )
-        if row.stored_at_ms < to_ms(FIRST_DAY):
-            return f"stored at {_shown(row.stored_at_ms)}, before there was any"
+    def _fault(self, row: StoredRow, receipt: Receipt | None) -> str | None:
         back_ms = self._back.get(row.log, 0)
         is_old = receipt is None or receipt.version == VERSION_1
         if back_ms > (BACK_BEFORE_RECEIPTS / timedelta(milliseconds=1) if is_old else 0):
-            return f"stored at {_shown(row.stored_at_ms)}, before the entry of the log before it"
+            return f"stored at {shown_ms(row.stored_at_ms)}, before the entry of the log before it"
         return None
 
     def _contradiction(self, seen: SeenReceipt) -> str | None:
@@ -157,10 +145,3 @@ def _report_of(reports: dict[tuple[bytes, bytes], ChainReport], receipt: Receipt
     if key not in reports:
         reports[key] = ChainReport(receipt.device_kid.hex()[:16], *key)
     return reports[key]
-
-
-def _shown(milliseconds: int) -> str:
-    try:
-        return f"{from_ms(milliseconds):%Y-%m-%dT%H:%M:%SZ}"
-    except OverflowError:
-        return f"{milliseconds} ms"
