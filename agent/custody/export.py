@@ -34,6 +34,7 @@ from agent.custody.audit_entry import Action, Mandate
 from agent.custody.opener import OpenedRead
 from agent.custody.owner import Owner, make_folder
 from agent.custody.search import ReceiverView, open_stored
+from agent.custody.testimony import doubts
 from agent.custody.verify_text import verify_text
 from agent.errors import FormatError, OpenError, UsageError, VerificationError
 from agent.keys.keyfiles import PRIVATE_MODE, public_pem, write_new_file
@@ -63,11 +64,13 @@ class Exported:
         directory: The folder that was written.
         files: Names of the files in it.
         missing: What could not be added, one line each, for the person who exports.
+        doubts: What speaks against the receipt, one line each.
     """
 
     directory: Path
     files: tuple[str, ...]
     missing: tuple[str, ...]
+    doubts: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +121,7 @@ def export_read(
     make_folder(out)
     for name, data in files.items():
         write_new_file(out / name, data, PRIVATE_MODE)
-    return Exported(directory=out, files=tuple(files), missing=tuple(missing))
+    return Exported(out, tuple(files), tuple(missing), tuple(doubts(receiver, opened)))
 
 
 def _contents(
@@ -199,7 +202,8 @@ def iso(moment: datetime) -> str:
 
 def _receipt(envelope: Envelope, receiver: ReceiverView, key: Ed25519PublicKey | None) -> bytes | str:
     """Return the receipt that the receiver signed when it stored the envelope, or why there is none to hand out."""
-    receipt = receiver.receipt_of(envelope.envelope_id)
+    entry = receiver.entry_of(envelope)
+    receipt = None if entry is None else entry.receipt
     if receipt is None:
         return "the store keeps none; a store of version 1 did not, and one that is signed today would prove nothing"
     if key is None:

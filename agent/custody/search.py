@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent.custody.opener import OpenedRead, PrivateKey, open_content
 from agent.custody.plates import PlatePattern
-from agent.errors import EnvelopeVerificationError, FormatError, OpenError
+from agent.custody.testimony import Witness, doubts, log_of
+from agent.errors import EnvelopeVerificationError, FormatError, OpenError, ReceiverError
 from agent.wire import cbor
 from agent.wire.envelope import Envelope, RecipientSlot, parse_envelope, sealed_content, verify_envelope
 
@@ -27,7 +28,10 @@ BATCH_BYTES: Final = 32 << 20
 """The same, by the size of their envelopes: a few large crops fill a batch too."""
 
 
-class ReceiverView(Protocol):
+MAX_DOUBTS: Final = 1000
+
+
+class ReceiverView(Witness, Protocol):
     """What the owner's tools need to see of a receiver. They change nothing there."""
 
     def envelopes(self) -> Iterator[bytes]:
@@ -42,8 +46,8 @@ class ReceiverView(Protocol):
         """Return the public signing key of an enrolled device, or None."""
         ...
 
-    def receipt_of(self, envelope_id: str) -> bytes | None:
-        """Return the receipt that the receiver keeps for an envelope, as it was first signed, or None."""
+    def revoked_after(self, key_id: bytes) -> int | None:
+        """Return the last entry of the log that is still the device's, for a key that was revoked; else None."""
         ...
 
 
@@ -52,7 +56,9 @@ class Unopened(StrEnum):
 
     DAMAGED = "damaged"
     UNKNOWN_DEVICE = "of a device that is not enrolled"
+    BAD_RECORD = "of a device whose record at the receiver does not hold"
     FORGED = "with a wrong signature"
+    REVOKED = "logged after the end of their key"
     KEY_DESTROYED = "with a destroyed key"
     SEALED_TO_OTHERS = "sealed to somebody else"
     UNREADABLE = "that do not open to a read"
@@ -106,6 +112,7 @@ class Tally:
         matched: Reads that fit.
         tombstones: Devices' notes of reads that were forced out; they hold no plate.
         unopened: Envelopes that could not be looked at, by reason.
+        doubts: By the id of a read that fits: what speaks against its receipt; the first 1,000.
     """
 
     scanned: int = 0
@@ -113,6 +120,7 @@ class Tally:
     matched: int = 0
     tombstones: int = 0
     unopened: Counter[Unopened] = field(default_factory=Counter)
+    doubts: dict[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,10 +170,20 @@ def open_stored(data: bytes, receiver: ReceiverView, keys: Keys) -> OpenedRead |
     """Verify and open one stored envelope; None for a tombstone, which holds no read.
 
     Raises:
-        ReceiverError: A device's file is damaged.
+        ReceiverError: The store cannot be read.
     """
     try:
         envelope = parse_envelope(data)
+    except FormatError:
+        return Unopened.DAMAGED
+    try:
+        device_key = receiver.device_key(envelope.device_kid)
+    except ReceiverError:
+        return Unopened.BAD_RECORD
+    if device_key is None:
+        return Unopened.UNKNOWN_DEVICE
+    try:
+        verify_envelope(envelope, device_key)
         return _open(envelope, receiver, keys)
     except FormatError:
         return Unopened.DAMAGED
@@ -187,14 +205,16 @@ def _look_at(data: bytes, receiver: ReceiverView, keys: Keys, query: Query, tall
     if not query.matches(opened):
         return None
     tally.matched += 1
+    against = doubts(receiver, opened)
+    if against and len(tally.doubts) < MAX_DOUBTS:
+        tally.doubts[opened.envelope.envelope_id] = against
     return opened
 
 
 def _open(envelope: Envelope, receiver: ReceiverView, keys: Keys) -> OpenedRead | Unopened | None:
-    device_key = receiver.device_key(envelope.device_kid)
-    if device_key is None:
-        return Unopened.UNKNOWN_DEVICE
-    verify_envelope(envelope, device_key)
+    end = receiver.revoked_after(envelope.device_kid)
+    if end is not None and (log_of(receiver, envelope) or 0) > end:
+        return Unopened.REVOKED
     if envelope.tombstone is not None:
         return None
     content, outer_protected = sealed_content(envelope)

@@ -12,13 +12,16 @@ from agent.custody.audit_entry import Mandate
 from agent.custody.keys import MadeKeys, make_keys
 from agent.custody.locked import ScryptParameters
 from agent.custody.owner import Owner, unlock_owner
+from agent.custody.testimony import StoredEntry
+from agent.errors import FormatError
 from agent.keys.keyring import KeyringBook
 from agent.seal.sealer import Sealer
-from agent.wire import cose
+from agent.wire import cbor, cose
 from agent.wire.envelope import Envelope, parse_envelope
-from agent.wire.header import ChainPosition
+from agent.wire.header import ZERO_DIGEST, ChainPosition, SeenReceipt
 from agent.wire.plaintext import Plaintext
 from agent.wire.suites import ContentCipher, KeyType
+from agent.wire.times import to_ms
 from tests.fakes.envelopes import first_position, next_position
 from tests.fakes.reads import NOON, make_plaintext
 from tests.fakes.receipts import honest_receipt
@@ -62,7 +65,13 @@ class Camera:
     def __init__(self, owner: Owner, *, run: int | None = None) -> None:
         """Seal to the owner's keyring; with `run` in version 2, in the chain of that number."""
         self.key = Ed25519PrivateKey.generate()
-        self._sealer = Sealer(signing_key=self.key, book=KeyringBook(owner.keyring()), cipher=ContentCipher.AES_256_GCM)
+        self.seen: SeenReceipt | None = None
+        self._sealer = Sealer(
+            signing_key=self.key,
+            book=KeyringBook(owner.keyring()),
+            cipher=ContentCipher.AES_256_GCM,
+            seen=lambda: self.seen,
+        )
         self.next_position: ChainPosition = first_position(run=run)
         """The position that the next envelope takes."""
 
@@ -87,6 +96,8 @@ class MemoryReceiver:
         self.stored = stored
         self.reads = 0
         self._keeps_receipts = keeps_receipts
+        self.ends: dict[bytes, int] = {}
+        self.stored_at = NOON + 30 * DAY
 
     def envelopes(self) -> Iterator[bytes]:
         """As the protocol."""
@@ -102,12 +113,34 @@ class MemoryReceiver:
         """As the protocol."""
         return self.devices.get(key_id)
 
-    def receipt_of(self, envelope_id: str) -> bytes | None:
+    def revoked_after(self, key_id: bytes) -> int | None:
         """As the protocol."""
-        if not self._keeps_receipts:
-            return None
+        return self.ends.get(key_id)
+
+    @property
+    def receipt_public(self) -> Ed25519PublicKey | None:
+        """As the protocol."""
+        return RECEIPT_KEY.public_key()
+
+    def receipt_at(self, log: int) -> bytes | None:
+        """As the protocol."""
+        entry = self.entry_of(parse_envelope(self.stored[log - 1])) if 0 < log <= len(self.stored) else None
+        return None if entry is None else entry.receipt
+
+    def entry_of(self, envelope: Envelope) -> StoredEntry | None:
+        """As the protocol."""
+        before: bytes | None = None
         for index, data in enumerate(self.stored):
-            envelope = parse_envelope(data)
-            if envelope.envelope_id == envelope_id:
-                return honest_receipt(envelope, key=RECEIPT_KEY, log_index=index + 1)
+            try:
+                other = parse_envelope(data)
+            except FormatError:
+                continue
+            if other.device_kid != envelope.device_kid:
+                continue
+            prev = ZERO_DIGEST if before is None else cbor.sha256(before)
+            receipt = honest_receipt(other, key=RECEIPT_KEY, log_index=index + 1, prev=prev, at=self.stored_at)
+            if data == envelope.data:
+                kept = receipt if self._keeps_receipts else None
+                return StoredEntry(index + 1, to_ms(self.stored_at), None, kept, before)
+            before = receipt if other.position.run is not None else before
         return None

@@ -16,7 +16,12 @@ PINNED = {cose.ed25519_kid(RECEIVER.public_key()): RECEIVER.public_key()}
 
 
 def honest_receipt(
-    envelope: Envelope, *, key: Ed25519PrivateKey = RECEIVER, log_index: int = 0, prev: bytes = ZERO_DIGEST
+    envelope: Envelope,
+    *,
+    key: Ed25519PrivateKey = RECEIVER,
+    log_index: int = 0,
+    prev: bytes = ZERO_DIGEST,
+    at: datetime = datetime(2026, 3, 1, tzinfo=UTC),
 ) -> bytes:
     """Return the signed receipt for an envelope; one of version 2 says that it follows the receipt `prev`."""
     position = envelope.position
@@ -26,7 +31,7 @@ def honest_receipt(
         device_kid=envelope.device_kid,
         chain=position.chain,
         seq=position.seq,
-        stored_at=datetime(2026, 3, 1, tzinfo=UTC),
+        stored_at=at,
         log_index=log_index,
         prev=None if position.run is None else prev,
     )

@@ -50,8 +50,11 @@ def export(
         exported = export_read(owner, receiver, wanted, mandate, out=out, receipt_key=receiver.receipt_public)
     if as_json:
         answer = {"directory": str(out), "files": list(exported.files), "missing": list(exported.missing)}
+        answer["doubts"] = list(exported.doubts)
         typer.echo(json.dumps(answer))
         return
     typer.echo(f"{out}: {', '.join(exported.files)}")
     for line in exported.missing:
         typer.echo(f"  without {line}")
+    for line in exported.doubts:
+        typer.echo(f"  doubt: {line}")

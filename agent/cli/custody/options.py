@@ -93,3 +93,5 @@ def print_tally(tally: Tally, *, err: bool) -> None:
     typer.echo(f"{tally.matched} reads fit, of {tally.scanned} messages in the store", err=err)
     for reason, count in tally.unopened.items():
         typer.echo(f"  not opened: {count} {reason}", err=err)
+    for envelope_id, against in tally.doubts.items():
+        typer.echo(f"  doubt: {envelope_id[:16]}: {'; '.join(against)}", err=err)

@@ -18,9 +18,17 @@ from agent.wire.tombstone import LossReason
 LOSSES = {LossReason.OVERFLOW: "overflowed", LossReason.EXPIRED: "expired", LossReason.EVICTED: "evicted"}
 """What became of reads that a unit's own bounds forced out; also the names in the JSON report."""
 
+WHAT_PROVES_WHAT = (
+    "Signatures and links prove what the units made and in which order; kept receipts, when the receiver said it had "
+    "it. Without a receipt a time is the store's word alone."
+)
+
 
 def verify(directory: Directory, as_json: AsJson = False) -> None:
     """Check every stored envelope, and name what is missing, altered, forged, reordered or replayed.
+
+    Also what is forked, or signed by a key after its end (revoked, rotated); and each kept receipt, by receipt.pub, its
+    row, the log's order and what the units have signed (receipt, contradicted).
 
     Exits 0 only if every chain is continuous. Reads that a unit's own bounds forced out are listed as
     overflowed (never accepted: the spool was full), expired (waited too long) or evicted (the oldest in a full spool):
@@ -46,6 +54,7 @@ def _report_json(report: ChainReport) -> dict[str, object]:
         "key_id": report.device_kid.hex(),
         "chain": report.chain.hex(),
         "envelopes": report.envelopes,
+        "receipted": report.receipted,
         "last_seq": report.last_seq,
         "explained": report.explained,
         **{name: report.lost[reason] for reason, name in LOSSES.items()},
@@ -64,9 +73,17 @@ def _print_reports(reports: list[ChainReport]) -> None:
         by_policy = "".join(f", {count} {what} by the unit's own bounds" for count, what in losses if count)
         typer.echo(
             f"{report.device} chain {report.chain.hex()[:8]}: {report.envelopes} envelopes, "
-            f"seq 0 to {report.last_seq}, {state}{by_policy}"
+            f"seq 0 to {report.last_seq}, {state}{by_policy}{_receipts(report)}"
         )
         for line in finding_lines(report):
             typer.echo(f"  {line}")
     if not reports:
         typer.echo("the store is empty")
+    else:
+        typer.echo(WHAT_PROVES_WHAT)
+
+
+def _receipts(report: ChainReport) -> str:
+    if report.receipted == report.envelopes:
+        return ""
+    return f", {report.envelopes - report.receipted} without a kept receipt that holds"

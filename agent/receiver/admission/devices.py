@@ -137,12 +137,13 @@ class DeviceBook:
     def _load(self, path: Path, key_id: bytes) -> Device:
         with path.open("rb") as file:
             data = file.read(strictjson.MAX_DOCUMENT_BYTES + 1)
-        device = parse_record(data, self._receipt_key(), what=path.name)
+        device = parse_record(data, self.receipt_key(), what=path.name)
         if device.key_id != key_id:
             raise FormatError(f"{path.name}: holds another key than its name says")
         return device
 
-    def _receipt_key(self) -> Ed25519PublicKey | None:
+    def receipt_key(self) -> Ed25519PublicKey | None:
+        """Return the receiver's public receipt key, which records and receipts are checked with; None without it."""
         try:
             return load_ed25519_public(self._receipt_public)
         except KeyFileError:

@@ -266,6 +266,65 @@ class EnvelopeStore(Database):
         rows = self._read("SELECT log FROM envelopes WHERE id = ?", (bytes.fromhex(envelope_id),))
         return int(rows[0][0]) if rows else None
 
+    def place_of(self, digest: bytes) -> tuple[bytes, bytes, int] | None:
+        """Return device key, chain and sequence number of a stored envelope, by its digest; None if it is not stored.
+
+        Raises:
+            ReceiverError: The database cannot be read.
+        """
+        rows = self._read("SELECT device, chain, seq FROM envelopes WHERE id = ?", (digest,))
+        return (rows[0][0], rows[0][1], rows[0][2]) if rows else None
+
+    def row_of(self, envelope_id: str) -> StoredRow | None:
+        """Return the row of an envelope with the receipt that is kept for it, or None if it is not stored.
+
+        Raises:
+            ReceiverError: The database cannot be read.
+        """
+        query = (
+            "SELECT log, envelopes.id, envelopes.device, chain, seq, stored_at_ms, body, "
+            "(SELECT receipt FROM receipts WHERE receipts.id = envelopes.id) FROM envelopes WHERE id = ?"
+        )
+        rows = self._read(query, (bytes.fromhex(envelope_id),))
+        return StoredRow(*rows[0]) if rows else None
+
+    def stored_before_ms(self, log: int) -> int | None:
+        """Return when the entry before an index of the log was stored, milliseconds since 1970 UTC; None for the first.
+
+        Raises:
+            ReceiverError: The database cannot be read.
+        """
+        rows = self._read("SELECT stored_at_ms FROM envelopes WHERE log < ? ORDER BY log DESC LIMIT 1", (log,))
+        return int(rows[0][0]) if rows else None
+
+    def receipt_before(self, device: bytes, log: int) -> bytes | None:
+        """Return the newest receipt of version 2 of a device key before an index of the log, or None.
+
+        Raises:
+            ReceiverError: The database cannot be read.
+        """
+        query = "SELECT receipt FROM receipts WHERE device = ? AND log < ? AND version = 2 ORDER BY log DESC LIMIT 1"
+        rows = self._read(query, (device, log))
+        return bytes(rows[0][0]) if rows else None
+
+    def body_at(self, log: int) -> bytes | None:
+        """Return the envelope at an index of the log, or None.
+
+        Raises:
+            ReceiverError: The database cannot be read.
+        """
+        rows = self._read("SELECT body FROM envelopes WHERE log = ?", (log,))
+        return bytes(rows[0][0]) if rows else None
+
+    def receipts_without_envelope(self) -> list[bytes]:
+        """Return the first 1,000 receipts whose envelope is not in the store.
+
+        Raises:
+            ReceiverError: The database cannot be read.
+        """
+        query = "SELECT receipt FROM receipts WHERE id NOT IN (SELECT id FROM envelopes) ORDER BY log LIMIT 1000"
+        return [bytes(receipt) for (receipt,) in self._read(query)]
+
     def log_end(self) -> int:
         """Return the index of the newest entry of the log; 0 for an empty one.
 

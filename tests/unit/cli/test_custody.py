@@ -17,7 +17,6 @@ import pytest
 
 from agent.cli import owner as cli_owner
 from agent.cli.main import main
-from agent.receiver.layout import ReceiverLayout
 from tests.fakes.custody_bench import CustodyBench, make_custody_bench
 from tests.fakes.owner import PASSPHRASE
 
@@ -242,14 +241,18 @@ def test_audit_mends_half_an_entry_when_asked(bench: CustodyBench, run: Run) -> 
 
 
 def test_export_says_what_it_wrote(bench: CustodyBench, run: Run, tmp_path: Path) -> None:
-    """With the receiver's receipt, which the store keeps; and without it, where it does not."""
+    """With the receipt that the receiver signed first, whoever has its key; and without one, where none is kept."""
     envelope_id = bench.envelopes[1].envelope_id
     done = run(*with_store(bench, "export", *CASE, "--id", envelope_id, "--out", tmp_path / "a", "--json"))
     answer = json.loads(done.out)
     assert {"envelope.cose", "receipt.cose", "previous.cose", "next.cose", "VERIFY.md"} <= set(answer["files"])
     assert answer["missing"] == []
-    with closing(sqlite3.connect(ReceiverLayout(bench.receiver).store)) as store, store:
-        store.execute("DELETE FROM receipts")
+    (bench.receiver / "receipt.key").unlink()
+    done = run(*with_store(bench, "export", *CASE, "--id", envelope_id, "--out", tmp_path / "c"))
+    assert (tmp_path / "c" / "receipt.cose").read_bytes() == (tmp_path / "a" / "receipt.cose").read_bytes()
+    with closing(sqlite3.connect(bench.receiver / "envelopes.db")) as connection:
+        connection.execute("DELETE FROM receipts")
+        connection.commit()
     done = run(*with_store(bench, "export", *CASE, "--id", envelope_id, "--out", tmp_path / "b"))
     assert "without the receipt" in done.out
     assert not (tmp_path / "b" / "receipt.cose").exists()

@@ -1,0 +1,93 @@
+"""Gaps in a chain: what tombstones explain, what nothing explains, and how many reads were lost.
+
+Owns: that arithmetic. Leaves to others: which envelopes hold (`verification`).
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from operator import itemgetter
+
+from agent.receiver.intake.reports import ChainReport, Finding, FindingKind
+from agent.wire.envelope import Envelope
+from agent.wire.tombstone import Gone, LossReason, merge_gone
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Places without an envelope that holds, up to the one before `behind`; `spoiled` are rows that do not hold."""
+
+    first: int
+    last: int
+    spoiled: frozenset[int]
+    behind: Envelope
+
+
+@dataclass(slots=True)
+class Chain:
+    """What the store holds of one chain: everything up to the report's `last_seq` but the gaps.
+
+    Attributes:
+        tombstones: (place, count), in order.
+    """
+
+    report: ChainReport
+    gaps: list[Gap] = field(default_factory=list)
+    tombstones: list[tuple[int, int]] = field(default_factory=list)
+
+
+Named = tuple[Gone, LossReason, ChainReport]
+"""Places that a tombstone names, its reason, and the report of the chain it stands in."""
+
+
+_Span = tuple[int, int]
+"""The first and the last of some consecutive places."""
+
+
+def settle_gaps(chain: Chain, named: list[Gone]) -> None:
+    """Tell the parts of a chain's gaps that tombstones name from those that nothing explains."""
+    spans = [(gone.first, gone.last) for gone in merge_gone(named)]
+    digests: defaultdict[int, set[bytes]] = defaultdict(set)
+    for gone in named:
+        digests[gone.last].add(gone.digest)
+    for gap in chain.gaps:
+        explained = list(_within(spans, gap.first, gap.last))
+        chain.report.explained += sum(last - first + 1 for first, last in explained)
+        begin = gap.first
+        for first, last in sorted([*explained, *((seq, seq) for seq in gap.spoiled), (gap.last + 1, gap.last + 1)]):
+            if first > begin:
+                chain.report.add(Finding(FindingKind.MISSING, begin, first - 1))
+            begin = max(begin, last + 1)
+        if gap.last in digests and gap.behind.position.prev not in digests[gap.last]:
+            detail = "its prev is not the digest that a tombstone gives for the place before it"
+            seq = gap.behind.position.seq
+            chain.report.add(Finding(FindingKind.REORDERED, seq, seq, detail))
+
+
+def take_off_what_is_held(chain: Chain, named: list[Named]) -> None:
+    """Reduce what tombstones count by what they name and the store holds all the same, each place once."""
+    gaps = [(gap.first, gap.last) for gap in chain.gaps]
+    seen = -1
+    for gone, reason, report in sorted(named, key=lambda row: (row[0].first, row[0].last)):
+        first, last = max(gone.first, seen + 1), min(gone.last, chain.report.last_seq)
+        if first > last:
+            continue
+        seen = last
+        held = last - first + 1 - sum(end - begin + 1 for begin, end in _within(gaps, first, last))
+        notes = chain.tombstones[
+            bisect_left(chain.tombstones, first, key=itemgetter(0)) : bisect_right(
+                chain.tombstones, last, key=itemgetter(0)
+            )
+        ]
+        report.lost[reason] -= held - len(notes) + sum(count for _, count in notes)
+
+
+def _within(spans: list[_Span], first: int, last: int) -> Iterator[_Span]:
+    """Yield the parts of sorted, disjoint spans that lie between two places."""
+    index = bisect_left(spans, first, key=itemgetter(1))
+    while index < len(spans) and spans[index][0] <= last:
+        yield max(first, spans[index][0]), min(last, spans[index][1])
+        index += 1

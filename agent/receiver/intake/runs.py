@@ -1,0 +1,147 @@
+"""The order of a unit's chains: each names the end of the one before, and they are numbered.
+
+Owns: what it means that a chain has no predecessor here, that two have the same one or the same number, that a number
+goes back, and that a key signed on after another one had followed it. Leaves to others: what is in one chain
+(`verification`), and chains of version 1, which name their predecessor only now and then.
+
+The keys of a unit that followed one another (rotations) count as one line. A key that was enrolled beside another one
+begins a line of its own.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from dataclasses import dataclass
+
+from agent.receiver.admission.devices import Device
+from agent.receiver.intake.reports import ChainReport, Finding, FindingKind
+from agent.receiver.stores.sqlite import EnvelopeStore, StoredRow
+from agent.wire.envelope import Envelope
+
+
+@dataclass(slots=True)
+class _Link:
+    """One chain among those of its unit.
+
+    Attributes:
+        report: Its report.
+        run: Its number; None in version 1.
+        first_log: The lowest log index in it.
+        before: What its envelope at 0 names as made before; None if it names none, or is not here.
+        end: Digest of its last envelope here.
+        device: The device's record.
+        followers: Ids of the keys that followed its key.
+    """
+
+    report: ChainReport
+    run: int | None
+    first_log: int
+    before: bytes | None = None
+    end: bytes = b""
+    device: Device | None = None
+    followers: tuple[bytes, ...] = ()
+
+    @property
+    def line(self) -> bytes:
+        """What the chains of one unit have in common: the last of its keys."""
+        return self.followers[-1] if self.followers else self.report.device_kid
+
+    def is_followed_by(self, other: _Link) -> bool:
+        """Whether the other chain is by a key that followed this one's."""
+        return other.report.device_kid in self.followers
+
+    def tell(self, kind: FindingKind, detail: str, *, first: int = 0, last: int = 0) -> None:
+        """Add a finding, where no other says the same of the place."""
+        finding = Finding(kind, first, last, detail)
+        if finding not in self.report.findings:
+            self.report.add(finding)
+
+
+class Runs:
+    """Gathers the chains of a store, and judges their order when all are known."""
+
+    def __init__(self, store: EnvelopeStore) -> None:
+        """Begin with none; `store` says where an envelope stands that is no chain's end."""
+        self._store = store
+        self._links: dict[tuple[bytes, bytes], _Link] = {}
+
+    def note(self, report: ChainReport, row: StoredRow, envelope: Envelope) -> None:
+        """Remember what an envelope says of its chain."""
+        key = report.device_kid, report.chain
+        link = self._links.setdefault(key, _Link(report, envelope.position.run, row.log))
+        link.first_log = min(link.first_log, row.log)
+        if envelope.position.seq == 0:
+            link.before = envelope.position.before
+
+    def end(self, report: ChainReport, last: Envelope, device: Device, followers: tuple[bytes, ...]) -> None:
+        """Remember how a chain ended, and whose it is."""
+        link = self._links[report.device_kid, report.chain]
+        link.end, link.device, link.followers = last.digest, device, followers
+
+    def settle(self, gone: set[bytes]) -> None:
+        """Judge the order; `gone` are the digests at the end of what tombstones name."""
+        lines: defaultdict[bytes, list[_Link]] = defaultdict(list)
+        for link in self._links.values():
+            lines[link.line].append(link)
+        for links in lines.values():
+            self._judge_ends_of_keys(links)
+            numbered = sorted((each for each in links if each.run is not None), key=lambda each: each.run or 0)
+            _tell_twins(numbered)
+            ends = {each.end: each for each in links}
+            for link in numbered:
+                self._judge_predecessor(link, ends, gone)
+
+    def _judge_predecessor(self, link: _Link, ends: dict[bytes, _Link], gone: set[bytes]) -> None:
+        if link.before is None:
+            return
+        before = ends.get(link.before)
+        name = link.before.hex()[:16]
+        if before is not None:
+            if before.run is not None and link.run is not None and before.run >= link.run:
+                detail = f"its number is {link.run}, and the chain that it names as the one before has {before.run}"
+                link.tell(FindingKind.REORDERED, detail)
+        elif link.before not in gone and not self._goes_on_after(link):
+            detail = f"the chain before it ended with {name}, which is not the end of any chain here"
+            link.tell(FindingKind.MISSING, detail)
+
+    def _goes_on_after(self, link: _Link) -> bool:
+        """Tell a chain that goes on behind the envelope that the next chain names as its end."""
+        place = None if link.before is None else self._store.place_of(link.before)
+        other = None if place is None else self._links.get(place[:2])
+        if place is None or other is None or other.report.last_seq <= place[2]:
+            return False
+        detail = f"chain {link.report.chain.hex()[:8]} names seq {place[2]} as the end of this one"
+        kind = FindingKind.FORKED if link.report.device_kid == other.report.device_kid else FindingKind.ROTATED
+        other.tell(kind, detail, first=place[2] + 1, last=other.report.last_seq)
+        return True
+
+    def _judge_ends_of_keys(self, links: list[_Link]) -> None:
+        named = {each.before for each in links}
+        for link in links:
+            if link.run is not None:
+                later = [each.run for each in links if each.run is not None and link.is_followed_by(each)]
+                if later and link.run >= min(later):
+                    detail = f"run {link.run} by a key that another one had followed in run {min(later)}"
+                    link.tell(FindingKind.ROTATED, detail, last=link.report.last_seq)
+                continue
+            rotated = None if link.device is None else link.device.rotated
+            if rotated is None or rotated.log is None or link.first_log <= rotated.log or link.end in named:
+                continue
+            detail = f"log {link.first_log}, after the rotation at log {rotated.log}, and no later chain names it"
+            link.tell(FindingKind.ROTATED, detail, last=link.report.last_seq)
+
+
+def _tell_twins(links: list[_Link]) -> None:
+    """Tell chains of one unit that have the same number, or the same predecessor."""
+    runs: defaultdict[int | None, list[_Link]] = defaultdict(list)
+    befores: defaultdict[bytes | None, list[_Link]] = defaultdict(list)
+    for link in links:
+        runs[link.run].append(link)
+        if link.before is not None:
+            befores[link.before].append(link)
+    for twins in (*runs.values(), *befores.values()):
+        for link in twins:
+            others = [each.report.chain.hex()[:8] for each in twins if each is not link]
+            if others:
+                what = f"run {link.run}" if twins[0].run == twins[-1].run else "the same chain before it"
+                link.tell(FindingKind.FORKED, f"{what}, as chain {', '.join(others[:3])}")

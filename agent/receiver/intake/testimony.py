@@ -1,0 +1,147 @@
+"""What the kept receipts prove of a store, and what the units have signed about them.
+
+Owns: the checks of receipts against rows, against each other, against the log and against the units' word. Leaves to
+others: the receipt's own layout (`agent.wire.receipt`), and which envelopes hold (`verification`).
+
+A receipt proves that the receiver said so when it signed it. That it has not said something else since is proven by the
+unit, which signs the digest of a receipt it has seen into its next envelopes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from agent.errors import FormatError, ReceiptVerificationError, VerificationError
+from agent.receiver.intake.reports import MAX_LISTED, ChainReport, Finding, FindingKind
+from agent.receiver.stores.sqlite import EnvelopeStore, StoredRow
+from agent.wire import cbor, cose
+from agent.wire.envelope import Envelope, parse_envelope
+from agent.wire.evidence import check_kept, check_row, shown_ms
+from agent.wire.header import RECEIVER_PREFIX_BYTES, VERSION_1, ZERO_DIGEST, SeenReceipt
+from agent.wire.receipt import CONTENT_TYPE, MAX_RECEIPT_BYTES, Receipt, parse_receipt
+
+BACK_BEFORE_RECEIPTS: Final = timedelta(hours=1)
+"""How far the log's time may go back where no receipt of version 2 is kept: an earlier plateseal took it from its
+clock, which time services correct."""
+
+
+class Testimony:
+    """The receipts of one store."""
+
+    def __init__(self, store: EnvelopeStore, receipt_key: Ed25519PublicKey | None) -> None:
+        """Look at a store; without the receiver's public key no receipt can be checked, and that is told."""
+        self._store = store
+        self._keys = {} if receipt_key is None else {cose.ed25519_kid(receipt_key): receipt_key}
+        self._prefixes = {kid[:RECEIVER_PREFIX_BYTES] for kid in self._keys}
+        self._back = _steps_back(store)
+        self._seen: dict[SeenReceipt, str | None] = {}
+
+    def log_of(self, row: StoredRow, envelope: Envelope) -> int:
+        """Return an envelope's index in the log: the higher one of what its row and its receipt say."""
+        try:
+            receipt = check_kept(row.receipt, envelope, self._keys)
+        except ReceiptVerificationError:
+            return row.log
+        return row.log if receipt is None else max(row.log, receipt.log_index)
+
+    def check(self, report: ChainReport, row: StoredRow, envelope: Envelope) -> None:
+        """Check what is kept with a row, and what the envelope says of a receipt before it."""
+        receipt, fault = None, None
+        try:
+            receipt = check_kept(row.receipt, envelope, self._keys)
+            check_row(receipt, log=row.log, stored_at_ms=row.stored_at_ms)
+            fault = self._fault(row, receipt)
+        except ReceiptVerificationError as error:
+            fault = str(error)
+        if fault is not None:
+            report.add(Finding(FindingKind.RECEIPT, row.seq, row.seq, fault))
+        elif receipt is not None:
+            report.receipted += 1
+        seen = envelope.header.seen
+        if seen is not None and seen.receiver in self._prefixes:
+            if seen not in self._seen:
+                self._seen[seen] = self._contradiction(seen)
+            contradiction = self._seen[seen]
+            if contradiction is not None:
+                report.add(Finding(FindingKind.CONTRADICTED, row.seq, row.seq, contradiction))
+
+    def settle(self, reports: dict[tuple[bytes, bytes], ChainReport]) -> None:
+        """Check the receipts' own chain, and name receipts whose envelope is gone."""
+        device, before = b"", ZERO_DIGEST
+        for kept in self._store.receipts():
+            if kept.device != device:
+                device, before = kept.device, ZERO_DIGEST
+            try:
+                receipt = parse_receipt(kept.receipt)
+            except FormatError:
+                continue  # told with its row, or below
+            if receipt.prev is None:
+                continue
+            if receipt.prev != before:
+                detail = f"the receipt of log {receipt.log_index} names another one before it than the one that is kept"
+                _report_of(reports, receipt).add(Finding(FindingKind.RECEIPT, receipt.seq, receipt.seq, detail))
+            before = cbor.sha256(kept.receipt)
+        for data in self._store.receipts_without_envelope():
+            _tell_orphan(reports, data, self._keys)
+
+    def _fault(self, row: StoredRow, receipt: Receipt | None) -> str | None:
+        back_ms = self._back.get(row.log, 0)
+        is_old = receipt is None or receipt.version == VERSION_1
+        if back_ms > (BACK_BEFORE_RECEIPTS / timedelta(milliseconds=1) if is_old else 0):
+            return f"stored at {shown_ms(row.stored_at_ms)}, before the entry of the log before it"
+        return None
+
+    def _contradiction(self, seen: SeenReceipt) -> str | None:
+        kept = self._store.receipt_at(seen.log)
+        if kept is not None and cbor.sha256(kept) == seen.digest:
+            return None
+        if kept is None and self._was_stored_without(seen.log):
+            return None
+        what = "none is kept" if kept is None else f"{cbor.sha256(kept).hex()[:16]} is kept"
+        return f"the unit has seen receipt {seen.digest.hex()[:16]} for log {seen.log}, and {what}"
+
+    def _was_stored_without(self, log: int) -> bool:
+        """Whether the entry is one of an earlier plateseal, which kept no receipts."""
+        body = self._store.body_at(log)
+        try:
+            return body is not None and parse_envelope(body).position.version == VERSION_1
+        except FormatError:
+            return False
+
+
+def _steps_back(store: EnvelopeStore) -> dict[int, int]:
+    """Return by how many milliseconds the log's time goes back at which entries."""
+    found: dict[int, int] = {}
+    before_ms = 0
+    for entry in store.log():
+        if entry.stored_at_ms < before_ms and len(found) < MAX_LISTED:
+            found[entry.log] = before_ms - entry.stored_at_ms
+        before_ms = entry.stored_at_ms
+    return found
+
+
+def _tell_orphan(
+    reports: dict[tuple[bytes, bytes], ChainReport], data: bytes, keys: Mapping[bytes, Ed25519PublicKey]
+) -> None:
+    """Name a receipt whose envelope is not in the store, unless its place is told already."""
+    try:
+        message = cose.parse_sign1(data, content_types=(CONTENT_TYPE,), max_bytes=MAX_RECEIPT_BYTES, what="receipt")
+        receipt = parse_receipt(data)
+        cose.verify_sign1(message, keys[message.kid], what="receipt")
+    except (FormatError, VerificationError, KeyError):
+        return  # the receiver did not sign it, so it proves nothing
+    report = _report_of(reports, receipt)
+    if not report.tells_of(receipt.seq):
+        detail = f"the receiver signed for it, log {receipt.log_index}, and it is not in the store"
+        report.add(Finding(FindingKind.MISSING, receipt.seq, receipt.seq, detail))
+
+
+def _report_of(reports: dict[tuple[bytes, bytes], ChainReport], receipt: Receipt) -> ChainReport:
+    key = receipt.device_kid, receipt.chain
+    if key not in reports:
+        reports[key] = ChainReport(receipt.device_kid.hex()[:16], *key)
+    return reports[key]
