@@ -97,13 +97,8 @@ def make_keys(
     made = [_make_key(suites.SUITES[key_type], name, span) for span in spans for name in recipients]
     added = tuple(public for _, public in made)
     keyring = next_keyring(before, (*listed, *added), history, now=now, recorded=recordings)
-    AuditLog(owner).append(
-        Action.KEYS,
-        mandate or Mandate(who=account_name()),
-        count=len(made),
-        ids=[key.kid for key in added],
-        scope=Scope(serial=keyring.serial),
-    )
+    by, ids = mandate or Mandate(who=account_name()), [key.kid for key in added]
+    AuditLog(owner).append(Action.KEYS, by, count=len(made), ids=ids, scope=Scope(serial=keyring.serial))
     for private, _ in made:
         owner.write_key(owner.layout.private_key(private.kid), private, use=KeyUse.EPOCH)
     write_keyring(owner, keyring)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,7 +12,7 @@ import typer
 from agent.cli.custody.options import AsJson, Directory, PassphraseFile, Who, mandate_of
 from agent.cli.durations import parse_duration
 from agent.cli.owner import making_passphrase, parse_day
-from agent.custody.keys import KEYRING, OWNER_PUBLIC, make_keys
+from agent.custody.keys import KEYRING, OWNER_PUBLIC, MadeKeys, make_keys
 from agent.wire.suites import KeyType
 
 
@@ -64,21 +65,28 @@ def keys(
         recordings=recordings,
         mandate=mandate_of(who),
     )
-    first, last = made.added[0].valid_from, made.added[-1].valid_until
     if as_json:
-        answer = {
-            "keyring": str(directory / KEYRING),
-            "owner_key": str(directory / OWNER_PUBLIC),
-            "serial": made.keyring.serial,
-            "issued": None if made.keyring.issued is None else made.keyring.issued.isoformat(),
-            "recordings": made.keyring.recorded,
-            "left_out": made.left_out,
-            "added": [{"kid": key.kid.hex(), "recipient": key.recipient} for key in made.added],
-            "from": first.isoformat(),
-            "until": last.isoformat(),
-        }
-        typer.echo(json.dumps(answer))
-        return
+        typer.echo(json.dumps(_as_json(directory, made)))
+    else:
+        _say(directory, made, key_type)
+
+
+def _as_json(directory: Path, made: MadeKeys) -> dict[str, object]:
+    return {
+        "keyring": str(directory / KEYRING),
+        "owner_key": str(directory / OWNER_PUBLIC),
+        "serial": made.keyring.serial,
+        "issued": None if made.keyring.issued is None else made.keyring.issued.isoformat(),
+        "recordings": made.keyring.recorded,
+        "left_out": made.left_out,
+        "added": [{"kid": key.kid.hex(), "recipient": key.recipient} for key in made.added],
+        "from": made.added[0].valid_from.isoformat(),
+        "until": made.added[-1].valid_until.isoformat(),
+    }
+
+
+def _say(directory: Path, made: MadeKeys, key_type: KeyType) -> None:
+    first, last = made.added[0].valid_from, made.added[-1].valid_until
     typer.echo(f"{len(made.added)} {key_type} keys, {first:%Y-%m-%d %H:%M} to {last:%Y-%m-%d %H:%M} UTC")
     typer.echo(f"  for the devices: {directory / KEYRING} (serial {made.keyring.serial}), {directory / OWNER_PUBLIC}")
     if made.left_out:
