@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.wire import cose
 from agent.wire.envelope import Envelope
+from agent.wire.header import ZERO_DIGEST
 from agent.wire.receipt import Receipt, VerifiedReceipt, sign_receipt, verify_receipt
 
 RECEIVER = Ed25519PrivateKey.generate()
@@ -25,6 +26,7 @@ def honest_receipt(envelope: Envelope, *, key: Ed25519PrivateKey = RECEIVER, log
         seq=position.seq,
         stored_at=datetime(2026, 3, 1, tzinfo=UTC),
         log_index=log_index,
+        prev=None if position.run is None else ZERO_DIGEST,
     )
     return sign_receipt(receipt, key)
 
