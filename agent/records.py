@@ -277,6 +277,28 @@ class SpoolEntry:
     spooled_at: datetime
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Link:
+    """An accepted envelope of version 2 in the order of the unit's envelopes: the later one is the greater.
+
+    Attributes:
+        run: Number of its chain.
+        seq: Its place in the chain.
+        chain: 16 bytes.
+        digest: 32 bytes, SHA-256 of the envelope.
+    """
+
+    run: int
+    seq: int
+    chain: bytes
+    digest: bytes
+
+    @classmethod
+    def at(cls, position: ChainPosition, digest: bytes) -> Link | None:
+        """Return the link of an envelope; None for one of version 1, which has no run."""
+        return None if position.run is None else cls(position.run, position.seq, position.chain, digest)
+
+
 @dataclass(frozen=True, slots=True)
 class Usage:
     """What one state of the spool takes.

@@ -1,54 +1,100 @@
-"""The note of a chain's last link that survives a clean stop.
+"""The note of the chain that is open, or of the last link of one that was closed.
 
-After a crash there is no note, and the next chain says nothing of the one before it. A stale note would be worse
-than none: it would claim that reads between it and the crash never were.
+```
+open RUN CHAIN DIGEST      a chain has begun; DIGEST is the envelope before it, or zeros
+closed RUN DIGEST          a clean stop; DIGEST is the last envelope that was accepted, or zeros
+DIGEST                     a clean stop of version 1 of the format, which counts no runs
+```
+
+Owns: this file, and what number and predecessor the next chain gets. The note is durable before the first envelope of
+its chain is sealed, so one sync a start and none a read. An open note at a start means a crash: then the spool is
+asked which envelope was accepted last, for it has every one or the mark of one that is newer. A note that is missing
+or damaged is treated the same.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from agent.ports import Files
-from agent.seal.chain import Chain
+from agent.disk.notes import replace_note
+from agent.errors import SpoolError
+from agent.ports import Disk
+from agent.records import Link
+from agent.seal.chain import Chain, run_after
+from agent.wire.header import ZERO_DIGEST, ChainPosition
 
 LAST_LINK_FILE: Final = "last-link"
+MAX_NOTE_BYTES: Final = 160
 
-_DIGEST: Final = re.compile(rb"[0-9a-f]{64}")
+_NOTE: Final = re.compile(
+    rb"(?:(?:open (?P<open>[0-9]{1,16}) [0-9a-f]{32}|closed (?P<closed>[0-9]{1,16})) )?(?P<digest>[0-9a-f]{64})\n?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Noted:
+    run: int | None
+    digest: bytes
+    is_open: bool
 
 
 class LastLink:
     """The note, in the state directory."""
 
-    def __init__(self, state_dir: Path, files: Files) -> None:
+    def __init__(self, state_dir: Path, files: Disk) -> None:
         """Keep the note in `state_dir`, through `files`."""
         self._path = state_dir / LAST_LINK_FILE
         self._files = files
 
-    def take(self) -> bytes | None:
-        """Return the digest that the last clean stop left, once: the note is durably gone afterwards.
+    def begin(self, newest: Callable[[], Link | None]) -> Chain:
+        """Begin the unit's next chain: number and predecessor are durable on return.
+
+        Args:
+            newest: Returns the newest envelope of version 2 that the spool has or remembers; it is called after a
+                crash only, for it reads the whole spool.
 
         Raises:
             SpoolError: The disk refused.
         """
-        try:
-            with self._path.open("rb") as stream:
-                note = stream.read(65)
-        except OSError:
-            return None
-        self._files.unlink(self._path)
-        self._files.sync_dir(self._path.parent)
-        return bytes.fromhex(note.decode()) if _DIGEST.fullmatch(note) else None
+        noted = self._read()
+        if noted is None or noted.is_open:
+            noted = _after_crash(noted, newest())
+        run = 0 if noted.run is None else run_after(noted.run, noted.digest)
+        return Chain(run=run, last=noted.digest, note=self._note_open)
 
     def leave(self, chain: Chain) -> None:
-        """Note the last link of a chain that ends here. A chain without a link leaves none.
+        """Note the last link of a chain that ends here.
 
         Raises:
             SpoolError: The disk refused.
         """
-        digest = chain.next.prev if chain.next.seq else chain.next.last
-        if digest is not None:
-            self._files.unlink(self._path)
-            self._files.create(self._path, digest.hex().encode())
-            self._files.sync_dir(self._path.parent)
+        at = chain.next
+        replace_note(self._files, self._path, b"closed %d %s\n" % (at.run or 0, at.prev.hex().encode()))
+
+    def _note_open(self, first: ChainPosition) -> None:
+        note = f"open {first.run} {first.chain.hex()} {first.prev.hex()}\n"
+        replace_note(self._files, self._path, note.encode())
+
+    def _read(self) -> _Noted | None:
+        try:
+            match = _NOTE.fullmatch(self._files.read(self._path, limit_bytes=MAX_NOTE_BYTES))
+        except SpoolError:
+            return None
+        if match is None:
+            return None
+        run = match["open"] or match["closed"]
+        digest = bytes.fromhex(match["digest"].decode())
+        return _Noted(None if run is None else int(run), digest, match["open"] is not None)
+
+
+def _after_crash(noted: _Noted | None, newest: Link | None) -> _Noted:
+    """Return the note that a clean stop would have left."""
+    if newest is not None and (noted is None or newest.run >= (noted.run or 0)):
+        return _Noted(newest.run, newest.digest, is_open=False)
+    if noted is None:
+        return _Noted(None, ZERO_DIGEST, is_open=False)
+    return noted

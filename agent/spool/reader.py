@@ -37,6 +37,19 @@ def reason_of(path: Path) -> Path:
     return path.with_name(path.name + REASON_SUFFIX)
 
 
+def exists(path: Path, files: DiskView) -> bool:
+    """Whether anything has this name.
+
+    Raises:
+        SpoolError: The disk refused.
+    """
+    try:
+        files.status(path)
+    except SpoolMissingError:
+        return False
+    return True
+
+
 @dataclass(frozen=True, slots=True)
 class SetAside:
     """A file in quarantine.
@@ -140,11 +153,7 @@ class SpoolReader:
             return ""
 
     def _is_there(self, path: Path) -> bool:
-        try:
-            self._files.status(path)
-        except SpoolMissingError:
-            return False
-        return True
+        return exists(path, self._files)
 
     def _in_pending(self, envelope_id: str) -> Path:
         return self._pending / _checked(envelope_id)

@@ -16,9 +16,10 @@ names of a rename are two such changes. The steps stand in their order; S marks 
 | transition | file operations | by |
 |---|---|---|
 | put: none to accepted | create incoming/ID; rename to pending/ID; sync pending **S** | capture |
-| shred: accepted to leaving to none | rename to shredding/ID; sync shredding; sync pending **S**; overwrite; unlink; \
-sync shredding | upload |
-| expire: as shred, behind an accepted tombstone | as shred | capture |
+| shred: accepted to leaving to none | rename to shredding/ID, but link the newest and its mark; sync shredding; \
+unlink its name in pending and the older mark; sync pending **S**; overwrite; unlink; sync shredding | upload |
+| expire: as shred, behind an accepted tombstone | rename to shredding/ID; unlink pending/ID, which a shred may have \
+linked; and on as shred | capture |
 | quarantine: accepted to set aside | create ID.reason; link to quarantine/ID; sync quarantine; unlink pending/ID; \
 sync pending **S** | upload |
 | release: set aside to accepted | link to pending/ID; sync pending **S**; unlink quarantine/ID and ID.reason; \
@@ -33,6 +34,7 @@ one has its own name |
 | ID in pending/ only | put around **S**; shred, expire or quarantine that left no trace | it is accepted; to send and \
 shred it twice is as once |
 | ID in shredding/, in part overwritten or not | shred after its rename | overwrite again, unlink |
+| two marks in shredding/ | shred after it linked a mark | unlink the older, once the newer is durable |
 | ID in shredding/ and pending/ | shred before **S**: one file with two names | as leaving: unlink pending/ID durably, \
 then overwrite |
 | ID in quarantine/ and pending/ | quarantine before **S**, or release after it | as accepted: sync pending, unlink \
@@ -46,6 +48,11 @@ Why a shred syncs shredding before pending: otherwise the old name could go for 
 the content would lie on the disk unerased with no name to find it by. Why it syncs pending before it overwrites:
 otherwise a crash could bring back, as pending, a file that is in part overwritten. Why a quarantine links and does not
 rename: it may lose neither name, for the receiver does not have it.
+
+A mark is an empty file in shredding/ whose name says which envelope is the newest that was erased on proof
+(`agent.spool.newest`). It is durable before that envelope's name in pending goes, which is why that one is linked and
+not renamed: so the last accepted envelope is always found, in the spool or as a mark, and the next chain can name it.
+An expired envelope needs none: its tombstone is newer. On a full disk a mark may have no room; erasing goes on.
 
 Two processes share a spool, and each part of it has one owner (`agent.disk.lock`): capture puts, expires and owns
 incoming; upload shreds, sets aside and owns the rest. An envelope that expires in the very moment in which it is set
@@ -64,7 +71,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
@@ -72,9 +79,10 @@ from typing import Final
 
 from agent.errors import EnvelopeVerificationError, FormatError, SpoolError, SpoolFullError, SpoolMissingError
 from agent.ports import Disk
-from agent.records import SpoolState, Usage, VerifiedReceipt
+from agent.records import Link, VerifiedReceipt
+from agent.spool.newest import Mark, find_newest, parse_mark
 from agent.spool.reader import INCOMING, MAX_REASON_BYTES, REASON_SUFFIX, SHREDDING, SpoolReader, is_id, reason_of
-from agent.spool.reserve import reserve_bytes, reserve_count
+from agent.spool.room import Room
 from agent.wire.envelope import Envelope
 from agent.wire.tombstone import Tombstone
 
@@ -104,14 +112,13 @@ class FileSpool(SpoolReader):
             SpoolError: The directory cannot be made, read or written.
         """
         super().__init__(directory, files)
-        self._max_bytes = max_bytes
-        self._max_count = max_count
         self._files: Disk = files
         self._erasers = erasers
         self._incoming = directory / INCOMING
         self._shredding = directory / SHREDDING
-        self._used: Usage | None = None
+        self._room = Room(self, directory, max_bytes=max_bytes, max_count=max_count)
         self._tombstone_id: str | None = None
+        self._mark = Mark(directory, files)
         files.prepare([directory, self._incoming, self._pending, self._shredding, self._quarantine])
 
     def put(self, envelope: Envelope) -> None:
@@ -124,7 +131,7 @@ class FileSpool(SpoolReader):
         target = self._in_pending(envelope.envelope_id)
         is_new = not self._is_there(target)
         if is_new:
-            self._require_room(envelope)
+            self._room.require(envelope)
         incoming = self._incoming / envelope.envelope_id
         try:
             self._files.create(incoming, envelope.data)
@@ -133,7 +140,7 @@ class FileSpool(SpoolReader):
             self._discard(incoming)
             raise
         if is_new:
-            self._count(1, len(envelope.data))
+            self._room.count(1, len(envelope.data))
         try:
             self._files.sync_dir(self._pending)
         except SpoolError as error:  # never a `SpoolFullError`: something did change
@@ -147,7 +154,8 @@ class FileSpool(SpoolReader):
         Raises:
             SpoolError: The disk refused; envelopes may still be there. Call it again, or `recover_shreds` later.
         """
-        self._take_away(receipt.envelope_id for receipt in receipts)
+        ids = [receipt.envelope_id for receipt in receipts]
+        self._take_away(ids, newest=self._mark.newer(receipts))
 
     def expire(self, tombstone: Envelope, envelope_ids: Sequence[str]) -> None:
         """Erase pending envelopes, each only if the accepted tombstone covers its place in its chain.
@@ -162,9 +170,9 @@ class FileSpool(SpoolReader):
         try:
             taken = self._take_away(sizes)
         except SpoolError:
-            self._used = None  # some may be gone: measured anew by the next put
+            self._room.forget()  # some may be gone: measured anew by the next put
             raise
-        self._count(-len(taken), -sum(sizes[envelope_id] for envelope_id in taken))
+        self._room.count(-len(taken), -sum(sizes[envelope_id] for envelope_id in taken))
 
     def quarantine(self, envelope_id: str, *, reason: str) -> None:
         """Set a pending envelope aside, with a reason for a person. It is kept.
@@ -220,6 +228,17 @@ class FileSpool(SpoolReader):
         self._files.sync_dir(self._incoming)
         return removed
 
+    def newest(self) -> Link | None:
+        """Return the newest envelope of version 2 that was accepted, erased or not. Reads the head of every file.
+
+        It is durable on return: what a killed `put` left may not be so yet.
+
+        Raises:
+            SpoolError: The disk refused.
+        """
+        self._files.sync_dir(self._pending)
+        return find_newest(self._root, self._files)
+
     def recover_shreds(self) -> int:
         """Finish or undo what was interrupted on the way out, as the module's table says, and set odd names aside.
 
@@ -231,16 +250,19 @@ class FileSpool(SpoolReader):
         Raises:
             SpoolError: The disk refused.
         """
-        return self._finish_shreds() + self._set_odd_names_aside() + self._settle_quarantine()
+        return self._mark.recover() + self._finish_shreds() + self._set_odd_names_aside() + self._settle_quarantine()
+
+    def _doomed(self) -> Iterator[str]:
+        return (name for name in self._files.names(self._shredding) if parse_mark(name) is None)
 
     def _finish_shreds(self) -> int:
         left = 0
-        for name in self._files.names(self._shredding):
+        for name in self._doomed():
             self._files.unlink(self._pending / name)
             left += 1
         if left:
             self._files.sync_dir(self._pending)
-            self._erase(self._shredding / name for name in self._files.names(self._shredding))
+            self._erase(self._shredding / name for name in self._doomed())
         return left
 
     def _settle_quarantine(self) -> int:
@@ -298,12 +320,18 @@ class FileSpool(SpoolReader):
             n += 1
         return path, False
 
-    def _take_away(self, envelope_ids: Iterable[str]) -> list[str]:
+    def _take_away(self, envelope_ids: Collection[str], *, newest: Link | None = None) -> list[str]:
+        """Erase what is pending of these, and mark `newest`, which is one of them, as erased.
+
+        Returns:
+            The ids of what was pending.
+        """
+        kept = None if newest is None else newest.digest.hex()
         taken: list[str] = []
         refused: SpoolError | None = None
         for envelope_id in envelope_ids:
             try:
-                self._files.rename(self._in_pending(envelope_id), self._shredding / envelope_id)
+                self._name_doomed(envelope_id, keep=envelope_id == kept)
             except SpoolMissingError:
                 continue  # taken away before, by this process or the other
             except SpoolError as error:
@@ -311,12 +339,25 @@ class FileSpool(SpoolReader):
                 break
             taken.append(envelope_id)
         if taken:
+            older = None if newest is None else self._mark.set(newest)
             self._files.sync_dir(self._shredding)
+            for envelope_id in taken:
+                if newest is None or envelope_id == kept:  # a name that a shred, this or another, has kept so far
+                    self._files.unlink(self._pending / envelope_id)
+            if older is not None:
+                self._mark.remove(older)
             self._files.sync_dir(self._pending)
             self._erase(self._shredding / envelope_id for envelope_id in taken)
         if refused is not None:
             raise refused
         return taken
+
+    def _name_doomed(self, envelope_id: str, *, keep: bool) -> None:
+        source, target = self._in_pending(envelope_id), self._shredding / envelope_id
+        if keep and not self._is_there(target):
+            self._files.link(source, target)
+        else:
+            self._files.rename(source, target)  # which does nothing where both are names of one file
 
     def _erase(self, doomed: Iterable[Path]) -> None:
         if self._erasers == 1:
@@ -348,33 +389,6 @@ class FileSpool(SpoolReader):
         except (SpoolMissingError, FormatError, EnvelopeVerificationError):
             return None  # delivered meanwhile, or damaged: the uploading process sets it aside
         return len(envelope.data) if tombstone.covers(envelope.position.chain, envelope.position.seq) else None
-
-    def _require_room(self, envelope: Envelope) -> None:
-        if self._used is None or not self._has_room(envelope, self._used):
-            self._used = self._measure()  # the uploading process may have erased some
-        if not self._has_room(envelope, self._used):
-            most = "" if self._max_count is None else f" of at most {self._max_count}"
-            raise SpoolFullError(
-                f"spool: {self._root} holds {self._used.bytes} of at most {self._max_bytes} bytes in "
-                f"{self._used.count}{most} envelopes; no room for {len(envelope.data)} bytes more"
-            )
-
-    def _has_room(self, envelope: Envelope, used: Usage) -> bool:
-        is_read = envelope.tombstone is None
-        most_bytes = self._max_bytes - (reserve_bytes(self._max_bytes) if is_read else 0)
-        if used.bytes + len(envelope.data) > most_bytes:
-            return False
-        if self._max_count is None:
-            return True
-        return used.count < self._max_count - (reserve_count(self._max_count) if is_read else 0)
-
-    def _measure(self) -> Usage:
-        pending, set_aside = self.usage(SpoolState.PENDING), self.usage(SpoolState.QUARANTINE)
-        return Usage(pending.count + set_aside.count, pending.bytes + set_aside.bytes)
-
-    def _count(self, envelopes: int, size_bytes: int) -> None:
-        if self._used is not None:
-            self._used = Usage(self._used.count + envelopes, self._used.bytes + size_bytes)
 
     def _note_reason(self, target: Path, reason: str) -> None:
         note = reason_of(target)

@@ -117,6 +117,17 @@ def decode_padded(data: bytes, *, max_bytes: int, what: str) -> object:
     return value
 
 
+def leading_bytes(data: bytes, what: str) -> bytes:
+    """Return the byte string that `data` begins with, whatever follows it.
+
+    Raises:
+        FormatError: It begins with something else, or ends within the string.
+    """
+    if not data or data[0] >> 5 != _BYTES:
+        raise FormatError(f"{what}: expected a byte string")
+    return as_bytes(_load(BytesIO(data), what), None, what)
+
+
 def encode_sequence(items: list[bytes]) -> bytes:
     """Encode byte strings as a CBOR sequence (RFC 8742)."""
     return b"".join(encode(item) for item in items)

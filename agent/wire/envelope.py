@@ -40,8 +40,12 @@ from agent.wire.tombstone import MAX_COUNT, MAX_GONE, TOMBSTONE_VERSION, Gone, L
 MAX_ENVELOPE_BYTES: Final = 1 << 20
 """1 MiB. A read with a 4K crop at JPEG quality 90 is under 200 kB; eight of the largest fill one upload batch."""
 MAX_RECIPIENTS: Final = 8
+PEEK_BYTES: Final = 1024
+"""An envelope's header lies within so many of its first bytes."""
 
 _WHAT: Final = "envelope"
+_HEAD: Final = b"\xd2\x84"
+"""Tag 18 and an array of four: how every envelope begins."""
 _TOMBSTONE_KEYS: Final = frozenset({"v", "reason", "count", "from", "until", "gone"})
 
 
@@ -215,6 +219,18 @@ def parse_envelope(data: bytes) -> Envelope:
         header=header,
         tombstone=tombstone,
     )
+
+
+def peek_position(head: bytes) -> ChainPosition:
+    """Read the place that an envelope claims from its first `PEEK_BYTES` bytes; nothing below the header is looked at.
+
+    Raises:
+        FormatError: It does not begin as an envelope does.
+    """
+    if head[:2] != _HEAD:
+        raise FormatError("envelope: not a COSE_Sign1 (tag 18)")
+    protected = cbor.leading_bytes(head[2:], _WHAT)
+    return parse_header(cbor.as_map(cbor.decode(protected, max_bytes=PEEK_BYTES, what=_WHAT), _WHAT)).position
 
 
 def verify_envelope(envelope: Envelope, device_key: Ed25519PublicKey) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from agent.bench.demo import await_port, device_config, open_store, set_up_parts, start_receiver
 from agent.custody.opener import OpenedRead
 from agent.records import SpoolState
+from agent.spool.newest import parse_mark
 from agent.unit.process.run import start_daemon, stop_daemon
 from agent.unit.status.metrics import read_snapshots
 from agent.unit.status.samples import Snapshot
@@ -108,7 +109,11 @@ class LiveBench:
     def is_drained(self) -> bool:
         """Whether nothing is on its way any more."""
         folders = ("incoming", "pending", "shredding")
-        return not any(path.is_file() for name in folders for path in (self.spool / name).glob("*"))
+        return not any(
+            path.is_file() and parse_mark(path.name) is None
+            for name in folders
+            for path in (self.spool / name).glob("*")
+        )
 
     def measured(self) -> Snapshot:
         """Return what the daemons measured last."""

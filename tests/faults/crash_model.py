@@ -9,6 +9,7 @@ in the same way, until no new state appears. A `Ledger` says what is owed for ea
 | unsure | a put that has not returned | whole in pending, or nowhere |
 | held | a put that returned | whole in pending |
 | let go | a shred, with proof, that has not returned | as unsure |
+| early | a shred, with proof, of a put that has not returned | as unsure |
 | expiring | an expiry that has not returned | as unsure, but nowhere only with its tombstone in pending |
 | erased | a shred or expiry that returned | nowhere, and overwritten |
 | again | a put of what is being let go | as unsure |
@@ -20,6 +21,9 @@ in the same way, until no new state appears. A `Ledger` says what is owed for ea
 After recovery, besides: incoming and shredding are empty; whatever is pending is whole and can be put again, shredded
 and set aside; nothing proven has left its content behind; no reason is left without what it is for; and all of it is
 durable, so that recovering again changes nothing.
+
+And at every moment, before a recovery and after it, the spool tells which envelope was accepted last, so that the next
+chain names it. Until its put returns, an envelope is accepted or not as it lies.
 """
 
 from __future__ import annotations
@@ -34,7 +38,8 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.errors import PlatesealError, SpoolError
-from agent.records import Envelope, SpoolState
+from agent.records import Envelope, Link, SpoolState
+from agent.spool.newest import parse_mark
 from agent.spool.reader import is_id
 from agent.spool.spool import FileSpool
 from agent.wire.envelope import sign_tombstone
@@ -47,7 +52,10 @@ from tests.faults.simulated_disk import Image, SimulatedDisk
 SPOOL: Final = Path("/spool")
 ROOM: Final = 1 << 22
 KEY: Final = Ed25519PrivateKey.generate()
-READS: Final = make_chain(KEY, 8)
+_OLDER: Final = make_chain(KEY, 1, run=0)[0]
+BEFORE: Final = Link(0, 0, _OLDER.position.chain, _OLDER.digest)
+"""The last link of the chain before, which the unit had noted at its start."""
+READS: Final = make_chain(KEY, 8, run=1, before=_OLDER)
 ODD_NAMES: Final = {"A" * 64: b"upper case", ".nfs0001": b"odd"}
 REASON_SUFFIX: Final = ".reason"
 
@@ -58,6 +66,7 @@ class Duty(StrEnum):
     UNSURE = "unsure"
     HELD = "held"
     LET_GO = "let go"
+    EARLY = "early"
     EXPIRING = "expiring"
     ERASED = "erased"
     AGAIN = "again"
@@ -71,11 +80,12 @@ _NOWHERE: Final = ""
 _PENDING: Final = "p"
 _ASIDE: Final = "q"
 _BOTH: Final = "pq"
-_ENDING: Final = (Duty.LET_GO, Duty.EXPIRING)
+_ENDING: Final = (Duty.LET_GO, Duty.EARLY, Duty.EXPIRING)
 _MAY_LIE: Final = {
     Duty.UNSURE: {_NOWHERE, _PENDING},
     Duty.HELD: {_PENDING},
     Duty.LET_GO: {_NOWHERE, _PENDING},
+    Duty.EARLY: {_NOWHERE, _PENDING},
     Duty.EXPIRING: {_NOWHERE, _PENDING},
     Duty.ERASED: {_NOWHERE},
     Duty.AGAIN: {_NOWHERE, _PENDING},
@@ -84,6 +94,8 @@ _MAY_LIE: Final = {
     Duty.RETURNING: {_PENDING, _ASIDE, _BOTH},
     Duty.CONTESTED: {_NOWHERE, _PENDING, _ASIDE, _BOTH},
 }
+
+_SURELY_ACCEPTED: Final = frozenset(Duty) - {Duty.UNSURE, Duty.EARLY}
 
 Ledger = tuple[tuple[Envelope, Duty], ...]
 Act = Callable[["Unit"], None]
@@ -134,7 +146,7 @@ class Unit:
         match self.duties.get(envelope.envelope_id, Duty.ERASED):
             case Duty.ERASED:
                 self._owe(envelope, Duty.UNSURE)
-            case Duty.LET_GO | Duty.EXPIRING:
+            case Duty.LET_GO | Duty.EARLY | Duty.EXPIRING:
                 self._owe(envelope, Duty.AGAIN)
         self.capture.put(envelope)
         if self.duties[envelope.envelope_id] is Duty.UNSURE:
@@ -177,7 +189,9 @@ class Unit:
             before = self.duties[envelope.envelope_id]
             if before in (Duty.LEAVING, Duty.ASIDE, Duty.CONTESTED):
                 self._owe(envelope, Duty.CONTESTED)
-            elif before is not Duty.LET_GO:  # a proof needs no tombstone
+            elif before is Duty.UNSURE and duty is Duty.LET_GO:
+                self._owe(envelope, Duty.EARLY)
+            elif before not in (Duty.LET_GO, Duty.EARLY):  # a proof needs no tombstone
                 self._owe(envelope, duty)
             self._erasing[envelope.envelope_id] += 1
         act()
@@ -221,7 +235,7 @@ class Violation:
     """One promise broken.
 
     Attributes:
-        kind: lost, false accept, stuck or not erased.
+        kind: lost, false accept, stuck, not erased or unnamed.
         where: The scenario and the step after which the power was cut.
         what: What was found.
     """
@@ -287,6 +301,8 @@ class Census:
             self._todo.append(cut)
 
     def _recover(self, cut: _Cut) -> None:
+        for kind, what in _unnamed(cut.image, cut.ledger):
+            self._broken(kind, cut.where, what)
         for capture_first in (True, False):
             self.recoveries += 1
             disk = SimulatedDisk(cut.image)
@@ -306,7 +322,7 @@ class Census:
             key = hash((_key(cut.ledger), final))
             if key not in self._sound:
                 self._sound.add(key)
-                for kind, what in faults_of(final, cut.ledger):
+                for kind, what in (*_unnamed(final, cut.ledger), *faults_of(final, cut.ledger)):
                     self._broken(kind, where, what)
 
     def _watch(self, disk: SimulatedDisk, cut: _Cut) -> Callable[[str, bool], None]:
@@ -364,7 +380,8 @@ def faults_of(image: Image, ledger: Ledger) -> Iterator[tuple[str, str]]:
     """Yield (kind, what) for every promise that a recovered spool breaks."""
     yield from _misplaced(image, ledger)
     for path, _, _ in image.files:
-        if path.startswith((f"{SPOOL}/incoming/", f"{SPOOL}/shredding/")):
+        is_mark = parse_mark(path.rpartition("/")[2]) is not None
+        if path.startswith((f"{SPOOL}/incoming/", f"{SPOOL}/shredding/")) and not is_mark:
             yield "stuck", f"{path} is left after recovery"
         if path.endswith(REASON_SUFFIX) and all(each != path.removesuffix(REASON_SUFFIX) for each, _, _ in image.files):
             yield "stuck", f"{path} is left without what it is for"
@@ -373,6 +390,22 @@ def faults_of(image: Image, ledger: Ledger) -> Iterator[tuple[str, str]]:
     if disk.shown() != image:
         yield "stuck", "a second recovery changes what the first one left"
     yield from _unusable(image, ledger)
+
+
+def _unnamed(image: Image, ledger: Ledger) -> Iterator[tuple[str, str]]:
+    """Yield a fault if the next chain would not name the envelope that was accepted last."""
+    last = max((_link(envelope) for envelope, duty in ledger if duty in _SURELY_ACCEPTED), default=BEFORE)
+    perhaps = {_link(envelope) for envelope, _ in ledger if _lies(image, SpoolState.PENDING, envelope)}
+    allowed = {last, *(link for link in perhaps if link > last)}
+    newest = Unit(SimulatedDisk(image)).open_spool().newest() or BEFORE
+    if newest not in allowed or newest < max(allowed):
+        yield "unnamed", f"the next chain would name {newest.run}/{newest.seq}, and {last.run}/{last.seq} was the last"
+
+
+def _link(envelope: Envelope) -> Link:
+    link = Link.at(envelope.position, envelope.digest)
+    assert link is not None
+    return link
 
 
 def _misplaced(image: Image, ledger: Ledger) -> Iterator[tuple[str, str]]:

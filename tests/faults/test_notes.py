@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent.errors import KeyringVerificationError, SpoolError
 from agent.keys.keyring_serial import NOTE_FILE, SerialNote
 from agent.seal.chain import Chain
-from agent.seal.last_link import LAST_LINK_FILE, LastLink
+from agent.seal.last_link import LastLink
 from agent.unit.process.clock_trust import ReceiptTime
 from agent.wire import suites
 from agent.wire.keyring import encode_keyring, parse_keyring
@@ -44,28 +44,22 @@ def ended_chain() -> Chain:
     return chain
 
 
-def test_a_last_link_is_left_durably(state: Path, files: FaultyFiles) -> None:
-    """An older note goes first: the file is new, so that its content is synced by the step that makes it."""
+def test_a_last_link_is_noted_durably(state: Path, files: FaultyFiles) -> None:
+    """At the start of a chain and at its end: the new note takes the old one's place whole."""
+    link = LastLink(state, files)
+    link.leave(link.begin(lambda: None))
+    assert files.steps == 2 * ["unlink state", "create state", "rename to state", "sync state"]
+
+
+def test_no_chain_begins_when_the_disk_refuses_its_note(state: Path, files: FaultyFiles) -> None:
+    """At any step; nothing is lost, and it can be tried again."""
     chain = ended_chain()
-    for _ in range(2):
-        LastLink(state, files).leave(chain)
-    assert files.steps == 2 * ["unlink state", "create state", "sync state"]
-    assert LastLink(state, files).take() == chain.next.prev
-
-
-def test_a_last_link_is_durably_gone_before_it_is_used(state: Path, files: FaultyFiles) -> None:
-    """Whatever the disk refuses: who could not take it away does not get it."""
-    LastLink(state, files).leave(ended_chain())
-    before = len(files.steps)
-    for step in range(2):
+    LastLink(state, files).leave(chain)
+    for step in range(4):
         files.fail_at(step, errno.EIO)
         with pytest.raises(SpoolError):
-            LastLink(state, files).take()
-        LastLink(state, FaultyFiles()).leave(ended_chain())
-    assert files.steps[before:] == ["unlink state", "unlink state", "sync state"]
-    assert LastLink(state, files).take() is not None
-    assert not (state / LAST_LINK_FILE).exists()
-    assert LastLink(state, files).take() is None
+            LastLink(state, files).begin(lambda: None)
+    assert LastLink(state, files).begin(lambda: None).next.prev == chain.next.prev
 
 
 def test_a_receipts_time_is_noted_durably(state: Path, files: FaultyFiles) -> None:

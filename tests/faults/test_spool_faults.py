@@ -27,7 +27,8 @@ from tests.fakes.receipts import proof
 KEY = Ed25519PrivateKey.generate()
 PUT = ["create incoming", "rename to pending", "sync pending"]
 SHRED = [
-    "rename to shredding", "sync shredding", "sync pending", "overwrite", "unlink shredding", "sync shredding",
+    "rename to shredding", "sync shredding", "unlink pending", "sync pending", "overwrite",
+    "unlink shredding", "sync shredding",
 ]  # fmt: skip
 QUARANTINE = [
     "unlink quarantine", "create quarantine", "unlink quarantine", "link to quarantine", "sync quarantine",

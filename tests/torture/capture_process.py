@@ -29,7 +29,6 @@ from agent.keys.keyring_serial import SerialNote
 from agent.keys.known_keys import KnownKeys
 from agent.keys.signing_key import SigningKeyFile
 from agent.records import Envelope
-from agent.seal.chain import Chain
 from agent.seal.cipher import choose_cipher
 from agent.seal.last_link import LastLink
 from agent.seal.sealer import Sealer
@@ -138,7 +137,7 @@ def run_canned_capture(config: UnitConfig, accepted: Path, load: Load) -> None:
     spool.note_in(accepted)
     spool.recover_puts()
     link = LastLink(config.state_dir, files)
-    chain = Chain(last=link.take())
+    chain = link.begin(spool.newest)
     sealer = Sealer(signing_key=signing_key.key, book=book, cipher=choose_cipher(config.seal.cipher))
     recorder = Recorder(
         sealer=sealer,

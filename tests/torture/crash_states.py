@@ -36,12 +36,12 @@ def run(*, full: bool, say: Callable[[str], None]) -> Result:
     kinds = Counter(violation.kind for violation in census.violations.values())
     figures = (
         f"{census.states} distinct states after {census.steps} steps, up to {census.deepest} power cuts in a row; "
-        + (", ".join(f"{kinds[kind]} {kind}" for kind in ("lost", "false accept", "stuck", "not erased")))
+        + (", ".join(f"{kinds[kind]} {kind}" for kind in ("lost", "false accept", "stuck", "not erased", "unnamed")))
     )
     enough = census.states >= AT_LEAST or not full
     return Result(
         "crash states enumerated by the model",
-        f"at least {AT_LEAST:,} distinct, 0 lost, 0 false accepts, 0 stuck",
+        f"at least {AT_LEAST:,} distinct, 0 lost, 0 false accepts, 0 stuck, 0 without a name for the last one",
         figures,
         enough and not census.violations,
         time.monotonic() - began_s,

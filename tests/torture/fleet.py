@@ -30,6 +30,7 @@ from agent.receiver.intake.server import serve
 from agent.receiver.intake.verification import ChainReport, verify_store
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.spool.newest import parse_mark
 from agent.unit.upload.daemon import run_upload
 from agent.wire.suites import KeyType
 from tests.fakes.pki import add_device
@@ -309,7 +310,7 @@ def _log_to(path: Path) -> None:
 def _names(directory: Path) -> Iterator[str]:
     if directory.is_dir():
         with os.scandir(directory) as listing:
-            yield from (entry.name for entry in listing)
+            yield from (entry.name for entry in listing if parse_mark(entry.name) is None)
 
 
 WARM.set_forkserver_preload([__name__])

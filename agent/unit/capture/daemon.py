@@ -19,7 +19,6 @@ from agent.keys.keyring_serial import SerialNote
 from agent.keys.known_keys import KnownKeys
 from agent.keys.signing_key import SigningKeyFile
 from agent.records import Frame, Passage
-from agent.seal.chain import Chain
 from agent.seal.cipher import choose_cipher
 from agent.seal.last_link import LastLink
 from agent.seal.sealer import Sealer
@@ -251,7 +250,7 @@ def _capture(reload: Reload[CaptureChange], changes: CaptureReload, files: Local
     require_room(spool, bounds)
     cameras = open_cameras(config.cameras, clock=clock, stop=stop, on_idle=lambda: loop.on_idle())  # noqa: PLW0108  see below
     link = LastLink(config.state_dir, files)
-    chain = Chain(last=link.take())
+    chain = link.begin(spool.newest)
     sealer = Sealer(signing_key=signing_key.key, book=book, cipher=choose_cipher(config.seal.cipher))
     recorder = Recorder(
         sealer=sealer,
@@ -277,7 +276,7 @@ def _capture(reload: Reload[CaptureChange], changes: CaptureReload, files: Local
         link.leave(chain)
         raise
     except SpoolError:
-        raise  # what the last put left behind is not known, and no note is better than a wrong one
+        raise  # what the last put left behind is not known: the next start looks, as after a crash
     finally:
         for camera in cameras:
             camera.source.close()

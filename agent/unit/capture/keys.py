@@ -4,7 +4,7 @@ Owns: what a new signing key changes, and the metrics of both. Leaves to others:
 (`agent.seal`).
 
 Invariant: the signing key changes between two envelopes only, and with it the chain: a chain is signed by one key from
-end to end, and the new chain's `last` names the last envelope of the old one.
+end to end, and the new chain names the last envelope of the old one.
 """
 
 from __future__ import annotations
@@ -37,8 +37,8 @@ class KeyWatcher:
         self._keyring.look()
         key = self._signing_key.look()
         if key is not None:
-            self._sealer.use_key(key)
             self._chain.restart()
+            self._sealer.use_key(key)
             _log.info("signing with key %s from now on, in a new chain", ed25519_kid(key.public_key()).hex()[:16])
 
     def samples(self) -> Iterator[Sample]:

@@ -12,6 +12,7 @@ from agent.custody.opener import open_envelope
 from agent.disk.files import LocalFiles
 from agent.errors import KeyFileError, KeyringVerificationError
 from agent.keys.keyring import KeyringBook
+from agent.records import Envelope, Link
 from agent.seal.chain import Chain
 from agent.seal.last_link import LAST_LINK_FILE, LastLink
 from agent.seal.sealer import Sealer
@@ -74,30 +75,72 @@ def test_each_read_opens_with_the_key_of_its_capture_time_alone() -> None:
         assert open_envelope(sealer.seal(read, Chain().next), {private.kid: private}) == read
 
 
-def test_the_last_link_survives_a_clean_stop_once(tmp_path: Path) -> None:
-    """Left at the end, taken at the next start, gone afterwards."""
-    link, chain = LastLink(tmp_path, LocalFiles()), Chain()
+def never() -> Link | None:
+    """Stand for a spool that must not be searched."""
+    raise AssertionError("the spool is searched after a crash only")
+
+
+def accepted(chain: Chain) -> Envelope:
+    """Advance a chain by one envelope."""
     envelope = make_envelope(KEY, chain.next)
     chain.advance(envelope)
-    link.leave(chain)
-    assert link.take() == envelope.digest
-    assert link.take() is None
+    return envelope
 
 
-def test_a_run_without_a_read_hands_the_link_on(tmp_path: Path) -> None:
-    """The chain before stays named although this one is empty."""
+def test_after_a_clean_stop_the_next_chain_names_the_last_envelope(tmp_path: Path) -> None:
+    """And has the next number; the spool is not searched."""
     link = LastLink(tmp_path, LocalFiles())
-    link.leave(Chain(last=b"\x07" * 32))
-    assert link.take() == b"\x07" * 32
-    link.leave(Chain())
-    assert link.take() is None
+    first = link.begin(lambda: None)
+    assert (first.next.run, first.next.prev) == (0, ZERO_DIGEST)
+    last = accepted(first)
+    link.leave(first)
+    assert (link.begin(never).next.run, link.begin(lambda: None).next.prev) == (1, last.digest)
 
 
-def test_a_damaged_link_is_no_link(tmp_path: Path) -> None:
-    """Nothing is claimed about the chain before."""
-    for note in (b"", b"zz" * 32, b"ab" * 31, b"ab" * 33):
+def test_after_a_crash_the_next_chain_names_what_the_spool_has(tmp_path: Path) -> None:
+    """Or, where the crashed chain had accepted nothing, the one before it. Fails on version 1, which named none."""
+    link = LastLink(tmp_path, LocalFiles())
+    last = accepted(link.begin(lambda: None))
+    found = Link.at(last.position, last.digest)
+    for run in (1, 2, 3):
+        at = link.begin(lambda: found).next
+        assert (at.run, at.prev) == (run, last.digest)
+
+
+def test_a_unit_without_an_envelope_is_still_at_its_first_chain(tmp_path: Path) -> None:
+    """However often it starts, and whether it stops or crashes."""
+    link = LastLink(tmp_path, LocalFiles())
+    for _ in range(3):
+        chain = link.begin(lambda: None)
+        assert (chain.next.run, chain.next.prev) == (0, ZERO_DIGEST)
+    link.leave(chain)
+    assert link.begin(never).next.run == 0
+
+
+def test_a_link_of_version_1_is_named_by_the_first_chain_of_version_2(tmp_path: Path) -> None:
+    """An upgrade after a clean stop."""
+    (tmp_path / LAST_LINK_FILE).write_bytes(b"ab" * 32)
+    at = LastLink(tmp_path, LocalFiles()).begin(never).next
+    assert (at.run, at.prev) == (0, b"\xab" * 32)
+
+
+def test_a_key_change_is_noted_before_it_is_used(tmp_path: Path) -> None:
+    """So a crash right after it finds the new chain, and its predecessor."""
+    link = LastLink(tmp_path, LocalFiles())
+    chain = link.begin(lambda: None)
+    last = accepted(chain)
+    chain.restart()
+    at = LastLink(tmp_path, LocalFiles()).begin(lambda: Link.at(last.position, last.digest)).next
+    assert (chain.next.run, at.run, at.prev) == (1, 2, last.digest)
+
+
+def test_a_damaged_note_is_made_up_for_by_the_spool(tmp_path: Path) -> None:
+    """As a missing one."""
+    found = Link(4, 9, bytes(16), b"\x09" * 32)
+    for note in (b"", b"zz" * 32, b"ab" * 31, b"ab" * 33, b"open 1 2 3", b"closed " + b"ab" * 32):
         (tmp_path / LAST_LINK_FILE).write_bytes(note)
-        assert LastLink(tmp_path, LocalFiles()).take() is None
+        at = LastLink(tmp_path, LocalFiles()).begin(lambda: found).next
+        assert (at.run, at.prev) == (5, found.digest)
 
 
 def test_a_keyring_file_is_checked_against_the_owner(tmp_path: Path) -> None:

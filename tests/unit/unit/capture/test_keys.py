@@ -253,7 +253,7 @@ def test_a_new_signing_key_begins_a_new_chain_that_names_the_old_one(rig: Rig) -
         assert len({envelope.position.chain for envelope in envelopes}) == 1
         for envelope in envelopes:
             verify_envelope(envelope, key.public_key())
-    assert by_key[new][0].position.last == by_key[old][-1].digest
+    assert by_key[new][0].position.prev == by_key[old][-1].digest
     assert len(by_key[old]) == 5
 
 
@@ -262,5 +262,5 @@ def test_a_chain_restarted_before_its_first_read_hands_the_link_on() -> None:
     chain = Chain(last=b"\x07" * 32)
     first = chain.next
     chain.restart()
-    assert chain.next.last == b"\x07" * 32
+    assert chain.next.prev == b"\x07" * 32
     assert chain.next.chain != first.chain

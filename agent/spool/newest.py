@@ -1,0 +1,151 @@
+"""Which envelope the unit accepted last: what the spool has, and what it remembers of those that are erased.
+
+An erased envelope leaves no file. So the uploading process keeps the place of the newest one that it erased as an empty
+file in `shredding/`, whose name says all: `newest-RUN-SEQ-CHAIN-DIGEST`. Every accepted envelope is in the spool, or
+its mark or a newer one is.
+
+Owns: the mark, its name, and the search after a crash. Leaves to others: when a mark is set (`agent.spool.spool`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Final
+
+from agent.errors import FormatError, SpoolError, SpoolFullError
+from agent.ports import Disk, DiskView
+from agent.records import Link, SpoolState, VerifiedReceipt
+from agent.spool.reader import SHREDDING, exists, is_id
+from agent.wire.envelope import PEEK_BYTES, peek_position
+
+_MARK: Final = re.compile(r"newest-([0-9]{1,16})-([0-9]{1,16})-([0-9a-f]{32})-([0-9a-f]{64})")
+_SEARCHED: Final = (SpoolState.QUARANTINE, SpoolState.PENDING, SpoolState.QUARANTINE, SHREDDING)
+"""In the order in which the uploading process moves a file meanwhile; one is brought back from quarantine too."""
+
+
+def mark_name(link: Link) -> str:
+    """Return the name of the mark that stands for an erased envelope."""
+    return f"newest-{link.run}-{link.seq}-{link.chain.hex()}-{link.digest.hex()}"
+
+
+def parse_mark(name: str) -> Link | None:
+    """Return what a mark stands for, or None: the name is another file's."""
+    match = _MARK.fullmatch(name)
+    if match is None:
+        return None
+    return Link(int(match[1]), int(match[2]), bytes.fromhex(match[3]), bytes.fromhex(match[4]))
+
+
+def find_marks(root: Path, files: DiskView) -> list[Link]:
+    """Return what the marks of a spool stand for, the newest first; a crash may leave two.
+
+    Raises:
+        SpoolError: The disk refused.
+    """
+    return sorted(filter(None, map(parse_mark, files.names(root / SHREDDING))), reverse=True)
+
+
+class Mark:
+    """The mark of one spool, for the process that shreds. Not safe for threads."""
+
+    def __init__(self, root: Path, files: Disk) -> None:
+        """Look at nothing yet."""
+        self._root = root
+        self._files = files
+        self._at: Link | None = None
+
+    def newer(self, receipts: Sequence[VerifiedReceipt]) -> Link | None:
+        """Return the newest of what is proven, if it is newer than what the mark stands for.
+
+        Raises:
+            SpoolError: The disk refused.
+        """
+        links = (Link.at(receipt.position, bytes.fromhex(receipt.envelope_id)) for receipt in receipts)
+        newest = max(filter(None, links), default=None)
+        if newest is not None and self._at is None:
+            self._at = next(iter(find_marks(self._root, self._files)), None)
+        return None if newest is None or (self._at is not None and newest <= self._at) else newest
+
+    def set(self, newest: Link) -> Link | None:
+        """Set the mark, not yet durably, and return the one before, which is still there to be removed.
+
+        A full disk may have no room for it; then the one before stays: erasing makes room, and the next batch sets it.
+
+        Raises:
+            SpoolError: The disk refused.
+        """
+        older, path = self._at, self._path(newest)
+        with suppress(SpoolFullError):
+            if not exists(path, self._files):
+                if older is None:
+                    self._files.create(path, b"")
+                else:
+                    self._files.link(self._path(older), path)  # no second file, and no sync
+            self._at = newest
+            return older
+        return None
+
+    def remove(self, older: Link) -> None:
+        """Remove the mark before, once the newer one is durable.
+
+        Raises:
+            SpoolError: The disk refused.
+        """
+        self._files.unlink(self._path(older))
+
+    def recover(self) -> int:
+        """Mark the newest of what is being erased, durably; return how many older marks there were.
+
+        Raises:
+            SpoolError: The disk refused.
+        """
+        marks = find_marks(self._root, self._files)
+        self._at = marks[0] if marks else None
+        unmarked = max(links_in(self._root, SHREDDING, self._files), default=None)
+        if unmarked is not None and (self._at is None or unmarked > self._at):
+            self.set(unmarked)
+            marks = [unmarked, *marks] if self._at == unmarked else marks
+        if marks:
+            self._files.sync_dir(self._root / SHREDDING)
+            for mark in marks[1:]:
+                self.remove(mark)
+            self._files.sync_dir(self._root / SHREDDING)
+        return len(marks[1:])
+
+    def _path(self, link: Link) -> Path:
+        return self._root / SHREDDING / mark_name(link)
+
+
+def find_newest(root: Path, files: DiskView) -> Link | None:
+    """Return the newest envelope of version 2 that a spool has or remembers; reads the head of every file.
+
+    A file whose content is damaged below its header counts: it was accepted. So does one that is set aside.
+
+    Raises:
+        SpoolError: A directory cannot be listed.
+    """
+    found = max((link for place in _SEARCHED for link in links_in(root, place, files)), default=None)
+    marks = find_marks(root, files)  # last: the mark is there before the file goes
+    return max(marks + ([] if found is None else [found]), default=None)
+
+
+def links_in(root: Path, place: str, files: DiskView) -> Iterator[Link]:
+    """Yield the links of the envelopes of version 2 in one directory of a spool, in no order.
+
+    Raises:
+        SpoolError: The directory cannot be listed.
+    """
+    for name in files.names(root / place):
+        link = _link_of(root / place / name, files) if is_id(name) else None
+        if link is not None:
+            yield link
+
+
+def _link_of(path: Path, files: DiskView) -> Link | None:
+    with suppress(SpoolError, FormatError):  # gone meanwhile, or unreadable: it says nothing of its place
+        position = peek_position(files.read(path, limit_bytes=PEEK_BYTES))
+        return Link.at(position, bytes.fromhex(path.name))
+    return None
