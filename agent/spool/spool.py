@@ -49,10 +49,8 @@ the content would lie on the disk unerased with no name to find it by. Why it sy
 otherwise a crash could bring back, as pending, a file that is in part overwritten. Why a quarantine links and does not
 rename: it may lose neither name, for the receiver does not have it.
 
-A mark is an empty file in shredding/ whose name says which envelope is the newest that was erased on proof
-(`agent.spool.newest`). It is durable before that envelope's name in pending goes, which is why that one is linked and
-not renamed: so the last accepted envelope is always found, in the spool or as a mark, and the next chain can name it.
-An expired envelope needs none: its tombstone is newer. On a full disk a mark may have no room; erasing goes on.
+A mark (`agent.spool.newest`) is durable before its envelope's name in pending goes, which is why that one is linked and
+not renamed. An expired envelope needs none: its tombstone is newer.
 
 Two processes share a spool, and each part of it has one owner (`agent.disk.lock`): capture puts, expires and owns
 incoming; upload shreds, sets aside and owns the rest. An envelope that expires in the very moment in which it is set
@@ -61,7 +59,7 @@ aside ends as a file of zeros in quarantine; its tombstone tells of it.
 Files that are erased together may be overwritten and unlinked side by side, between the syncs that stand before and
 after them: no step of one rests on a step of another, and recovery looks at each alone.
 
-On a full disk an envelope is set aside without its reason rather than left in the way of the others.
+On a full disk an envelope is set aside without its reason, and erased without its mark, not left in the others' way.
 
 Owns: these tables, and the limits of bytes and count. Leaves to others: looking (`agent.spool.reader`), and what an
 envelope means.
@@ -229,9 +227,7 @@ class FileSpool(SpoolReader):
         return removed
 
     def newest(self) -> Link | None:
-        """Return the newest envelope of version 2 that was accepted, erased or not. Reads the head of every file.
-
-        It is durable on return: what a killed `put` left may not be so yet.
+        """Return the newest envelope of version 2 that was accepted, erased or not, and make it durable.
 
         Raises:
             SpoolError: The disk refused.

@@ -103,14 +103,19 @@ def test_a_ciphertext_cannot_move_to_another_slot() -> None:
         open_envelope(moved, {PRIVATE.kid: PRIVATE})
 
 
+_AS_VERSION_1: dict[str, object] = {"ps__v": 1, "ps__run": None, "ps__com": None}
 BAD_PARTS: dict[str, dict[str, object]] = {
-    "unknown version": {"ps__v": 2},
+    "unknown version": {"ps__v": 3},
     "version that is a bool": {"ps__v": True},
     "chain id too short": {"ps__chain": b"\x00" * 15},
     "sequence that is negative": {"ps__seq": -1},
     "sequence beyond 2^53": {"ps__seq": 1 << 53},
     "sequence 1 without a previous": {"ps__seq": 1},
-    "sequence 0 with a previous": {"ps__prev": b"\x01" * 32},
+    "sequence 0 of version 1 with a previous": {**_AS_VERSION_1, "ps__prev": b"\x01" * 32},
+    "version 1 with a run": {**_AS_VERSION_1, "ps__run": 0},
+    "run 1 without a previous": {"ps__run": 1},
+    "run that is negative": {"ps__run": -1},
+    "last, which version 2 has not": {"ps__last": b"\x01" * 32},
     "previous of another length": {"ps__prev": b"\x01" * 31},
     "last that is null": {"ps__last": cbor2.undefined},
     "last of another length": {"ps__last": b"\x01" * 31},
