@@ -14,7 +14,7 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
-PROCESSES_A_CORE: Final = 2
+PROCESSES_A_CORE: Final = 3
 MOST_PROCESSES: Final = 8
 """Each imports all tests, which takes about 5 s and 300 MB."""
 FIRST: Final = ("tests/torture/", "tests/bench/", "tests/e2e/")

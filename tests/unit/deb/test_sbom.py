@@ -13,8 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from cyclonedx.schema import SchemaVersion
-from cyclonedx.validation.json import JsonStrictValidator
 from packageurl import PackageURL
 
 from deb.sbom import bill, hashes_of
@@ -42,6 +40,14 @@ SAID = {
         {"type": "library", "name": "openssl", "version": "4.0"},
     ],
 }
+
+
+def is_valid(text: str) -> bool:
+    """Whether a bill is one of CycloneDX 1.6, as its own library judges."""
+    from cyclonedx.schema import SchemaVersion
+    from cyclonedx.validation.json import JsonStrictValidator
+
+    return JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
 
 
 def install(packages: Path, name: str, *lines: str, pure: bool = True) -> Path:
@@ -87,7 +93,7 @@ def written(packages: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], dic
 
     def write() -> dict[str, Any]:
         text = bill(packages, purl=PURL, hashes={"pure": "cd" * 32}, python="3.11", machine="x86_64")
-        assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+        assert is_valid(text)
         assert bill(packages, purl=PURL, hashes={"pure": "cd" * 32}, python="3.11", machine="x86_64") == text
         found: dict[str, Any] = json.loads(text)
         return found
@@ -164,7 +170,7 @@ def test_the_real_closure_is_valid(tmp_path: Path) -> None:
     shutil.copytree(root / "models", packages / "agent/vision/models", ignore=shutil.ignore_patterns("training"))
     python = f"{sys.version_info.major}.{sys.version_info.minor}"
     text = bill(packages, purl=PURL, hashes={}, python=python, machine=platform.machine())
-    assert JsonStrictValidator(SchemaVersion.V1_6).validate_str(text) is None
+    assert is_valid(text)
     components = {one["name"]: one for one in json.loads(text)["components"]}
     assert {"cryptography", "opencv-python-headless", "fast-alpr", "plate-detector-384", "plate-reader"} <= set(
         components

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -168,29 +169,29 @@ def _entry(tmp_path: Path, **changes: object) -> ReaderEntry:
     return entry.model_copy(update=changes)
 
 
-BAD_READERS: list[tuple[str, bytes, bytes, dict[str, object], str]] = [
-    ("no ONNX", b"hello", toy_reader_config(), {}, "cannot be loaded"),
-    ("no YAML", toy_reader(), b"[: no", {}, "cannot be loaded"),
-    ("unknown key in the YAML", toy_reader(), toy_reader_config() + b"exec: rm\n", {}, "cannot be loaded"),
-    ("alphabet", toy_reader(), toy_reader_config(), {"alphabet": "AB_"}, "alphabet is .* in its YAML"),
-    ("slots", toy_reader(), toy_reader_config(), {"slots": 10}, "slots is 9 in its YAML, 10 in the manifest"),
-    ("colour", toy_reader(), toy_reader_config(), {"colour": "grayscale"}, "colour is 'rgb'"),
-    ("input size", toy_reader(), toy_reader_config(), {"input_wh": (140, 70)}, "input is"),
+BAD_READERS: list[tuple[str, Callable[[], bytes], bytes, dict[str, object], str]] = [
+    ("no ONNX", lambda: b"hello", toy_reader_config(), {}, "cannot be loaded"),
+    ("no YAML", toy_reader, b"[: no", {}, "cannot be loaded"),
+    ("unknown key in the YAML", toy_reader, toy_reader_config() + b"exec: rm\n", {}, "cannot be loaded"),
+    ("alphabet", toy_reader, toy_reader_config(), {"alphabet": "AB_"}, "alphabet is .* in its YAML"),
+    ("slots", toy_reader, toy_reader_config(), {"slots": 10}, "slots is 9 in its YAML, 10 in the manifest"),
+    ("colour", toy_reader, toy_reader_config(), {"colour": "grayscale"}, "colour is 'rgb'"),
+    ("input size", toy_reader, toy_reader_config(), {"input_wh": (140, 70)}, "input is"),
     (
         "another model",
-        _constant_detector([_row(0, 0, 9, 9)]),
+        lambda: _constant_detector([_row(0, 0, 9, 9)]),
         toy_reader_config(),
         {},
         r"takes images .* the contract is input tensor\(uint8\)",
     ),
     (
         "slots of the model",
-        toy_reader(),
+        toy_reader,
         toy_reader_config().replace(b"max_plate_slots: 9", b"max_plate_slots: 10"),
         {"slots": 10},
         "returns .* the contract is",
     ),
-    ("padding", toy_reader(), toy_reader_config().replace(b'pad_char: "_"', b'pad_char: "-"'), {}, "padding character"),
+    ("padding", toy_reader, toy_reader_config().replace(b'pad_char: "_"', b'pad_char: "-"'), {}, "padding character"),
 ]
 
 
@@ -198,11 +199,11 @@ BAD_READERS: list[tuple[str, bytes, bytes, dict[str, object], str]] = [
     ("onnx", "config", "changes", "message"), [row[1:] for row in BAD_READERS], ids=[row[0] for row in BAD_READERS]
 )
 def test_a_reader_outside_the_contract_is_refused_at_load(
-    onnx: bytes, config: bytes, changes: dict[str, object], message: str, tmp_path: Path
+    onnx: Callable[[], bytes], config: bytes, changes: dict[str, object], message: str, tmp_path: Path
 ) -> None:
     """Manifest, YAML and model must say the same; the fault is named."""
     with pytest.raises(ModelMismatchError, match=message) as caught:
-        OnnxReader(_checked(onnx, config), _entry(tmp_path, **changes))
+        OnnxReader(_checked(onnx(), config), _entry(tmp_path, **changes))
     assert "\n" not in str(caught.value)
 
 
