@@ -48,9 +48,8 @@ PRIVATE_READERS: Final = {
 """Modules outside of `keys` and `custody` that read private key files: what for."""
 
 QUESTIONS: Final = ("is_", "has_", "must_", "may_", "should_")
-EFFECTS_ALLOWED: Final = {"agent/spool/reader.py": {"_is_there"}, "agent/records.py": {"bgr"}}
-"""The spool asks for a file's status, which changes nothing. A picture keeps what it was converted to, for who looks
-next. `agent/vision` is not looked at."""
+EFFECTS_ALLOWED: Final = {"agent/records.py": {"bgr"}}
+"""A picture keeps what it was converted to, for who looks next. `agent/vision` is not looked at."""
 
 
 def name_of(path: Path) -> str:

@@ -41,6 +41,7 @@ from agent.errors import (
 from agent.ports import Clock, Spool, Transport
 from agent.records import Envelope, VerifiedReceipt
 from agent.upload.backoff import wait_as_told
+from agent.upload.old_receiver import UPGRADE_WAIT_S, OldReceiver
 from agent.upload.pace import Bandwidth, BatchSize, LogBudget
 from agent.upload.queue import DeliveryQueue
 from agent.upload.request import Answered, Request, size_in_request
@@ -102,7 +103,7 @@ class UploadWorker:
         settings: UploadConfig,
         clock: Clock,
         stop: threading.Event,
-        note_receipt: Callable[[datetime], None] = lambda _: None,
+        note_receipt: Callable[[VerifiedReceipt], None] = lambda _: None,
     ) -> None:
         """Prepare; nothing is sent yet.
 
@@ -114,7 +115,7 @@ class UploadWorker:
             settings: Batch sizes, limits and waits.
             clock: For envelopes that the receiver puts off, and for what a batch takes.
             stop: Set from outside to end the loop at the next safe point.
-            note_receipt: Told the newest time in the verified receipts of each batch.
+            note_receipt: Told the newest of the verified receipts of each batch.
         """
         self.stats = UploadStats()
         self._spool = spool
@@ -130,6 +131,7 @@ class UploadWorker:
         self._bandwidth = Bandwidth(settings.max_bytes_per_s, clock)
         self._lines = LogBudget(clock)
         self._unreadable: set[str] = set()
+        self._old_receiver = OldReceiver(clock)
 
     def run(self, *, drain: bool = False) -> None:
         """Deliver until told to stop; with `drain`, until nothing that may be sent now is left.
@@ -248,6 +250,9 @@ class UploadWorker:
             self.stats.unsigned += 1
             self._set_aside(envelope_id, str(error))
             return None
+        if self._old_receiver.must_wait(envelope):
+            self._queue.put_off(envelope_id, wait_s=UPGRADE_WAIT_S)
+            return None
         return envelope
 
     def _put_unreadable_off(self, envelope_id: str, error: SpoolError) -> None:
@@ -347,6 +352,9 @@ class UploadWorker:
                         self.stats.bad_receipts += 1
                         unproven.append(envelope)
                         doubt = error
+                case Refused(reason) if self._old_receiver.has_refused(envelope, reason):
+                    self._old_receiver.note_refusal()
+                    self._queue.put_off(envelope.envelope_id, wait_s=UPGRADE_WAIT_S)
                 case Refused(reason):
                     refused.append((envelope.envelope_id, reason))
                 case Later(wait_s):
@@ -366,7 +374,7 @@ class UploadWorker:
         self.stats.slowest_erasure_s = max(self.stats.slowest_erasure_s, erased_s)
         self._size.worked(answered.count, sent_s=answered.took_s, erased_s=erased_s)
         if answered.proven:
-            self._note_receipt(max(verified.receipt.stored_at for verified in answered.proven))
+            self._note_receipt(max(answered.proven, key=_age_of_receipt))
 
     def _set_aside(self, envelope_id: str, reason: str) -> None:
         self._log_error(f"envelope {envelope_id[:16]} set aside: {reason}")
@@ -378,6 +386,10 @@ class UploadWorker:
         held_back = self._lines.spend()
         if held_back is not None:
             _log.error("%s%s", line, f" ({held_back} others before it without a line)" if held_back else "")
+
+
+def _age_of_receipt(verified: VerifiedReceipt) -> tuple[datetime, int]:
+    return verified.receipt.stored_at, verified.receipt.log_index
 
 
 __all__ = ["UploadStats", "UploadWorker"]

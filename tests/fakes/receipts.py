@@ -10,8 +10,10 @@ from agent.wire import cose
 from agent.wire.envelope import Envelope
 from agent.wire.header import ZERO_DIGEST
 from agent.wire.receipt import Receipt, VerifiedReceipt, sign_receipt, verify_receipt
+from tests.fakes.envelopes import first_position, make_envelope
 
 RECEIVER = Ed25519PrivateKey.generate()
+_ANY = make_envelope(Ed25519PrivateKey.generate(), first_position(run=0))
 PINNED = {cose.ed25519_kid(RECEIVER.public_key()): RECEIVER.public_key()}
 
 
@@ -41,3 +43,9 @@ def honest_receipt(
 def proof(envelope: Envelope) -> VerifiedReceipt:
     """Return a verified receipt for an envelope."""
     return verify_receipt(honest_receipt(envelope), envelope, PINNED)
+
+
+def verified_at(at: datetime, *, log_index: int = 0, key: Ed25519PrivateKey = RECEIVER) -> VerifiedReceipt:
+    """Return a verified receipt of version 2, of some envelope, that was signed at an aware time."""
+    receipt = honest_receipt(_ANY, key=key, log_index=log_index, at=at)
+    return verify_receipt(receipt, _ANY, {cose.ed25519_kid(key.public_key()): key.public_key()})

@@ -19,6 +19,7 @@ from tests.fakes.clock import FakeClock
 from tests.fakes.envelopes import make_envelope
 from tests.fakes.files import FaultyFiles
 from tests.fakes.reads import NOON, make_keyring, make_recipient
+from tests.fakes.receipts import verified_at
 
 OWNER = Ed25519PrivateKey.generate()
 
@@ -66,7 +67,7 @@ def test_a_receipts_time_is_noted_durably(state: Path, files: FaultyFiles) -> No
     """In place of the older note, whole."""
     clock = FakeClock()
     for _ in range(2):
-        ReceiptTime(state, files, clock).note_receipt(NOON)
+        ReceiptTime(state, files, clock).note_receipt(verified_at(NOON))
     assert files.steps == 2 * ["unlink state", "create state", "rename to state", "sync state"]
 
 

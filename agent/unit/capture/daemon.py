@@ -251,7 +251,7 @@ def _capture(reload: Reload[CaptureChange], changes: CaptureReload, files: Local
     cameras = open_cameras(config.cameras, clock=clock, stop=stop, on_idle=lambda: loop.on_idle())  # noqa: PLW0108  see below
     link = LastLink(config.state_dir, files)
     chain = link.begin(spool.newest)
-    sealer = Sealer(signing_key=signing_key.key, book=book, cipher=choose_cipher(config.seal.cipher))
+    sealer = Sealer(signing_key=signing_key.key, book=book, cipher=choose_cipher(config.seal.cipher), seen=clock.seen)
     recorder = Recorder(
         sealer=sealer,
         spool=spool,

@@ -30,6 +30,8 @@ from agent.disk.notes import replace_note
 from agent.errors import SpoolError
 from agent.ports import Clock, Disk
 from agent.records import ClockState
+from agent.wire.header import RECEIVER_PREFIX_BYTES, VERSION_1, SeenReceipt
+from agent.wire.receipt import VerifiedReceipt
 from agent.wire.times import to_ms
 
 BUILT_AT: Final = datetime(2026, 11, 22, tzinfo=UTC)
@@ -46,15 +48,19 @@ NOTE_EVERY_S: Final = 3600.0
 """A note costs a sync; what is lost with a crash is an hour of floor."""
 RECEIPT_EVERY_S: Final = 60.0
 LOOK_EVERY_S: Final = 10.0
-MAX_NOTE_BYTES: Final = 64
+MAX_NOTE_BYTES: Final = 192
 
-_NOTE: Final = re.compile(rb"([0-9]{1,15}) ([0-9]{1,15})\n")
+_NOTE: Final = re.compile(rb"([0-9]{1,15}) ([0-9]{1,15})(?: ([0-9a-f]{16}) ([0-9]{1,16}) ([0-9a-f]{64}))?\n")
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _log = logging.getLogger(__name__)
 
 
 class ReceiptTime:
-    """The note of the last receipt's time."""
+    """The note of the last receipt: its time, and which it was, for the header of the next envelopes.
+
+    The note's line has the receipt's time and this unit's; behind them, from the first receipt of version 2 on, the
+    beginning of the receiver's key id, the index in its log, and the receipt's digest.
+    """
 
     def __init__(self, state_dir: Path, files: Disk, clock: Clock) -> None:
         """Keep the note in `state_dir`, through `files`."""
@@ -62,18 +68,39 @@ class ReceiptTime:
         self._files = files
         self._clock = clock
         self._again_s = clock.monotonic_s()
+        self._newest = self.seen()
 
-    def note_receipt(self, at: datetime) -> None:
-        """Remember the signed time of a verified receipt, at most once a minute. A disk that refuses is left alone.
+    def note_receipt(self, verified: VerifiedReceipt) -> None:
+        """Remember a verified receipt, at most once a minute. A disk that refuses is left alone.
 
-        The last receipt counts, not the one with the latest time: a receiver whose clock was years ahead for a moment
-        shall not spoil this unit's floor for years.
+        The last receipt's time counts, not the latest time: a receiver whose clock was years ahead for a moment shall
+        not spoil this unit's floor for years. Of one receiver's receipts the one with the highest index is kept: it
+        names all before it.
         """
+        receipt, receiver = verified.receipt, verified.receiver_kid[:RECEIVER_PREFIX_BYTES]
+        known = self._newest
+        is_newer = known is None or known.receiver != receiver or known.log < receipt.log_index
+        if receipt.version != VERSION_1 and is_newer:
+            self._newest = SeenReceipt(receiver, receipt.log_index, verified.digest)
         now_s = self._clock.monotonic_s()
         if now_s >= self._again_s:
             self._again_s = now_s + RECEIPT_EVERY_S
             with suppress(SpoolError):
-                replace_note(self._files, self._path, b"%d %d\n" % (to_ms(at), to_ms(self._clock.now())))
+                replace_note(self._files, self._path, self._line(receipt.stored_at))
+
+    def seen(self) -> SeenReceipt | None:
+        """Return the newest receipt of version 2 that is noted; None without one."""
+        match = _match(self._files, self._path)
+        if match is None or match[3] is None:
+            return None
+        return SeenReceipt(bytes.fromhex(match[3].decode()), int(match[4]), bytes.fromhex(match[5].decode()))
+
+    def _line(self, at: datetime) -> bytes:
+        line = b"%d %d" % (to_ms(at), to_ms(self._clock.now()))
+        if self._newest is not None:
+            seen = self._newest
+            line += f" {seen.receiver.hex()} {seen.log} {seen.digest.hex()}".encode()
+        return line + b"\n"
 
     def read(self) -> tuple[datetime, datetime] | None:
         """Return the receipt's time and this unit's when it came; None without a note."""
@@ -105,6 +132,7 @@ class ClockTrust:
         self._synchronized_at_s: float | None = None
         self._note_again_s = self._receipt_again_s = now_s
         self._receipt = self._spent = self._receipts.read()
+        self._seen = self._receipts.seen()
         self._over = BUILT_AT
         self._in_doubt = False
         self._reason = ""
@@ -128,6 +156,10 @@ class ClockTrust:
     def state(self) -> ClockState:
         """Say whether the kernel holds its time to be synchronised, and nothing that was seen speaks against it."""
         return ClockState.BEHIND if self._clock.now() < self.floor() else self._clock.state()
+
+    def seen(self) -> SeenReceipt | None:
+        """Return the newest receipt that the uploading process had verified at the last look, if any."""
+        return self._seen
 
     def floor(self) -> datetime:
         """Return the latest aware UTC time that is known to be over."""
@@ -162,6 +194,7 @@ class ClockTrust:
         if now_s >= self._receipt_again_s:
             self._receipt_again_s = now_s + LOOK_EVERY_S
             self._receipt = self._receipts.read()
+            self._seen = self._receipts.seen()
         if now < self.floor() and not self._in_doubt:
             self._doubt(f"it shows {now:%Y-%m-%d}, before {self.floor():%Y-%m-%d}")
         if self._clock.state() is not ClockState.SYNCHRONIZED:
@@ -221,10 +254,17 @@ def noted_floor(state_dir: Path, files: Disk, *, over: datetime = BUILT_AT) -> d
 
 
 def _read(files: Disk, path: Path) -> tuple[datetime, datetime] | None:
+    match = _match(files, path)
     try:
-        match = _NOTE.fullmatch(files.read(path, limit_bytes=MAX_NOTE_BYTES))
         return None if match is None else (_time(match[1]), _time(match[2]))
-    except (SpoolError, OverflowError):
+    except OverflowError:
+        return None
+
+
+def _match(files: Disk, path: Path) -> re.Match[bytes] | None:
+    try:
+        return _NOTE.fullmatch(files.read(path, limit_bytes=MAX_NOTE_BYTES))
+    except SpoolError:
         return None
 
 

@@ -18,11 +18,12 @@ from tenacity import Future, RetryCallState, Retrying
 
 from agent.config.models import UploadConfig
 from agent.errors import BatchTooLargeError, BrokenTransferError, RejectedError, SpoolError, TransportError
-from agent.records import Envelope, SpoolState
+from agent.records import Envelope, SpoolState, VerifiedReceipt
 from agent.upload import queue
 from agent.upload import request as request_module
 from agent.upload import worker as worker_module
 from agent.upload.backoff import wait_as_told
+from agent.upload.old_receiver import UPGRADE_WAIT_S
 from agent.upload.pace import LogBudget
 from agent.upload.worker import ANSWER_WAITS_S, MAX_UNREADABLE, UNREADABLE_WAIT_S, UploadWorker
 from agent.wire.cose import ed25519_kid
@@ -67,11 +68,11 @@ class Parts:
     receiver: ReceiverSimulator
     clock: FakeClock
     stop: threading.Event
-    receipt_times: list[datetime]
+    noted: list[VerifiedReceipt]
 
-    def fill(self, count: int) -> list[Envelope]:
-        """Put a chain of envelopes into the spool."""
-        envelopes = make_chain(KEY, count)
+    def fill(self, count: int, *, run: int | None = None) -> list[Envelope]:
+        """Put a chain of envelopes into the spool; with `run` of version 2."""
+        envelopes = make_chain(KEY, count, run=run)
         for envelope in envelopes:
             self.spool.put(envelope)
         return envelopes
@@ -95,7 +96,7 @@ def settings(**changes: object) -> UploadConfig:
 def make_parts(*, clock: FakeClock | None = None, stop: threading.Event | None = None, **changes: object) -> Parts:
     """Wire a worker to fakes."""
     spool, receiver, clock, stop = SteadySpool(), ReceiverSimulator(), clock or FakeClock(), stop or threading.Event()
-    receipt_times: list[datetime] = []
+    noted: list[VerifiedReceipt] = []
     worker = UploadWorker(
         spool=spool,
         transport=receiver,
@@ -104,9 +105,9 @@ def make_parts(*, clock: FakeClock | None = None, stop: threading.Event | None =
         settings=settings(**changes),
         clock=clock,
         stop=stop,
-        note_receipt=receipt_times.append,
+        note_receipt=noted.append,
     )
-    return Parts(worker, spool, receiver, clock, stop, receipt_times)
+    return Parts(worker, spool, receiver, clock, stop, noted)
 
 
 def test_a_drain_delivers_everything_once_and_in_order() -> None:
@@ -465,7 +466,38 @@ def test_the_newest_receipt_of_each_batch_is_noted() -> None:
     parts.fill(3)
     parts.receiver.script.append(lambda _: [Refused("no"), Refused("no")])
     parts.worker.run(drain=True)
-    assert parts.receipt_times == [datetime(2026, 3, 1, tzinfo=UTC)]
+    assert [noted.receipt.stored_at for noted in parts.noted] == [datetime(2026, 3, 1, tzinfo=UTC)]
+
+
+OLD_REFUSAL = "envelope: format version 2, only 1 is allowed"
+
+
+def test_a_receiver_of_version_1_gets_the_reads_once_it_is_upgraded(caplog: pytest.LogCaptureFixture) -> None:
+    """Its refusal of version 2 sets nothing aside: one line says what to do, and an hour later they are delivered."""
+    parts = make_parts(batch_envelopes=2)
+    parts.fill(5, run=0)
+    parts.receiver.script.append(lambda batch: [Refused(OLD_REFUSAL)] * len(batch))
+    parts.worker.run(drain=True)
+    assert len(parts.receiver.requests) == 1
+    assert (len(parts.pending()), parts.worker.stats.refused) == (5, 0)
+    assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
+        "the receiver takes version 1 only: upgrade it first; reads of version 2 wait in the spool, and the next one "
+        "is tried in an hour"
+    ]
+    parts.clock.advance(UPGRADE_WAIT_S)
+    parts.worker.run(drain=True)
+    assert (parts.pending(), len(parts.receiver.stored)) == ([], 5)
+
+
+def test_reads_of_version_1_go_on_to_a_receiver_of_version_1() -> None:
+    """What an upgraded unit still has from before is not held back."""
+    parts = make_parts(batch_envelopes=1)
+    parts.fill(1, run=0)
+    parts.receiver.script.append(lambda _: [Refused(OLD_REFUSAL)])
+    parts.worker.run(drain=True)
+    parts.fill(2)
+    parts.worker.run(drain=True)
+    assert (len(parts.pending()), len(parts.receiver.stored)) == (1, 2)
 
 
 def test_a_receiver_that_puts_everything_off_costs_bounded_memory(monkeypatch: pytest.MonkeyPatch) -> None:

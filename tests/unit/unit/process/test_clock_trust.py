@@ -7,12 +7,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.records import ClockState
 from agent.unit.process.clock_trust import BUILT_AT, RECEIPT_FILE, TRUST_FILE, ClockTrust, ReceiptTime
+from agent.wire.header import SeenReceipt
 from tests.fakes.clock import FakeClock
 from tests.fakes.files import FaultyFiles
 from tests.fakes.memory_disk import MemoryDisk
+from tests.fakes.receipts import verified_at
 
 STATE_DIR = Path("/state")
 NOW = BUILT_AT + timedelta(days=100)
@@ -54,7 +57,7 @@ class Unit:
     def receipt(self, *, off: timedelta = timedelta()) -> None:
         """Have a receipt come whose time is that far from the clock, and let capture see it."""
         self.clock.advance(60.0)
-        self.upload.note_receipt(self.clock.now() + off)
+        self.upload.note_receipt(verified_at(self.clock.now() + off))
         self.clock.advance(10.0)
         self.trust.judge_age()
 
@@ -216,10 +219,10 @@ def test_a_disk_that_refuses_the_notes_stops_nothing(tmp_path: Path) -> None:
     clock, files = FakeClock(NOW), FaultyFiles()
     trust, upload = ClockTrust(clock, state_dir=tmp_path, files=files), ReceiptTime(tmp_path, files, clock)
     files.fail_at(1, 5)
-    upload.note_receipt(clock.now())
+    upload.note_receipt(verified_at(clock.now()))
     assert upload.read() is None
     clock.advance(61)
-    upload.note_receipt(clock.now())
+    upload.note_receipt(verified_at(clock.now()))
     clock.advance(10)
     files.fail_at(1, 5)
     assert trust.judge_age()
@@ -231,11 +234,11 @@ def test_a_disk_that_refuses_the_notes_stops_nothing(tmp_path: Path) -> None:
 
 def test_receipts_are_noted_once_a_minute(unit: Unit) -> None:
     """A note costs a sync, and a drain brings thousands of receipts."""
-    unit.upload.note_receipt(NOW)
-    unit.upload.note_receipt(NOW + timedelta(seconds=1))
+    unit.upload.note_receipt(verified_at(NOW))
+    unit.upload.note_receipt(verified_at(NOW + timedelta(seconds=1)))
     assert unit.upload.read() == (NOW, NOW)
     unit.clock.advance(60)
-    unit.upload.note_receipt(NOW + timedelta(seconds=2))
+    unit.upload.note_receipt(verified_at(NOW + timedelta(seconds=2)))
     noted = unit.upload.read()
     assert noted is not None
     assert noted[0] == NOW + timedelta(seconds=2)
@@ -251,3 +254,27 @@ def test_doubt_is_logged_once_when_it_begins_and_once_when_it_ends(caplog: pytes
     unit.receipt()
     unit.run(3600)
     assert [record.levelname for record in caplog.records] == ["WARNING", "INFO"]
+
+
+def test_the_newest_receipt_of_the_receiver_is_seen(unit: Unit) -> None:
+    """For the next envelopes' headers: of one receiver the one with the highest index, also after a restart."""
+    first, newest, older = (verified_at(NOW, log_index=index) for index in (7, 9, 8))
+    for receipt in (first, newest, older):
+        unit.clock.advance(60.0)
+        unit.upload.note_receipt(receipt)
+    unit.clock.advance(10.0)
+    unit.trust.follow()
+    assert unit.trust.seen() == SeenReceipt(newest.receiver_kid[:8], 9, newest.digest)
+    assert unit.start().seen() == unit.trust.seen()
+    unit.clock.advance(60.0)
+    ReceiptTime(STATE_DIR, unit.files, unit.clock).note_receipt(older)
+    assert unit.start().seen() == SeenReceipt(newest.receiver_kid[:8], 9, newest.digest)
+
+
+def test_a_new_receivers_receipts_take_the_place_of_the_old_ones(unit: Unit) -> None:
+    """Its log begins anew; what the old one signed is in the headers before."""
+    other = verified_at(NOW, log_index=1, key=Ed25519PrivateKey.generate())
+    for receipt in (verified_at(NOW, log_index=70), other):
+        unit.clock.advance(60.0)
+        unit.upload.note_receipt(receipt)
+    assert unit.start().seen() == SeenReceipt(other.receiver_kid[:8], 1, other.digest)
