@@ -34,6 +34,7 @@ from agent.receiver.admission.pki import enrol, init_receiver
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.stores.sqlite import EnvelopeStore
 from agent.records import SpoolState
+from agent.spool.newest import parse_mark
 from agent.unit.process.child import own_module
 from agent.unit.process.run import start_daemon, stop_daemon
 from agent.unit.status.metrics import read_snapshots
@@ -323,7 +324,7 @@ def _count_up(bench: _Bench, truth: Truth | None, began_s: float) -> DemoOutcome
         sealed=sealed,
         acknowledged=int(measured.total("acknowledged")),
         shredded=int(measured.total("shredded")),
-        pending=sum(1 for path in bench.spool.rglob("*") if path.is_file()),
+        pending=sum(1 for path in bench.spool.rglob("*") if path.is_file() and parse_mark(path.name) is None),
         opened=len(opened),
         lost=max(sealed - len(places | _places_in_spool(bench)), 0),
         duplicates=len(opened) - len(places),

@@ -89,7 +89,7 @@ def test_a_device_rotates_its_keys_while_it_works(bench: LiveBench, toys: Path) 
     assert len({envelope.position.chain for envelope in old}) == 1
     assert len({envelope.position.chain for envelope in new}) == 1
     first = min(new, key=lambda envelope: envelope.position.seq)
-    assert first.position.last == max(old, key=lambda envelope: envelope.position.seq).digest
+    assert first.position.prev == max(old, key=lambda envelope: envelope.position.seq).digest
     assert "TLS files have changed" in log(bench, "upload")
 
 

@@ -187,10 +187,11 @@ function reply(data, context) {
   });
 }
 
-function chosen(keys, at) {
+function chosen(keys, at, version) {
   const began = keys.filter((key) => key.get("from") <= at);
   const holding = began.filter((key) => at < key.get("until"));
-  return [holding, began, keys.slice(0, 1)].find((some) => some.length).at(-1).get("kid");
+  const next = version === 1 ? keys : keys.slice(0, 1);
+  return [holding, began, next].find((some) => some.length).at(-1).get("kid");
 }
 
 async function keyring(data, context) {
@@ -210,7 +211,7 @@ async function keyring(data, context) {
   const own = names.map((name) => keys.filter((key) => key.get("for") === name));
   const apart = (some) => some.every((key, i) => i === 0 || some[i - 1].get("until") <= key.get("from"));
   check(says.get("v") === 1 || own.every(apart), "order");
-  if (context.at !== undefined) says.set("chosen", own.map((some) => chosen(some, context.at)));
+  if (context.at !== undefined) says.set("chosen", own.map((some) => chosen(some, context.at, says.get("v"))));
   return says;
 }
 

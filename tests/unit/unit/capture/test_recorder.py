@@ -19,7 +19,7 @@ from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.intake.verification import verify_store
 from agent.receiver.stores.sqlite import EnvelopeStore
 from agent.records import Envelope, SpoolEntry, SpoolState
-from agent.seal.chain import Chain
+from agent.seal.last_link import LastLink
 from agent.seal.sealer import Sealer
 from agent.spool.spool import FileSpool
 from agent.unit.capture.eviction import EVICT_MOST, LOOK_EVERY_S, Bounds, Eviction, require_room
@@ -35,7 +35,7 @@ from tests.fakes.reads import NOON, make_keyring, make_plaintext, make_recipient
 from tests.fakes.receipts import proof
 
 RECIPIENT, PRIVATE = make_recipient()
-SPOOL = Path("/spool")
+SPOOL, STATE = Path("/spool"), Path("/state")
 SMALL = Bounds(max_bytes=1 << 16)
 """Room for about sixty reads, three of which give way at once."""
 
@@ -81,6 +81,7 @@ class Rig:
 
     def start(self) -> None:
         """Begin a chain, with nothing but the disk left of the run before."""
+        self.disk.prepare([STATE])
         self.spool = FileSpool(SPOOL, max_bytes=self.bounds.max_bytes, max_count=self.bounds.max_count, files=self.disk)
         self.recorder = Recorder(
             sealer=Sealer(
@@ -89,7 +90,7 @@ class Rig:
                 cipher=ContentCipher.AES_256_GCM,
             ),
             spool=self.spool,
-            chain=Chain(),
+            chain=LastLink(STATE, self.disk).begin(self.spool.newest),
             clock=self.clock,
             bounds=self.bounds,
             may_expire=lambda: True,
