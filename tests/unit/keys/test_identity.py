@@ -20,7 +20,7 @@ from agent.wire import cbor, cose
 
 
 def test_identity_holds_two_keys_and_a_request_that_ties_them(tmp_path: Path) -> None:
-    """enrolment.json names the signing key, and the proof is its signature of the TLS key's request, for this purpose."""
+    """enrolment.json names the signing key, and the proof is its signature of the TLS key's request, for this."""
     identity = create_identity(tmp_path / "id", name="cam-1")
     signing_key = keyfiles.load_ed25519_private(tmp_path / "id" / "signing.key")
     tls_key = keyfiles.load_p256_private(tmp_path / "id" / "tls.key")
