@@ -32,7 +32,7 @@ from cryptography.x509.oid import NameOID
 
 from agent.errors import KeyFileError, UsageError
 from agent.keys import keyfiles
-from agent.wire import cose
+from agent.wire import cbor, cose
 from agent.wire.plaintext import MAX_NAME_CHARS
 
 SIGNING_KEY_NAME: Final = "signing.key"
@@ -41,7 +41,9 @@ TLS_REQUEST_NAME: Final = "tls.csr"
 TLS_CERTIFICATE_NAME: Final = "tls.pem"
 """Where the certificate that the owner issues belongs; the identity is made without it."""
 ENROLMENT_NAME: Final = "enrolment.json"
-ENROLMENT_VERSION: Final = 1
+ENROLMENT_VERSION: Final = 2
+"""In version 1 the proof was over the certificate request alone, with nothing that says what it is for."""
+_PROOF_CONTEXT: Final = "plateseal enrolment 2"
 NEXT_SUFFIX: Final = ".next"
 """Of a key that is to follow the one without it (`agent.keys.rotation`); upload knows it too."""
 
@@ -129,15 +131,24 @@ def certificate_request(tls_key: ec.EllipticCurvePrivateKey, name: str) -> x509.
     return x509.CertificateSigningRequestBuilder().subject_name(subject).sign(tls_key, hashes.SHA256())
 
 
+def proven_enrolment(key_id: bytes, name: str, csr_der: bytes) -> bytes:
+    """Return what the proof of an enrolment signs: what it is for, and whose it is.
+
+    It cannot be taken for another signature of the same key: those are over an array that begins with another text.
+    """
+    return cbor.encode([_PROOF_CONTEXT, key_id, name, csr_der])
+
+
 def encode_enrolment(name: str, signing_key: Ed25519PrivateKey, request: x509.CertificateSigningRequest) -> bytes:
     """Return the request to be enrolled; its proof signs the other key's request, which ties the two keys."""
     public_key = signing_key.public_key()
+    key_id, csr_der = cose.ed25519_kid(public_key), request.public_bytes(Encoding.DER)
     value = {
         "v": ENROLMENT_VERSION,
         "device": name,
-        "key_id": cose.ed25519_kid(public_key).hex(),
+        "key_id": key_id.hex(),
         "public_key": base64.b64encode(public_key.public_bytes_raw()).decode("ascii"),
         "csr": request.public_bytes(Encoding.PEM).decode("ascii"),
-        "proof": base64.b64encode(signing_key.sign(request.public_bytes(Encoding.DER))).decode("ascii"),
+        "proof": base64.b64encode(signing_key.sign(proven_enrolment(key_id, name, csr_der))).decode("ascii"),
     }
     return json.dumps(value, indent=1).encode("ascii") + b"\n"

@@ -1,10 +1,11 @@
 """The requests of a device, as the receiver checks them: to be enrolled, and to rotate its keys.
 
 Owns: what makes a request believable. An enrolment (JSON): the signing key's id is its thumbprint, the TLS key signed
-its own certificate request, and the signing key signed that request, so whoever made it holds both keys. Whether the
-device is one of the owner's is for the person who carries the file to say. A rotation (COSE_Sign1): the new key has
-proven itself and the TLS key signed its own certificate request; that the old key is enrolled and signed the statement
-is checked where the enrolled keys are known (`pki`).
+its own certificate request, and the signing key signed that request (in version 2 together with the name, its own id
+and what the signature is for), so whoever made it holds both keys. Whether the device is one of the owner's is for the
+person who carries the file to say. A rotation (COSE_Sign1): the new key has proven itself and the TLS key signed its
+own certificate request; that the old key is enrolled and signed the statement is checked where enrolled keys are known
+(`pki`).
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from agent.errors import FormatError, KeyFileError, UsageError, VerificationError
-from agent.keys.identity import ENROLMENT_VERSION, check_device_name
+from agent.keys.identity import ENROLMENT_VERSION, check_device_name, proven_enrolment
 from agent.receiver.admission import strictjson
 from agent.wire import cose
 from agent.wire.rotation import MAX_ROTATION_BYTES, Rotation, parse_rotation
@@ -33,7 +34,7 @@ _SIGN1_HEAD: Final = bytes([0xC0 | cose.TAG_SIGN1])
 
 
 class _Request(strictjson.Document):
-    v: Annotated[int, strictjson.version(ENROLMENT_VERSION)]
+    v: Annotated[int, strictjson.version(1, ENROLMENT_VERSION)]
     device: str
     key_id: str
     public_key: Annotated[bytes, strictjson.base64_of(_PUBLIC_KEY_BYTES)]
@@ -83,7 +84,7 @@ def parse_enrolment(data: bytes) -> Enrolment:
     """Parse an enrolment request and check every proof in it.
 
     Raises:
-        FormatError: Not an enrolment request of version 1, or other kinds of keys.
+        FormatError: Not an enrolment request of version 1 or 2, or other kinds of keys.
         VerificationError: The key id, the certificate request's signature or the proof does not hold.
     """
     asked = strictjson.parse_document(data, _Request, what=_WHAT)
@@ -94,10 +95,11 @@ def parse_enrolment(data: bytes) -> Enrolment:
         raise VerificationError(f"{_WHAT}: 'key_id' is not the thumbprint of 'public_key'")
     request = _parse_request(asked.csr)
     tls_key = _checked_tls_key(request, device)
+    csr_der = request.public_bytes(Encoding.DER)
     try:
-        signing_key.verify(asked.proof, request.public_bytes(Encoding.DER))
+        signing_key.verify(asked.proof, csr_der if asked.v == 1 else proven_enrolment(key_id, device, csr_der))
     except InvalidSignature:
-        raise VerificationError(f"{_WHAT}: 'proof' is not the signing key's signature of 'csr'") from None
+        raise VerificationError(f"{_WHAT}: 'proof' is not the signing key's signature of this request") from None
     return Enrolment(device=device, key_id=key_id, signing_key=signing_key, tls_key=tls_key)
 
 

@@ -103,12 +103,13 @@ def base64_of(length: int) -> BeforeValidator:
     return BeforeValidator(decode)
 
 
-def version(only: int) -> BeforeValidator:
-    """Return what refuses every version but one, for a field of type `int`. `Literal[1]` would take `true` and 1.0."""
+def version(*allowed: int) -> BeforeValidator:
+    """Return what refuses every other version, for a field of type `int`. `Literal[1]` would take `true` and 1.0."""
 
     def check(field: object) -> int:
-        if type(field) is not int or field != only:
-            raise ValueError(f"is version {field!r:.20}, only {only} is allowed")
+        if type(field) is not int or field not in allowed:
+            words = f"{' and '.join(map(str, allowed))} {'is' if len(allowed) == 1 else 'are'} allowed"
+            raise ValueError(f"is version {field!r:.20}, only {words}")
         return field
 
     return BeforeValidator(check)

@@ -16,11 +16,11 @@ from agent.cli.device import app
 from agent.errors import KeyFileError, UsageError
 from agent.keys import keyfiles
 from agent.keys.identity import check_device_name, create_identity
-from agent.wire import cose
+from agent.wire import cbor, cose
 
 
 def test_identity_holds_two_keys_and_a_request_that_ties_them(tmp_path: Path) -> None:
-    """enrolment.json names the signing key, and the proof is its signature of the TLS key's request."""
+    """enrolment.json names the signing key, and the proof is its signature of the TLS key's request, for this."""
     identity = create_identity(tmp_path / "id", name="cam-1")
     signing_key = keyfiles.load_ed25519_private(tmp_path / "id" / "signing.key")
     tls_key = keyfiles.load_p256_private(tmp_path / "id" / "tls.key")
@@ -28,7 +28,7 @@ def test_identity_holds_two_keys_and_a_request_that_ties_them(tmp_path: Path) ->
     request = x509.load_pem_x509_csr((tmp_path / "id" / "tls.csr").read_bytes())
     public = signing_key.public_key()
     assert identity.key_id == cose.ed25519_kid(public)
-    assert value["v"] == 1
+    assert value["v"] == 2
     assert value["device"] == "cam-1"
     assert value["key_id"] == identity.key_id.hex()
     assert base64.b64decode(value["public_key"]) == public.public_bytes_raw()
@@ -36,7 +36,8 @@ def test_identity_holds_two_keys_and_a_request_that_ties_them(tmp_path: Path) ->
     assert request.public_key() == tls_key.public_key()
     assert request.is_signature_valid
     assert request.subject.rfc4514_string() == "CN=cam-1"
-    public.verify(base64.b64decode(value["proof"]), request.public_bytes(Encoding.DER))
+    proven = cbor.encode(["plateseal enrolment 2", identity.key_id, "cam-1", request.public_bytes(Encoding.DER)])
+    public.verify(base64.b64decode(value["proof"]), proven)
 
 
 def test_private_keys_are_for_their_owner_only(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from agent.errors import FormatError, KeyFileError, PlatesealError, Verification
 from agent.keys.identity import create_identity
 from agent.receiver.admission import strictjson
 from agent.receiver.admission.enrolment import load_enrolment, parse_enrolment
-from agent.wire import cose
+from agent.wire import cbor, cose
 
 _KEY = Ed25519PrivateKey.generate()
 _TLS_KEY = ec.generate_private_key(ec.SECP256R1())
@@ -33,15 +33,16 @@ def _csr(key: ec.EllipticCurvePrivateKey | Ed25519PrivateKey = _TLS_KEY, names: 
     return request.public_bytes(Encoding.PEM).decode()
 
 
-def _proof(csr: str, key: Ed25519PrivateKey = _KEY) -> str:
+def _proof(csr: str, key: Ed25519PrivateKey = _KEY, *, version: int = 2, context: str = "plateseal enrolment 2") -> str:
     der = x509.load_pem_x509_csr(csr.encode()).public_bytes(Encoding.DER)
-    return base64.b64encode(key.sign(der)).decode()
+    proven = cbor.encode([context, cose.ed25519_kid(_KEY.public_key()), "cam-1", der])
+    return base64.b64encode(key.sign(der if version == 1 else proven)).decode()
 
 
 def _value(csr: str | None = None) -> Value:
     csr = csr or _csr()
     return {
-        "v": 1,
+        "v": 2,
         "device": "cam-1",
         "key_id": cose.ed25519_kid(_KEY.public_key()).hex(),
         "public_key": base64.b64encode(_KEY.public_key().public_bytes_raw()).decode(),
@@ -73,7 +74,9 @@ def test_good_enrolment_is_accepted() -> None:
 @pytest.mark.parametrize(
     ("change", "error", "expected"),
     [
-        ({"v": 2}, FormatError, "version 2"),
+        ({"v": 3}, FormatError, "version 3, only 1 and 2 are allowed"),
+        ({"v": 1}, VerificationError, "'proof'"),
+        ({"proof": _proof(_csr(), version=1)}, VerificationError, "'proof'"),
         ({"v": True}, FormatError, "version True"),
         ({"v": "1"}, FormatError, "version '1'"),
         ({"device": "Cam 1"}, FormatError, "device name"),
@@ -99,6 +102,23 @@ def test_changed_field_is_refused(change: Value, error: type[PlatesealError], ex
     """One wrong field is enough, and the message says which."""
     with pytest.raises(error, match=expected):
         parse_enrolment(json.dumps({**_value(), **change}).encode())
+
+
+def test_a_request_of_version_1_is_still_taken() -> None:
+    """Its proof is over the certificate request alone; a proof of one version is none of the other."""
+    csr = _csr()
+    value = {**_value(csr), "v": 1, "proof": _proof(csr, version=1)}
+    assert parse_enrolment(json.dumps(value).encode()).device == "cam-1"
+    with pytest.raises(VerificationError, match="'proof'"):
+        parse_enrolment(json.dumps({**value, "v": 2}).encode())
+
+
+def test_a_signature_for_another_purpose_is_no_proof() -> None:
+    """The context says what it is for."""
+    csr = _csr()
+    value = {**_value(csr), "proof": _proof(csr, context="plateseal rotation 1")}
+    with pytest.raises(VerificationError, match="'proof'"):
+        parse_enrolment(json.dumps(value).encode())
 
 
 @pytest.mark.parametrize("key", ["v", "device", "key_id", "public_key", "csr", "proof"])
