@@ -304,7 +304,12 @@ def _require_alive(bench: _Bench, name: str, process: subprocess.Popen[bytes]) -
 
 def _left_in_spool(bench: _Bench) -> int:
     """Files in every folder of the spool but quarantine, whose files stay for ever."""
-    return sum(1 for path in bench.spool.rglob("*") if path.is_file() and path.parent.name != SpoolState.QUARANTINE)
+    return sum(path.parent.name != SpoolState.QUARANTINE for path in _waiting(bench))
+
+
+def _waiting(bench: _Bench) -> Iterator[Path]:
+    """Yield the files in the spool, but for the mark of the newest erased envelope, which holds nothing."""
+    return (path for path in bench.spool.rglob("*") if path.is_file() and parse_mark(path.name) is None)
 
 
 def _measured(bench: _Bench) -> Snapshot:
@@ -324,7 +329,7 @@ def _count_up(bench: _Bench, truth: Truth | None, began_s: float) -> DemoOutcome
         sealed=sealed,
         acknowledged=int(measured.total("acknowledged")),
         shredded=int(measured.total("shredded")),
-        pending=sum(1 for path in bench.spool.rglob("*") if path.is_file() and parse_mark(path.name) is None),
+        pending=sum(1 for _ in _waiting(bench)),
         opened=len(opened),
         lost=max(sealed - len(places | _places_in_spool(bench)), 0),
         duplicates=len(opened) - len(places),
