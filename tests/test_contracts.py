@@ -38,7 +38,6 @@ PRIVATE_METHODS: Final = frozenset({"load_cert_chain"})
 PRIVATE_READERS: Final = {
     "agent/receiver/admission/pki.py": "the receiver's CA key signs certificates",
     "agent/receiver/intake/server.py": "the receiver's TLS key and receipt key; OpenSSL reads the first from its file",
-    "agent/cli/owner.py": "the receipt key signs an export's receipts where the receiver is at hand",
     "agent/unit/capture/cameras.py": "a camera's login, which lies as a private key does",
     "agent/unit/reload/capture.py": "a new configuration is tried before the daemon takes it",
     "agent/unit/upload/tls_files.py": "the unit's TLS key is looked at with care before OpenSSL reads it",

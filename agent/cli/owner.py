@@ -14,17 +14,14 @@ from pathlib import Path
 from typing import Final
 
 import typer
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from agent.cli.durations import parse_duration
 from agent.custody.owner import Owner, is_under_passphrase, unlock_owner
 from agent.custody.passphrase import MAX_PASSPHRASE_BYTES, read_passphrase_file
-from agent.errors import KeyFileError, UsageError
-from agent.keys.keyfiles import load_ed25519_private, load_ed25519_public
-from agent.receiver.admission.devices import DeviceBook
+from agent.custody.stored_receiver import StoredReceiver
+from agent.errors import UsageError
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.stores.sqlite import EnvelopeStore
-from agent.wire.receipt import Receipt, sign_receipt
 
 PROGRESS_AFTER_S: Final = 2.0
 PROGRESS_EVERY_S: Final = 0.5
@@ -87,50 +84,6 @@ def _typed(prompt: str) -> bytes:
     return passphrase
 
 
-class StoredReceiver:
-    """`ReceiverView` of a receiver's folder: its store, its devices, and its receipt key where that can be read."""
-
-    def __init__(self, layout: ReceiverLayout, store: EnvelopeStore, progress: Progress) -> None:
-        """Look at an open store; tell `progress` how far it has been read."""
-        self._devices = DeviceBook(layout.devices)
-        self._store = store
-        self._progress = progress
-        self._keys: dict[bytes, Ed25519PublicKey | None] = {}
-        self._receipt_key = _receipt_key(layout)
-
-    def envelopes(self) -> Iterator[bytes]:
-        """Yield every stored envelope's bytes in the order of the receiver's log."""
-        total = self._store.count()
-        for number, data in enumerate(self._store.envelopes()):
-            self._progress.show(number, total)
-            yield data
-        self._progress.clear()
-
-    def count(self) -> int:
-        """Return how many envelopes are stored."""
-        return self._store.count()
-
-    def device_key(self, key_id: bytes) -> Ed25519PublicKey | None:
-        """Return the public signing key of an enrolled device, or None."""
-        if key_id not in self._keys:
-            device = self._devices.by_key_id(key_id)
-            self._keys[key_id] = None if device is None else device.signing_key
-        return self._keys[key_id]
-
-    def receipt_of(self, envelope_id: str) -> Receipt | None:
-        """Return what was stored under an id, or None."""
-        return self._store.receipt_of(envelope_id)
-
-    def sign_receipt(self, receipt: Receipt) -> bytes | None:
-        """Return the signed receipt, or None where the receiver's receipt key is not at hand."""
-        return None if self._receipt_key is None else sign_receipt(receipt, self._receipt_key)
-
-    @property
-    def receipt_public(self) -> Ed25519PublicKey | None:
-        """Public half of the receipt key, where the key is at hand."""
-        return None if self._receipt_key is None else self._receipt_key.public_key()
-
-
 class Progress:
     """A line on a terminal's standard error, for work that takes longer than `PROGRESS_AFTER_S`."""
 
@@ -174,19 +127,9 @@ def open_receiver(path: Path, progress: Progress) -> Iterator[StoredReceiver]:
         raise UsageError(f"--store {path}: no folder {layout.devices.name} beside the store; signatures need its keys")
     with EnvelopeStore.open_read_only(store_path) as store:
         try:
-            yield StoredReceiver(layout, store, progress)
+            yield StoredReceiver(layout, store, progress.show)
         finally:
             progress.clear()
-
-
-def _receipt_key(layout: ReceiverLayout) -> Ed25519PrivateKey | None:
-    """Load the receipt key where it is at hand and is the one that devices pin."""
-    try:
-        key = load_ed25519_private(layout.receipt_key)
-        public = load_ed25519_public(layout.receipt_public)
-    except KeyFileError:
-        return None
-    return key if key.public_key().public_bytes_raw() == public.public_bytes_raw() else None
 
 
 def parse_day(text: str, option: str) -> datetime:
