@@ -170,7 +170,7 @@ def test_functions_of_the_agent_import_nothing_without_a_reason() -> None:
         for line in path.read_text().splitlines()
         if "noqa: PLC0415" in line
     ]
-    assert len(lines) <= 4
+    assert len(lines) <= 5
     assert [line for line in lines if not line.partition("noqa: PLC0415")[2].strip()] == []
 
 

@@ -9,15 +9,16 @@ nothing but this repository. They know one thing: black letters of one OpenCV fo
 
 from __future__ import annotations
 
+import fcntl
 import functools
 import hashlib
 import itertools
 import json
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -31,6 +32,9 @@ with warnings.catch_warnings():
     )  # onnx and protobuf warn about each other when they load; tests turn that into errors
     import onnx
     from onnx import TensorProto, helper, numpy_helper
+
+KEPT: Final = Path(__file__).parents[1] / "build" / "toys"
+"""`make clean` removes it."""
 
 FloatArray = npt.NDArray[np.float32]
 
@@ -177,7 +181,28 @@ def toy_detector(input_wh: tuple[int, int] = (SIDE_PX, SIDE_PX)) -> bytes:
 
 @functools.cache
 def toy_reader() -> bytes:
-    """Return an ONNX model that reads six cells of one font: uint8 [n, 64, 128, 3] in, float32 [n, 9, 37] out."""
+    """Return an ONNX model that reads six cells of one font: uint8 [n, 64, 128, 3] in, float32 [n, 9, 37] out.
+
+    Fitting it takes 3 s of processor time: the processes of a run share one.
+    """
+    return _kept("toy-reader", _make_reader)
+
+
+def _kept(name: str, make: Callable[[], bytes]) -> bytes:
+    """Return what `make` gives, from the file that it was kept in; made once for each version of this module."""
+    version = "\n".join((np.__version__, cv2.__version__, onnx.__version__, Path(__file__).read_text()))
+    path = KEPT / f"{name}-{hashlib.sha256(version.encode()).hexdigest()[:16]}.onnx"
+    KEPT.mkdir(parents=True, exist_ok=True)
+    with (KEPT / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # whoever comes second waits for the first, and takes its file
+        if not path.exists():
+            part = path.with_suffix(".part")
+            part.write_bytes(make())
+            part.replace(path)
+        return path.read_bytes()
+
+
+def _make_reader() -> bytes:
     projection, offset, weights = _fit()
     padding = np.zeros((1, SLOTS - TEXT_CHARS, len(ALPHABET)), np.float32)
     padding[:, :, ALPHABET.index(PAD)] = 1.0

@@ -19,14 +19,13 @@ from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Final, TextIO
 
-import cv2
-
 from agent.bench.measured import Failure, Job, Played, Ready, Report, SeenPassage, SeenRejection, Sighting, TurnDone
 from agent.bench.plain_loop import open_plain_loop
 from agent.capture import open_source
-from agent.errors import InferenceError, PlatesealError
+from agent.errors import PlatesealError
 from agent.ports import FrameSource
-from agent.records import Detection, Frame, Image, Passage, PlateRead
+from agent.records import Detection, Frame, Passage, PlateRead
+from agent.unit.capture.describe import encode_jpeg
 from agent.unit.process.clock import SystemClock
 from agent.unit.process.prepare import end_with_parent
 from agent.vision.manifest import open_library
@@ -64,7 +63,7 @@ class Witness:
 
     def crop(self, look: PlateRead) -> bytes:
         """Return a look's crop as JPEG, if crops are wanted."""
-        return _jpeg(look.crop) if self._crops else b""
+        return encode_jpeg(look.crop, quality=CROP_QUALITY) if self._crops else b""
 
     def _describe(self, reason: str, look: PlateRead | None) -> SeenRejection:
         if look is None:
@@ -280,13 +279,6 @@ def _memory_bytes(name: str) -> int:
         if line.startswith(f"{name}:"):
             return int(line.split()[1]) * 1024
     return 0
-
-
-def _jpeg(image: Image) -> bytes:
-    done, buffer = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, CROP_QUALITY])
-    if not done:
-        raise InferenceError(f"a crop of {image.shape[1]}x{image.shape[0]} cannot be encoded as JPEG")
-    return bytes(buffer)
 
 
 if __name__ == "__main__":

@@ -24,6 +24,7 @@ from typing import IO, Final
 from agent.bench.demo_report import DemoOutcome, DemoReport
 from agent.bench.plaintext_scan import count_hits, count_hits_in, plaintext_pattern
 from agent.bench.truth import ScoredPassage, Truth, score
+from agent.config.bundle import unit_toml
 from agent.custody.keys import KEYRING, OWNER_PUBLIC, load_private_keys, make_keys
 from agent.custody.opener import OpenedRead, open_read
 from agent.errors import DemoError, FormatError
@@ -153,31 +154,24 @@ def set_up_parts(bench_root: Path) -> None:
 
 def device_config(receiver: Path, *, port: int, clip: Path, models: Path | None) -> str:
     """Return the demo unit's configuration as TOML."""
-    source = [f"uri = {_toml(clip.resolve())}", f'started_at = "{datetime.now(UTC).isoformat()}"']
-    vision = [] if models is None else [f"models = {_toml(models.resolve())}"]
-    return "\n".join(
-        [
-            f'camera_id = "{CAMERA}"',
-            'state_dir = "state"',
-            "[source]",
-            *source,
-            "[vision]",
-            *vision,
-            "[seal]",
-            f'keyring = "{KEYRING}"',
-            f'owner_key = "{OWNER_PUBLIC}"',
-            'signing_key = "identity/signing.key"',
-            "[spool]",
-            'directory = "spool"',
-            "[upload]",
-            f'url = "https://{LOOPBACK}:{port}"',
-            f'ca = "{ReceiverLayout(receiver).ca.name}"',
-            'certificate = "identity/tls.pem"',
-            'key = "identity/tls.key"',
-            f'receiver_key = "{ReceiverLayout(receiver).receipt_public.name}"',
-            "poll_s = 0.2",
-            "",
-        ]
+    layout = ReceiverLayout(receiver)
+    return unit_toml(
+        {
+            "camera_id": CAMERA,
+            "state_dir": "state",
+            "source": {"uri": str(clip.resolve()), "started_at": datetime.now(UTC).isoformat()},
+            "vision": {} if models is None else {"models": str(models.resolve())},
+            "seal": {"keyring": KEYRING, "owner_key": OWNER_PUBLIC, "signing_key": "identity/signing.key"},
+            "spool": {"directory": "spool"},
+            "upload": {
+                "url": f"https://{LOOPBACK}:{port}",
+                "ca": layout.ca.name,
+                "certificate": "identity/tls.pem",
+                "key": "identity/tls.key",
+                "receiver_key": layout.receipt_public.name,
+                "poll_s": 0.2,
+            },
+        }
     )
 
 
@@ -362,7 +356,3 @@ def _last_line(log: Path, *, of: tuple[str, ...] = ("",)) -> str:
     lines = log.read_text(errors="replace").splitlines() if log.exists() else []
     found = [line for line in lines if line.startswith(of)]
     return found[-1].removeprefix("plateseal: ") if found else "it printed nothing"
-
-
-def _toml(path: Path) -> str:
-    return '"' + str(path).replace("\\", "\\\\").replace('"', '\\"') + '"'

@@ -9,12 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Final
 
 from agent.bench.match import Run
 from agent.bench.plain_loop import count_runs, score_sightings
 from agent.bench.truth import Judged, Score, ScoredPassage, Truth, judge, score
 
 MIB = 1 << 20
+VERDICTS: Final = ("exact", "missed", "misread", "spurious", "duplicates")
+"""Counts of a score, in the order of the JSON."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,11 +85,7 @@ class Outcome:
             "rss_mb": round(played.peak_rss_bytes / MIB, 1),
             "passages": len(played.passages),
             "vehicles": None if result is None else result.vehicles,
-            "exact": None if result is None else result.exact,
-            "missed": None if result is None else result.missed,
-            "misread": None if result is None else result.misread,
-            "spurious": None if result is None else result.spurious,
-            "duplicates": None if result is None else result.duplicates,
+            **_counts(result),
             "recall": None if result is None else _share(result.exact, result.vehicles),
             "precision": None if result is None else _share(result.exact, len(played.passages)),
             "latency_ms": _percentiles(self.latencies_ms),
@@ -108,11 +107,7 @@ class Outcome:
             "seconds": round(loop.seconds, 3),
             "fps": round(loop.fps, 1),
             "cpu_seconds": round(loop.cpu_seconds, 3),
-            "exact": None if result is None else result.exact,
-            "missed": None if result is None else result.missed,
-            "misread": None if result is None else result.misread,
-            "spurious": None if result is None else result.spurious,
-            "duplicates": None if result is None else result.duplicates,
+            **_counts(result),
             "spans": count_runs([one.frame for one in loop.played.sightings]),
             "rss_mb": round(loop.played.peak_rss_bytes / MIB, 1),
             "frame_ms": _percentiles(loop.played.frame_ms),
@@ -136,6 +131,11 @@ def percentile(values: Sequence[float], share: float) -> float | None:
 def _percentiles(values: Sequence[float]) -> dict[str, float | None]:
     found = {"p50": percentile(values, 0.5), "p99": percentile(values, 0.99)}
     return {name: None if value is None else round(value, 1) for name, value in found.items()}
+
+
+def _counts(result: Score | None) -> dict[str, int | None]:
+    """Return how often each verdict was given; null without a truth."""
+    return {name: None if result is None else getattr(result, name) for name in VERDICTS}
 
 
 def _share(count: int, of: int) -> float | None:

@@ -20,8 +20,8 @@ from typing import Final
 import cv2
 import numpy as np
 
-from agent.errors import InferenceError
 from agent.records import Detection, Frame, Image, PlateRead
+from agent.unit.capture.describe import encode_jpeg
 
 MOST_HELD: Final = 300
 """Frames held until they are read: ten seconds of 30 a second, after which a plate is reported anyway."""
@@ -90,7 +90,7 @@ class Preview:
         if detections:
             self._hold_until_s = frame.monotonic_s + HOLD_S
         if frame.monotonic_s <= self._hold_until_s:
-            self._held[frame.sequence] = _Held(_jpeg(frame.image), tuple(detections))
+            self._held[frame.sequence] = _Held(encode_jpeg(frame.image, quality=QUALITY), tuple(detections))
         while len(self._held) > MOST_HELD:
             self._let_go()
 
@@ -115,7 +115,7 @@ class Preview:
             self.left_out[self._name] += 1
             return
         self._written += 1
-        self._write(f"{self._name}-{sequence:06}.jpg", _jpeg(image))
+        self._write(f"{self._name}-{sequence:06}.jpg", encode_jpeg(image, quality=QUALITY))
 
 
 def annotate(image: Image, detections: Sequence[Detection], looks: Sequence[PlateRead]) -> Image:
@@ -146,10 +146,3 @@ def _draw(image: Image, box: Detection, label: str, colour: tuple[int, int, int]
     y = box.y1 - below - thick if box.y1 > text_h + 2 * below else min(box.y2 + text_h + below, height - below)
     cv2.rectangle(image, (x, y - text_h - below // 2), (x + text_w, y + below), (0, 0, 0), cv2.FILLED)
     cv2.putText(image, label, (x, y), cv2.FONT_HERSHEY_SIMPLEX, scale, colour, thick, cv2.LINE_AA)
-
-
-def _jpeg(image: Image) -> bytes:
-    done, buffer = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, QUALITY])
-    if not done:
-        raise InferenceError(f"a picture of {image.shape[1]}x{image.shape[0]} cannot be encoded as JPEG")
-    return bytes(buffer)

@@ -21,6 +21,7 @@ from agent.bench.outcome import Outcome, make_outcome, percentile
 from agent.bench.report import render_report
 from agent.bench.truth import truth_of
 from agent.cli.json_file import STDOUT, write_json
+from agent.cli.options import ModelsFolder, TruthFile
 from agent.cli.private import write_private
 from agent.cli.settings import vision_settings
 from agent.config.models import SourceConfig
@@ -43,12 +44,8 @@ class Pace(StrEnum):
 def bench(
     clip: Annotated[Path, typer.Argument(metavar="CLIP", help="A recording of a road.", show_default=False)],
     *,
-    truth: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Its ground truth; CLIP.truth.json beside it if there.")
-    ] = None,
-    models: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of model files; the built-in models if left out.")
-    ] = None,
+    truth: TruthFile = None,
+    models: ModelsFolder = None,
     config: Annotated[
         Path | None, typer.Option(metavar="FILE", help="A unit's configuration, whose [vision] settings hold.")
     ] = None,

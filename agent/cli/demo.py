@@ -19,6 +19,7 @@ from agent.bench.demo import DEMO_CLIP, run_demo
 from agent.bench.demo_report import DemoOutcome
 from agent.bench.truth import Score, truth_of
 from agent.cli.json_file import STDOUT, write_json
+from agent.cli.options import ModelsFolder, TruthFile
 from agent.cli.private import make_private_folder
 from agent.custody.opener import OpenedRead
 from agent.errors import PlatesealError, UsageError
@@ -32,12 +33,8 @@ def demo(
         Path | None,
         typer.Option(metavar="FILE", help="A recording of a road; the rendered one that comes along if left out."),
     ] = None,
-    truth: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="Its ground truth; CLIP.truth.json beside it if there.")
-    ] = None,
-    models: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Folder of model files; the built-in models if left out.")
-    ] = None,
+    truth: TruthFile = None,
+    models: ModelsFolder = None,
     workdir: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Work in this folder and leave everything there to look at.")
     ] = None,

@@ -10,4 +10,10 @@ import typer
 UnitConfigFile = Annotated[
     Path, typer.Option("--config", metavar="FILE", help="The unit's configuration (TOML).", show_default=False)
 ]
+ModelsFolder = Annotated[
+    Path | None, typer.Option("--models", metavar="DIR", help="Folder of model files; the built-in models if left out.")
+]
+TruthFile = Annotated[
+    Path | None, typer.Option("--truth", metavar="FILE", help="Its ground truth; CLIP.truth.json beside it if there.")
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]

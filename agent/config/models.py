@@ -378,17 +378,3 @@ class UnitConfig(_Section):
                 "vision": self.vision.model_copy(update=own),
             }
         )
-
-
-__all__ = [
-    "BundleConfig",
-    "CameraConfig",
-    "LaneConfig",
-    "MaskConfig",
-    "SealConfig",
-    "SourceConfig",
-    "SpoolConfig",
-    "UnitConfig",
-    "UploadConfig",
-    "VisionConfig",
-]

@@ -47,8 +47,8 @@ def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def running_demo(folder: Path, *options: str, **variables: str) -> Iterator[subprocess.Popen[str]]:
     """Start `plateseal demo` with `folder` for its temporary files."""
-    # A shell that starts this in the background may have switched Ctrl-C off.
-    command = ["env", "--default-signal=INT", sys.executable, "-m", "agent.cli.main", "demo", *options]
+    # A shell that starts the tests in the background, or `nohup`, may have switched these off.
+    command = ["env", "--default-signal=INT,HUP,TERM", sys.executable, "-m", "agent.cli.main", "demo", *options]
     environment = {**os.environ, "TMPDIR": str(folder), **variables}
     with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
         try:

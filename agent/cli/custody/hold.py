@@ -7,43 +7,29 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.custody.options import (
-    AsJson,
-    Camera,
-    Case,
-    Directory,
-    End,
-    PassphraseFile,
-    Plate,
-    Reason,
-    Start,
-    Store,
-    Who,
-    mandate_of,
-    parse_query,
-    print_tally,
-)
+from agent.cli.custody import options
+from agent.cli.custody.options import mandate_of, parse_query, print_tally
 from agent.cli.owner import Progress, open_receiver, unlock
 from agent.custody.access import check_mandate, hold_reads
 from agent.custody.search import Tally
 
 
 def hold(
-    directory: Directory,
-    store: Store,
-    case: Case,
-    reason: Reason,
+    directory: options.Directory,
+    store: options.Store,
+    case: options.Case,
+    reason: options.Reason,
     *,
-    plate: Plate = None,
-    start: Start = None,
-    end: End = None,
-    camera: Camera = None,
+    plate: options.Plate = None,
+    start: options.Start = None,
+    end: options.End = None,
+    camera: options.Camera = None,
     ids: Annotated[
         list[str] | None, typer.Option("--id", metavar="ENVELOPE_ID", help="This read; may be given several times.")
     ] = None,
-    passphrase_file: PassphraseFile = None,
-    who: Who = None,
-    as_json: AsJson = False,
+    passphrase_file: options.PassphraseFile = None,
+    who: options.Who = None,
+    as_json: options.AsJson = False,
 ) -> None:
     """Hold reads for a case, so that they open with the case's key when their epoch's key is destroyed.
 

@@ -9,21 +9,8 @@ from typing import Annotated
 
 import typer
 
-from agent.cli.custody.options import (
-    Camera,
-    Case,
-    Directory,
-    End,
-    PassphraseFile,
-    Plate,
-    Reason,
-    Start,
-    Store,
-    Who,
-    mandate_of,
-    parse_query,
-    print_tally,
-)
+from agent.cli.custody import options
+from agent.cli.custody.options import mandate_of, parse_query, print_tally
 from agent.cli.owner import Progress, open_receiver, shown, unlock
 from agent.custody.access import check_mandate, open_reads
 from agent.custody.export import iso, read_as_json
@@ -33,20 +20,20 @@ from agent.errors import CustodyError, UsageError
 
 
 def open_(
-    directory: Directory,
-    store: Store,
-    case: Case,
-    reason: Reason,
+    directory: options.Directory,
+    store: options.Store,
+    case: options.Case,
+    reason: options.Reason,
     *,
-    plate: Plate = None,
-    start: Start = None,
-    end: End = None,
-    camera: Camera = None,
+    plate: options.Plate = None,
+    start: options.Start = None,
+    end: options.End = None,
+    camera: options.Camera = None,
     crops: Annotated[
         Path | None, typer.Option("--crops", metavar="FOLDER", help="Also write the pictures of the plates there.")
     ] = None,
-    passphrase_file: PassphraseFile = None,
-    who: Who = None,
+    passphrase_file: options.PassphraseFile = None,
+    who: options.Who = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line for each read.")] = False,
 ) -> None:
     """Open the reads that fit, after entering it in the audit log. Without a filter, all of them.

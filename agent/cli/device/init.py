@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
+from agent.cli.options import AsJson
 from agent.keys.identity import ENROLMENT_NAME, TLS_CERTIFICATE_NAME, create_identity
 
 
 def init(
     directory: Annotated[Path, typer.Option("--dir", help="Where the identity goes; made if its parent is there.")],
     name: Annotated[str, typer.Option("--name", help="The unit's name: a-z, 0-9, '.', '_', '-'; at most 64.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make a unit's identity, on the unit: a signing key, a TLS key, and enrolment.json for its owner.
 

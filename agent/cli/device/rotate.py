@@ -8,13 +8,14 @@ from typing import Annotated
 
 import typer
 
+from agent.cli.options import AsJson
 from agent.keys.identity import TLS_CERTIFICATE_NAME
 from agent.keys.rotation import ROTATION_NAME, RotationState, RotationStep, rotate_identity
 
 
 def rotate(
     directory: Annotated[Path, typer.Option("--dir", help="The unit's identity.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """Give a unit a new signing key and TLS key, vouched for by the old one, while it runs.
 

@@ -70,7 +70,7 @@ def encode_jpeg(image: Image, *, quality: int) -> bytes:
     """
     done, buffer = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, quality])
     if not done:
-        raise InferenceError(f"a crop of {image.shape[1]}x{image.shape[0]} cannot be encoded as JPEG")
+        raise InferenceError(f"a picture of {image.shape[1]}x{image.shape[0]} cannot be encoded as JPEG")
     return bytes(buffer)
 
 

@@ -12,12 +12,11 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from agent.config.check import PathRule, beside, check_table, in_document
+from agent.config.check import PathRule, beside
 from agent.config.credentials import credential_name, credentials_directory, is_credential
-from agent.config.document import Document
-from agent.config.load import listed
+from agent.config.load import load_config
 from agent.config.models import UnitConfig
-from agent.errors import ConfigError, UnitFaultError, UsageError
+from agent.errors import UnitFaultError, UsageError
 from agent.unit.doctor.finding import Finding, Outcome
 
 IDENTITY: Final = Path("/etc/plateseal/identity")
@@ -30,11 +29,7 @@ def load_unit(path: Path, *, credentials: Path = IDENTITY) -> UnitConfig:
     Raises:
         ConfigError: The file cannot be read or is wrong.
     """
-    document = Document.load(path)
-    unit, problems = check_table(document.table, in_document(document), _rule(path.resolve().parent, credentials))
-    if unit is None:
-        raise ConfigError(listed(problems))
-    return unit
+    return load_config(path, rule=_rule(path.resolve().parent, credentials))
 
 
 def require_access(unit: UnitConfig) -> None:

@@ -39,7 +39,7 @@ def goes_to_journal(stream: IO[str]) -> bool:
     return os.environ.get(STREAM_VARIABLE) == f"{status.st_dev}:{status.st_ino}"
 
 
-def log_to(stream: IO[str], *, level: int = logging.INFO) -> None:
+def log_to(stream: IO[str]) -> None:
     """Send what is logged to a stream, in the form that fits it; where nobody has sent it to another one before."""
     root = logging.getLogger()
     if any(isinstance(handler, logging.StreamHandler) for handler in root.handlers):
@@ -50,4 +50,4 @@ def log_to(stream: IO[str], *, level: int = logging.INFO) -> None:
     else:
         handler.setFormatter(logging.Formatter("%(levelname)s %(name)s: %(message)s"))
     root.addHandler(handler)
-    root.setLevel(level)
+    root.setLevel(logging.INFO)

@@ -331,12 +331,3 @@ def restart_process() -> NoReturn:
     sys.stderr.flush()
     os.closerange(3, os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") > 0 else 65_536)
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  our own arguments
-
-
-__all__ = [
-    "ConfigState",
-    "Reload",
-    "config_states",
-    "newest_serial",
-    "restart_process",
-]

@@ -54,9 +54,9 @@ def noted_errors(state_dir: Path, daemon: str) -> Iterator[None]:
         logging.getLogger("agent").removeHandler(handler)
 
 
-def last_error(state_dir: Path, daemons: tuple[str, ...] = ("capture", "upload")) -> LastError | None:
+def last_error(state_dir: Path) -> LastError | None:
     """Return the newest note of the daemons; None where there is none that can be read."""
-    found = [note for daemon in daemons if (note := _read(_path(state_dir, daemon))) is not None]
+    found = [note for daemon in ("capture", "upload") if (note := _read(_path(state_dir, daemon))) is not None]
     return max(found, key=lambda note: note.at, default=None)
 
 

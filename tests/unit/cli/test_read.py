@@ -11,7 +11,8 @@ import pytest
 import typer
 from typer.testing import CliRunner, Result
 
-from agent.cli.read import _public, read
+from agent.cli.read import read
+from agent.cli.reading import _public
 from agent.errors import ModelMissingError, SourceError, UsageError
 from agent.records import Detection
 from agent.vision.tracker import iou

@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from agent.config.load import MAX_CONFIG_BYTES, load_config
+from agent.config.document import MAX_CONFIG_BYTES
+from agent.config.load import load_config
 from agent.config.models import UnitConfig
 from agent.errors import ConfigError
 

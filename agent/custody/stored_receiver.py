@@ -1,0 +1,77 @@
+"""A receiver as the owner's tools see it: its store, its devices, and its public receipt key where that is at hand.
+
+Owns: looking into a receiver's folder. Leaves to others: what is sought there (`search`, `destroy`, `export`), and the
+store itself (`agent.receiver`). Nothing is changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from agent.custody.testimony import StoredEntry
+from agent.receiver.admission.devices import DeviceBook
+from agent.receiver.layout import ReceiverLayout
+from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.wire.envelope import Envelope
+
+
+class StoredReceiver:
+    """`ReceiverView` of a receiver's folder: its store, its devices, and its public receipt key where it is there."""
+
+    def __init__(self, layout: ReceiverLayout, store: EnvelopeStore, watch: Callable[[int, int], None]) -> None:
+        """Look at an open store; tell `watch` how many envelopes have been read, of how many."""
+        self._devices = DeviceBook(layout.devices)
+        self._store = store
+        self._watch = watch
+        self._keys: dict[bytes, Ed25519PublicKey | None] = {}
+        self._ends: dict[bytes, int | None] = {}
+        self._receipt_public = self._devices.receipt_key()
+
+    def envelopes(self) -> Iterator[bytes]:
+        """Yield every stored envelope's bytes in the order of the receiver's log."""
+        total = self._store.count()
+        for number, data in enumerate(self._store.envelopes()):
+            self._watch(number, total)
+            yield data
+
+    def count(self) -> int:
+        """Return how many envelopes are stored."""
+        return self._store.count()
+
+    def device_key(self, key_id: bytes) -> Ed25519PublicKey | None:
+        """Return the public signing key of an enrolled device, or None."""
+        if key_id not in self._keys:
+            device = self._devices.by_key_id(key_id)
+            self._keys[key_id] = None if device is None else device.signing_key
+        return self._keys[key_id]
+
+    def revoked_after(self, key_id: bytes) -> int | None:
+        """Return the last entry of the log that is still the device's, for a key that was revoked; else None."""
+        if key_id not in self._ends:
+            device = self._devices.by_key_id(key_id)
+            self._ends[key_id] = None if device is None or device.revoked is None else device.revoked.after
+        return self._ends[key_id]
+
+    def entry_of(self, envelope: Envelope) -> StoredEntry | None:
+        """Return what the store says of an envelope, or None if it is not stored."""
+        row = self._store.row_of(envelope.envelope_id)
+        if row is None:
+            return None
+        return StoredEntry(
+            log=row.log,
+            stored_at_ms=row.stored_at_ms,
+            earlier_ms=self._store.stored_before_ms(row.log),
+            receipt=row.receipt,
+            receipt_before=self._store.receipt_before(envelope.device_kid, row.log),
+        )
+
+    def receipt_at(self, log: int) -> bytes | None:
+        """Return the receipt that is kept for an index of the log, or None."""
+        return self._store.receipt_at(log)
+
+    @property
+    def receipt_public(self) -> Ed25519PublicKey | None:
+        """Public half of the receipt key, where it is beside the store."""
+        return self._receipt_public
