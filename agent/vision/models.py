@@ -86,7 +86,7 @@ class Models:
             early_read=config.early_read,
         )
         detector = CameraDetector(loaded, entries, confidence=confidence * FAINT_SHARE)
-        reader = loaded.reader(loaded.library.reader(config.reader))
+        reader = loaded.reader(loaded.folder.reader(config.reader))
         return PlatePipeline(detector, reader, settings, watcher=watcher)
 
     def _loaded_models(self, config: VisionConfig) -> _LoadedModels:
@@ -162,8 +162,8 @@ def best_shape(entries: Sequence[DetectorEntry], *, width: int, height: int) -> 
 class _LoadedModels:
     """The loaded models of one folder that run in one way."""
 
-    def __init__(self, library: ModelLibrary, providers: str | tuple[str, ...], threads: int) -> None:
-        self.library = library
+    def __init__(self, folder: ModelLibrary, providers: str | tuple[str, ...], threads: int) -> None:
+        self.folder = folder
         self._threads = threads
         self._providers = choose_providers(providers, threads=threads)
         self._detectors: dict[str, OnnxDetector] = {}
@@ -172,19 +172,19 @@ class _LoadedModels:
 
     def detectors(self, name: str | None) -> list[DetectorEntry]:
         """Return the named detector; without a name the preferred one and its other shapes, each file checked."""
-        preferred = self.library.detector(name)
+        preferred = self.folder.detector(name)
         entries = [preferred]
         if name is None:
             entries += [
                 entry
-                for entry in self.library.manifest.detector
-                if entry is not preferred and entry.origin == preferred.origin and self.library.is_present(entry)
+                for entry in self.folder.manifest.detector
+                if entry is not preferred and entry.origin == preferred.origin and self.folder.is_present(entry)
             ]
         if len(entries) == 1:
             self.detector(preferred)  # a unit must not fail when the first vehicle comes
         else:
             for entry in entries:
-                self.library.load(entry)
+                self.folder.load(entry)
         return entries
 
     def detector(self, entry: DetectorEntry) -> OnnxDetector:
@@ -192,7 +192,7 @@ class _LoadedModels:
         with self._lock:
             if entry.name not in self._detectors:
                 loaded = OnnxDetector(
-                    self.library.load(entry),
+                    self.folder.load(entry),
                     input_wh=entry.input_wh,
                     confidence=0.0,
                     threads=self._threads,
@@ -205,7 +205,7 @@ class _LoadedModels:
     def reader(self, entry: ReaderEntry) -> OnnxReader:
         with self._lock:
             if entry.name not in self._readers:
-                loaded = OnnxReader(self.library.load(entry), entry, threads=self._threads, providers=self._providers)
+                loaded = OnnxReader(self.folder.load(entry), entry, threads=self._threads, providers=self._providers)
                 self._readers[entry.name] = loaded
                 _log.info("%s", Execution(entry.name, loaded.providers, self._threads))
             return self._readers[entry.name]
