@@ -2,7 +2,7 @@
 
 Real processes of both programs over loopback TLS, on one site's folders. The site has worked with the old program: some
 reads were delivered and held for a case, more wait in the spool in two chains, one of them by a key that was rotated
-out since. Each test goes on with a copy of it.
+out since. Each test goes on with a copy of it. What an operator meets less often needs the time for the longest rows.
 """
 
 from __future__ import annotations
@@ -17,15 +17,18 @@ from typing import Final
 import pytest
 
 from agent.bench.demo import LOOPBACK, await_port, device_config
-from agent.keys.keyfiles import load_ed25519_public
+from agent.disk.files import LocalFiles
+from agent.keys.keyfiles import load_ed25519_private, load_ed25519_public
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.stores.sqlite import EnvelopeStore
 from agent.records import Envelope, SpoolState, VerifiedReceipt
+from agent.spool.spool import FileSpool
 from agent.wire.cose import ed25519_kid
 from agent.wire.envelope import parse_envelope
 from agent.wire.header import VERSION_1, ZERO_DIGEST
 from agent.wire.receipt import verify_receipt
 from tests.fakes.bench import LiveBench
+from tests.fakes.envelopes import make_chain
 from tests.fakes.programs import NEW, Program, program_of_version_1
 from tests.toy_models import random_texts, render_clip, write_toy_models
 
@@ -206,6 +209,50 @@ def test_a_unit_that_was_killed_goes_on(site: Site) -> None:
     site.assert_all_arrived()
 
 
+@pytest.mark.needs("campaigns")
+def test_what_was_begun_under_version_1_is_finished(site: Site) -> None:
+    """An erasure and a put that were cut off, a read that was set aside, a new key that is not enrolled yet."""
+    aside = site.waiting[1].envelope_id
+    (site.spool / SpoolState.PENDING / aside).rename(site.spool / SpoolState.QUARANTINE / aside)
+    (site.spool / SpoolState.QUARANTINE / f"{aside}.reason").write_text("the receiver refuses it: try")
+    shutil.copy(site.root / "sent" / site.delivered[0], site.spool / "shredding")
+    (site.spool / "incoming" / ("ab" * 32)).write_bytes(b"half an envelope")
+    site.run(site.old, "device", "rotate", "--dir", "device/identity")
+    site.serve(NEW)
+    last = site.waiting[-1]
+    first = site.capture(NEW)[0]
+    assert (first.position.run, first.position.prev) == (0, last.digest)
+    assert first.device_kid != last.device_kid
+    site.run(NEW, "spool", "release", aside, *UNIT)
+    site.run(NEW, "receiver", "enrol", "receiver", "device/identity/rotation.cose")
+    site.run(NEW, "device", "rotate", "--dir", "device/identity")
+    assert site.capture(NEW)[0].position.run == 1
+    site.drain(NEW)
+    site.assert_all_arrived()
+
+
+@pytest.mark.needs("campaigns")
+def test_a_full_spool_makes_room_across_the_versions(site: Site) -> None:
+    """Reads of version 1 that this program forces out are told by its own tombstone; no other read is missing."""
+    site.serve(NEW)
+    config = site.config.read_text()
+    site.config.write_text(config.replace("[spool]\n", "[spool]\nmax_count = 100\n"))
+    key = load_ed25519_private(site.root / "device" / "identity" / "signing.key")
+    spool = FileSpool(site.spool, max_bytes=1 << 28, files=LocalFiles())
+    more = make_chain(key, 90)
+    for envelope in more:
+        spool.put(envelope)
+    site.run(NEW, "capture", *UNIT)
+    site.drain(NEW)
+    reports = json.loads(site.run(NEW, "receiver", "verify", "receiver", "--json"))
+    assert [report["findings"] for report in reports] == [[]] * len(reports)
+    with EnvelopeStore.open_read_only(ReceiverLayout(site.root / "receiver").store) as store:
+        read = sum(parse_envelope(data).tombstone is None for data in store.envelopes())
+    evicted = sum(report["evicted"] for report in reports)
+    assert evicted > 0
+    assert read + evicted == len(site.delivered) + len(site.waiting) + len(more) + len(random_texts(3))
+
+
 def test_an_old_unit_delivers_to_an_upgraded_receiver(site: Site) -> None:
     """It takes the receipts that it gets: also of a read that the receiver had before it kept receipts."""
     again = Path("sent", site.delivered[0])
@@ -299,6 +346,7 @@ def test_an_old_program_leaves_a_newer_receiver_and_owner_as_they_are(site: Site
     assert files(site.root / "receiver") | files(site.root / "owner") == before
 
 
+@pytest.mark.needs("campaigns")
 def test_a_unit_goes_back_to_version_1_and_forward_again(site: Site) -> None:
     """The old program sets reads of version 2 aside; released later they are delivered, and no chain looks forked."""
     site.serve(NEW)
