@@ -140,6 +140,7 @@ def test_only_an_earlier_point_can_follow(desk: Desk) -> None:
         ({"reason": ""}, "--reason"),
         ({"reason": "  "}, "--reason"),
         ({"reason": "x" * 201}, "--reason"),
+        ({"reason": "one\nforged seq 9"}, "--reason"),
         ({"key_id": "zz"}, "no key of cam-1"),
         ({"key_id": ""}, "no key of cam-1"),
     ],
