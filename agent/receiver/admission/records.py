@@ -43,6 +43,8 @@ MAX_CERTIFICATES: Final = 2
 MAX_EVENTS: Final = 64
 """Renewals beyond this many are left out, oldest first: once a year, a unit does not live so long."""
 MAX_REASON_CHARS: Final = 200
+MAX_RECORD_BYTES: Final = 256 << 10
+"""A record with one event has about 600 bytes, one with `MAX_EVENTS` and long reasons in escaped letters 160 kB."""
 
 _CONTEXT: Final = "plateseal device record 2"
 _PUBLIC_KEY_BYTES: Final = 32
@@ -225,9 +227,9 @@ def parse_record(data: bytes, receipt_key: Ed25519PublicKey | None, *, what: str
     Raises:
         FormatError: No such record, another key than its id says, or a signature that does not hold.
     """
-    if strictjson.parse_document(data, _Version, what=what).v == 1:
+    if strictjson.parse_document(data, _Version, what=what, max_bytes=MAX_RECORD_BYTES).v == 1:
         return _parse_1(data, what)
-    record = strictjson.parse_document(data, _Record, what=what)
+    record = strictjson.parse_document(data, _Record, what=what, max_bytes=MAX_RECORD_BYTES)
     device = Device(
         name=record.name,
         key_id=bytes.fromhex(_checked_id(record.key_id, record.public_key, what)),

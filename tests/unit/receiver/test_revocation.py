@@ -140,6 +140,8 @@ def test_only_an_earlier_point_can_follow(desk: Desk) -> None:
         ({"reason": ""}, "--reason"),
         ({"reason": "  "}, "--reason"),
         ({"reason": "x" * 201}, "--reason"),
+        ({"reason": "two\nlines"}, "--reason"),
+        ({"reason": "\udcff"}, "--reason"),
         ({"key_id": "zz"}, "no key of cam-1"),
         ({"key_id": ""}, "no key of cam-1"),
     ],
@@ -235,6 +237,14 @@ def test_the_history_of_a_key_is_bounded_and_keeps_what_counts(desk: Desk) -> No
     events = [each.kind for each in desk.device().history]
     assert (events[0], events[-1]) == (EventKind.ENROLLED, EventKind.REVOKED)
     assert len(events) < 64
+
+
+def test_long_reasons_in_any_script_leave_the_record_readable(desk: Desk) -> None:
+    """Twenty ends, each with the longest reason there may be: at 16 kB nobody could read the record any more."""
+    desk.take(*make_chain(desk.key, 21, run=0))
+    for at in range(20, 0, -1):
+        desk.revoke(at=at, reason="\N{HOT BEVERAGE}\N{GRINNING FACE}" * 100)
+    assert len(desk.device().history) == 21
 
 
 def test_the_old_certificate_ends_when_the_new_one_delivers(desk: Desk) -> None:
