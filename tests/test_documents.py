@@ -124,10 +124,11 @@ def test_links_of_a_document_lead_somewhere(path: Path) -> None:
 
 
 TERMS: Final = (
-    "AEAD|audit log|backlog|batch|bundle|case|certificate|chain|credential|crop|daemon|destroy|detector|digest|doctor|"
-    "drain|enrol|envelope|epoch|evicted|expired|fleet|frame|frozen|gate|hold|identity|inference|jitter|key frame|"
-    "keyring|lane|layer|look|loopback|manifest|mask|minisign|operator|owner|passage|passphrase|pipeline|read|reader|"
-    "receipt|receiver|recipient|region|replayed|rotate|seal|serial|set aside|spool|swap|threshold|track|truth|unit|vote"
+    "AEAD|audit log|backlog|batch|bundle|case|certificate|chain|contradicted|credential|crop|daemon|destroy|detector|"
+    "digest|doctor|drain|enrol|envelope|epoch|evicted|expired|fleet|forked|frame|frozen|gate|genuine|hold|identity|"
+    "inference|jitter|key frame|keyring|lane|layer|look|loopback|manifest|mask|minisign|operator|owner|passage|"
+    "passphrase|pipeline|read|reader|receipt|receiver|recipient|recording|record|region|replayed|revoked|revoke|"
+    "rotated|rotate|seal|serial|set aside|spool|swap|threshold|track|truth|unit|vote"
 )
 """Words of this field, or with a meaning of their own here, that help texts and settings use."""
 
