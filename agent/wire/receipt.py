@@ -1,8 +1,8 @@
 """The receipt: what the receiver signs once an envelope is stored and synced.
 
 An envelope of version 2 gets a receipt of version 2, which names the receipt before it for the same device key. So the
-receipts of a key are a chain, and a unit that signs the digest of one has signed all before it. An envelope of version
-1 gets a receipt of version 1, because the unit that made it knows no other.
+receipts of a key are a chain: a unit that signs the digest of one of them has thereby signed all those before it. An
+envelope of version 1 gets a receipt of version 1, because the unit that made it knows no other.
 
 Owns: its layout, and `verify_receipt`, the only maker of a `VerifiedReceipt`. Erasing takes nothing else, so a
 read cannot be erased on anything but a proof.

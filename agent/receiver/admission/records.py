@@ -70,11 +70,11 @@ class Event:
     Attributes:
         kind: What.
         at: Aware UTC time, whole seconds; None where a record of version 1 did not say.
-        log: The end of the receiver's log then; None likewise.
+        log: The highest index of the receiver's log at that time; None in the same case.
         to: Rotated: 32 bytes, id of the key that followed.
         until: Rotated: aware UTC time after which the old key's certificates no longer connect.
-        after: Revoked: the last entry of the log that is still the device's.
-        reason: Revoked: why.
+        after: Revoked: index of the last entry of the log that still counts as the device's.
+        reason: Revoked: why, 1 to 200 characters.
     """
 
     kind: EventKind
@@ -148,7 +148,7 @@ class Device:
 
     @property
     def revoked(self) -> Revoked | None:
-        """The end of this key, if it was revoked; of several ends the earliest."""
+        """The end of this key; None if it was not revoked. Of several ends the earliest one counts."""
         ends = [Revoked(each.after, each.reason) for each in self.history if each.after is not None]
         return min(ends, key=lambda end: end.after, default=None)
 

@@ -1,8 +1,8 @@
 """The order of a unit's chains: each names the end of the one before, and they are numbered.
 
-Owns: what it means that a chain has no predecessor here, that two have the same one or the same number, that a number
-goes back, and that a key signed on after another one had followed it. Leaves to others: what is in one chain
-(`verification`), and the predecessors that chains of version 1 name now and then.
+Owns: telling a chain whose predecessor is not in the store, two chains that have one predecessor or one number, a
+number that goes back, and a key that signed on after another one had followed it. Leaves to others: what is in one
+chain (`verification`), and the predecessors that chains of version 1 name now and then.
 
 A chain of version 1 has no number. Whoever copied a key could fall back to that version, to begin a chain that looks
 like a restart. So one that comes to the log after the unit's first chain of version 2, or after the rotation of its
