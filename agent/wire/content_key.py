@@ -16,12 +16,15 @@ from typing import Final
 from agent.wire import cbor, suites
 from agent.wire.envelope import MAX_RECIPIENTS, RecipientSlot, encode_recipient_header, recipient_info
 
-_COMMITMENT_CONTEXT: Final = "plateseal content key 2"
+_BEFORE_KEY: Final = cbor.encode(["plateseal content key 2", bytes(suites.CONTENT_KEY_BYTES)])[
+    : -suites.CONTENT_KEY_BYTES
+]
+"""How the encoded array of context and key begins; it ends with the key."""
 
 
 def commit(content_key: bytes) -> bytes:
     """Return the commitment to a content key of 32 random bytes: 32 bytes that tell nothing of it."""
-    return cbor.sha256(cbor.encode([_COMMITMENT_CONTEXT, content_key]))
+    return cbor.sha256(_BEFORE_KEY + content_key)
 
 
 def seal_key_to(

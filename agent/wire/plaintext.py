@@ -16,8 +16,9 @@ section 4 (Padme).
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
+from functools import lru_cache
 from typing import Any, Final
 
 from agent.errors import FormatError
@@ -39,7 +40,9 @@ USUAL_NAME_CHARS: Final = 24
 
 _GLOBE: Final = (90_000_000, 180_000_000)
 """Largest latitude and longitude, millionths of a degree."""
-_VARYING: Final = ("text", "confidences", "votes", "detector", "box", "frame", "clock", "direction")
+_USUAL_FRAMES: Final = (1 << 32) - 1
+_LATE: Final = datetime(2100, 1, 1, tzinfo=UTC)
+"""Any time after 1970-02-20 takes as many bytes."""
 _REQUIRED: Final = frozenset(
     {
         "v", "camera", "captured_at", "clock", "text", "confidences", "votes", "detector", "box", "frame",
@@ -153,11 +156,10 @@ def encode_plaintext(read: Plaintext, *, version: int = FORMAT_VERSION) -> bytes
     """
     if version == VERSION_1 and read.clock is ClockState.BEHIND:
         raise FormatError(f"plaintext: clock: version 1 has none of the name {read.clock}; it is allowed in version 2")
-    fields = _fields(read, version)
-    encoded = cbor.encode(fields)
+    encoded = cbor.encode(_fields(read, version))
     if version == VERSION_1:
         return encoded
-    return encoded.ljust(padme(len(encoded) + _could_grow(fields)), b"\0")
+    return encoded.ljust(padme(max(len(encoded), _longest(read))), b"\0")
 
 
 def padme(length: int) -> int:
@@ -196,38 +198,43 @@ def _fields(read: Plaintext, version: int) -> cbor.CborMap:
     return value
 
 
-def _could_grow(fields: cbor.CborMap) -> int:
-    """Return how many bytes longer the longest read of this camera with this crop would be."""
-    return max(_LONGEST - len(cbor.encode(_varying(fields))), 0)
+def _longest(read: Plaintext) -> int:
+    """Return how many bytes the longest usual read of this camera with this picture takes."""
+    crop_bytes = len(read.crop)
+    longer_head = (crop_bytes > 23) + (crop_bytes > 0xFF) + 2 * (crop_bytes > 0xFFFF)  # RFC 8949, section 3
+    without = _longest_without_crop(read.camera, read.agent_version, read.site, read.position, read.frame_wh)
+    return without + longer_head + crop_bytes
 
 
-def _varying(fields: cbor.CborMap) -> list[object]:
-    """List what differs from read to read of one camera, each in as many bytes as it takes in the map."""
-    varying = [fields[name] for name in _VARYING]
-    for name in ("region", "lane"):
-        if name in fields:
-            varying += (name, fields[name])
-    return varying
-
-
-_LONGEST: Final = len(
-    cbor.encode(
-        _varying(
-            {
-                "text": "W" * USUAL_TEXT_CHARS,
-                "confidences": [MAX_THOUSANDTHS] * USUAL_TEXT_CHARS,
-                "votes": [MAX_LOOKS] * 2,
-                "detector": MAX_THOUSANDTHS,
-                "box": [MAX_FRAME_PX] * 4,
-                "frame": (1 << 32) - 1,
-                "clock": max(ClockState, key=len),
-                "direction": max(Direction, key=len),
-                "region": "R" * USUAL_NAME_CHARS,
-                "lane": "L" * USUAL_NAME_CHARS,
-            }
-        )
+@lru_cache(maxsize=64)
+def _longest_without_crop(
+    camera: str, agent_version: str, site: str | None, position: tuple[int, int] | None, frame_wh: tuple[int, int]
+) -> int:
+    """Return the same without a picture: made once for all reads of a camera, for it takes as long as the read."""
+    longest = Plaintext(
+        camera=camera,
+        captured_at=_LATE,
+        clock=max(ClockState, key=len),
+        text="W" * USUAL_TEXT_CHARS,
+        confidences=(MAX_THOUSANDTHS,) * USUAL_TEXT_CHARS,
+        votes=(MAX_LOOKS, MAX_LOOKS),
+        region="R" * USUAL_NAME_CHARS,
+        detector_confidence=MAX_THOUSANDTHS,
+        box=(MAX_FRAME_PX,) * 4,
+        frame_sequence=_USUAL_FRAMES,
+        frame_wh=frame_wh,
+        first_seen=_LATE,
+        last_seen=_LATE,
+        direction=max(Direction, key=len),
+        crop=b"",
+        detector_digest=bytes(DIGEST_BYTES),
+        reader_digest=bytes(DIGEST_BYTES),
+        agent_version=agent_version,
+        site=site,
+        position=position,
+        lane="L" * USUAL_NAME_CHARS,
     )
-)
+    return len(cbor.encode(_fields(longest, FORMAT_VERSION)))
 
 
 def parse_plaintext(data: bytes, *, version: int = FORMAT_VERSION) -> Plaintext:

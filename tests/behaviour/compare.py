@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from typing import Final
@@ -25,11 +25,6 @@ class Difference:
     where: str
     was: tuple[str, ...]
     now: tuple[str, ...]
-
-
-def moved(recording: Recording, names: Mapping[str, str]) -> Recording:
-    """Return a recording in which files have the names that they have now."""
-    return {names.get(where, where): lines for where, lines in recording.items()}
 
 
 def differences(was: Recording, now: Recording) -> Iterator[Difference]:

@@ -75,8 +75,8 @@ def _print_issued(issued: IssuedCertificate, certificate: Path) -> None:
     typer.echo(f"Put {certificate} beside the unit's keys.")
     if issued.replaced is not None:
         typer.echo(
-            f"It follows key {issued.replaced.hex()[:16]}, whose certificates connect until "
-            f"{issued.overlap_until:%Y-%m-%d}; reads that it signed until now are still taken."
+            f"It follows key {issued.replaced.hex()[:16]}, whose certificates connect until the new one has delivered "
+            f"something, {issued.overlap_until:%Y-%m-%d} at the latest; reads that it signed until now are still taken."
         )
     elif issued.other_keys:
         typer.echo(f"{issued.device} has {issued.other_keys} other key(s) still; `plateseal receiver revoke` ends one.")

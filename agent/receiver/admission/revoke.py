@@ -63,7 +63,7 @@ def revoke(
         ReceiverError: The folder of devices or the store cannot be read.
     """
     if not 1 <= len(reason) <= MAX_REASON_CHARS or not reason.strip() or not reason.isprintable():
-        raise UsageError(f"--reason: 1 to {MAX_REASON_CHARS} printable characters are needed")
+        raise UsageError(f"--reason: 1 to {MAX_REASON_CHARS} characters of one line are needed")
     layout, moment = ReceiverLayout(directory), now or datetime.now(UTC)
     receipt_key = keyfiles.load_ed25519_private(layout.receipt_key)
     book = DeviceBook(layout.devices)

@@ -142,7 +142,8 @@ class _Walk:
             report.add(Finding(FindingKind.REORDERED, row.seq, row.seq, detail))
             return None
         if signer.revoked is not None and self._testimony.log_of(row, envelope) > signer.revoked.after:
-            detail = f"log {row.log}, and its key was revoked after log {signer.revoked.after}: {signer.revoked.reason}"
+            detail = f"logged after the end of its key, which was revoked after log {signer.revoked.after}: "
+            detail += signer.revoked.reason
             report.add(Finding(FindingKind.REVOKED, row.seq, row.seq, detail))
             return None
         return envelope
