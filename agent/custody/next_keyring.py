@@ -76,7 +76,7 @@ def next_keyring(
         recorded: Whether recordings may be sealed to the day they were recorded on; None leaves it as it was.
 
     Raises:
-        UsageError: This computer's clock lies before the issue of the keyring before.
+        UsageError: This computer's clock shows a time before that at which the keyring in place was signed.
     """
     issued = _whole_ms(datetime.now(UTC) if now is None else now)
     if before.issued is not None and issued < before.issued:

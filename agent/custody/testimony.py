@@ -46,7 +46,7 @@ class StoredEntry:
 
 
 class Witness(Protocol):
-    """As much of a receiver as says when it had what."""
+    """What a receiver's store says of when it had which envelope."""
 
     def entry_of(self, envelope: Envelope) -> StoredEntry | None:
         """Return what the store says of an envelope, or None if it is not stored."""

@@ -1,4 +1,4 @@
-"""What a kept receipt proves of an entry of the receiver's log, and what it does not agree with.
+"""What a kept receipt proves of an entry of the receiver's log, and where the two differ.
 
 Owns: the comparison of a receipt with the row it lies beside. Leaves to others: where rows come from (the receiver's
 store, and custody, which sees a copy of it), and the order of the log.
@@ -64,7 +64,7 @@ def check_row(receipt: Receipt | None, *, log: int, stored_at_ms: int) -> None:
 
 
 def shown_ms(milliseconds: int) -> str:
-    """Write a time of a database, which may be any number, for a person."""
+    """Return a time as text for a person. It comes from a database, so it may be any number."""
     if not 0 <= milliseconds <= MAX_TIME_MS:
         return f"{milliseconds} ms"
     return f"{from_ms(milliseconds):%Y-%m-%dT%H:%M:%SZ}"

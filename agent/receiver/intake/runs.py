@@ -67,7 +67,7 @@ class Runs:
     """Gathers the chains of a store, and judges their order when all are known."""
 
     def __init__(self, store: EnvelopeStore) -> None:
-        """Begin with none; `store` says where an envelope stands that is no chain's end."""
+        """Begin without a chain. `store` is asked where an envelope stands that a chain names as the one before it."""
         self._store = store
         self._links: dict[tuple[bytes, bytes], _Link] = {}
 
@@ -85,7 +85,11 @@ class Runs:
         link.end, link.device, link.followers = last.digest, device, followers
 
     def settle(self, gone: Mapping[bytes, bytes]) -> None:
-        """Judge the order; `gone` has the chains that tombstones name, by the digest at the end of what is gone."""
+        """Judge the order of all chains.
+
+        Args:
+            gone: What tombstones name as gone: the chain of each range, by the digest at the end of the range.
+        """
         lines: defaultdict[bytes, list[_Link]] = defaultdict(list)
         for link in self._links.values():
             lines[link.line].append(link)

@@ -3,8 +3,8 @@
 Owns: the checks of receipts against rows, against each other, against the log and against the units' word. Leaves to
 others: the receipt's own layout (`agent.wire.receipt`), and which envelopes hold (`verification`).
 
-A receipt proves that the receiver said so when it signed it. That it has not said something else since is proven by the
-unit, which signs the digest of a receipt it has seen into its next envelopes.
+A receipt proves what the receiver said when it signed it. That it says the same today is proven by the unit, which
+signs the digest of a receipt that it has seen into its next envelopes.
 """
 
 from __future__ import annotations

@@ -14,7 +14,7 @@ losses (`gaps`), the order of a unit's chains (`runs`), receipts and their times
 | forked | two chains of one unit with one number or one predecessor; one of version 1 after the upgrade |
 | revoked | an envelope that was logged after the end of its key |
 | rotated | an envelope that a key signed after another one had followed it |
-| receipt | a kept receipt that does not hold, or that row or neighbours contradict; none where one is due |
+| receipt | a kept receipt that does not hold or contradicts its row or its neighbours; or none for version 2 |
 | contradicted | the unit has signed that it saw another receipt than the one that is kept |
 
 A gap that a tombstone explains is a loss by policy: it is reported, and it is no finding. Where a tombstone names the

@@ -41,7 +41,7 @@ class ChainConflict:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptLost:
-    """An envelope that is stored, and whose receipt is not kept any more; no second one is signed.
+    """An envelope that is stored and whose receipt is gone from the store. No second receipt is signed.
 
     Attributes:
         reason: For a person; ids and numbers only.
