@@ -213,6 +213,14 @@ class Spool(SpoolView, Protocol):
         """As `SpoolIntake.put`."""
         ...
 
+    def keep_pending(self) -> None:
+        """Make durable that what is pending is there: the put of the newest may not have returned yet.
+
+        Raises:
+            SpoolError: The disk refused.
+        """
+        ...
+
     def shred(self, *receipts: VerifiedReceipt) -> None:
         """Erase pending envelopes that their receiver holds. Erasing one twice is the same as once.
 
