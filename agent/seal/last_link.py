@@ -9,10 +9,10 @@ Version 1 of the format counted no runs. Its program left DIGEST alone, in a fil
 its start. So where such a file is, that program was the last to stop in order: at the upgrade, or because somebody went
 back to it for a while. Its envelope comes before the next chain then, and the numbers go on.
 
-Owns: these files, and which number and predecessor the next chain gets. The note is durable before the first envelope of
-its chain is sealed. That costs one sync at each start and none for a read. An `open` note at a start means that the run
-before crashed. Then the spool is asked which envelope was accepted last: it has that envelope, or a mark that stands
-for it (`agent.spool.newest`). A note that is missing or damaged is treated like an open one.
+Owns: these files, and which number and predecessor the next chain gets. The note is durable before the first envelope
+of its chain is sealed. That costs one sync at each start and none for a read. An `open` note at a start means that the
+run before crashed. Then the spool is asked which envelope was accepted last: it has that envelope, or a mark that
+stands for it (`agent.spool.newest`). A note that is missing or damaged is treated like an open one.
 """
 
 from __future__ import annotations
