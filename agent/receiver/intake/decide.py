@@ -30,7 +30,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.errors import EnvelopeVerificationError, FormatError, ReceiverError
 from agent.receiver.admission.devices import Device, DeviceBook
-from agent.receiver.intake.notices import Notices
+from agent.receiver.intake.counts import Counts
+from agent.receiver.intake.notices import Notices, Pace
 from agent.receiver.stores.sqlite import ChainConflict, EnvelopeStore, Outcome, ReceiptLost
 from agent.wire.envelope import Envelope, parse_envelope, verify_envelope
 from agent.wire.protocol import Answer, Later, Refused, Stored
@@ -54,6 +55,7 @@ class Intake:
         store: EnvelopeStore,
         receipt_key: Ed25519PrivateKey,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        counts: Counts | None = None,
     ) -> None:
         """Take over what a receiver is made of; closing the store stays with the caller.
 
@@ -62,12 +64,15 @@ class Intake:
             store: Where envelopes go.
             receipt_key: Signs receipts.
             now: The aware UTC time.
+            counts: Where answers are counted.
         """
         self._devices = devices
         self._store = store
         self._receipt_key = receipt_key
         self._now = now
+        self._counts = counts or Counts()
         self._notices = Notices()
+        self._pace = Pace()
 
     def sender(self, certificate_der: bytes) -> Device | None:
         """Return the enrolled device that a verified TLS certificate belongs to, or None.
@@ -96,9 +101,16 @@ class Intake:
         stored = iter(self._keep(envelopes, sender, [each for each in signers.values() if isinstance(each, Device)]))
         answers = [next(stored) if isinstance(entry, Envelope) else entry for entry in checked]
         for answer in answers:
+            self._counts.add("envelopes", type(answer).__name__.lower())
             if isinstance(answer, Refused):
-                _log.warning("refused an envelope of %s: %s", sender.name, answer.reason)
+                self._tell_refused(answer, sender)
         return answers
+
+    def _tell_refused(self, answer: Refused, sender: Device) -> None:
+        left_out = self._pace.turn(sender.name)
+        if left_out is not None:
+            more = f"; {left_out} more of its envelopes since the last line" if left_out else ""
+            _log.warning("refused an envelope of %s: %s%s", sender.name, answer.reason, more)
 
     def _check(self, data: bytes, sender: Device, signers: dict[bytes, Device | Later]) -> Envelope | Answer:
         """Return the envelope if it may be stored, else the answer to it. `signers` is this batch's memory."""

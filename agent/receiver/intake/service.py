@@ -1,8 +1,8 @@
 """The upload protocol as an ASGI application: `POST /v1/envelopes`, `/v1/health`, and the page at `/fleet`.
 
 Owns: status codes, limits on the body, and which thread works. Leaves to others: TLS (`server`); the peer's
-certificate, which `connections` puts into the request's state under `PEER_CERTIFICATE`; what becomes of an envelope
-(`intake`).
+certificate, which `connections` puts into the request's state under `PEER_CERTIFICATE`; room and turns (`bodies`); what
+becomes of an envelope (`intake`).
 
 For `POST /v1/envelopes`:
 
@@ -11,7 +11,7 @@ For `POST /v1/envelopes`:
 | 200 | one answer per envelope | what the answers say |
 | 400 | the body is no sequence of 1 to 64 byte strings | nothing |
 | 401, 403 | no client certificate; not that of an enrolled device | nothing |
-| 408 | the body took longer than `BODY_DEADLINE_S` | nothing |
+| 408 | the body took longer than `BODY_DEADLINE_S`, or gave way to newer ones of its unit | nothing |
 | 413 | the body is longer than 8 MiB | nothing |
 | 415 | another media type | nothing |
 | 503 | a device's file cannot be read | nothing |
@@ -43,8 +43,10 @@ from agent.receiver.admission.operators import Operator, OperatorBook
 from agent.receiver.fleet.overview import assess_fleet
 from agent.receiver.fleet.page import PAGE_HEADERS, render_fleet
 from agent.receiver.fleet.store import FleetStore
+from agent.receiver.intake.bodies import Bodies, GaveWayError
+from agent.receiver.intake.counts import Counts
 from agent.receiver.intake.decide import STORE_WAIT_S, Intake
-from agent.receiver.intake.notices import Notices
+from agent.receiver.intake.notices import Notices, Pace
 from agent.wire.health import HEALTH_MEDIA_TYPE, HEALTH_PATH, MAX_HEALTH_BYTES, parse_health
 from agent.wire.protocol import ENVELOPES_PATH, MAX_BATCH_BYTES, MEDIA_TYPE, encode_reply, parse_request
 
@@ -52,8 +54,6 @@ PEER_CERTIFICATE: Final = "peer_certificate"
 """Key in the request's state: the verified client certificate (DER bytes), if there is one."""
 BODY_DEADLINE_S: Final = 60.0
 """8 MiB at 140 kB/s, an LTE uplink at the edge of its cell. A slower link sends smaller batches."""
-MAX_BODIES: Final = 16
-"""Requests whose bodies are in memory at a time: at most 128 MiB. Others wait for their turn."""
 DRAIN_BYTES: Final = 2 * MAX_BATCH_BYTES
 DRAIN_DEADLINE_S: Final = 5.0
 """How much more of a refused body is read, and for how long, so that the sender gets to see the refusal."""
@@ -106,26 +106,29 @@ async def _drain(receive: Receive) -> None:
 class _Units:
     """What units may ask of a receiver: to take envelopes and health reports."""
 
-    def __init__(self, intake: Intake, fleet: FleetStore | None) -> None:
+    def __init__(self, intake: Intake, fleet: FleetStore | None, counts: Counts) -> None:
         self._intake = intake
         self._fleet = fleet
-        self._bodies = asyncio.Semaphore(MAX_BODIES)
+        self._counts = counts
+        self._batches, self._reports = Bodies(), Bodies()
+        counts.gauge("bodies_bytes", lambda: self._batches.used_bytes + self._reports.used_bytes)
         self._notices = Notices()
+        self._pace = Pace()
 
     async def post_envelopes(self, request: Request) -> Response:
         """Answer a batch."""
-        return await self._take(request, MEDIA_TYPE, MAX_BATCH_BYTES, self._answer)
+        return await self._take(request, MEDIA_TYPE, MAX_BATCH_BYTES, self._batches, self._answer)
 
     async def post_health(self, request: Request) -> Response:
         """Keep a report."""
-        return await self._take(request, HEALTH_MEDIA_TYPE, MAX_HEALTH_BYTES, self._keep_report)
+        return await self._take(request, HEALTH_MEDIA_TYPE, MAX_HEALTH_BYTES, self._reports, self._keep_report)
 
     async def get_health(self, request: Request) -> Response:
         """Tell a unit that it may send."""
         try:
             await self._sender(request)
         except _RefusedError as error:
-            return _Refusal(error)
+            return self._refuse(error)
         return Response(status_code=204)
 
     async def _take(
@@ -133,6 +136,7 @@ class _Units:
         request: Request,
         media_type: str,
         max_bytes: int,
+        bodies: Bodies,
         answer: Callable[[bytes, Device], Awaitable[Response]],
     ) -> Response:
         """Read a body of an enrolled device and answer it."""
@@ -140,15 +144,27 @@ class _Units:
             sender = await self._sender(request)
             try:
                 _check_media_type(request, media_type)
-                async with self._bodies:
-                    return await answer(await _read_body(request, max_bytes), sender)
+                most_bytes = _announced_bytes(request, max_bytes)
+                async with bodies.taken(sender.key_id, most_bytes, lambda: _read_body(request, max_bytes)) as body:
+                    return await answer(body, sender)
+            except GaveWayError:
+                return self._refuse(_RefusedError(408, "newer requests of the same unit took its place"), sender)
             except _RefusedError as error:
-                _log.warning("%d for a request of %s: %s", error.status, sender.name, error.line)
-                return _Refusal(error)
+                return self._refuse(error, sender)
         except _RefusedError as error:
-            return _Refusal(error)
+            return self._refuse(error)
         except ClientDisconnect:
             return Response(status_code=400)  # to nobody: the connection is gone, and nothing was stored
+
+    def _refuse(self, error: _RefusedError, sender: Device | None = None) -> Response:
+        """Count a refusal; tell of it where the sender is known, and `_sender` has not told already."""
+        self._counts.add("requests_refused", str(error.status))
+        if sender is not None:
+            left_out = self._pace.turn(f"{error.status} {sender.name}")
+            if left_out is not None:
+                more = f"; {left_out} more like this since the last line" if left_out else ""
+                _log.warning("%d for a request of %s: %s%s", error.status, sender.name, error.line, more)
+        return _Refusal(error)
 
     async def _sender(self, request: Request) -> Device:
         certificate = _peer_certificate(request)
@@ -168,12 +184,15 @@ class _Units:
         return device
 
     async def _answer(self, body: bytes, sender: Device) -> Response:
+        reply = await asyncio.to_thread(self._reply, body, sender)
+        return Response(reply, media_type=MEDIA_TYPE)
+
+    def _reply(self, body: bytes, sender: Device) -> bytes:
         try:
             batch = parse_request(body)
         except FormatError as error:
             raise _RefusedError(400, str(error)) from None
-        answers = await asyncio.to_thread(self._intake.take, batch, sender)
-        return Response(encode_reply(answers), media_type=MEDIA_TYPE)
+        return encode_reply(self._intake.take(batch, sender))
 
     async def _keep_report(self, body: bytes, sender: Device) -> Response:
         try:
@@ -234,6 +253,7 @@ def build_service(
     fleet: FleetStore | None = None,
     devices: DeviceBook | None = None,
     operators: OperatorBook | None = None,
+    counts: Counts | None = None,
 ) -> Starlette:
     """Return the ASGI application.
 
@@ -242,8 +262,9 @@ def build_service(
         fleet: Keeps health reports; without it they are checked and forgotten.
         devices: Who is on the fleet page; without these, `fleet` and `operators` there is none.
         operators: Who may see the fleet page.
+        counts: Where refusals are counted.
     """
-    units = _Units(intake, fleet)
+    units = _Units(intake, fleet, counts or Counts())
     routes = [
         Route(ENVELOPES_PATH, units.post_envelopes, methods=["POST"]),
         Route(HEALTH_PATH, units.post_health, methods=["POST"]),
@@ -267,19 +288,27 @@ def _check_media_type(request: Request, media_type: str) -> None:
         raise _RefusedError(415, f"the body must be {media_type}")
 
 
+def _announced_bytes(request: Request, max_bytes: int) -> int:
+    """Return how long the body is at most."""
+    announced = request.headers.get("content-length", str(max_bytes))
+    if not announced.isdecimal() or int(announced) > max_bytes:
+        raise _too_long(max_bytes)
+    return int(announced)
+
+
+def _too_long(max_bytes: int) -> _RefusedError:
+    return _RefusedError(413, f"the body is longer than {max_bytes} bytes")
+
+
 async def _read_body(request: Request, max_bytes: int) -> bytes:
     """Read the body within its limits of size and time."""
-    too_long = _RefusedError(413, f"the body is longer than {max_bytes} bytes")
-    announced = request.headers.get("content-length", "0")
-    if not announced.isdecimal() or int(announced) > max_bytes:
-        raise too_long
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_DEADLINE_S):
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > max_bytes:
-                    raise too_long
+                    raise _too_long(max_bytes)
     except TimeoutError:
         raise _RefusedError(408, f"the body took longer than {BODY_DEADLINE_S:.0f} s") from None
     return bytes(body)
