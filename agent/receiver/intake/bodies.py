@@ -5,7 +5,7 @@ Leaves to others: reading a body within its limits, and what it says (`service`)
 
 | what | limit | beyond it |
 |---|---|---|
-| bodies of one unit that are read | `MAX_OF_A_UNIT` | the oldest gives way: after a broken line it is a dead one |
+| bodies of one unit | `MAX_OF_A_UNIT` | the oldest that is still read gives way: after a broken line it is dead |
 | bytes of all bodies larger than `SMALL_BYTES` | `MAX_BYTES` | the next waits for room, in the order of asking |
 | requests that are worked on | `MAX_AT_WORK`, one of a unit | the next waits; each unit has one place in the queue |
 
@@ -16,9 +16,9 @@ happens in one event loop.
 from __future__ import annotations
 
 import asyncio
-from collections import defaultdict, deque
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 from weakref import WeakValueDictionary
 
@@ -36,6 +36,21 @@ class GaveWayError(Exception):
     """The body was not read to its end: two newer ones of the same unit are there."""
 
 
+class _Unit:
+    """One unit's requests.
+
+    Attributes:
+        ends: Ends those that are not read yet, the oldest first.
+        places: Those whose bodies are in memory.
+        turn: Held by the one that is worked on.
+    """
+
+    def __init__(self) -> None:
+        self.ends: list[asyncio.Timeout] = []
+        self.places = asyncio.Semaphore(MAX_OF_A_UNIT)
+        self.turn = asyncio.Lock()
+
+
 class Bodies:
     """What a receiver holds of requests that have not been answered yet."""
 
@@ -43,8 +58,7 @@ class Bodies:
         """Begin with none."""
         self._used_bytes = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
-        self._reading: defaultdict[bytes, list[asyncio.Timeout]] = defaultdict(list)
-        self._working: WeakValueDictionary[bytes, asyncio.Lock] = WeakValueDictionary()
+        self._units: WeakValueDictionary[bytes, _Unit] = WeakValueDictionary()
         self._at_work = asyncio.Semaphore(MAX_AT_WORK)
 
     @property
@@ -65,33 +79,15 @@ class Bodies:
             GaveWayError: It was not read to its end.
         """
         room_bytes = size_bytes if size_bytes > SMALL_BYTES else 0
-        held_bytes = 0
-        try:
-            async with self._one_of_few(unit):
+        requests = self._units.setdefault(unit, _Unit())
+        async with AsyncExitStack() as held:
+            async with _may_give_way(requests.ends):
+                await held.enter_async_context(requests.places)
                 await self._take_room(room_bytes)
-                held_bytes = room_bytes
+                held.callback(self._give_back, room_bytes)
                 body = await read()
-            async with self._working.setdefault(unit, asyncio.Lock()), self._at_work:
+            async with requests.turn, self._at_work:
                 yield body
-        finally:
-            self._give_back(held_bytes)
-
-    @asynccontextmanager
-    async def _one_of_few(self, unit: bytes) -> AsyncIterator[None]:
-        theirs = self._reading[unit]
-        try:
-            async with asyncio.timeout(None) as end:
-                theirs.append(end)
-                if len(theirs) > MAX_OF_A_UNIT:
-                    theirs.pop(0).reschedule(asyncio.get_running_loop().time())
-                yield
-        except TimeoutError:
-            raise GaveWayError from None
-        finally:
-            if end in theirs:
-                theirs.remove(end)
-            if not theirs:
-                self._reading.pop(unit, None)
 
     async def _take_room(self, size_bytes: int) -> None:
         if size_bytes == 0 or (not self._waiting and self._used_bytes + size_bytes <= MAX_BYTES):
@@ -119,3 +115,20 @@ class Bodies:
             if not place.cancelled():
                 self._used_bytes += size_bytes
                 place.set_result(None)
+
+
+@asynccontextmanager
+async def _may_give_way(ends: list[asyncio.Timeout]) -> AsyncIterator[None]:
+    """Have what is done within ended once two newer ones have begun."""
+    end = asyncio.timeout(None)
+    try:
+        async with end:
+            ends.append(end)
+            if len(ends) > MAX_OF_A_UNIT:
+                ends.pop(0).reschedule(asyncio.get_running_loop().time())
+            yield
+    except TimeoutError:
+        raise GaveWayError from None
+    finally:
+        if end in ends:
+            ends.remove(end)

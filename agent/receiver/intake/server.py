@@ -149,7 +149,7 @@ def serve(
     ):
         _log.info("%d envelopes are stored", store.count())
         counts = counts or Counts()
-        intake = Intake(devices=devices, store=store, receipt_key=receipt_key, counts=counts)
+        intake = Intake(devices=devices, store=store, receipt_key=receipt_key, counts=counts, keep_fork=fleet.keep_fork)
         operators = OperatorBook(layout.operators)
         app = build_service(intake, fleet=fleet, devices=devices, operators=operators, counts=counts)
         config, door = _config(app), Door(context, counts)

@@ -243,8 +243,11 @@ class _Operators:
 
     def _page(self) -> bytes:
         now = datetime.now(UTC)
-        names = [device.name for device in self._devices.all() if device.revoked is None]
-        return render_fleet(assess_fleet(names, self._fleet.newest(), now), now)
+        devices = [device for device in self._devices.all() if device.revoked is None]
+        forks = self._fleet.forks()
+        shared = {each.name: forks[each.key_id] for each in devices if each.rotated is None and each.key_id in forks}
+        names = [device.name for device in devices]
+        return render_fleet(assess_fleet(names, self._fleet.newest(), now, shared), now)
 
 
 def build_service(
