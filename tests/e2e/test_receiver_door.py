@@ -20,7 +20,9 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from agent.keys import keyfiles
 from agent.receiver.admission.certificates import Issuer, issue_person, make_ca
 from agent.wire.health import HEALTH_PATH
-from tests.e2e.test_receiver_tls import client, running
+from agent.wire.protocol import ENVELOPES_PATH, MEDIA_TYPE
+from tests.e2e.test_receiver_tls import client, post, running
+from tests.fakes.envelopes import make_chain
 from tests.fakes.pki import Bench, make_bench
 from tests.fakes.waiting import WITHIN_S, wait_until
 
@@ -125,6 +127,28 @@ def say_hello(port: int, context: ssl.SSLContext) -> bytes:
         return line.recv(1024)
 
 
+def test_attempts_are_counted_for_prometheus(tmp_path: Path) -> None:
+    """Refused connections by their reason, refused requests by their status, envelopes by their answer."""
+    bench = make_bench(tmp_path)
+    prom = tmp_path / "metrics" / "receiver.prom"
+    with running(bench, options=["--metrics-dir", str(prom.parent)]) as (_, port):
+        with suppress(OSError):
+            say_hello(port, anybody(bench))
+        with client(bench, port) as http:
+            assert http.post(ENVELOPES_PATH, content=b"?", headers={"content-type": MEDIA_TYPE}).status_code == 400
+            post(http, make_chain(bench.device.signing_key, 2))
+            wait_until(lambda: "receiver_envelopes" in prom.read_text(), otherwise=prom.read_text)
+            text = prom.read_text()
+    for line in (
+        'plateseal_receiver_handshakes_refused_total{reason="no-certificate"} 1.0',
+        'plateseal_receiver_requests_refused_total{status="400"} 1.0',
+        'plateseal_receiver_envelopes_total{answer="stored"} 2.0',
+        "plateseal_receiver_connections 1.0",
+        "plateseal_receiver_bodies_bytes 0.0",
+    ):
+        assert line in text.splitlines()
+
+
 def assert_told(bench: Bench, pattern: str) -> None:
     """The receiver's log has a line of this pattern, sooner or later, and nothing of a traceback."""
     log = bench.root / "receiver.log"
@@ -179,7 +203,7 @@ def descriptors(process: int) -> int:
 
 
 def test_silent_connections_give_their_descriptors_back_and_keep_nobody_out(tmp_path: Path) -> None:
-    """Two hundred connections that say nothing: most go at once, all within the handshake's limit."""
+    """Two hundred connections that say nothing go when the handshake's limit is over; a unit comes in meanwhile."""
     bench = make_bench(tmp_path)
     patch = "from agent.receiver.intake import door; door.HANDSHAKE_DEADLINE_S = 0.5;"
     with running(bench, patch=patch) as (process, port), ExitStack() as silent:
@@ -189,9 +213,7 @@ def test_silent_connections_give_their_descriptors_back_and_keep_nobody_out(tmp_
         with client(bench, port) as http:
             assert http.get(HEALTH_PATH).status_code == 204
         wait_until(lambda: descriptors(process.pid) <= before)
-    log = (bench.root / "receiver.log").read_text()
-    assert "too many connections under way" in log
-    assert "did not finish the handshake within" in log
+    assert "did not finish the handshake within" in (bench.root / "receiver.log").read_text()
 
 
 def test_an_address_has_few_handshakes_under_way(tmp_path: Path) -> None:
@@ -209,6 +231,17 @@ def test_an_address_has_few_handshakes_under_way(tmp_path: Path) -> None:
             line.setblocking(False)
             with pytest.raises(BlockingIOError):
                 line.recv(1)
+    assert "its address has too many connections under way" in (bench.root / "receiver.log").read_text()
+
+
+def test_good_units_behind_one_address_spend_nothing_of_it(tmp_path: Path) -> None:
+    """With one handshake for the address and none growing back, unit after unit comes in: each gives its own back."""
+    bench = make_bench(tmp_path)
+    patch = "from agent.receiver.intake import door; door.CREDITS = 1; door.CREDITS_A_SECOND = 1e-9;"
+    with running(bench, patch=patch) as (_, port):
+        for _ in range(5):
+            with client(bench, port) as http:
+                assert http.get(HEALTH_PATH).status_code == 204
 
 
 def test_a_certificate_has_few_connections(tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.receiver.intake.service import PEER_CERTIFICATE
 
@@ -38,7 +38,13 @@ _Addresses = tuple[tuple[str, int], tuple[str, int]]
 class Connections:
     """The connections of one server, each from its handshake to its end."""
 
-    def __init__(self) -> None:
+    def __init__(self, vouch: Callable[[str], None] = lambda _: None) -> None:
+        """Begin with none.
+
+        Args:
+            vouch: Told the address of each connection whose first request is answered well.
+        """
+        self._vouch = vouch
         self._live: dict[_Addresses, _Connection] = {}
         self._by_certificate: defaultdict[bytes | None, list[_Connection]] = defaultdict(list)
 
@@ -71,12 +77,19 @@ class Connections:
         async def with_peer(scope: Scope, receive: Receive, send: Send) -> None:
             addresses = _addresses(scope.get("client"), scope.get("server"))
             connection = None if addresses is None else self._live.get(addresses)
-            if connection is None:  # it has ended meanwhile, and nobody waits for the refusal
+            if addresses is None or connection is None:  # it has ended meanwhile, and nobody waits for the refusal
                 await app(scope, receive, send)
                 return
             scope.setdefault("state", {})[PEER_CERTIFICATE] = connection.certificate
+
+            async def vouching(message: Message) -> None:
+                if message["type"] == "http.response.start" and message["status"] < 400 and connection.is_new:
+                    connection.is_new = False
+                    self._vouch(addresses[0][0])
+                await send(message)
+
             with connection.in_request():
-                await app(scope, receive, send)
+                await app(scope, receive, vouching)
 
         return with_peer
 
@@ -87,6 +100,7 @@ class _Connection(asyncio.Protocol):
     def __init__(self, inner: asyncio.Protocol, connections: Connections) -> None:
         self.certificate: bytes | None = None
         self.addresses: _Addresses | None = None
+        self.is_new = True
         self._inner = inner
         self._connections = connections
         self._transport: asyncio.Transport | None = None

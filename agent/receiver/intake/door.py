@@ -7,9 +7,11 @@ its reason and address. Leaves to others: what TLS asks for (`server`), and ever
 asyncio ends a connection whose handshake has failed without a word, and its own servers keep the reason to themselves.
 Here the peer gets the alert that OpenSSL has made for it ("certificate expired", "unknown CA"), so a unit can say why.
 
-Invariants: no connection is without a verified certificate for longer than `HANDSHAKE_DEADLINE_S`, and an address
-(in IPv6 a /64, which is one customer's) has at most `MAX_OF_AN_ADDRESS` of them. Where there are too many, the oldest
-one goes: whoever holds connections open and says nothing keeps nobody out.
+Invariants: no connection is without a verified certificate for longer than `HANDSHAKE_DEADLINE_S` once it has its turn,
+and an address (in IPv6 a /64, which is one customer's) has at most `MAX_OF_AN_ADDRESS` of them. Where there are too
+many, the oldest one goes: whoever holds connections open and says nothing keeps nobody out, and takes one descriptor
+and no time. A handshake takes some milliseconds of everybody's time, so an address has `CREDITS` of them at once; one
+comes back each second, and with each connection whose first request is answered well.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import ipaddress
 import logging
 import socket
 import ssl
+import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -30,16 +33,21 @@ from agent.receiver.intake.notices import Pace
 
 HANDSHAKE_DEADLINE_S: Final = 5.0
 """Two round trips and a signature; over a bad LTE line one second."""
-MAX_OF_AN_ADDRESS: Final = 64
-"""A provider may put a whole fleet behind one address. They come in one after the other, each within a second."""
-MAX_HANDSHAKES: Final = 256
-"""In all, each with two descriptors."""
+MAX_OF_AN_ADDRESS: Final = 256
+"""A provider may put a whole fleet behind one address."""
+MAX_HANDSHAKES: Final = 1024
+"""In all, each with one descriptor, and with two while it is under way."""
+CREDITS: Final = 64
+CREDITS_A_SECOND: Final = 1.0
+CROWD_S: Final = 0.01
+"""Between two connections while somebody has too many: opening them costs more than closing them."""
 BACKLOG: Final = 512
 ACCEPT_AGAIN_S: Final = 0.5
 """After the system has refused a connection, as it does when there are no descriptors left."""
 FAREWELL_S: Final = 1.0
 FAREWELL_BYTES: Final = 64 << 10
 """How long, and how much more, is read from a refused peer, so that the alert reaches it before the connection ends."""
+MAX_ADDRESSES: Final = 4096
 _READ_BYTES: Final = 16 << 10
 
 _log = logging.getLogger(__name__)
@@ -150,6 +158,7 @@ class Door:
         self._counts = counts
         self._pace = Pace()
         self._under_way: dict[asyncio.Task[None], str] = {}
+        self._credits: dict[str, tuple[float, float]] = {}
 
     async def stand(self, listener: socket.socket, protocol: Callable[[], asyncio.Protocol]) -> None:
         """Let in whoever finishes a handshake, each with a protocol of its own."""
@@ -164,34 +173,68 @@ class Door:
                     _log.error("a connection cannot be accepted: %s%s", error.strerror, _and_more(left_out))
                 await asyncio.sleep(ACCEPT_AGAIN_S)
                 continue
-            self._begin(plain, address, protocol)
-            await asyncio.sleep(0)  # a crowd at the door keeps nobody waiting who is in
+            is_crowd = self._begin(plain, address, protocol)
+            await asyncio.sleep(CROWD_S if is_crowd else 0)  # a crowd keeps nobody waiting who is in
 
-    def _begin(self, plain: socket.socket, address: Sequence[Any], protocol: Callable[[], asyncio.Protocol]) -> None:
+    def vouch(self, address: str) -> None:
+        """Give a credit back: one who came from there is good."""
+        host = neighbourhood(address)
+        self._spend(host, -1.0)
+
+    def _begin(self, plain: socket.socket, address: Sequence[Any], protocol: Callable[[], asyncio.Protocol]) -> bool:
+        """Begin with a connection, and end the oldest ones where there are too many; return whether there were."""
         host = neighbourhood(str(address[0]))
         task = asyncio.create_task(self._handshake(plain, str(address[0]), protocol))
         self._under_way[task] = host
         task.add_done_callback(self._under_way.pop)
         theirs = [each for each, other in self._under_way.items() if other == host]
-        for old in (*theirs[:-MAX_OF_AN_ADDRESS], *list(self._under_way)[:-MAX_HANDSHAKES]):
+        too_many = [*theirs[:-MAX_OF_AN_ADDRESS], *list(self._under_way)[:-MAX_HANDSHAKES]]
+        for old in too_many:
             old.cancel()  # a second time does no harm: it takes a few turns of the loop until it is gone
+        return bool(too_many)
 
     async def _handshake(self, plain: socket.socket, host: str, protocol: Callable[[], asyncio.Protocol]) -> None:
         try:
-            line = plain.dup()  # asyncio closes its own at once
-        except OSError:
-            plain.close()
-            return
-        with line:
-            try:
-                await asyncio.get_running_loop().connect_accepted_socket(
-                    protocol, plain, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_DEADLINE_S
-                )
-            except asyncio.CancelledError:
-                self._tell(host, Reason.CROWDED, "")
-            except OSError as error:  # TLS errors are of this kind too
-                self._tell(host, reason_of(error), _detail(error))
-                await _say_goodbye(line, getattr(error, "alert", b""))
+            with plain:
+                plain.setblocking(False)
+                async with asyncio.timeout(HANDSHAKE_DEADLINE_S):
+                    await _first_bytes(plain)
+                await self._take_credit(neighbourhood(host))
+                line = plain.dup()  # asyncio closes its own at once
+                with line:
+                    await self._speak_tls(line, plain.dup(), host, protocol)
+        except asyncio.CancelledError:
+            self._tell(host, Reason.CROWDED, "")
+        except TimeoutError:
+            self._tell(host, Reason.SILENT, "")
+        except OSError as error:
+            self._tell(host, Reason.OTHER, f" ({error.strerror})")
+
+    async def _speak_tls(
+        self, line: socket.socket, theirs: socket.socket, host: str, protocol: Callable[[], asyncio.Protocol]
+    ) -> None:
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(
+                protocol, theirs, ssl=self._context, ssl_handshake_timeout=HANDSHAKE_DEADLINE_S
+            )
+        except OSError as error:  # TLS errors are of this kind too
+            self._tell(host, reason_of(error), _detail(error))
+            await _say_goodbye(line, getattr(error, "alert", b""))
+
+    async def _take_credit(self, host: str) -> None:
+        """Wait until an address may have a handshake."""
+        while (left := self._left(host)) < 1:
+            await asyncio.sleep((1 - left) / CREDITS_A_SECOND)
+        self._spend(host, 1.0)
+
+    def _left(self, host: str) -> float:
+        left, at_s = self._credits.get(host, (float(CREDITS), 0.0))
+        return min(float(CREDITS), left + CREDITS_A_SECOND * (time.monotonic() - at_s))
+
+    def _spend(self, host: str, amount: float) -> None:
+        if len(self._credits) >= MAX_ADDRESSES and host not in self._credits:
+            self._credits = {each: had for each, had in self._credits.items() if self._left(each) < CREDITS}
+        self._credits[host] = (min(float(CREDITS), self._left(host) - amount), time.monotonic())
 
     def _tell(self, host: str, reason: Reason, detail: str) -> None:
         self._counts.add("handshakes_refused", reason)
@@ -230,6 +273,16 @@ def _detail(error: OSError) -> str:
 
 def _and_more(left_out: int) -> str:
     return f"; {left_out} more like this since the last line" if left_out else ""
+
+
+async def _first_bytes(plain: socket.socket) -> None:
+    """Wait until the peer has said something, or has gone."""
+    loop, said = asyncio.get_running_loop(), asyncio.Event()
+    loop.add_reader(plain, said.set)
+    try:
+        await said.wait()
+    finally:
+        loop.remove_reader(plain)
 
 
 async def _say_goodbye(line: socket.socket, alert: bytes) -> None:

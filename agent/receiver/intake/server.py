@@ -13,6 +13,7 @@ import logging
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +42,8 @@ MAX_CONNECTIONS: Final = 1024
 """Beyond this, 503. A fleet of 300 units has one connection each, for moments two; browsers have six."""
 TICKS_PER_PULSE: Final = 10
 """uvicorn's main loop comes round ten times a second."""
+SWITCH_EVERY_S: Final = 0.0005
+"""How long a thread that calculates keeps the event loop waiting, each time that it has something to do; else 5 ms."""
 STOP_DEADLINE_S: Final = 3
 """Requests that are under way get this long after SIGTERM. Whatever is cut off will be sent again."""
 
@@ -152,7 +155,8 @@ def serve(
         intake = Intake(devices=devices, store=store, receipt_key=receipt_key, counts=counts, keep_fork=fleet.keep_fork)
         operators = OperatorBook(layout.operators)
         app = build_service(intake, fleet=fleet, devices=devices, operators=operators, counts=counts)
-        config, door = _config(app), Door(context, counts)
+        door = Door(context, counts)
+        config = _config(app, door)
         server = _Server(config, door, listener=listener, port_file=port_file, hooks=hooks or ServeHooks())
         counts.gauge("connections", lambda: len(server.server_state.connections))
         _run(server, listener)
@@ -186,8 +190,8 @@ def tls_context(layout: ReceiverLayout) -> ssl.SSLContext:
     return context
 
 
-def _config(app: Starlette) -> uvicorn.Config:
-    live = connections.Connections()
+def _config(app: Starlette, door: Door) -> uvicorn.Config:
+    live = connections.Connections(door.vouch)
     config = uvicorn.Config(
         live.above(app),
         http="h11",
@@ -241,8 +245,11 @@ def _run(server: _Server, listener: socket.socket) -> None:
     before: dict[signal.Signals, Any] = {}
     for number in (signal.SIGTERM, signal.SIGINT):
         before[number] = signal.signal(number, server.stop)
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_EVERY_S)
     try:
         server.run(sockets=[listener])
     finally:
+        sys.setswitchinterval(interval_s)
         for number, handler in before.items():
             signal.signal(number, handler)

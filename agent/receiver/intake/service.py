@@ -1,8 +1,8 @@
 """The upload protocol as an ASGI application: `POST /v1/envelopes`, `/v1/health`, and the page at `/fleet`.
 
 Owns: status codes, limits on the body, and which thread works. Leaves to others: TLS (`server`); the peer's
-certificate, which `connections` puts into the request's state under `PEER_CERTIFICATE`; room and turns (`bodies`); what
-becomes of an envelope (`intake`).
+certificate, which `connections` puts into the request's state under `PEER_CERTIFICATE`; memory (`bodies`) and whose
+turn it is (`shares`); what becomes of an envelope (`intake`).
 
 For `POST /v1/envelopes`:
 
@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -47,13 +48,25 @@ from agent.receiver.intake.bodies import Bodies, GaveWayError
 from agent.receiver.intake.counts import Counts
 from agent.receiver.intake.decide import STORE_WAIT_S, Intake
 from agent.receiver.intake.notices import Notices, Pace
+from agent.receiver.intake.shares import SECONDS_PER_BYTE, Shares
 from agent.wire.health import HEALTH_MEDIA_TYPE, HEALTH_PATH, MAX_HEALTH_BYTES, parse_health
-from agent.wire.protocol import ENVELOPES_PATH, MAX_BATCH_BYTES, MEDIA_TYPE, encode_reply, parse_request
+from agent.wire.protocol import (
+    ENVELOPES_PATH,
+    MAX_BATCH_BYTES,
+    MEDIA_TYPE,
+    Answer,
+    encode_reply,
+    parse_request,
+)
 
 PEER_CERTIFICATE: Final = "peer_certificate"
 """Key in the request's state: the verified client certificate (DER bytes), if there is one."""
 BODY_DEADLINE_S: Final = 60.0
 """8 MiB at 140 kB/s, an LTE uplink at the edge of its cell. A slower link sends smaller batches."""
+SLICE_BYTES: Final = 1 << 20
+"""So much of a batch is taken at once of a unit that is over its share while nobody else asks."""
+SMALL_SLICE_BYTES: Final = 200_000
+"""The same of a unit within its share while others ask: 16 usual reads. Of one that is over it, it is one envelope."""
 DRAIN_BYTES: Final = 2 * MAX_BATCH_BYTES
 DRAIN_DEADLINE_S: Final = 5.0
 """How much more of a refused body is read, and for how long, so that the sender gets to see the refusal."""
@@ -111,6 +124,7 @@ class _Units:
         self._fleet = fleet
         self._counts = counts
         self._batches, self._reports = Bodies(), Bodies()
+        self._shares = Shares()
         counts.gauge("bodies_bytes", lambda: self._batches.used_bytes + self._reports.used_bytes)
         self._notices = Notices()
         self._pace = Pace()
@@ -137,7 +151,7 @@ class _Units:
         media_type: str,
         max_bytes: int,
         bodies: Bodies,
-        answer: Callable[[bytes, Device], Awaitable[Response]],
+        answer: Callable[[bytes, Device, bytes], Awaitable[Response]],
     ) -> Response:
         """Read a body of an enrolled device and answer it."""
         try:
@@ -145,8 +159,10 @@ class _Units:
             try:
                 _check_media_type(request, media_type)
                 most_bytes = _announced_bytes(request, max_bytes)
-                async with bodies.taken(sender.key_id, most_bytes, lambda: _read_body(request, max_bytes)) as body:
-                    return await answer(body, sender)
+                async with bodies.taken(
+                    sender.key_id, most_bytes, lambda: _read_body(request, max_bytes, self._shares)
+                ) as body:
+                    return await answer(body, sender, _peer_certificate(request))
             except GaveWayError:
                 return self._refuse(_RefusedError(408, "newer requests of the same unit took its place"), sender)
             except _RefusedError as error:
@@ -170,7 +186,7 @@ class _Units:
         certificate = _peer_certificate(request)
         subject = f"certificate {hashlib.sha256(certificate).hexdigest()[:16]}"
         try:
-            device = await asyncio.to_thread(self._intake.sender, certificate)
+            device = await self._shares.do(certificate, self._intake.sender, certificate)
         except ReceiverError as error:
             if self._notices.begins(subject):
                 _log.error("503 for %s: %s", subject, error)
@@ -183,25 +199,35 @@ class _Units:
             _log.info("%s is that of %s now", subject, device.name)
         return device
 
-    async def _answer(self, body: bytes, sender: Device) -> Response:
-        reply = await asyncio.to_thread(self._reply, body, sender)
-        return Response(reply, media_type=MEDIA_TYPE)
-
-    def _reply(self, body: bytes, sender: Device) -> bytes:
+    async def _answer(self, body: bytes, sender: Device, certificate: bytes) -> Response:
         try:
-            batch = parse_request(body)
+            batch = await self._shares.do(certificate, parse_request, body)
         except FormatError as error:
             raise _RefusedError(400, str(error)) from None
-        return encode_reply(self._intake.take(batch, sender))
+        answers: list[Answer] = []
+        while len(answers) < len(batch):
+            await self._shares.turn(certificate)
+            some = self._at_once(batch[len(answers) :], certificate)
+            answers += await self._shares.do(certificate, self._intake.take, some, sender)
+        return Response(encode_reply(answers), media_type=MEDIA_TYPE)
 
-    async def _keep_report(self, body: bytes, sender: Device) -> Response:
+    def _at_once(self, batch: list[bytes], certificate: bytes) -> list[bytes]:
+        """Return how much of a batch is taken before the others have their turn; at least one envelope."""
+        is_over, is_quiet = self._shares.is_over(certificate), self._shares.is_quiet()
+        if is_quiet and not is_over:
+            return batch
+        most_bytes, most = (SLICE_BYTES, len(batch)) if is_quiet else (0 if is_over else SMALL_SLICE_BYTES, 16)
+        sizes = itertools.accumulate(map(len, batch[:most]))
+        return batch[: max(1, sum(size <= most_bytes for size in sizes))]
+
+    async def _keep_report(self, body: bytes, sender: Device, certificate: bytes) -> Response:
         try:
             report = parse_health(body)
         except FormatError as error:
             raise _RefusedError(400, str(error)) from None
         try:
             if self._fleet is not None:
-                await asyncio.to_thread(self._fleet.keep, sender.name, report, datetime.now(UTC))
+                await self._shares.do(certificate, self._fleet.keep, sender.name, report, datetime.now(UTC))
         except ReceiverError as error:
             if self._notices.begins("health"):
                 _log.error("health reports are not kept: %s", error)
@@ -303,13 +329,16 @@ def _too_long(max_bytes: int) -> _RefusedError:
     return _RefusedError(413, f"the body is longer than {max_bytes} bytes")
 
 
-async def _read_body(request: Request, max_bytes: int) -> bytes:
-    """Read the body within its limits of size and time."""
+async def _read_body(request: Request, max_bytes: int, shares: Shares) -> bytes:
+    """Read the body within its limits of size and time, a piece when it is the unit's turn."""
+    certificate = _peer_certificate(request)
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_DEADLINE_S):
             async for chunk in request.stream():
                 body += chunk
+                shares.charge(certificate, SECONDS_PER_BYTE * len(chunk))
+                await shares.turn(certificate)
                 if len(body) > max_bytes:
                     raise _too_long(max_bytes)
     except TimeoutError:

@@ -10,6 +10,7 @@ import pytest
 
 from agent.receiver.intake import bodies
 from agent.receiver.intake.bodies import MAX_AT_WORK, MAX_BYTES, MAX_OF_A_UNIT, SMALL_BYTES, Bodies, GaveWayError
+from tests.fakes.waiting import turns
 
 GOOD, BAD = b"good", b"bad"
 
@@ -27,12 +28,6 @@ async def take(room: Bodies, unit: bytes, size_bytes: int, read: Callable[[], Aw
     """Have a body read, and go at once."""
     async with room.taken(unit, size_bytes, read) as body:
         return body
-
-
-async def turns() -> None:
-    """Let everything happen that can happen."""
-    for _ in range(20):
-        await asyncio.sleep(0)
 
 
 def in_loop(check: Callable[[Bodies], Coroutine[Any, Any, None]]) -> None:
@@ -109,7 +104,7 @@ def test_a_request_that_ends_while_it_waits_takes_no_room(*, let_in_first: bool)
         await turns()
         if let_in_first:
             full[0].cancel()
-            await asyncio.sleep(0)
+            await turns(1)
         first.cancel()
         await end(full[0])
         assert await second == b"body"
