@@ -42,7 +42,7 @@ MAX_CONNECTIONS: Final = 1024
 """Beyond this, 503. A fleet of 300 units has one connection each, for moments two; browsers have six."""
 TICKS_PER_PULSE: Final = 10
 """uvicorn's main loop comes round ten times a second."""
-SWITCH_EVERY_S: Final = 0.0005
+SWITCH_EVERY_S: Final = 0.001
 """How long a thread that calculates keeps the event loop waiting, each time that it has something to do; else 5 ms."""
 STOP_DEADLINE_S: Final = 3
 """Requests that are under way get this long after SIGTERM. Whatever is cut off will be sent again."""

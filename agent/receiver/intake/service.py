@@ -213,7 +213,7 @@ class _Units:
 
     def _at_once(self, batch: list[bytes], certificate: bytes) -> list[bytes]:
         """Return how much of a batch is taken before the others have their turn; at least one envelope."""
-        is_over, is_quiet = self._shares.is_over(certificate), self._shares.is_quiet()
+        is_over, is_quiet = self._shares.is_over(certificate), self._shares.is_quiet(certificate)
         if is_quiet and not is_over:
             return batch
         most_bytes, most = (SLICE_BYTES, len(batch)) if is_quiet else (0 if is_over else SMALL_SLICE_BYTES, 16)

@@ -14,9 +14,9 @@ Everything but the counting happens in one event loop.
 from __future__ import annotations
 
 import asyncio
-import math
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import Final, TypeVar
 
@@ -53,16 +53,23 @@ class Shares:
         self._had_now = had_now
         self._lock = threading.Lock()
         self._had: dict[bytes, tuple[float, float]] = {}
-        self._asking = 0
-        self._asked_s = -math.inf
+        self._asking: Counter[bytes] = Counter()
+        self._asked_s: dict[bytes, float] = {}
 
     def is_over(self, unit: bytes) -> bool:
         """Whether a unit has had more than its share."""
         return self._had_s(unit) > BURST_S
 
-    def is_quiet(self) -> bool:
-        """Whether nobody asks who is within his share."""
-        return self._asking == 0 and self._now() - self._asked_s >= QUIET_S
+    def is_quiet(self, unit: bytes) -> bool:
+        """Whether nobody else asks who is within its share, nor has for a while."""
+        if any(other != unit for other in self._asking):
+            return False
+        for other, asked_s in reversed(self._asked_s.items()):
+            if self._now() - asked_s >= QUIET_S:
+                break
+            if other != unit:
+                return False
+        return True
 
     def charge(self, unit: bytes, seconds: float) -> None:
         """Count time that a unit has had. Safe for threads."""
@@ -76,7 +83,7 @@ class Shares:
 
     async def turn(self, unit: bytes) -> None:
         """Return at once for a unit within its share, for another one when nobody else asks or its share has grown."""
-        while (over_s := self._had_s(unit) - BURST_S) > 0 and not self.is_quiet():
+        while (over_s := self._had_s(unit) - BURST_S) > 0 and not self.is_quiet(unit):
             await asyncio.sleep(min(over_s / RATE, LOOK_EVERY_S))
 
     async def do(self, unit: bytes, work: Callable[..., _Done], *arguments: object) -> _Done:
@@ -85,14 +92,23 @@ class Shares:
         Waiting for the disk is not counted: it says more of the disk than of the unit.
         """
         await self.turn(unit)
-        is_within = not self.is_over(unit)
-        self._asking += is_within
+        if self.is_over(unit):
+            return await asyncio.to_thread(self._counted, unit, work, *arguments)
+        self._asking[unit] += 1
         try:
             return await asyncio.to_thread(self._counted, unit, work, *arguments)
         finally:
-            self._asking -= is_within
-            if is_within:
-                self._asked_s = self._now()
+            self._asking[unit] -= 1
+            self._asking += Counter()  # without those at 0
+            self._note_asked(unit)
+
+    def _note_asked(self, unit: bytes) -> None:
+        """Remember who asked, the newest last; those of long ago go."""
+        self._asked_s.pop(unit, None)
+        self._asked_s[unit] = self._now()
+        oldest = next(iter(self._asked_s))
+        if self._now() - self._asked_s[oldest] >= QUIET_S:
+            del self._asked_s[oldest]
 
     def _counted(self, unit: bytes, work: Callable[..., _Done], *arguments: object) -> _Done:
         began_s = self._had_now()

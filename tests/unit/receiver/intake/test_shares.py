@@ -82,17 +82,35 @@ def test_its_share_grows_back_whoever_asks(monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_unit_within_its_share_waits_for_nobody(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor does one that is over it while nobody else asks: it does not wait for itself."""
+    """However many ask; whoever asks next has them to wait for, if it is over its share, for a while."""
 
     async def check(shares: Shares, clock: _Clock) -> None:
         async with Asking(shares, GOOD), Asking(shares, b"another"):
             pass
+        assert not shares.is_quiet(GOOD)
         clock.now_s += QUIET_S
-        shares.charge(BAD, 10)
-        for _ in range(10):
-            assert await shares.do(BAD, lambda: "done") == "done"
+        assert shares.is_quiet(GOOD)
+
+    in_loop(check, monkeypatch)
+
+
+def test_a_lone_unit_never_waits(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However much it has had, and although its own requests were within its share just now, and are again."""
+
+    async def check(shares: Shares, clock: _Clock) -> None:
+        def work() -> str:
+            clock.had_s += BURST_S / 2
+            return "done"
+
+        for _ in range(20):
+            assert await shares.do(BAD, work) == "done"
+            assert shares.is_quiet(BAD)
         assert shares.is_over(BAD)
-        assert shares.is_quiet()
+        clock.now_s += (MOST_S - BURST_S) / RATE
+        assert not shares.is_over(BAD)
+        for _ in range(20):
+            assert await shares.do(BAD, work) == "done"
+        assert not shares.is_quiet(GOOD)
 
     in_loop(check, monkeypatch)
 
@@ -113,7 +131,7 @@ def test_time_is_counted_as_the_processor_gives_it(monkeypatch: pytest.MonkeyPat
             await shares.do(BAD, fail)
         assert shares.is_over(BAD)
         assert not shares.is_over(GOOD)
-        assert not shares.is_quiet()  # it was within its share when it asked
+        assert not shares.is_quiet(GOOD)  # the other was within its share when it asked
 
     in_loop(check, monkeypatch)
 
