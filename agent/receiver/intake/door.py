@@ -36,7 +36,7 @@ HANDSHAKE_DEADLINE_S: Final = 5.0
 MAX_OF_AN_ADDRESS: Final = 256
 """A provider may put a whole fleet behind one address."""
 MAX_HANDSHAKES: Final = 1024
-"""In all, each with one descriptor, and with two while it is under way."""
+"""In all, each with one descriptor, and with two once it has said something."""
 CREDITS: Final = 64
 CREDITS_A_SECOND: Final = 1.0
 CROWD_S: Final = 0.01
@@ -167,30 +167,32 @@ class Door:
         loop = asyncio.get_running_loop()
         while True:
             try:
-                plain, address = await loop.sock_accept(listener)
+                plain, peer = await loop.sock_accept(listener)
             except OSError as error:
                 if (left_out := self._pace.turn("accept")) is not None:
                     _log.error("a connection cannot be accepted: %s%s", error.strerror, _and_more(left_out))
                 await asyncio.sleep(ACCEPT_AGAIN_S)
                 continue
-            is_crowd = self._begin(plain, address, protocol)
+            is_crowd = self._begin(plain, peer, protocol)
             await asyncio.sleep(CROWD_S if is_crowd else 0)  # a crowd keeps nobody waiting who is in
 
     def vouch(self, address: str) -> None:
         """Give a credit back: one who came from there is good."""
-        host = neighbourhood(address)
-        self._spend(host, -1.0)
+        self._spend(neighbourhood(address), -1.0)
 
-    def _begin(self, plain: socket.socket, address: Sequence[Any], protocol: Callable[[], asyncio.Protocol]) -> bool:
+    def _begin(self, plain: socket.socket, peer: Sequence[Any], protocol: Callable[[], asyncio.Protocol]) -> bool:
         """Begin with a connection, and end the oldest ones where there are too many; return whether there were."""
-        host = neighbourhood(str(address[0]))
-        task = asyncio.create_task(self._handshake(plain, str(address[0]), protocol))
+        host = neighbourhood(str(peer[0]))
+        task = asyncio.create_task(self._handshake(plain, str(peer[0]), protocol))
         self._under_way[task] = host
-        task.add_done_callback(self._under_way.pop)
+        task.add_done_callback(lambda done: self._under_way.pop(done, None))
         theirs = [each for each, other in self._under_way.items() if other == host]
         too_many = [*theirs[:-MAX_OF_AN_ADDRESS], *list(self._under_way)[:-MAX_HANDSHAKES]]
         for old in too_many:
-            old.cancel()  # a second time does no harm: it takes a few turns of the loop until it is gone
+            address = self._under_way.pop(old, None)
+            if address is not None:
+                old.cancel()
+                self._tell(address, Reason.CROWDED, "")
         return bool(too_many)
 
     async def _handshake(self, plain: socket.socket, host: str, protocol: Callable[[], asyncio.Protocol]) -> None:
@@ -200,11 +202,7 @@ class Door:
                 async with asyncio.timeout(HANDSHAKE_DEADLINE_S):
                     await _first_bytes(plain)
                 await self._take_credit(neighbourhood(host))
-                line = plain.dup()  # asyncio closes its own at once
-                with line:
-                    await self._speak_tls(line, plain.dup(), host, protocol)
-        except asyncio.CancelledError:
-            self._tell(host, Reason.CROWDED, "")
+                await self._speak_tls(plain, plain.dup(), host, protocol)  # asyncio closes its own at once
         except TimeoutError:
             self._tell(host, Reason.SILENT, "")
         except OSError as error:
