@@ -29,6 +29,7 @@ WITHOUT_A_CLOCK = [
 AT_THE_CLOCK: Final = {
     ("tests/fakes/waiting.py", "patiently"): "the one deadline of all waits",
     ("tests/fakes/waiting.py", "wait_until"): "the one sleep between two looks",
+    ("tests/fakes/waiting.py", "turns"): "no time passes: the event loop goes round",
     ("tests/fakes/rtsp_scene.py", "pictures"): "a camera's frames come at its rate",
     ("tests/newest.py", "make"): "an environment of days ago is made anew",
     ("tests/newest.py", "Kept.__init__"): "as above, for what was found in it",

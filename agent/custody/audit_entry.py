@@ -28,6 +28,8 @@ MAX_REASON_CHARS: Final = 400
 _REQUIRED: Final = frozenset({"v", "seq", "prev", "at", "who", "action", "case", "reason", "count"})
 _OPTIONAL: Final = frozenset({"ids", "by", "from", "until", "before", "camera", "serial"})
 _MAX_FILTERS: Final = 8
+_MAX_HEADS: Final = 64 + MAX_IDS + _MAX_FILTERS
+"""Heads: 36 to itself, one to each id and filter."""
 
 
 class Action(StrEnum):
@@ -156,7 +158,7 @@ def parse_payload(payload: bytes) -> AuditEntry:
         FormatError: It is no payload of this version.
     """
     what = "its payload"
-    value = cbor.as_map(cbor.decode(payload, max_bytes=MAX_ENTRY_BYTES, what=what), what)
+    value = cbor.as_map(cbor.decode(payload, max_bytes=MAX_ENTRY_BYTES, what=what, max_heads=_MAX_HEADS), what)
     if type(value.get("v")) is not int or value["v"] != AUDIT_VERSION:
         raise FormatError(f"{what}: version {value.get('v')!r:.20}, only {AUDIT_VERSION} is allowed")
     cbor.exact_keys(value, _REQUIRED, what, optional=_OPTIONAL)

@@ -37,6 +37,9 @@ _Choice = TypeVar("_Choice", bound=StrEnum)
 MAX_CHOICE_CHARS: Final = 64
 TAGS: Final = frozenset({16, 18, 96})
 """COSE_Encrypt0, COSE_Sign1, COSE_Encrypt (RFC 9052, table 1)."""
+MAX_HEADS: Final = 64
+"""Heads (RFC 8949, section 3) of one value, nested ones too, unless its record has long lists; the fullest header of an
+envelope has 27. Without a limit a megabyte of the tiniest items keeps every thread waiting for more than a second."""
 MAX_SEQUENCE_ITEMS: Final = 64
 """Items in one CBOR sequence (RFC 8742): the largest batch of the upload protocol."""
 MAX_HEADS_AN_ITEM: Final = 16
@@ -80,35 +83,37 @@ def encode(value: object) -> bytes:
         raise
 
 
-def decode(data: bytes, *, max_bytes: int, what: str) -> object:
+def decode(data: bytes, *, max_bytes: int, what: str, max_heads: int = MAX_HEADS) -> object:
     """Decode exactly one deterministic CBOR value.
 
     Args:
         data: The whole input.
         max_bytes: Longest input looked at.
         what: The record's name, for the error message.
+        max_heads: Most heads of items looked at, nested ones too.
 
     Raises:
-        FormatError: Too long, not CBOR, trailing bytes, or not the deterministic encoding of its value.
+        FormatError: Too long, too many items, not CBOR, trailing bytes, or not the deterministic encoding of its value.
     """
     if len(data) > max_bytes:
         raise FormatError(f"{what}: {len(data)} bytes, at most {max_bytes} are allowed")
-    _refuse_other_types(data, what, max_heads=max_bytes)
+    _refuse_other_types(data, what, max_heads=max_heads)
     value = _load(BytesIO(data), what)
     if _encode_again(value, what) != data:
         raise FormatError(f"{what}: not deterministic CBOR (RFC 8949, 4.2.1), or followed by other bytes")
     return value
 
 
-def decode_padded(data: bytes, *, max_bytes: int, what: str) -> object:
+def decode_padded(data: bytes, *, max_bytes: int, what: str, max_heads: int = MAX_HEADS) -> object:
     """Decode one deterministic CBOR value, which any number of zero bytes may follow.
 
     Raises:
-        FormatError: Too long, not CBOR, not deterministic, or followed by something else than zero bytes.
+        FormatError: Too long, too many items, not CBOR, not deterministic, or followed by something else than zero
+            bytes.
     """
     if len(data) > max_bytes:
         raise FormatError(f"{what}: {len(data)} bytes, at most {max_bytes} are allowed")
-    _refuse_other_types(data.rstrip(b"\0"), what, max_heads=max_bytes)
+    _refuse_other_types(data.rstrip(b"\0"), what, max_heads=max_heads)
     value = _load(BytesIO(data), what)
     encoded = _encode_again(value, what)
     padding = data[len(encoded) :]

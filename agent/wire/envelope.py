@@ -46,6 +46,10 @@ PEEK_BYTES: Final = 1024
 _WHAT: Final = "envelope"
 _HEAD: Final = b"\xd2\x84"
 """Tag 18 and an array of four: how every envelope begins."""
+_CONTENT_HEADS: Final = 128
+"""Heads of sealed content: eight to itself, six to each recipient."""
+_TOMBSTONE_HEADS: Final = 64 + 5 * MAX_GONE
+"""Heads of a tombstone: 13 to itself, five to each range."""
 _TOMBSTONE_KEYS: Final = frozenset({"v", "reason", "count", "from", "until", "gone"})
 
 
@@ -275,7 +279,7 @@ def _finished(data: bytes, kid: bytes, header: Header, tombstone: Tombstone | No
 
 def _parse_tombstone(payload: bytes) -> Tombstone:
     what = "tombstone"
-    value = cbor.as_map(cbor.decode(payload, max_bytes=MAX_ENVELOPE_BYTES, what=what), what)
+    value = cbor.as_map(cbor.decode(payload, max_bytes=MAX_ENVELOPE_BYTES, what=what, max_heads=_TOMBSTONE_HEADS), what)
     if type(value.get("v")) is not int or value["v"] != TOMBSTONE_VERSION:
         raise FormatError(f"{what}: version {value.get('v')!r:.20}, only {TOMBSTONE_VERSION} is allowed")
     cbor.exact_keys(value, _TOMBSTONE_KEYS, what)
@@ -303,7 +307,7 @@ def _parse_gone(row: object) -> Gone:
 
 def _parse_content(payload: bytes) -> SealedContent:
     what = "envelope content"
-    value = cbor.decode(payload, max_bytes=MAX_ENVELOPE_BYTES, what=what)
+    value = cbor.decode(payload, max_bytes=MAX_ENVELOPE_BYTES, what=what, max_heads=_CONTENT_HEADS)
     if not isinstance(value, cbor2.CBORTag) or value.tag != cose.TAG_ENCRYPT:
         raise FormatError(f"{what}: not a COSE_Encrypt (tag {cose.TAG_ENCRYPT})")
     protected_raw, unprotected_raw, ciphertext, recipients = cbor.as_list(value.value, 4, what)

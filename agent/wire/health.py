@@ -31,6 +31,8 @@ MAX_VERSION_CHARS: Final = 100
 
 _MAX_NUMBER: Final = (1 << 53) - 1
 """The largest integer that every reader of JSON keeps exactly; the fleet page's sources may be read as JSON."""
+_MAX_HEADS: Final = 256
+"""Heads: 16 cameras, 16 versions and everything else of a full report are 170."""
 _KEYS: Final = frozenset(
     {"v", "at", "up", "cameras", "backlog", "reads", "disk", "temp", "clock", "ends", "versions", "configs", "error"}
 )
@@ -181,7 +183,7 @@ def parse_health(data: bytes) -> HealthReport:
     Raises:
         FormatError: Not a report of version 1, or out of its limits.
     """
-    value = cbor.as_map(cbor.decode(data, max_bytes=MAX_HEALTH_BYTES, what="health"), "health")
+    value = cbor.as_map(cbor.decode(data, max_bytes=MAX_HEALTH_BYTES, what="health", max_heads=_MAX_HEADS), "health")
     cbor.exact_keys(value, _KEYS, "health")
     if cbor.as_uint(value["v"], _MAX_NUMBER, "health: v") != HEALTH_VERSION:
         raise FormatError(f"health: only version {HEALTH_VERSION} is allowed")

@@ -25,6 +25,8 @@ MAX_KEYRING_KEYS: Final = 4096
 MAX_KEYRING_BYTES: Final = 8 << 20
 """`MAX_KEYRING_KEYS` hybrid keys of about 1,400 bytes each, and room."""
 
+_MAX_HEADS: Final = 64 + 13 * MAX_KEYRING_KEYS
+"""Heads: 12 to itself, 13 to each key."""
 _HEADER_KEYS: Final = frozenset({cose.HEADER_ALG, cose.HEADER_CONTENT_TYPE, cose.HEADER_KID})
 _KEYS_1: Final = frozenset({"v", "serial", "keys"})
 _KEYS_2: Final = _KEYS_1 | {"issued", "recorded"}
@@ -138,7 +140,9 @@ def parse_keyring(data: bytes, owner_key: Ed25519PublicKey) -> Keyring:
     message = cose.parse_sign1(data, content_types=(CONTENT_TYPE,), max_bytes=MAX_KEYRING_BYTES, what="keyring")
     cbor.exact_keys(message.protected, _HEADER_KEYS, "keyring header")
     cose.verify_sign1(message, owner_key, what="keyring", error=KeyringVerificationError)
-    value = cbor.as_map(cbor.decode(message.payload, max_bytes=MAX_KEYRING_BYTES, what="keyring"), "keyring")
+    value = cbor.as_map(
+        cbor.decode(message.payload, max_bytes=MAX_KEYRING_BYTES, what="keyring", max_heads=_MAX_HEADS), "keyring"
+    )
     version = value.get("v")
     if type(version) is not int or version not in (VERSION_1, FORMAT_VERSION):
         raise FormatError(f"keyring: version {version!r:.20}, only {VERSION_1} and {FORMAT_VERSION} are allowed")

@@ -38,6 +38,8 @@ USUAL_TEXT_CHARS: Final = 10
 USUAL_NAME_CHARS: Final = 24
 """A region's or lane's name up to this does not show in the length."""
 
+_MAX_HEADS: Final = 256
+"""Heads: a text of 20 characters with everything else has fewer than 100."""
 _GLOBE: Final = (90_000_000, 180_000_000)
 """Largest latitude and longitude, millionths of a degree."""
 _USUAL_FRAMES: Final = (1 << 32) - 1
@@ -249,7 +251,7 @@ def parse_plaintext(data: bytes, *, version: int = FORMAT_VERSION) -> Plaintext:
             something follows the map (in version 2: something else than zero bytes).
     """
     decode = cbor.decode if version == VERSION_1 else cbor.decode_padded
-    value = cbor.as_map(decode(data, max_bytes=MAX_ENVELOPE_BYTES, what="plaintext"), "plaintext")
+    value = cbor.as_map(decode(data, max_bytes=MAX_ENVELOPE_BYTES, what="plaintext", max_heads=_MAX_HEADS), "plaintext")
     if type(value.get("v")) is not int or value["v"] != version:
         raise FormatError(f"plaintext: version {value.get('v')!r:.20}, its envelope has {version}")
     cbor.exact_keys(value, _REQUIRED, "plaintext", optional=_OPTIONAL)

@@ -7,7 +7,7 @@ import socket
 import ssl
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -32,7 +32,9 @@ _SERVE = "import sys; from agent.cli.receiver import app; app(['serve', *sys.arg
 
 
 @contextmanager
-def running(bench: Bench, *, patch: str = "") -> Iterator[tuple[subprocess.Popen[bytes], int]]:
+def running(
+    bench: Bench, *, patch: str = "", options: Sequence[str] = ()
+) -> Iterator[tuple[subprocess.Popen[bytes], int]]:
     """Run the receiver until the block ends, with `patch` executed first; yields its process and port."""
     port_file = bench.root / "port"
     port_file.unlink(missing_ok=True)
@@ -45,6 +47,7 @@ def running(bench: Bench, *, patch: str = "") -> Iterator[tuple[subprocess.Popen
         "0",
         "--port-file",
         str(port_file),
+        *options,
     ]
 
     def require_running() -> None:

@@ -5,6 +5,7 @@ Nothing else in the tests looks at a clock or sleeps; `tests/test_rules_of_tests
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import time
 from collections.abc import Callable, Iterable, Iterator
@@ -13,6 +14,9 @@ from typing import Final, TypeVar
 WITHIN_S: Final = 300.0
 """For whatever a test waits for. A machine that is slow a hundred times over still passes; a hang fails one test."""
 LOOK_EVERY_S: Final = 0.005
+
+TURNS: Final = 20
+"""Of an event loop: more than anything takes that waits for nothing outside."""
 
 _Item = TypeVar("_Item")
 
@@ -49,3 +53,9 @@ def wait_until(
             return
         meanwhile()
         time.sleep(every_s)
+
+
+async def turns(count: int = TURNS) -> None:
+    """Let the event loop go round, so that everything happens that can happen by itself."""
+    for _ in range(count):
+        await asyncio.sleep(0)

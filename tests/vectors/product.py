@@ -65,8 +65,8 @@ def _public(digits: str) -> Ed25519PublicKey:
 
 def _payload(signed: bytes) -> Any:
     """Return the decoded payload of a COSE_Sign1."""
-    value: Any = cbor.decode(signed, max_bytes=MAX_BYTES, what="vector")
-    return cbor.decode(value.value[2], max_bytes=MAX_BYTES, what="vector")
+    value: Any = cbor.decode(signed, max_bytes=MAX_BYTES, what="vector", max_heads=MAX_BYTES)
+    return cbor.decode(value.value[2], max_bytes=MAX_BYTES, what="vector", max_heads=MAX_BYTES)
 
 
 def _private_keys(context: Map) -> dict[bytes, PrivateKey]:
@@ -100,7 +100,7 @@ def _envelope(data: bytes, context: Map, _: Path) -> Map:
 
 
 def _read(plaintext: bytes) -> Any:
-    return cbor.decode_padded(plaintext, max_bytes=MAX_BYTES, what="vector")
+    return cbor.decode_padded(plaintext, max_bytes=MAX_BYTES, what="vector", max_heads=MAX_BYTES)
 
 
 def _plaintext(data: bytes, context: Map, _: Path) -> Any:

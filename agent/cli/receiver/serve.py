@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -10,8 +12,11 @@ import typer
 
 from agent.cli.receiver.options import Directory
 from agent.receiver.intake import server
+from agent.receiver.intake.counts import Counts
 from agent.unit.process.journal import log_to
 from agent.unit.process.watchdog import ServiceManager
+from agent.unit.status.metrics import MetricsFiles
+from agent.unit.status.samples import Sample
 
 DEFAULT_PORT = 8443
 
@@ -22,6 +27,10 @@ def serve(
     port: Annotated[int, typer.Option("--port", help="TCP port; 0 picks a free one.")] = DEFAULT_PORT,
     port_file: Annotated[
         Path | None, typer.Option("--port-file", metavar="FILE", help="Gets the port once the receiver listens.")
+    ] = None,
+    metrics_dir: Annotated[
+        Path | None,
+        typer.Option("--metrics-dir", metavar="DIR", help="Gets receiver.prom, for Prometheus, once a second."),
     ] = None,
 ) -> None:
     """Take envelopes from enrolled units until SIGTERM or Ctrl-C.
@@ -35,5 +44,12 @@ def serve(
         manager.status(line)
         manager.ready()
 
+    counts = Counts()
+
+    def samples() -> Iterator[Sample]:
+        for name, labels, value in counts:
+            yield Sample(f"receiver_{name}", value, labels)
+
     hooks = server.ServeHooks(ready=ready, alive=manager.alive)
-    server.serve(directory, host=host, port=port, port_file=port_file, hooks=hooks)
+    with nullcontext() if metrics_dir is None else MetricsFiles(metrics_dir, "receiver", samples):
+        server.serve(directory, host=host, port=port, port_file=port_file, hooks=hooks, counts=counts)

@@ -1,6 +1,6 @@
-"""The newest health report of each unit, in an SQLite file of its own.
+"""The newest health report of each unit, and whose key two machines use, in an SQLite file of its own.
 
-Owns: the table. Leaves to others: the connection (`database`), who may report (`service`), what a report means
+Owns: the tables. Leaves to others: the connection (`database`), who may report (`service`), what a report means
 (`fleet`). It is kept apart from the envelopes: their store is evidence and this is a dashboard. It is made when it is
 missing, and not synced for each report: a power cut costs a minute.
 """
@@ -23,6 +23,11 @@ APPLICATION_ID: Final = 0x504C4642
 """ASCII "PLFB", in the file's header: this is a fleet's book and not some other database."""
 
 _SCHEMA: Final = f"""
+CREATE TABLE IF NOT EXISTS forks (
+    key BLOB PRIMARY KEY,
+    seen_at_ms INTEGER NOT NULL,
+    detail TEXT NOT NULL
+) STRICT, WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS health (
     device TEXT PRIMARY KEY,
     received_at_ms INTEGER NOT NULL,
@@ -43,6 +48,19 @@ class Reported:
 
     received_at: datetime
     report: HealthReport
+
+
+@dataclass(frozen=True, slots=True)
+class SeenFork:
+    """What showed last that two machines use one device key.
+
+    Attributes:
+        seen_at: Aware UTC time of the receiver.
+        detail: For a person; ids and numbers only.
+    """
+
+    seen_at: datetime
+    detail: str
 
 
 class FleetStore(Database):
@@ -83,6 +101,28 @@ class FleetStore(Database):
                 found[str(device)] = Reported(from_ms(at_ms), parse_health(bytes(data)))
         return found
 
+    def keep_fork(self, key_id: bytes, detail: str, at: datetime) -> None:
+        """Keep what showed that two machines use a device key, in the place of what did before.
+
+        Raises:
+            ReceiverError: The database refused.
+        """
+        with self._connected("written") as connection:
+            connection.execute(
+                "INSERT INTO forks (key, seen_at_ms, detail) VALUES (?, ?, ?) ON CONFLICT (key) DO UPDATE "
+                "SET seen_at_ms = excluded.seen_at_ms, detail = excluded.detail",
+                (key_id, to_ms(at), detail),
+            )
+
+    def forks(self) -> dict[bytes, SeenFork]:
+        """Return, by the id of a device key that two machines use, what showed it last.
+
+        Raises:
+            ReceiverError: The database cannot be read.
+        """
+        rows = self._read("SELECT key, seen_at_ms, detail FROM forks")
+        return {bytes(key): SeenFork(from_ms(at_ms), str(detail)) for key, at_ms, detail in rows}
+
     def _prepare(self, connection: sqlite3.Connection) -> None:
         application = connection.execute("PRAGMA application_id").fetchone()[0]
         if application not in (0, APPLICATION_ID):
@@ -90,5 +130,5 @@ class FleetStore(Database):
         if application == 0:
             self._path.chmod(0o600)
             connection.execute("PRAGMA journal_mode = WAL")
-            connection.executescript(_SCHEMA)
+        connection.executescript(_SCHEMA)
         connection.execute("PRAGMA synchronous = NORMAL")

@@ -8,17 +8,19 @@ everything on to uvicorn's own. Above, it is an ASGI application that hands ever
 the connection with the same two addresses, which is one alone while it lasts: TCP has no second one.
 
 Invariants: no connection lasts longer without a request than `IDLE_DEADLINE_S`, none is in a request longer than
-`REQUEST_DEADLINE_S`, whatever it sends. A request whose connection is not known has no certificate.
+`REQUEST_DEADLINE_S`, whatever it sends. A certificate has at most `MAX_OF_A_CERTIFICATE` of them: the newest, for of a
+unit whose line broke the older ones are dead. A request whose connection is not known has no certificate.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, Final
 
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from agent.receiver.intake.service import PEER_CERTIFICATE
 
@@ -26,6 +28,8 @@ IDLE_DEADLINE_S: Final = 90.0
 """From the handshake, or the last reply, to the end of the next request's head. A quiet unit reports once a minute."""
 REQUEST_DEADLINE_S: Final = 150.0
 """From the end of a request's head to the end of its reply: waiting for a turn, 60 s of body, storing, replying."""
+MAX_OF_A_CERTIFICATE: Final = 8
+"""A unit has one connection, for moments two; a browser opens six."""
 
 _Addresses = tuple[tuple[str, int], tuple[str, int]]
 """Host and port of the peer, then ours: what tells one live TCP connection from every other."""
@@ -34,12 +38,38 @@ _Addresses = tuple[tuple[str, int], tuple[str, int]]
 class Connections:
     """The connections of one server, each from its handshake to its end."""
 
-    def __init__(self) -> None:
+    def __init__(self, vouch: Callable[[str], None] = lambda _: None) -> None:
+        """Begin with none.
+
+        Args:
+            vouch: Told the address of each connection whose first request is answered well.
+        """
+        self._vouch = vouch
         self._live: dict[_Addresses, _Connection] = {}
+        self._by_certificate: defaultdict[bytes | None, list[_Connection]] = defaultdict(list)
 
     def below(self, http: Callable[..., asyncio.Protocol]) -> Callable[..., asyncio.Protocol]:
         """Return a factory of protocols that note their connection and leave the rest to one of `http`."""
-        return lambda *args, **kwargs: _Connection(http(*args, **kwargs), self._live)
+        return lambda *args, **kwargs: _Connection(http(*args, **kwargs), self)
+
+    def begin(self, connection: _Connection) -> None:
+        """Take a connection in; the oldest one of its certificate goes where there are too many."""
+        if connection.addresses is not None:  # None: the peer has gone again
+            self._live[connection.addresses] = connection
+        theirs = self._by_certificate[connection.certificate]
+        theirs.append(connection)
+        for old in theirs[:-MAX_OF_A_CERTIFICATE]:
+            old.abort()
+
+    def end(self, connection: _Connection) -> None:
+        """Forget a connection."""
+        if connection.addresses is not None and self._live.get(connection.addresses) is connection:
+            del self._live[connection.addresses]
+        theirs = self._by_certificate[connection.certificate]
+        if connection in theirs:
+            theirs.remove(connection)
+        if not theirs:
+            del self._by_certificate[connection.certificate]
 
     def above(self, app: ASGIApp) -> ASGIApp:
         """Return `app`, with the peer's certificate in the state of each request, under `PEER_CERTIFICATE`."""
@@ -47,12 +77,19 @@ class Connections:
         async def with_peer(scope: Scope, receive: Receive, send: Send) -> None:
             addresses = _addresses(scope.get("client"), scope.get("server"))
             connection = None if addresses is None else self._live.get(addresses)
-            if connection is None:  # it has ended meanwhile, and nobody waits for the refusal
+            if addresses is None or connection is None:  # it has ended meanwhile, and nobody waits for the refusal
                 await app(scope, receive, send)
                 return
             scope.setdefault("state", {})[PEER_CERTIFICATE] = connection.certificate
+
+            async def vouching(message: Message) -> None:
+                if message["type"] == "http.response.start" and message["status"] < 400 and connection.is_new:
+                    connection.is_new = False
+                    self._vouch(addresses[0][0])
+                await send(message)
+
             with connection.in_request():
-                await app(scope, receive, send)
+                await app(scope, receive, vouching)
 
         return with_peer
 
@@ -60,11 +97,12 @@ class Connections:
 class _Connection(asyncio.Protocol):
     """A protocol around another: it knows the peer's certificate, and a deadline for the peer."""
 
-    def __init__(self, inner: asyncio.Protocol, live: dict[_Addresses, _Connection]) -> None:
+    def __init__(self, inner: asyncio.Protocol, connections: Connections) -> None:
         self.certificate: bytes | None = None
+        self.addresses: _Addresses | None = None
+        self.is_new = True
         self._inner = inner
-        self._live = live
-        self._addresses: _Addresses | None = None
+        self._connections = connections
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
 
@@ -74,19 +112,22 @@ class _Connection(asyncio.Protocol):
         self._transport = transport
         peer = transport.get_extra_info("ssl_object")
         self.certificate = None if peer is None else peer.getpeercert(binary_form=True)
-        self._addresses = _addresses(transport.get_extra_info("peername"), transport.get_extra_info("sockname"))
-        if self._addresses is not None:  # None: the peer has gone again
-            self._live[self._addresses] = self
+        self.addresses = _addresses(transport.get_extra_info("peername"), transport.get_extra_info("sockname"))
         self._set_deadline(IDLE_DEADLINE_S)
         self._inner.connection_made(transport)
+        self._connections.begin(self)
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Forget the connection, and stop the clock."""
         self._clear_deadline()
         self._transport = None
-        if self._addresses is not None and self._live.get(self._addresses) is self:
-            del self._live[self._addresses]
+        self._connections.end(self)
         self._inner.connection_lost(exc)
+
+    def abort(self) -> None:
+        """End the connection at once, whatever it does."""
+        if self._transport is not None:
+            self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
         """Hand the event on to uvicorn's protocol."""

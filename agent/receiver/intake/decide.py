@@ -17,6 +17,9 @@ everything else, and send a receipt only once it is committed. Leaves to others:
 | cannot be stored now | later |
 | is stored, now or before | its receipt, the same bytes each time |
 | was stored before, and its receipt is gone from the store | later |
+
+An envelope that shows that two machines use one key (`stores.forks`) is stored like any other: which of the two is the
+unit, a person must find out. It is told once, counted, and kept for the fleet page.
 """
 
 from __future__ import annotations
@@ -30,8 +33,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.errors import EnvelopeVerificationError, FormatError, ReceiverError
 from agent.receiver.admission.devices import Device, DeviceBook
-from agent.receiver.intake.notices import Notices
-from agent.receiver.stores.sqlite import ChainConflict, EnvelopeStore, Outcome, ReceiptLost
+from agent.receiver.intake.counts import Counts
+from agent.receiver.intake.notices import Notices, Pace
+from agent.receiver.stores.sqlite import ChainConflict, EnvelopeStore, Forked, Outcome, ReceiptLost
 from agent.wire.envelope import Envelope, parse_envelope, verify_envelope
 from agent.wire.protocol import Answer, Later, Refused, Stored
 from agent.wire.times import FIRST_DAY
@@ -54,6 +58,8 @@ class Intake:
         store: EnvelopeStore,
         receipt_key: Ed25519PrivateKey,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),
+        counts: Counts | None = None,
+        keep_fork: Callable[[bytes, str, datetime], None] = lambda *_: None,
     ) -> None:
         """Take over what a receiver is made of; closing the store stays with the caller.
 
@@ -62,12 +68,18 @@ class Intake:
             store: Where envelopes go.
             receipt_key: Signs receipts.
             now: The aware UTC time.
+            counts: Where answers are counted.
+            keep_fork: Keeps for the fleet page which device key two machines use, what shows it, and when it was seen;
+                may raise `ReceiverError`.
         """
         self._devices = devices
         self._store = store
         self._receipt_key = receipt_key
         self._now = now
+        self._counts = counts or Counts()
+        self._keep_fork = keep_fork
         self._notices = Notices()
+        self._pace = Pace()
 
     def sender(self, certificate_der: bytes) -> Device | None:
         """Return the enrolled device that a verified TLS certificate belongs to, or None.
@@ -96,9 +108,16 @@ class Intake:
         stored = iter(self._keep(envelopes, sender, [each for each in signers.values() if isinstance(each, Device)]))
         answers = [next(stored) if isinstance(entry, Envelope) else entry for entry in checked]
         for answer in answers:
+            self._counts.add("envelopes", type(answer).__name__.lower())
             if isinstance(answer, Refused):
-                _log.warning("refused an envelope of %s: %s", sender.name, answer.reason)
+                self._tell_refused(answer, sender)
         return answers
+
+    def _tell_refused(self, answer: Refused, sender: Device) -> None:
+        left_out = self._pace.turn(sender.name)
+        if left_out is not None:
+            more = f"; {left_out} more of its envelopes since the last line" if left_out else ""
+            _log.warning("refused an envelope of %s: %s%s", sender.name, answer.reason, more)
 
     def _check(self, data: bytes, sender: Device, signers: dict[bytes, Device | Later]) -> Envelope | Answer:
         """Return the envelope if it may be stored, else the answer to it. `signers` is this batch's memory."""
@@ -166,7 +185,22 @@ class Intake:
             return [Later(STORE_WAIT_S)] * len(envelopes)
         if self._notices.ends("store"):
             _log.info("storing again")
+        names = {signer.key_id: signer.name for signer in signers}
+        for envelope, outcome in zip(envelopes, outcomes, strict=True):
+            if isinstance(outcome, Forked) or (isinstance(outcome, ChainConflict) and outcome.is_fork):
+                self._tell_fork(envelope.device_kid, names[envelope.device_kid], outcome.reason)
         return [self._answer(outcome) for outcome in outcomes]
+
+    def _tell_fork(self, key_id: bytes, name: str, reason: str) -> None:
+        self._counts.add("forks")
+        subject = f"fork {key_id.hex()[:16]}"
+        if self._notices.begins(subject):
+            _log.error("two machines use the key %s of %s: %s", key_id.hex()[:16], name, reason)
+        if self._pace.turn(subject) is not None:
+            try:
+                self._keep_fork(key_id, reason, self._now())
+            except ReceiverError as error:
+                _log.error("the fleet page does not know of it: %s", error)
 
     def _time(self) -> datetime:
         now = self._now()
@@ -178,6 +212,8 @@ class Intake:
         match outcome:
             case ChainConflict(reason=reason):
                 return Refused(reason)
+            case Forked(receipt=receipt):
+                return Stored(receipt)
             case ReceiptLost(reason=reason):
                 if self._notices.begins(reason):
                     _log.error("putting an envelope off: %s; `plateseal receiver verify` says more", reason)

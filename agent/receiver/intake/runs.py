@@ -97,10 +97,13 @@ class Runs:
             _tell_signed_on(links)
             _tell_unnamed(links, gone)
             numbered = sorted((each for each in links if each.run is not None), key=lambda each: each.run or 0)
-            _tell_twins(numbered)
+            _tell_twins([*numbered, *(each for each in links if each.run is None)])
             ends = {each.end: each for each in links}
             for link in numbered:
                 self._judge_predecessor(link, ends, gone)
+            for link in links:
+                if link.run is None and link.before is not None and link.before not in ends:
+                    self._goes_on_after(link)
 
     def _judge_predecessor(self, link: _Link, ends: dict[bytes, _Link], gone: Mapping[bytes, bytes]) -> None:
         if link.before is None:
@@ -161,12 +164,14 @@ def _tell_twins(links: list[_Link]) -> None:
     runs: defaultdict[int | None, list[_Link]] = defaultdict(list)
     befores: defaultdict[bytes | None, list[_Link]] = defaultdict(list)
     for link in links:
-        runs[link.run].append(link)
+        if link.run is not None:
+            runs[link.run].append(link)
         if link.before is not None:
             befores[link.before].append(link)
     for twins in (*runs.values(), *befores.values()):
         for link in twins:
             others = [each.report.chain.hex()[:8] for each in twins if each is not link]
             if others:
-                what = f"run {link.run}" if twins[0].run == twins[-1].run else "the same chain before it"
+                is_run = twins[0].run is not None and twins[0].run == twins[-1].run
+                what = f"run {link.run}" if is_run else "the same chain before it"
                 link.tell(FindingKind.FORKED, f"{what}, as chain {', '.join(others[:3])}")

@@ -1,17 +1,19 @@
 """The receiver's network: TLS 1.3 with client certificates, limits, a clean stop.
 
-Owns: the TLS context, the server's limits, the port file, signals. Leaves to others: deadlines for slow peers
-(`connections`), what a request means (`service`).
+Owns: the TLS context, the server's limits, the port file, signals. Leaves to others: accepting and the handshake
+(`door`), deadlines for slow peers (`connections`), what a request means (`service`).
 
 Invariant: nobody without a certificate of the receiver's CA reaches the HTTP parser.
 """
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import signal
 import socket
 import ssl
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -27,7 +29,9 @@ from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.admission.operators import OperatorBook
 from agent.receiver.fleet.store import FleetStore
 from agent.receiver.intake import connections
+from agent.receiver.intake.counts import Counts
 from agent.receiver.intake.decide import Intake
+from agent.receiver.intake.door import Door, TlsContext
 from agent.receiver.intake.service import build_service
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.stores.sqlite import EnvelopeStore
@@ -36,9 +40,10 @@ MAX_HEAD_BYTES: Final = 16 << 10
 """Of a request whose head is not complete; one that arrives in a single read may be as long as that read."""
 MAX_CONNECTIONS: Final = 1024
 """Beyond this, 503. A fleet of 300 units has one connection each, for moments two; browsers have six."""
-BACKLOG: Final = 512
 TICKS_PER_PULSE: Final = 10
 """uvicorn's main loop comes round ten times a second."""
+SWITCH_EVERY_S: Final = 0.001
+"""How long a thread that calculates keeps the event loop waiting, each time that it has something to do; else 5 ms."""
 STOP_DEADLINE_S: Final = 3
 """Requests that are under way get this long after SIGTERM. Whatever is cut off will be sent again."""
 
@@ -59,20 +64,24 @@ class ServeHooks:
 
 
 class _Server(uvicorn.Server):
-    """uvicorn's server, which tells when it listens and that it lives."""
+    """uvicorn's server behind our own door, which tells when it listens and that it lives."""
 
     def __init__(
-        self, config: uvicorn.Config, *, address: str, port: int, port_file: Path | None, hooks: ServeHooks
+        self, config: uvicorn.Config, door: Door, *, listener: socket.socket, port_file: Path | None, hooks: ServeHooks
     ) -> None:
         super().__init__(config)
         self._hooks = hooks
-        self._address = address
-        self._port = port
+        self._door = door
+        self._listener = listener
+        self._address, self._port = listener.getsockname()[:2]
         self._port_file = port_file
+        self._accepting: asyncio.Task[None] | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Listen, then write the port file."""
-        await super().startup(sockets)
+        """Listen, then write the port file. uvicorn is given no socket: it has no limit for a handshake."""
+        await super().startup(sockets=[])
+        self._accepting = asyncio.create_task(self._door.stand(self._listener, self._protocol))
+        await asyncio.sleep(0)  # it listens now
         _log.info("listening on %s port %d", self._address, self._port)
         if self._port_file is not None:
             keyfiles.replace_file(self._port_file, f"{self._port}\n".encode("ascii"), keyfiles.PUBLIC_MODE)
@@ -80,9 +89,23 @@ class _Server(uvicorn.Server):
 
     async def on_tick(self, counter: int) -> bool:
         """Do what is done ten times a second, and whether to stop; `counter` goes from 0 to 863,999."""
+        if self._accepting is not None and self._accepting.done():
+            self._accepting.result()  # whatever ended it ends the receiver, which is started again
         if counter % TICKS_PER_PULSE == 0:
             self._hooks.alive()
         return await super().on_tick(counter)
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Accept nobody more, and let the requests that are under way come to their end."""
+        if self._accepting is not None:
+            self._accepting.cancel()
+        await super().shutdown(sockets)
+
+    def _protocol(self) -> asyncio.Protocol:
+        """Make the protocol of a connection, as uvicorn does."""
+        return self.config.http_protocol_class(  # type: ignore[call-arg]  # it is one of several classes
+            config=self.config, server_state=self.server_state, app_state=self.lifespan.state
+        )
 
     def stop(self, number: int, frame: FrameType | None) -> None:
         """Stop soon: for a signal that comes before uvicorn listens to signals, or again after its stop."""
@@ -90,7 +113,13 @@ class _Server(uvicorn.Server):
 
 
 def serve(
-    directory: Path, *, host: str, port: int, port_file: Path | None = None, hooks: ServeHooks | None = None
+    directory: Path,
+    *,
+    host: str,
+    port: int,
+    port_file: Path | None = None,
+    hooks: ServeHooks | None = None,
+    counts: Counts | None = None,
 ) -> None:
     """Run the receiver until SIGTERM or SIGINT.
 
@@ -101,6 +130,7 @@ def serve(
         port_file: Gets the port, as text and a newline, once the receiver listens. One from an earlier run is
             removed first.
         hooks: What a service manager wants to know.
+        counts: Where it counts what it does, for whoever shows that.
 
     Raises:
         KeyFileError: A key or certificate is missing, unreadable, unsafe or of another kind; or the
@@ -121,11 +151,15 @@ def serve(
         _listen(host, port) as listener,
     ):
         _log.info("%d envelopes are stored", store.count())
-        intake = Intake(devices=devices, store=store, receipt_key=receipt_key)
-        app = build_service(intake, fleet=fleet, devices=devices, operators=OperatorBook(layout.operators))
-        config = _config(app, context)
-        address, bound = listener.getsockname()[:2]
-        _run(_Server(config, address=address, port=bound, port_file=port_file, hooks=hooks or ServeHooks()), listener)
+        counts = counts or Counts()
+        intake = Intake(devices=devices, store=store, receipt_key=receipt_key, counts=counts, keep_fork=fleet.keep_fork)
+        operators = OperatorBook(layout.operators)
+        app = build_service(intake, fleet=fleet, devices=devices, operators=operators, counts=counts)
+        door = Door(context, counts)
+        config = _config(app, door)
+        server = _Server(config, door, listener=listener, port_file=port_file, hooks=hooks or ServeHooks())
+        counts.gauge("connections", lambda: len(server.server_state.connections))
+        _run(server, listener)
         _log.info("stopped, %d envelopes are stored", store.count())
 
 
@@ -138,7 +172,7 @@ def tls_context(layout: ReceiverLayout) -> ssl.SSLContext:
     keyfiles.load_p256_private(layout.server_key)  # names what is wrong better than OpenSSL does
     authority = keyfiles.read_public_file(layout.ca)
     keyfiles.read_public_file(layout.server_certificate)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context = TlsContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_3
     context.verify_mode = ssl.CERT_REQUIRED
     context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
@@ -156,8 +190,8 @@ def tls_context(layout: ReceiverLayout) -> ssl.SSLContext:
     return context
 
 
-def _config(app: Starlette, context: ssl.SSLContext) -> uvicorn.Config:
-    live = connections.Connections()
+def _config(app: Starlette, door: Door) -> uvicorn.Config:
+    live = connections.Connections(door.vouch)
     config = uvicorn.Config(
         live.above(app),
         http="h11",
@@ -171,13 +205,11 @@ def _config(app: Starlette, context: ssl.SSLContext) -> uvicorn.Config:
         proxy_headers=False,  # a request's addresses are those of its connection, whatever its head says
         server_header=False,
         limit_concurrency=MAX_CONNECTIONS,
-        backlog=BACKLOG,
         timeout_keep_alive=int(connections.IDLE_DEADLINE_S),
         timeout_graceful_shutdown=STOP_DEADLINE_S,
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
     )
     config.load()
-    config.ssl = context
     config.http_protocol_class = live.below(config.http_protocol_class)  # type: ignore[assignment]  # uvicorn only calls it
     return config
 
@@ -213,8 +245,11 @@ def _run(server: _Server, listener: socket.socket) -> None:
     before: dict[signal.Signals, Any] = {}
     for number in (signal.SIGTERM, signal.SIGINT):
         before[number] = signal.signal(number, server.stop)
+    interval_s = sys.getswitchinterval()
+    sys.setswitchinterval(SWITCH_EVERY_S)
     try:
         server.run(sockets=[listener])
     finally:
+        sys.setswitchinterval(interval_s)
         for number, handler in before.items():
             signal.signal(number, handler)

@@ -1,8 +1,8 @@
 """The upload protocol as an ASGI application: `POST /v1/envelopes`, `/v1/health`, and the page at `/fleet`.
 
 Owns: status codes, limits on the body, and which thread works. Leaves to others: TLS (`server`); the peer's
-certificate, which `connections` puts into the request's state under `PEER_CERTIFICATE`; what becomes of an envelope
-(`intake`).
+certificate, which `connections` puts into the request's state under `PEER_CERTIFICATE`; memory (`bodies`) and whose
+turn it is (`shares`); what becomes of an envelope (`intake`).
 
 For `POST /v1/envelopes`:
 
@@ -11,7 +11,7 @@ For `POST /v1/envelopes`:
 | 200 | one answer per envelope | what the answers say |
 | 400 | the body is no sequence of 1 to 64 byte strings | nothing |
 | 401, 403 | no client certificate; not that of an enrolled device | nothing |
-| 408 | the body took longer than `BODY_DEADLINE_S` | nothing |
+| 408 | the body took longer than `BODY_DEADLINE_S`, or gave way to newer ones of its unit | nothing |
 | 413 | the body is longer than 8 MiB | nothing |
 | 415 | another media type | nothing |
 | 503 | a device's file cannot be read | nothing |
@@ -26,6 +26,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import itertools
 import logging
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
@@ -43,17 +44,29 @@ from agent.receiver.admission.operators import Operator, OperatorBook
 from agent.receiver.fleet.overview import assess_fleet
 from agent.receiver.fleet.page import PAGE_HEADERS, render_fleet
 from agent.receiver.fleet.store import FleetStore
+from agent.receiver.intake.bodies import Bodies, GaveWayError
+from agent.receiver.intake.counts import Counts
 from agent.receiver.intake.decide import STORE_WAIT_S, Intake
-from agent.receiver.intake.notices import Notices
+from agent.receiver.intake.notices import Notices, Pace
+from agent.receiver.intake.shares import SECONDS_PER_BYTE, Shares
 from agent.wire.health import HEALTH_MEDIA_TYPE, HEALTH_PATH, MAX_HEALTH_BYTES, parse_health
-from agent.wire.protocol import ENVELOPES_PATH, MAX_BATCH_BYTES, MEDIA_TYPE, encode_reply, parse_request
+from agent.wire.protocol import (
+    ENVELOPES_PATH,
+    MAX_BATCH_BYTES,
+    MEDIA_TYPE,
+    Answer,
+    encode_reply,
+    parse_request,
+)
 
 PEER_CERTIFICATE: Final = "peer_certificate"
 """Key in the request's state: the verified client certificate (DER bytes), if there is one."""
 BODY_DEADLINE_S: Final = 60.0
 """8 MiB at 140 kB/s, an LTE uplink at the edge of its cell. A slower link sends smaller batches."""
-MAX_BODIES: Final = 16
-"""Requests whose bodies are in memory at a time: at most 128 MiB. Others wait for their turn."""
+SLICE_BYTES: Final = 1 << 20
+"""So much of a batch is taken at once of a unit that is over its share while nobody else asks."""
+SMALL_SLICE_BYTES: Final = 200_000
+"""The same of a unit within its share while others ask: 16 usual reads. Of one that is over it, it is one envelope."""
 DRAIN_BYTES: Final = 2 * MAX_BATCH_BYTES
 DRAIN_DEADLINE_S: Final = 5.0
 """How much more of a refused body is read, and for how long, so that the sender gets to see the refusal."""
@@ -106,26 +119,30 @@ async def _drain(receive: Receive) -> None:
 class _Units:
     """What units may ask of a receiver: to take envelopes and health reports."""
 
-    def __init__(self, intake: Intake, fleet: FleetStore | None) -> None:
+    def __init__(self, intake: Intake, fleet: FleetStore | None, counts: Counts) -> None:
         self._intake = intake
         self._fleet = fleet
-        self._bodies = asyncio.Semaphore(MAX_BODIES)
+        self._counts = counts
+        self._batches, self._reports = Bodies(), Bodies()
+        self._shares = Shares()
+        counts.gauge("bodies_bytes", lambda: self._batches.used_bytes + self._reports.used_bytes)
         self._notices = Notices()
+        self._pace = Pace()
 
     async def post_envelopes(self, request: Request) -> Response:
         """Answer a batch."""
-        return await self._take(request, MEDIA_TYPE, MAX_BATCH_BYTES, self._answer)
+        return await self._take(request, MEDIA_TYPE, MAX_BATCH_BYTES, self._batches, self._answer)
 
     async def post_health(self, request: Request) -> Response:
         """Keep a report."""
-        return await self._take(request, HEALTH_MEDIA_TYPE, MAX_HEALTH_BYTES, self._keep_report)
+        return await self._take(request, HEALTH_MEDIA_TYPE, MAX_HEALTH_BYTES, self._reports, self._keep_report)
 
     async def get_health(self, request: Request) -> Response:
         """Tell a unit that it may send."""
         try:
             await self._sender(request)
         except _RefusedError as error:
-            return _Refusal(error)
+            return self._refuse(error)
         return Response(status_code=204)
 
     async def _take(
@@ -133,28 +150,43 @@ class _Units:
         request: Request,
         media_type: str,
         max_bytes: int,
-        answer: Callable[[bytes, Device], Awaitable[Response]],
+        bodies: Bodies,
+        answer: Callable[[bytes, Device, bytes], Awaitable[Response]],
     ) -> Response:
         """Read a body of an enrolled device and answer it."""
         try:
             sender = await self._sender(request)
             try:
                 _check_media_type(request, media_type)
-                async with self._bodies:
-                    return await answer(await _read_body(request, max_bytes), sender)
+                most_bytes = _announced_bytes(request, max_bytes)
+                async with bodies.taken(
+                    sender.key_id, most_bytes, lambda: _read_body(request, max_bytes, self._shares)
+                ) as body:
+                    return await answer(body, sender, _peer_certificate(request))
+            except GaveWayError:
+                return self._refuse(_RefusedError(408, "newer requests of the same unit took its place"), sender)
             except _RefusedError as error:
-                _log.warning("%d for a request of %s: %s", error.status, sender.name, error.line)
-                return _Refusal(error)
+                return self._refuse(error, sender)
         except _RefusedError as error:
-            return _Refusal(error)
+            return self._refuse(error)
         except ClientDisconnect:
             return Response(status_code=400)  # to nobody: the connection is gone, and nothing was stored
+
+    def _refuse(self, error: _RefusedError, sender: Device | None = None) -> Response:
+        """Count a refusal; tell of it where the sender is known, and `_sender` has not told already."""
+        self._counts.add("requests_refused", str(error.status))
+        if sender is not None:
+            left_out = self._pace.turn(f"{error.status} {sender.name}")
+            if left_out is not None:
+                more = f"; {left_out} more like this since the last line" if left_out else ""
+                _log.warning("%d for a request of %s: %s%s", error.status, sender.name, error.line, more)
+        return _Refusal(error)
 
     async def _sender(self, request: Request) -> Device:
         certificate = _peer_certificate(request)
         subject = f"certificate {hashlib.sha256(certificate).hexdigest()[:16]}"
         try:
-            device = await asyncio.to_thread(self._intake.sender, certificate)
+            device = await self._shares.do(certificate, self._intake.sender, certificate)
         except ReceiverError as error:
             if self._notices.begins(subject):
                 _log.error("503 for %s: %s", subject, error)
@@ -167,22 +199,35 @@ class _Units:
             _log.info("%s is that of %s now", subject, device.name)
         return device
 
-    async def _answer(self, body: bytes, sender: Device) -> Response:
+    async def _answer(self, body: bytes, sender: Device, certificate: bytes) -> Response:
         try:
-            batch = parse_request(body)
+            batch = await self._shares.do(certificate, parse_request, body)
         except FormatError as error:
             raise _RefusedError(400, str(error)) from None
-        answers = await asyncio.to_thread(self._intake.take, batch, sender)
+        answers: list[Answer] = []
+        while len(answers) < len(batch):
+            await self._shares.turn(certificate)
+            some = self._at_once(batch[len(answers) :], certificate)
+            answers += await self._shares.do(certificate, self._intake.take, some, sender)
         return Response(encode_reply(answers), media_type=MEDIA_TYPE)
 
-    async def _keep_report(self, body: bytes, sender: Device) -> Response:
+    def _at_once(self, batch: list[bytes], certificate: bytes) -> list[bytes]:
+        """Return how much of a batch is taken before the others have their turn; at least one envelope."""
+        is_over, is_quiet = self._shares.is_over(certificate), self._shares.is_quiet(certificate)
+        if is_quiet and not is_over:
+            return batch
+        most_bytes, most = (SLICE_BYTES, len(batch)) if is_quiet else (0 if is_over else SMALL_SLICE_BYTES, 16)
+        sizes = itertools.accumulate(map(len, batch[:most]))
+        return batch[: max(1, sum(size <= most_bytes for size in sizes))]
+
+    async def _keep_report(self, body: bytes, sender: Device, certificate: bytes) -> Response:
         try:
             report = parse_health(body)
         except FormatError as error:
             raise _RefusedError(400, str(error)) from None
         try:
             if self._fleet is not None:
-                await asyncio.to_thread(self._fleet.keep, sender.name, report, datetime.now(UTC))
+                await self._shares.do(certificate, self._fleet.keep, sender.name, report, datetime.now(UTC))
         except ReceiverError as error:
             if self._notices.begins("health"):
                 _log.error("health reports are not kept: %s", error)
@@ -224,8 +269,11 @@ class _Operators:
 
     def _page(self) -> bytes:
         now = datetime.now(UTC)
-        names = [device.name for device in self._devices.all() if device.revoked is None]
-        return render_fleet(assess_fleet(names, self._fleet.newest(), now), now)
+        devices = [device for device in self._devices.all() if device.revoked is None]
+        forks = self._fleet.forks()
+        shared = {each.name: forks[each.key_id] for each in devices if each.rotated is None and each.key_id in forks}
+        names = [device.name for device in devices]
+        return render_fleet(assess_fleet(names, self._fleet.newest(), now, shared), now)
 
 
 def build_service(
@@ -234,6 +282,7 @@ def build_service(
     fleet: FleetStore | None = None,
     devices: DeviceBook | None = None,
     operators: OperatorBook | None = None,
+    counts: Counts | None = None,
 ) -> Starlette:
     """Return the ASGI application.
 
@@ -242,8 +291,9 @@ def build_service(
         fleet: Keeps health reports; without it they are checked and forgotten.
         devices: Who is on the fleet page; without these, `fleet` and `operators` there is none.
         operators: Who may see the fleet page.
+        counts: Where refusals are counted.
     """
-    units = _Units(intake, fleet)
+    units = _Units(intake, fleet, counts or Counts())
     routes = [
         Route(ENVELOPES_PATH, units.post_envelopes, methods=["POST"]),
         Route(HEALTH_PATH, units.post_health, methods=["POST"]),
@@ -267,19 +317,30 @@ def _check_media_type(request: Request, media_type: str) -> None:
         raise _RefusedError(415, f"the body must be {media_type}")
 
 
-async def _read_body(request: Request, max_bytes: int) -> bytes:
-    """Read the body within its limits of size and time."""
-    too_long = _RefusedError(413, f"the body is longer than {max_bytes} bytes")
-    announced = request.headers.get("content-length", "0")
+def _announced_bytes(request: Request, max_bytes: int) -> int:
+    """Return how long the body is at most."""
+    announced = request.headers.get("content-length", str(max_bytes))
     if not announced.isdecimal() or int(announced) > max_bytes:
-        raise too_long
+        raise _too_long(max_bytes)
+    return int(announced)
+
+
+def _too_long(max_bytes: int) -> _RefusedError:
+    return _RefusedError(413, f"the body is longer than {max_bytes} bytes")
+
+
+async def _read_body(request: Request, max_bytes: int, shares: Shares) -> bytes:
+    """Read the body within its limits of size and time, a piece when it is the unit's turn."""
+    certificate = _peer_certificate(request)
     body = bytearray()
     try:
         async with asyncio.timeout(BODY_DEADLINE_S):
             async for chunk in request.stream():
                 body += chunk
+                shares.charge(certificate, SECONDS_PER_BYTE * len(chunk))
+                await shares.turn(certificate)
                 if len(body) > max_bytes:
-                    raise too_long
+                    raise _too_long(max_bytes)
     except TimeoutError:
         raise _RefusedError(408, f"the body took longer than {BODY_DEADLINE_S:.0f} s") from None
     return bytes(body)

@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agent.receiver.stores.forks import fork_at, note_beginning
 from agent.wire import cbor
 from agent.wire.envelope import Envelope
 from agent.wire.header import FORMAT_VERSION, VERSION_1, ZERO_DIGEST
@@ -34,8 +35,23 @@ class ChainConflict:
 
     Attributes:
         reason: For a person; ids and numbers only.
+        is_fork: Whether another envelope by the same key stands at its place.
     """
 
+    reason: str
+    is_fork: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Forked:
+    """An envelope that is stored, and that shows that two machines use its key.
+
+    Attributes:
+        receipt: Its receipt.
+        reason: What it shows, for a person; ids and numbers only.
+    """
+
+    receipt: bytes = field(repr=False)
     reason: str
 
 
@@ -50,7 +66,7 @@ class ReceiptLost:
     reason: str
 
 
-Outcome = bytes | ChainConflict | ReceiptLost
+Outcome = bytes | Forked | ChainConflict | ReceiptLost
 """The receipt as it was first signed, or why there is none."""
 
 
@@ -94,10 +110,13 @@ class Keeper:
         if conflict is not None:
             return conflict
         self._log += 1
-        self._insert(envelope)
-        return self._sign(envelope, log=self._log, at_ms=self._at_ms)
+        is_new_chain = self._insert(envelope)
+        receipt = self._sign(envelope, log=self._log, at_ms=self._at_ms)
+        fork = fork_at(self._connection, envelope, is_new_chain=is_new_chain)
+        return receipt if fork is None else Forked(receipt, fork)
 
-    def _insert(self, envelope: Envelope) -> None:
+    def _insert(self, envelope: Envelope) -> bool:
+        """Store an envelope; return whether it is the first one here of a numbered chain."""
         position = envelope.position
         self._connection.execute(
             "INSERT INTO envelopes (log, id, device, chain, seq, prev, length, stored_at_ms, body) "
@@ -114,11 +133,7 @@ class Keeper:
                 envelope.data,
             ),
         )
-        if position.run is not None:
-            self._connection.execute(
-                "INSERT OR IGNORE INTO chains (device, chain, run) VALUES (?,?,?)",
-                (envelope.device_kid, position.chain, position.run),
-            )
+        return note_beginning(self._connection, envelope.device_kid, position)
 
     def _kept(self, envelope: Envelope, *, log: int, at_ms: int) -> bytes | ReceiptLost:
         """Return the receipt of a stored envelope.
@@ -179,7 +194,8 @@ def _conflict(connection: sqlite3.Connection, envelope: Envelope) -> ChainConfli
     for seq, stored_id, stored_prev in rows.fetchall():
         place = f"chain {position.chain.hex()[:8]} seq {position.seq}"
         if seq == position.seq:
-            return ChainConflict(f"fork: {place} is taken by another envelope, {stored_id.hex()[:16]}")
+            reason = f"fork: {place} is taken by another envelope, {stored_id.hex()[:16]}"
+            return ChainConflict(reason, is_fork=True)
         if seq == position.seq - 1 and stored_id != position.prev:
             return ChainConflict(f"broken chain: prev of {place} is not the stored envelope before it")
         if seq == position.seq + 1 and stored_prev != envelope.digest:

@@ -52,6 +52,17 @@ CREATE TABLE chains (
 ) STRICT, WITHOUT ROWID
 """
 """The numbers of the chains of version 2, to be found without reading envelopes. Whoever verifies reads envelopes."""
+_BEGINS: Final = """
+CREATE TABLE IF NOT EXISTS begins (
+    before BLOB NOT NULL,
+    device BLOB NOT NULL,
+    chain BLOB NOT NULL,
+    PRIMARY KEY (before, device, chain)
+) STRICT, WITHOUT ROWID
+"""
+"""After which envelope each chain says that it began, to see at once where two go on after the same one (`forks`)."""
+_BEGINNING_OF_A_CHAIN: Final = "CREATE INDEX IF NOT EXISTS beginning_of_a_chain ON begins (device, chain)"
+_RUNS_OF_A_DEVICE: Final = "CREATE INDEX IF NOT EXISTS runs_of_a_device ON chains (device, run)"
 _SENDERS: Final = "CREATE TABLE senders (device BLOB PRIMARY KEY) STRICT, WITHOUT ROWID"
 """The keys whose own certificates have delivered something: a unit that has its new certificate needs no old one."""
 
@@ -82,6 +93,8 @@ def check_version(connection: sqlite3.Connection, *, may_write: bool) -> None:
         raise ReceiverError("some other database")
     version = _pragma(connection, "user_version")
     if version == SCHEMA_VERSION:
+        if may_write:
+            _add_what_shows_forks(connection)
         return
     if version != _WITHOUT_RECEIPTS:
         raise ReceiverError(f"schema version {version}, this plateseal reads {_WITHOUT_RECEIPTS} and {SCHEMA_VERSION}")
@@ -103,7 +116,15 @@ def _add_tables_of_2(connection: sqlite3.Connection) -> None:
     connection.execute(_RECEIPTS_OF_A_DEVICE)
     connection.execute(_CHAINS)
     connection.execute(_SENDERS)
+    _add_what_shows_forks(connection)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
+
+
+def _add_what_shows_forks(connection: sqlite3.Connection) -> None:
+    """Add what came after version 2 and what older programs of that version neither need nor mind."""
+    connection.execute(_BEGINS)
+    connection.execute(_BEGINNING_OF_A_CHAIN)
+    connection.execute(_RUNS_OF_A_DEVICE)
 
 
 def _pragma(connection: sqlite3.Connection, name: str) -> int:

@@ -28,7 +28,7 @@ from agent.disk.durable import sync_directory
 from agent.errors import ReceiverError
 from agent.receiver.stores import schema
 from agent.receiver.stores.database import Database
-from agent.receiver.stores.keeping import ChainConflict, Keeper, Outcome, ReceiptLost
+from agent.receiver.stores.keeping import ChainConflict, Forked, Keeper, Outcome, ReceiptLost
 from agent.wire.envelope import Envelope
 from agent.wire.times import to_ms
 
@@ -172,7 +172,7 @@ class EnvelopeStore(Database):
             connection.execute("BEGIN IMMEDIATE")
             keeper = Keeper(connection, at, key, followers)
             outcomes = [keeper.store(envelope) for envelope in envelopes]
-            if sender is not None and any(isinstance(outcome, bytes) for outcome in outcomes):
+            if sender is not None and any(isinstance(outcome, bytes | Forked) for outcome in outcomes):
                 connection.execute("INSERT OR IGNORE INTO senders (device) VALUES (?)", (sender,))
             connection.execute("COMMIT")
         return outcomes
@@ -370,4 +370,4 @@ class EnvelopeStore(Database):
             connection.execute("PRAGMA journal_mode = WAL")
 
 
-__all__ = ["ChainConflict", "EnvelopeStore", "KeptReceipt", "LogEntry", "Outcome", "ReceiptLost", "StoredRow"]
+__all__ = ["ChainConflict", "EnvelopeStore", "Forked", "KeptReceipt", "LogEntry", "Outcome", "ReceiptLost", "StoredRow"]

@@ -60,7 +60,7 @@ class MetricsFiles:
 
         Args:
             directory: The runtime directory; made if it is missing.
-            daemon: `capture` or `upload`, which the files are named after.
+            daemon: `capture`, `upload` or `receiver`, which the files are named after.
             read: Returns all samples now.
         """
         self._text = directory / f"{daemon}.prom"

@@ -1,4 +1,4 @@
-"""What the daemons measure: every metric with its kind and meaning, and samples of them with their types.
+"""What daemons and receiver measure: every metric with its kind and meaning, and samples of them with their types.
 
 Owns: the table of metrics, and the questions that readers ask of a snapshot. Leaves to others: the values (the daemons'
 parts), and the files (`agent.unit.status.metrics`). Labels are a camera's name, a daemon's, or a reason; never text
@@ -88,6 +88,24 @@ METRICS: Final = {
         Metric("pending_oldest_seconds", Kind.GAUGE, "For how long the oldest read has waited; 0 while none waits."),
         Metric("quarantine_alarm", Kind.GAUGE, "Whether anything is set aside: 1 or 0."),
         Metric("quarantined", Kind.GAUGE, "Envelopes that are set aside."),
+        Metric("receiver_bodies_bytes", Kind.GAUGE, "Receiver: room that bodies of requests take in memory."),
+        Metric("receiver_connections", Kind.GAUGE, "Receiver: connections with a verified certificate."),
+        Metric(
+            "receiver_envelopes",
+            Kind.COUNTER,
+            "Receiver: envelopes by their answer: stored, refused, later.",
+            ("answer",),
+        ),
+        Metric("receiver_forks", Kind.COUNTER, "Receiver: envelopes that show that two machines use one unit's key."),
+        Metric(
+            "receiver_handshakes_refused",
+            Kind.COUNTER,
+            "Receiver: connections that did not come in, by reason.",
+            ("reason",),
+        ),
+        Metric(
+            "receiver_requests_refused", Kind.COUNTER, "Receiver: requests refused as a whole, by status.", ("status",)
+        ),
         Metric("refused", Kind.COUNTER, "Envelopes that the receiver refused for good."),
         Metric(
             "rejected_passages",

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.errors import ReceiverError
 from agent.receiver.stores import database
-from agent.receiver.stores.sqlite import PAGE_ROWS, ChainConflict, EnvelopeStore, ReceiptLost
+from agent.receiver.stores.sqlite import PAGE_ROWS, ChainConflict, EnvelopeStore, Forked, ReceiptLost
 from agent.wire.envelope import Envelope
 from agent.wire.header import DIGEST_BYTES, ChainPosition
 from agent.wire.receipt import Receipt, parse_receipt
@@ -32,13 +32,15 @@ def store(tmp_path: Path) -> Iterator[EnvelopeStore]:
         yield made
 
 
-def _store(store: EnvelopeStore, batch: list[Envelope], at: datetime) -> list[Receipt | ChainConflict | ReceiptLost]:
+def _store(
+    store: EnvelopeStore, batch: list[Envelope], at: datetime
+) -> list[Receipt | Forked | ChainConflict | ReceiptLost]:
     """Store a batch, and return what its receipts say."""
     outcomes = store.store_batch(batch, at, RECEIVER)
     return [parse_receipt(each) if isinstance(each, bytes) else each for each in outcomes]
 
 
-def _reason(outcome: Receipt | ChainConflict | ReceiptLost) -> str:
+def _reason(outcome: Receipt | Forked | ChainConflict | ReceiptLost) -> str:
     assert isinstance(outcome, ChainConflict)
     return outcome.reason
 

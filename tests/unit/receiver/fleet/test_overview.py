@@ -7,7 +7,7 @@ import logging
 import ssl
 from collections.abc import Iterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +18,11 @@ from starlette.types import ASGIApp
 
 from agent.errors import ReceiverError, UsageError
 from agent.health.assess import Level
+from agent.keys.identity import create_identity
 from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.admission.operators import OperatorBook
-from agent.receiver.admission.pki import issue_operator
+from agent.receiver.admission.pki import enrol, issue_operator
+from agent.receiver.admission.revoke import revoke
 from agent.receiver.fleet.overview import assess_fleet, assess_unit
 from agent.receiver.fleet.page import PAGE_HEADERS, render_fleet, size
 from agent.receiver.fleet.store import FleetStore, Reported
@@ -202,3 +204,19 @@ def test_sizes_are_short(count: int, text: str) -> None:
     """Powers of ten, as disks are sold."""
     assert size(count) == text
     assert render_fleet([], NOW).startswith(b"<!doctype html>")
+
+
+def test_a_key_that_two_machines_use_shows_until_it_is_ended(receiver: Receiver) -> None:
+    """Also of a unit that has never reported; a second key of the unit keeps it on the page, without the warning."""
+    operator, device = receiver.operator(), receiver.bench.device
+    receiver.fleet.keep_fork(device.key_id, "run 7 twice", datetime.now(UTC))
+    page = receiver.ask("GET", "/fleet", operator).body
+    assert b"shares its key with another machine, seen " in page
+    assert b"ago: run 7 twice" in page
+    another = create_identity(receiver.bench.root / "another", name=device.name)
+    enrol(receiver.bench.receiver.directory, another.enrolment, another_key=True)
+    assert b"shares its key" in receiver.ask("GET", "/fleet", operator).body
+    revoke(receiver.bench.receiver.directory, device.name, reason="copied", key_id=device.key_id.hex()[:16])
+    page = receiver.ask("GET", "/fleet", operator).body
+    assert b"shares its key" not in page
+    assert device.name.encode() in page
