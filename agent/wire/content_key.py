@@ -10,21 +10,24 @@ Leaves to others: drawing the key (`agent.seal`), and opening what is sealed wit
 
 from __future__ import annotations
 
+import hashlib
 from functools import lru_cache
 from typing import Final
 
 from agent.wire import cbor, suites
 from agent.wire.envelope import MAX_RECIPIENTS, RecipientSlot, encode_recipient_header, recipient_info
 
-_BEFORE_KEY: Final = cbor.encode(["plateseal content key 2", bytes(suites.CONTENT_KEY_BYTES)])[
-    : -suites.CONTENT_KEY_BYTES
-]
-"""How the encoded array of context and key begins; it ends with the key."""
+_BEFORE_KEY: Final = hashlib.sha256(
+    cbor.encode(["plateseal content key 2", bytes(suites.CONTENT_KEY_BYTES)])[: -suites.CONTENT_KEY_BYTES]
+)
+"""Over how the encoded array of context and key begins; it ends with the key, which is copied nowhere in between."""
 
 
 def commit(content_key: bytes) -> bytes:
     """Return the commitment to a content key of 32 random bytes: 32 bytes that tell nothing of it."""
-    return cbor.sha256(_BEFORE_KEY + content_key)
+    digest = _BEFORE_KEY.copy()
+    digest.update(content_key)
+    return digest.digest()
 
 
 def seal_key_to(
