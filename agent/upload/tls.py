@@ -99,7 +99,7 @@ class HttpsTransport:
         self._own = own
         self._context = context
         self._is_answered = False
-        self._client = self._new_client()
+        self._client = self._new_client(context)
 
     def send(self, envelopes: Sequence[bytes]) -> list[reply.Answer]:
         """Send one batch and return one answer per envelope, in order.
@@ -115,7 +115,7 @@ class HttpsTransport:
         if context is not None:
             self._client.close()
             self._context = context
-            self._client = self._new_client()
+            self._client = self._new_client(context)
         deadline_s = self._clock.monotonic_s() + self._reply_timeout_s
         try:
             with self._client.stream("POST", self._url, content=reply.encode_request(envelopes)) as response:
@@ -192,9 +192,9 @@ class HttpsTransport:
         """Drop the connection. Idempotent."""
         self._client.close()
 
-    def _new_client(self) -> httpx.Client:
+    def _new_client(self, context: ssl.SSLContext) -> httpx.Client:
         return httpx.Client(
-            verify=self._context,
+            verify=context,
             trust_env=False,
             follow_redirects=False,
             timeout=httpx.Timeout(self._reply_timeout_s, connect=self._connect_timeout_s),
