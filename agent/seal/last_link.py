@@ -6,10 +6,10 @@ closed RUN DIGEST          a clean stop; DIGEST is the last envelope that was ac
 DIGEST                     a clean stop of version 1 of the format, which counts no runs
 ```
 
-Owns: this file, and what number and predecessor the next chain gets. The note is durable before the first envelope of
-its chain is sealed, so one sync a start and none a read. An open note at a start means a crash: then the spool is
-asked which envelope was accepted last, for it has every one or the mark of one that is newer. A note that is missing
-or damaged is treated the same.
+Owns: this file, and which number and predecessor the next chain gets. The note is durable before the first envelope of
+its chain is sealed. That costs one sync at each start and none for a read. An `open` note at a start means that the run
+before crashed. Then the spool is asked which envelope was accepted last: it has that envelope, or a mark that stands
+for it (`agent.spool.newest`). A note that is missing or damaged is treated like an open one.
 """
 
 from __future__ import annotations

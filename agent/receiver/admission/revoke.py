@@ -2,8 +2,8 @@
 
 Owns: what a revocation may say. Leaves to others: the record (`records`), and what follows from it (`intake`, custody).
 
-A revocation is not undone: a unit that turns up again makes a new identity. A second one may only name an earlier
-point, when it is known since when the key was in other hands.
+A revocation cannot be undone: a unit that is found again makes a new identity. A second revocation may only name an
+earlier point, for when it turns out that the key was in other hands earlier than thought.
 """
 
 from __future__ import annotations

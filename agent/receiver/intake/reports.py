@@ -49,7 +49,7 @@ class Finding:
     detail: str = ""
 
     def is_followed_by(self, other: Finding) -> bool:
-        """Whether another says the same of the place behind."""
+        """Whether another finding says the same of the next place."""
         return (self.kind, self.detail, self.last_seq + 1) == (other.kind, other.detail, other.first_seq)
 
 
@@ -88,7 +88,7 @@ class ChainReport:
         return any(each.first_seq <= seq <= each.last_seq for each in self.findings)
 
     def add(self, finding: Finding) -> None:
-        """Keep a finding, up to `MAX_LISTED`. Places one after the other behind the end of a key are one finding."""
+        """Keep a finding, up to `MAX_LISTED`. What says the same of places in a row, after a key's end, is joined."""
         before = self.findings[-1] if self.findings else None
         if finding.kind is FindingKind.REVOKED and before is not None and before.is_followed_by(finding):
             self.findings[-1] = replace(before, last_seq=finding.last_seq)

@@ -226,6 +226,27 @@ def test_a_chain_that_stands_in_no_order_is_told(
     assert set(expected) <= set(found)
 
 
+def test_a_fresh_chain_of_version_1_after_the_upgrade_is_told(shelf: Shelf) -> None:
+    """A thief who falls back to version 1 needs no number and no predecessor; what was made before may come late."""
+    before = make_chain(shelf.key, 2)
+    first = make_chain(shelf.key, 2, run=0, before=before[-1])
+    shelf.store(*first, *before)
+    assert shelf.kinds() == []
+    thief = make_chain(shelf.key, 2)
+    shelf.store(*thief)
+    assert shelf.kinds() == [("forked", 0, 1)]
+    assert "version 1, first in the log at 5" in shelf.words()
+
+
+def test_a_chain_of_version_1_whose_end_was_forced_out_may_come_late(shelf: Shelf) -> None:
+    """The first chain of version 2 names the end of it, and a tombstone says what became of that."""
+    before = make_chain(shelf.key, 2)
+    first = make_chain(shelf.key, 1, run=0, before=before[-1])
+    note = Tombstone(LossReason.EVICTED, 1, NOON, NOON, (Gone(before[1].position.chain, 1, 1, before[1].digest),))
+    shelf.store(*first, sign_tombstone(note, shelf.key, next_position(first[-1])), before[0])
+    assert shelf.kinds() == []
+
+
 def test_a_chain_whose_predecessor_is_gone_is_told(shelf: Shelf) -> None:
     """Until the one before arrives, or a tombstone says what became of it."""
     first = make_chain(shelf.key, 2, run=0)
