@@ -33,6 +33,28 @@ def certificate_end(path: Path) -> datetime:
         raise KeyFileError(f"{path}: not a PEM certificate") from None
 
 
+def certificate_words(path: Path, ca: Path, now: datetime) -> str:
+    """Say what is known here of a certificate that somebody refuses: its times, and whether the pinned CA issued it.
+
+    Args:
+        path: The certificate (PEM).
+        ca: The certificate of the pinned CA (PEM).
+        now: This unit's aware time, which is told.
+    """
+    try:
+        own, issuer = (x509.load_pem_x509_certificate(read_public_file(each)) for each in (path, ca))
+    except (KeyFileError, ValueError):
+        return f"{path} or {ca} cannot be read any more"
+    clock = f"this unit's clock shows {now:%Y-%m-%d %H:%M} UTC"
+    if now >= own.not_valid_after_utc:
+        return f"it has expired at {own.not_valid_after_utc:%Y-%m-%d %H:%M} UTC, {clock}"
+    if now < own.not_valid_before_utc:
+        return f"it is not valid before {own.not_valid_before_utc:%Y-%m-%d %H:%M} UTC, {clock}"
+    if own.issuer != issuer.subject:
+        return "it is by another CA than the one that is pinned for the receiver"
+    return f"it is good until {own.not_valid_after_utc:%Y-%m-%d} and by the pinned CA's name; {clock}"
+
+
 class CertificateWatch:
     """Follows one certificate file. Not safe for threads."""
 

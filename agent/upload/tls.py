@@ -25,8 +25,10 @@ from agent.errors import (
     TransportError,
 )
 from agent.ports import Clock
+from agent.upload.causes import why_refused, words_for
 from agent.wire import protocol as reply
-from agent.wire.health import HEALTH_MEDIA_TYPE, HEALTH_PATH
+from agent.wire.health import HEALTH_MEDIA_TYPE, HEALTH_PATH, one_line
+from agent.wire.probe import MAX_PROBE_BYTES, PROBE_MEDIA_TYPE, PROBE_PATH
 
 MAX_RETRY_AFTER_S: Final = 3600.0
 """A receiver's `Retry-After` is honoured up to an hour; a mistyped one must not silence a unit for days."""
@@ -37,6 +39,8 @@ KEEP_ALIVE_S: Final = 80.0
 _TRY_AGAIN: Final = frozenset({HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 _NOT_CONNECTED: Final = (httpx.ConnectError, httpx.ConnectTimeout)
 """Nothing was sent, so the batch's size is not to blame."""
+_ENDED: Final = (httpx.RemoteProtocolError, httpx.ReadError, httpx.WriteError)
+"""The connection ended under a request: also what a refused client certificate looks like."""
 
 
 def client_context(*, ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
@@ -74,6 +78,7 @@ class HttpsTransport:
         connect_timeout_s: float,
         reply_timeout_s: float,
         renewed: Callable[[], ssl.SSLContext | None] = lambda: None,
+        own: Callable[[], str] = lambda: "the receiver's log says why",
     ) -> None:
         """Prepare the connection; nothing is sent yet.
 
@@ -84,12 +89,16 @@ class HttpsTransport:
             connect_timeout_s: For the TCP and TLS handshakes.
             reply_timeout_s: For one batch, from the first byte sent to the last byte received.
             renewed: Asked before each batch; a context it returns is used from then on, over a new connection.
+            own: Says what is known here of this unit's certificate, for when the receiver refuses it without a word.
         """
         self._url = url + reply.ENVELOPES_PATH
         self._clock = clock
         self._connect_timeout_s = connect_timeout_s
         self._reply_timeout_s = reply_timeout_s
         self._renewed = renewed
+        self._own = own
+        self._context = context
+        self._is_answered = False
         self._client = self._new_client(context)
 
     def send(self, envelopes: Sequence[bytes]) -> list[reply.Answer]:
@@ -105,19 +114,22 @@ class HttpsTransport:
         context = self._renewed()
         if context is not None:
             self._client.close()
+            self._context = context
             self._client = self._new_client(context)
         deadline_s = self._clock.monotonic_s() + self._reply_timeout_s
         try:
             with self._client.stream("POST", self._url, content=reply.encode_request(envelopes)) as response:
+                self._is_answered = True
                 _raise_for_status(response, self._clock.now())
+                media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
                 body = self._read_body(response, deadline_s)
         except httpx.HTTPError as error:
             kind = TransportError if isinstance(error, _NOT_CONNECTED) else BrokenTransferError
-            raise kind(f"{self._url}: {type(error).__name__}: {error}"[:300]) from None
+            raise kind(f"{self._url}: {self._cause(error)}"[:300]) from None
         try:
             return reply.parse_reply(body, expected=len(envelopes))
         except FormatError as error:
-            raise TransportError(f"{self._url}: answered 200 with no agreed reply: {error}") from None
+            raise TransportError(f"{self._url}: {_no_reply(media_type, error)}") from None
 
     def report(self, body: bytes) -> None:
         """Send a health report, on any thread, over the connection that is there or one more.
@@ -132,7 +144,7 @@ class HttpsTransport:
                 if status == HTTPStatus.NO_CONTENT:
                     answer.read()  # nothing, by definition; the connection is kept
         except (httpx.HTTPError, RuntimeError) as error:  # RuntimeError: closed meanwhile, because TLS files changed
-            raise TransportError(f"{url}: {type(error).__name__}: {error}"[:300]) from None
+            raise TransportError(f"{url}: {self._cause(error)}"[:300]) from None
         if status != HTTPStatus.NO_CONTENT:
             raise TransportError(f"{url}: answered {status}")
 
@@ -147,7 +159,34 @@ class HttpsTransport:
             with self._client.stream("GET", url) as answer:
                 return answer.status_code
         except (httpx.HTTPError, RuntimeError) as error:  # as in `report`
-            raise TransportError(f"{url}: {type(error).__name__}: {error}"[:300]) from None
+            raise TransportError(f"{url}: {self._cause(error)}"[:300]) from None
+
+    def prove(self, probe: bytes) -> tuple[int, bytes]:
+        """Send a probe; return the status and the beginning of the body: the answer if it is 200, else a line of text.
+
+        Raises:
+            TransportError: No answer came.
+        """
+        url = self._url.removesuffix(reply.ENVELOPES_PATH) + PROBE_PATH
+        try:
+            with self._client.stream("POST", url, content=probe, headers={"Content-Type": PROBE_MEDIA_TYPE}) as answer:
+                body = b""
+                for chunk in answer.iter_raw():
+                    body += chunk
+                    if len(body) > MAX_PROBE_BYTES:
+                        break
+                return answer.status_code, body[:MAX_PROBE_BYTES]
+        except (httpx.HTTPError, RuntimeError) as error:  # as in `report`
+            raise TransportError(f"{url}: {self._cause(error)}"[:300]) from None
+
+    def _cause(self, error: Exception) -> str:
+        """Return why no answer came. Where connections end before any answer, the receiver is asked once more."""
+        was_answered, self._is_answered = self._is_answered, False
+        if isinstance(error, _ENDED) and not was_answered:
+            refusal = why_refused(self._url, self._context, timeout_s=self._connect_timeout_s)
+            if refusal is not None:
+                return refusal or f"the receiver refuses this unit's certificate: {self._own()}"
+        return words_for(error, self._clock.now())
 
     def close(self) -> None:
         """Drop the connection. Idempotent."""
@@ -186,6 +225,13 @@ def _raise_for_status(response: httpx.Response, now: datetime) -> None:
     if status in _TRY_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise TransportError(what, retry_after_s=_retry_after_s(response.headers.get("Retry-After"), now))
     raise RejectedError(what)
+
+
+def _no_reply(media_type: str, error: FormatError) -> str:
+    if media_type in ("", reply.MEDIA_TYPE):
+        return f"answered 200 with no agreed reply: {error}"
+    found = one_line(media_type, max_chars=60)
+    return f"answered 200 with {found}, so something answers in its place, as a captive portal or a proxy does"
 
 
 def _retry_after_s(value: str | None, now: datetime) -> float | None:

@@ -56,6 +56,9 @@ UNREADABLE_WAIT_S: Final = 60.0
 MAX_UNREADABLE: Final = 64
 """So many of them are remembered; others are found anew."""
 
+NOTED: Final = {"noted": True}
+"""Marks a line that is no error and still belongs into `status` and health reports (`agent.unit.status.last_error`)."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -132,6 +135,7 @@ class UploadWorker:
         self._lines = LogBudget(clock)
         self._unreadable: set[str] = set()
         self._old_receiver = OldReceiver(clock)
+        self._cause = ""
 
     def run(self, *, drain: bool = False) -> None:
         """Deliver until told to stop; with `drain`, until nothing that may be sent now is left.
@@ -199,10 +203,10 @@ class UploadWorker:
 
     def _note_failure(self, retry_state: RetryCallState) -> None:
         self.stats.failed_batches += 1
-        if self.stats.link_up is not False:
-            error = retry_state.outcome.exception() if retry_state.outcome else None
-            _log.warning("delivery fails, sealed reads stay in the spool and are sent again: %s", error)
-            self.stats.link_up = False
+        cause = str(retry_state.outcome.exception()) if retry_state.outcome else ""
+        if self.stats.link_up is not False or cause != self._cause:
+            _log.warning("delivery fails, sealed reads stay in the spool and are sent again: %s", cause, extra=NOTED)
+        self.stats.link_up, self._cause = False, cause
 
     def _note_success(self) -> None:
         if not self.stats.link_up:

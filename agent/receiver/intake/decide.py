@@ -31,12 +31,14 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.errors import EnvelopeVerificationError, FormatError, ReceiverError
+from agent.errors import EnvelopeVerificationError, FormatError, ReceiverError, VerificationError
 from agent.receiver.admission.devices import Device, DeviceBook
 from agent.receiver.intake.counts import Counts
 from agent.receiver.intake.notices import Notices, Pace
 from agent.receiver.stores.sqlite import ChainConflict, EnvelopeStore, Forked, Outcome, ReceiptLost
+from agent.wire import cose
 from agent.wire.envelope import Envelope, parse_envelope, verify_envelope
+from agent.wire.probe import ProbeAnswer, parse_probe, sign_answer
 from agent.wire.protocol import Answer, Later, Refused, Stored
 from agent.wire.times import FIRST_DAY
 
@@ -118,6 +120,25 @@ class Intake:
         if left_out is not None:
             more = f"; {left_out} more of its envelopes since the last line" if left_out else ""
             _log.warning("refused an envelope of %s: %s%s", sender.name, answer.reason, more)
+
+    def prove(self, data: bytes, sender: Device) -> bytes | str:
+        """Answer a probe, signed, if an envelope of its signer would be taken now; else return why not.
+
+        Args:
+            data: The probe as it came.
+            sender: The device whose certificate made the connection.
+
+        Raises:
+            ReceiverError: The store, or the signer's record, cannot be used.
+        """
+        try:
+            probe = parse_probe(data)
+        except FormatError as error:
+            return str(error)
+        why_not = _why_not(probe, self._devices.by_key_id(probe.kid), sender)
+        if why_not is not None:
+            return why_not
+        return sign_answer(data, ProbeAnswer(self._time(), self._store.try_to_write()), self._receipt_key)
 
     def _check(self, data: bytes, sender: Device, signers: dict[bytes, Device | Later]) -> Envelope | Answer:
         """Return the envelope if it may be stored, else the answer to it. `signers` is this batch's memory."""
@@ -220,3 +241,21 @@ class Intake:
                 return Later(STORE_WAIT_S)
             case receipt:
                 return Stored(receipt)
+
+
+def _why_not(probe: cose.Sign1, signer: Device | None, sender: Device) -> str | None:
+    """Return why no new envelope that the signer of a probe has signed would be taken; None if it would."""
+    key = f"signing key {probe.kid.hex()[:16]}"
+    if signer is None:
+        return f"{key} is not enrolled; the certificate is that of {sender.name}"
+    if signer.name != sender.name:
+        return f"{key} is that of {signer.name}, and the certificate that of {sender.name}"
+    if signer.revoked is not None:
+        return f"{key} was revoked"
+    if signer.rotated is not None:
+        return f"{key} has been followed by key {signer.rotated.to.hex()[:16]}"
+    try:
+        cose.verify_sign1(probe, signer.signing_key, what="probe")
+    except VerificationError as error:
+        return str(error)
+    return None

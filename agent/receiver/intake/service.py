@@ -1,4 +1,4 @@
-"""The upload protocol as an ASGI application: `POST /v1/envelopes`, `/v1/health`, and the page at `/fleet`.
+"""The upload protocol as an ASGI application: `POST` to `/v1/envelopes`, `/v1/health`, `/v1/probe`; the page `/fleet`.
 
 Owns: status codes, limits on the body, and which thread works. Leaves to others: TLS (`server`); the peer's
 certificate, which `connections` puts into the request's state under `PEER_CERTIFICATE`; memory (`bodies`) and whose
@@ -17,7 +17,8 @@ For `POST /v1/envelopes`:
 | 503 | a device's file cannot be read | nothing |
 
 `POST /v1/health` takes a unit's report and answers 204, or one of the above; `GET` answers 204 to whoever might send,
-and changes nothing. `GET /fleet` is for operators: 401 and 403 as above, for anybody else's certificate.
+and changes nothing. `POST /v1/probe` answers a unit's probe, signed, or 403 with the reason why its reads would not be
+taken; nothing is stored. `GET /fleet` is for operators: 401 and 403 as above, for anybody else's certificate.
 
 Logs carry device names, ids and sizes; never what is in an envelope.
 """
@@ -50,6 +51,7 @@ from agent.receiver.intake.decide import STORE_WAIT_S, Intake
 from agent.receiver.intake.notices import Notices, Pace
 from agent.receiver.intake.shares import SECONDS_PER_BYTE, Shares
 from agent.wire.health import HEALTH_MEDIA_TYPE, HEALTH_PATH, MAX_HEALTH_BYTES, parse_health
+from agent.wire.probe import MAX_PROBE_BYTES, PROBE_MEDIA_TYPE, PROBE_PATH
 from agent.wire.protocol import (
     ENVELOPES_PATH,
     MAX_BATCH_BYTES,
@@ -145,6 +147,10 @@ class _Units:
             return self._refuse(error)
         return Response(status_code=204)
 
+    async def post_probe(self, request: Request) -> Response:
+        """Answer a probe."""
+        return await self._take(request, PROBE_MEDIA_TYPE, MAX_PROBE_BYTES, self._reports, self._prove)
+
     async def _take(
         self,
         request: Request,
@@ -219,6 +225,18 @@ class _Units:
         most_bytes, most = (SLICE_BYTES, len(batch)) if is_quiet else (0 if is_over else SMALL_SLICE_BYTES, 16)
         sizes = itertools.accumulate(map(len, batch[:most]))
         return batch[: max(1, sum(size <= most_bytes for size in sizes))]
+
+    async def _prove(self, body: bytes, sender: Device, _certificate: bytes) -> Response:
+        try:
+            answer = await asyncio.to_thread(self._intake.prove, body, sender)
+        except ReceiverError as error:
+            if self._notices.begins("probe"):
+                _log.error("503 for a probe: %s", error)
+            raise _RefusedError(503, "not able to store envelopes now", retry_after_s=STORE_WAIT_S) from None
+        self._notices.ends("probe")
+        if isinstance(answer, str):
+            raise _RefusedError(403, answer)
+        return Response(answer, media_type=PROBE_MEDIA_TYPE)
 
     async def _keep_report(self, body: bytes, sender: Device, certificate: bytes) -> Response:
         try:
@@ -298,6 +316,7 @@ def build_service(
         Route(ENVELOPES_PATH, units.post_envelopes, methods=["POST"]),
         Route(HEALTH_PATH, units.post_health, methods=["POST"]),
         Route(HEALTH_PATH, units.get_health, methods=["GET"]),
+        Route(PROBE_PATH, units.post_probe, methods=["POST"]),
     ]
     if fleet is not None and devices is not None and operators is not None:
         routes.append(Route("/fleet", _Operators(operators, devices, fleet).get_fleet, methods=["GET"]))

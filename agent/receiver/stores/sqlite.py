@@ -177,6 +177,18 @@ class EnvelopeStore(Database):
             connection.execute("COMMIT")
         return outcomes
 
+    def try_to_write(self) -> int:
+        """Take the right to write and give it back; return the index of the newest entry of the log.
+
+        Raises:
+            ReceiverError: The database refused.
+        """
+        with self._connected("written") as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            (log,) = connection.execute("SELECT coalesce(max(log), 0) FROM envelopes").fetchone()
+            connection.execute("ROLLBACK")
+        return int(log)
+
     def envelopes(self) -> Iterator[bytes]:
         """Yield every envelope's bytes in log order; those stored meanwhile come at the end.
 

@@ -5,8 +5,10 @@ Owns: the form of a finding. Leaves to others: the checks (`machine`, `parts`) a
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Final
 
 
 class Outcome(StrEnum):
@@ -35,3 +37,11 @@ class Finding:
     what: str
     why: str = ""
     mend: str = ""
+
+
+_ORDER: Final = (Outcome.FAULT, Outcome.WARNING, Outcome.SKIPPED, Outcome.GOOD)
+
+
+def worst_first(findings: Iterable[Finding]) -> list[Finding]:
+    """Return findings with the faults first, then warnings, what was not tried, and what is good; in their order."""
+    return sorted(findings, key=lambda finding: _ORDER.index(finding.outcome))

@@ -1,6 +1,7 @@
-"""The doctor's look at the unit's own parts: files, keys, keyring, certificates, receiver, models, cameras.
+"""The doctor's look at the unit's own parts: files, keys, keyring, sealing, spool, models, cameras.
 
-Owns: what is tried. It is tried with the very code that the daemons use, so what the doctor says holds for them.
+Owns: what is tried. It is tried with the very code that the daemons use, so what the doctor says holds for them. Leaves
+to others: the way to the receiver (`delivery`).
 """
 
 from __future__ import annotations
@@ -12,18 +13,18 @@ import threading
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
-from http import HTTPStatus
 from pathlib import Path
 from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
+from agent import __version__
 from agent.capture import LiveHooks, open_source
 from agent.config.models import SERVICE_STATE, CameraConfig, UnitConfig, is_file_uri
-from agent.errors import KeyFileError, PlatesealError, SourceError, TransportError
-from agent.health.assess import assess_certificate, assess_keyring
-from agent.keys.certificate import certificate_end
+from agent.disk.files import LocalFiles
+from agent.errors import KeyFileError, PlatesealError, SourceError, SpoolError, SpoolMissingError, VerificationError
+from agent.health.assess import assess_keyring
 from agent.keys.keyfiles import (
     PublicKey,
     load_ed25519_private,
@@ -32,27 +33,37 @@ from agent.keys.keyfiles import (
     read_private_file,
     read_public_file,
 )
-from agent.keys.keyring import keyring_end, read_keyring
+from agent.keys.keyring import KeyringBook, keyring_end, read_keyring
+from agent.ports import Disk
+from agent.records import ClockState, Plaintext
+from agent.seal.chain import Chain
+from agent.seal.cipher import choose_cipher
+from agent.seal.sealer import Sealer
+from agent.spool.reader import SpoolReader
+from agent.unit.doctor.delivery import examine_delivery
 from agent.unit.doctor.finding import Finding, Outcome
 from agent.unit.doctor.sample_keys import is_sample
 from agent.unit.process.clock import SystemClock
 from agent.unit.status.report import read_health
-from agent.upload.tls import HttpsTransport, client_context
 from agent.vision import build_vision
+from agent.wire.envelope import parse_envelope, verify_envelope
+from agent.wire.plaintext import Direction
 
 CAMERA_WITHIN_S: Final = 15.0
 """A camera that gives no picture for so long will not."""
 SERVICE_USER: Final = "plateseal"
+SPOOL_TEST_BYTES: Final = 1 << 16
 
 
 def examine_parts(unit: UnitConfig) -> Iterator[Finding]:
     """Look at the unit's parts, those that take longest last."""
     yield from permissions(unit)
     yield keyring(unit)
-    yield from certificates(unit)
-    yield receipt_key(unit)
+    yield sealing(unit)
+    yield from spool(unit)
+    yield from configuration(unit)
     yield from sample_keys(unit)
-    yield receiver(unit)
+    yield from examine_delivery(unit)
     yield models(unit)
     for camera in unit.cameras:
         yield look_through(camera, unit)
@@ -103,49 +114,6 @@ def keyring(unit: UnitConfig) -> Finding:
     )
 
 
-def certificates(unit: UnitConfig) -> Iterator[Finding]:
-    """Whether the TLS files are good, and for how long."""
-    settings = unit.upload
-    for name, path in (("certificate", settings.certificate), ("CA", settings.ca)):
-        try:
-            left = certificate_end(path) - datetime.now(UTC)
-        except KeyFileError as error:
-            yield Finding(
-                name,
-                Outcome.FAULT,
-                str(error),
-                "nothing can be delivered without it",
-                "at the receiver: plateseal receiver enrol DIR enrolment.json; bring tls.pem and ca.pem here",
-            )
-            continue
-        short = assess_certificate(int(left.total_seconds()))
-        if short is None:
-            yield Finding(name, Outcome.GOOD, f"good for {left.days} days")
-        else:
-            yield Finding(
-                name,
-                Outcome.WARNING if left > timedelta(0) else Outcome.FAULT,
-                f"{path} {short.words}",
-                "nothing is delivered after that; reads wait on the unit",
-                f"at the receiver: plateseal receiver enrol DIR enrolment.json; then bring tls.pem to {path}",
-            )
-
-
-def receipt_key(unit: UnitConfig) -> Finding:
-    """Whether receipts can be checked."""
-    try:
-        load_ed25519_public(unit.upload.receiver_key)
-    except KeyFileError as error:
-        return Finding(
-            "receipt key",
-            Outcome.FAULT,
-            str(error),
-            "without it no receipt can be checked, and upload does not start",
-            f"bring receipt.pub from the receiver to {unit.upload.receiver_key}",
-        )
-    return Finding("receipt key", Outcome.GOOD, "pinned")
-
-
 def sample_keys(unit: UnitConfig) -> Iterator[Finding]:
     """Whether a key is one that everybody knows."""
     files = (unit.seal.signing_key, unit.upload.key, unit.seal.owner_key, unit.upload.receiver_key, unit.upload.ca)
@@ -166,38 +134,69 @@ def sample_keys(unit: UnitConfig) -> Iterator[Finding]:
         )
 
 
-def receiver(unit: UnitConfig) -> Finding:
-    """Whether the receiver can be reached and takes this unit's reads."""
-    settings = unit.upload
-    why = "reads wait on the unit until it is so"
+def sealing(unit: UnitConfig) -> Finding:
+    """Whether a read can be sealed: one is, with the unit's own key, to the owner's keys of now; nobody keeps it."""
+    check, why = "sealing", "capture could seal nothing"
     try:
-        context = client_context(ca=settings.ca, certificate=settings.certificate, key=settings.key)
-    except KeyFileError as error:
-        return Finding("receiver", Outcome.SKIPPED, f"no TLS without the files: {error}")
-    with closing(
-        HttpsTransport(
-            settings.url,
-            context=context,
-            clock=SystemClock(),
-            connect_timeout_s=settings.connect_timeout_s,
-            reply_timeout_s=settings.reply_timeout_s,
+        book = KeyringBook.load(unit.seal.keyring, load_ed25519_public(unit.seal.owner_key))
+        key = load_ed25519_private(unit.seal.signing_key)
+        sealer = Sealer(signing_key=key, book=book, cipher=choose_cipher(unit.seal.cipher))
+        read = _sample_read(datetime.now(UTC))
+        sealed = sealer.seal(read, Chain().next)
+        verify_envelope(parse_envelope(sealed.data), key.public_key())
+    except (KeyFileError, VerificationError) as error:
+        return Finding(check, Outcome.SKIPPED, f"not tried, as is told above: {error}")
+    except PlatesealError as error:
+        return Finding(check, Outcome.FAULT, str(error), why, "bring a new keyring.cose from the owner")
+    names = ", ".join(each.recipient for each in book.recipients_at(read.captured_at, read.clock))
+    return Finding(check, Outcome.GOOD, f"a sample was sealed to {names}")
+
+
+def spool(unit: UnitConfig, files: Disk | None = None) -> Iterator[Finding]:
+    """Whether the spool's disk (`files` for tests) writes, syncs and erases; and whether reads were set aside there."""
+    directory, files = unit.spool.directory, files or LocalFiles()
+    if not directory.is_dir():
+        yield Finding("spool", Outcome.SKIPPED, f"{directory} is not there yet")
+        return
+    path = directory / f".doctor-{os.getpid()}"
+    try:
+        files.create(path, bytes(SPOOL_TEST_BYTES))
+        files.sync_dir(directory)
+        files.overwrite(path)
+        files.unlink(path)
+        files.sync_dir(directory)
+    except SpoolError as error:
+        why = "no read can be accepted; a memory card that dies turns read-only first"
+        yield Finding(
+            "spool", Outcome.FAULT, str(error), why, f"findmnt -T {directory}; dmesg | tail; replace the disk"
         )
-    ) as transport:
-        try:
-            status = transport.ask()
-        except TransportError as error:
-            mend = f"openssl s_client -connect {settings.url.removeprefix('https://')} -CAfile {settings.ca}"
-            return Finding("receiver", Outcome.FAULT, str(error), why, mend)
-    if status == HTTPStatus.NO_CONTENT:
-        return Finding("receiver", Outcome.GOOD, f"{settings.url} takes this unit's reads")
-    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
-        mend = "at the receiver: plateseal receiver enrol DIR enrolment.json"
-        return Finding("receiver", Outcome.FAULT, f"{settings.url} does not know this unit ({status})", why, mend)
-    if status in (HTTPStatus.NOT_FOUND, HTTPStatus.METHOD_NOT_ALLOWED):
-        return Finding("receiver", Outcome.GOOD, f"{settings.url} answers; it takes no health reports ({status})")
-    return Finding(
-        "receiver", Outcome.WARNING, f"{settings.url} answered {status}", why, "look into the receiver's log"
-    )
+    else:
+        yield Finding("spool", Outcome.GOOD, "a file was written, synced and erased")
+    try:
+        aside = list(SpoolReader(directory, files).set_aside())
+    except SpoolMissingError:
+        return  # nothing was ever put there
+    except SpoolError as error:
+        yield Finding("set aside", Outcome.SKIPPED, str(error))
+        return
+    if aside:
+        newest = max(aside, key=lambda each: each.status.modified_at)
+        what = f"{len(aside)} of the unit's reads, the newest: {newest.reason or 'no reason is noted'}"
+        mend = "plateseal spool list --config FILE says why each; plateseal spool release sends them again"
+        yield Finding("set aside", Outcome.WARNING, what, "they are kept here and not delivered", mend)
+
+
+def configuration(unit: UnitConfig) -> Iterator[Finding]:
+    """Whether the last configuration that came was taken."""
+    for each in read_health(unit).configs:
+        check = f"{each.daemon} configuration"
+        if each.rejected is None:
+            yield Finding(check, Outcome.GOOD, f"serial {each.serial}" if each.serial else "the unit's own file")
+            continue
+        why = f"the daemon goes on with {f'serial {each.serial}' if each.serial else 'its own file'}"
+        yield Finding(
+            check, Outcome.WARNING, f"refused: {each.rejected}", why, "sign a bundle that is right: docs/FLEET.md"
+        )
 
 
 def models(unit: UnitConfig) -> Finding:
@@ -316,3 +315,26 @@ def _public_half(path: Path) -> PublicKey | None:
         return x509.load_pem_x509_certificate(read_public_file(path)).public_key()  # type: ignore[return-value]
     except (PlatesealError, ValueError):
         return None
+
+
+def _sample_read(now: datetime) -> Plaintext:
+    return Plaintext(
+        camera="doctor",
+        captured_at=now,
+        clock=ClockState.UNSYNCHRONIZED,
+        text="",
+        confidences=(),
+        votes=(0, 0),
+        region=None,
+        detector_confidence=0,
+        box=(0, 0, 0, 0),
+        frame_sequence=0,
+        frame_wh=(1, 1),
+        first_seen=now,
+        last_seen=now,
+        direction=Direction.UNKNOWN,
+        crop=b"",
+        detector_digest=bytes(32),
+        reader_digest=bytes(32),
+        agent_version=__version__,
+    )

@@ -22,11 +22,12 @@ MAX_NOTE_BYTES: Final = 4096
 
 
 class ErrorNote(logging.Handler):
-    """Keeps the newest error line of this process in a file."""
+    """Keeps the newest error line of this process in a file, or the newest line that is marked `noted`."""
 
     def __init__(self, path: Path) -> None:
         """Write to `path` from now on."""
-        super().__init__(level=logging.ERROR)
+        super().__init__(level=logging.WARNING)
+        self.addFilter(lambda record: record.levelno >= logging.ERROR or getattr(record, "noted", False))
         self._path = path
 
     def emit(self, record: logging.LogRecord) -> None:

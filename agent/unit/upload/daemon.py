@@ -13,7 +13,7 @@ from agent.config.models import UnitConfig
 from agent.disk.files import LocalFiles
 from agent.disk.lock import SpoolLock, SpoolPart
 from agent.errors import KeyFileError, TransportError
-from agent.keys.certificate import CertificateWatch
+from agent.keys.certificate import CertificateWatch, certificate_words
 from agent.keys.keyfiles import load_ed25519_public
 from agent.keys.known_keys import KnownKeys
 from agent.ports import Clock, SpoolView
@@ -172,6 +172,7 @@ class _Delivery:
             connect_timeout_s=settings.connect_timeout_s,
             reply_timeout_s=settings.reply_timeout_s,
             renewed=tls_files.renewed,
+            own=lambda: certificate_words(settings.certificate, settings.ca, self._clock.now()),
         )
         worker = UploadWorker(
             spool=self._spool,

@@ -17,6 +17,7 @@ from agent.bench.demo import device_config, set_up_parts
 from agent.config.models import UnitConfig
 from agent.errors import ConfigError, UnitFaultError
 from agent.keys.keyfiles import private_pem
+from agent.unit.doctor import delivery
 from agent.unit.doctor import machine as doctor_machine
 from agent.unit.doctor import parts as doctor_parts
 from agent.unit.doctor.diagnosis import load_unit, require_sound
@@ -115,8 +116,8 @@ def test_each_spoiled_part_is_a_fault(spoil: Callable[[UnitConfig], object], wor
         directory.mkdir(mode=0o700)
     spoil(unit)
     parts = doctor_parts
-    findings = [*parts.permissions(unit), parts.keyring(unit), *parts.certificates(unit), *parts.sample_keys(unit),
-                parts.receipt_key(unit)]  # fmt: skip
+    findings = [*parts.permissions(unit), parts.keyring(unit), *delivery.certificates(unit), *parts.sample_keys(unit),
+                delivery.receipt_key(unit)]  # fmt: skip
     faults = [finding for finding in findings if finding.outcome is Outcome.FAULT]
     assert len(faults) == 1, faults
     assert words in faults[0].what

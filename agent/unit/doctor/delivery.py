@@ -1,0 +1,200 @@
+"""The doctor's look at the way out: TLS files, identity, receipt key, and a probe that goes the whole way.
+
+Owns: what is tried on that way. The receiver answers a probe as it would take a read, and signs the answer with its
+receipt key, but stores nothing (`agent.wire.probe`): what the doctor calls good has been proven.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Final
+from urllib.parse import urlsplit
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from cryptography.x509.oid import NameOID
+
+from agent.config.models import UnitConfig
+from agent.errors import FormatError, KeyFileError, PlatesealError, ReceiptVerificationError, TransportError
+from agent.health.assess import assess_certificate
+from agent.keys.certificate import certificate_words
+from agent.keys.identity import NEXT_SUFFIX
+from agent.keys.keyfiles import load_ed25519_private, load_ed25519_public, read_public_file
+from agent.unit.doctor.finding import Finding, Outcome
+from agent.unit.process.clock import SystemClock
+from agent.unit.upload.tls_files import TlsFiles
+from agent.upload.tls import HttpsTransport
+from agent.wire.cose import ed25519_kid
+from agent.wire.health import one_line
+from agent.wire.probe import NONCE_BYTES, sign_probe, verify_answer
+
+CLOCK_DOUBT: Final = timedelta(minutes=5)
+"""A unit's clock and its receiver's may differ by so much before the doctor tells."""
+
+_ENROL: Final = "at the receiver: plateseal receiver enrol DIR enrolment.json; then bring tls.pem and ca.pem here"
+_WAIT: Final = "nothing is delivered until it is so; reads wait on the unit"
+
+
+def examine_delivery(unit: UnitConfig) -> Iterator[Finding]:
+    """Look at everything between the spool and the receiver's signature, the receiver itself last."""
+    yield from certificates(unit)
+    yield tls_files(unit)
+    yield identity(unit)
+    yield receipt_key(unit)
+    yield receiver(unit)
+
+
+def certificates(unit: UnitConfig) -> Iterator[Finding]:
+    """Whether the TLS files are good now, and for how long."""
+    settings, now = unit.upload, datetime.now(UTC)
+    for name, path in (("certificate", settings.certificate), ("CA", settings.ca)):
+        try:
+            certificate = x509.load_pem_x509_certificate(read_public_file(path))
+        except (KeyFileError, ValueError) as error:
+            what = str(error) if isinstance(error, KeyFileError) else f"{path}: not a PEM certificate"
+            yield Finding(name, Outcome.FAULT, what, _WAIT, _ENROL)
+            continue
+        left = certificate.not_valid_after_utc - now
+        short = assess_certificate(int(left.total_seconds()))
+        if now < certificate.not_valid_before_utc:
+            begins = f"{certificate.not_valid_before_utc:%Y-%m-%d %H:%M}"
+            what = f"{path} is not valid before {begins} UTC, and this unit's clock shows {now:%Y-%m-%d %H:%M} UTC"
+            yield Finding(
+                name, Outcome.FAULT, what, _WAIT, "timedatectl; set the clock right: timedatectl set-ntp true"
+            )
+        elif short is None:
+            yield Finding(name, Outcome.GOOD, f"good for {left.days} days")
+        else:
+            outcome = Outcome.WARNING if left > timedelta(0) else Outcome.FAULT
+            yield Finding(name, outcome, f"{path} {short.words}", _WAIT, _ENROL)
+
+
+def tls_files(unit: UnitConfig) -> Finding:
+    """Whether certificate and private key belong together."""
+    try:
+        TlsFiles(unit.upload, SystemClock())
+    except KeyFileError as error:
+        return Finding("TLS files", Outcome.FAULT, str(error), "upload does not start with them", _ENROL)
+    return Finding("TLS files", Outcome.GOOD, "the certificate fits its key")
+
+
+def identity(unit: UnitConfig) -> Finding:
+    """Whether certificate and signing key are of one unit: the receiver writes the key's id into the certificate."""
+    check = "identity"
+    try:
+        certificate = x509.load_pem_x509_certificate(read_public_file(unit.upload.certificate))
+        found = certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)
+        keys = [load_ed25519_private(path) for path in _signing_keys(unit)]
+    except (KeyFileError, ValueError):
+        return Finding(check, Outcome.SKIPPED, "certificate or signing key cannot be read, as is told above")
+    own = [ed25519_kid(key.public_key()).hex() for key in keys]
+    if not found:
+        return Finding(check, Outcome.SKIPPED, "the certificate names no signing key; it is by an outside CA")
+    named = str(found[0].value)
+    if named not in own:
+        what = f"{unit.upload.certificate} is for signing key {named[:16]}, and this unit's is {own[0][:16]}"
+        return Finding(check, Outcome.FAULT, what, "the receiver takes no read of another unit's key", _ENROL)
+    return Finding(check, Outcome.GOOD, f"certificate and signing key {named[:16]} are of one unit")
+
+
+def receipt_key(unit: UnitConfig) -> Finding:
+    """Whether receipts can be checked."""
+    try:
+        load_ed25519_public(unit.upload.receiver_key)
+    except KeyFileError as error:
+        why = "without it no receipt can be checked, and upload does not start"
+        return Finding("receipt key", Outcome.FAULT, str(error), why, _bring_receipt_key(unit))
+    return Finding("receipt key", Outcome.GOOD, "pinned")
+
+
+def receiver(unit: UnitConfig) -> Finding:
+    """Whether the receiver would take a read of this unit, and signs as is pinned: a probe goes the whole way."""
+    settings = unit.upload
+    try:
+        context = TlsFiles(settings, SystemClock()).context
+        key, pinned = load_ed25519_private(unit.seal.signing_key), load_ed25519_public(settings.receiver_key)
+    except KeyFileError as error:
+        return Finding("receiver", Outcome.SKIPPED, f"not asked without the files: {error}")
+    clock = SystemClock()
+    transport = HttpsTransport(
+        settings.url,
+        context=context,
+        clock=clock,
+        connect_timeout_s=settings.connect_timeout_s,
+        reply_timeout_s=settings.reply_timeout_s,
+        own=lambda: certificate_words(settings.certificate, settings.ca, clock.now()),
+    )
+    probe = sign_probe(key, at=clock.now(), nonce=os.urandom(NONCE_BYTES))
+    with closing(transport):
+        try:
+            status, body = transport.prove(probe)
+        except TransportError as error:
+            return Finding("receiver", Outcome.FAULT, str(error), _WAIT, _try_tls(settings.url, settings.ca))
+        if status == HTTPStatus.NOT_FOUND:
+            return _older_receiver(transport, settings.url)
+    if status != HTTPStatus.OK:
+        return _refusal(settings.url, status, one_line(body.decode("utf-8", "replace")))
+    return _judge_answer(unit, body, probe, pinned)
+
+
+def _judge_answer(unit: UnitConfig, answer: bytes, probe: bytes, pinned: Ed25519PublicKey) -> Finding:
+    url, now = unit.upload.url, datetime.now(UTC)
+    try:
+        said = verify_answer(answer, probe, {ed25519_kid(pinned): pinned})
+    except (FormatError, ReceiptVerificationError) as error:
+        why = "no receipt of this receiver holds, so nothing is ever erased here"
+        return Finding("receiver", Outcome.FAULT, f"{url}: {error}", why, _bring_receipt_key(unit))
+    if abs(said.at - now) > CLOCK_DOUBT:
+        what = f"its clock shows {said.at:%Y-%m-%d %H:%M} UTC, this unit's {now:%Y-%m-%d %H:%M} UTC"
+        why = "one of the two is wrong: reads would carry a wrong time"
+        return Finding("receiver", Outcome.WARNING, what, why, "timedatectl, here and at the receiver")
+    return Finding("receiver", Outcome.GOOD, f"{url} would take a read of this unit, and signs as pinned")
+
+
+def _older_receiver(transport: HttpsTransport, url: str) -> Finding:
+    """Ask a receiver of an earlier plateseal, which knows no probe, whether this unit may send."""
+    try:
+        status = transport.ask()
+    except PlatesealError as error:
+        return Finding("receiver", Outcome.FAULT, str(error), _WAIT, "look into the receiver's log")
+    if status in (HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN):
+        return _refusal(url, status, "the client certificate is not that of an enrolled device")
+    what = f"{url} answers, but is older than this plateseal: what it signs could not be tried"
+    return Finding("receiver", Outcome.WARNING, what, "a wrong receipt.pub would not show", "upgrade the receiver")
+
+
+def _refusal(url: str, status: int, line: str) -> Finding:
+    what = f"{url} answered {status}: {line}"
+    if status == HTTPStatus.FORBIDDEN:
+        return Finding("receiver", Outcome.FAULT, what, "it takes no read of this unit", _ENROL)
+    return Finding("receiver", Outcome.FAULT, what, _WAIT, "look into the receiver's log; df and its disk's health")
+
+
+def _signing_keys(unit: UnitConfig) -> list[Path]:
+    """Return the file of the signing key, and that of the one which a rotation has made, if there is one."""
+    own = unit.seal.signing_key
+    following = own.with_name(own.name + NEXT_SUFFIX)
+    return [own, following] if following.exists() else [own]
+
+
+def _bring_receipt_key(unit: UnitConfig) -> str:
+    return f"bring receipt.pub from the receiver to {unit.upload.receiver_key}"
+
+
+def _try_tls(url: str, ca: Path) -> str:
+    place = urlsplit(url)
+    host = place.hostname or ""
+    try:
+        option = f"-verify_ip {ip_address(host)}"
+    except ValueError:
+        option = f"-verify_hostname {host}"
+    return (
+        f"openssl s_client -connect {place.netloc if place.port else f'{place.netloc}:443'} {option} "
+        f"-verify_return_error -CAfile {ca} </dev/null says whether the receiver is there and is the pinned one"
+    )
