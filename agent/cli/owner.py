@@ -20,6 +20,8 @@ from agent.custody.owner import Owner, is_under_passphrase, unlock_owner
 from agent.custody.passphrase import MAX_PASSPHRASE_BYTES, read_passphrase_file
 from agent.custody.stored_receiver import StoredReceiver
 from agent.errors import UsageError
+from agent.receiver.admission.completeness import missing_end, why_empty
+from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.stores.sqlite import EnvelopeStore
 
@@ -113,10 +115,11 @@ class Progress:
 
 @contextmanager
 def open_receiver(path: Path, progress: Progress) -> Iterator[StoredReceiver]:
-    """Open a receiver's folder, or the store in it, to read.
+    """Open a receiver's folder, or the store in it, to read. What says that entries are missing is printed.
 
     Raises:
-        UsageError: It is neither.
+        UsageError: It is neither, or its store is empty although units are enrolled: nothing can be done with it, and
+            a copy without its write-ahead log looks the same.
         ReceiverError: The store cannot be read.
     """
     layout = ReceiverLayout(path if path.is_dir() else path.parent)
@@ -126,6 +129,12 @@ def open_receiver(path: Path, progress: Progress) -> Iterator[StoredReceiver]:
     if not layout.devices.is_dir():
         raise UsageError(f"--store {path}: no folder {layout.devices.name} beside the store; signatures need its keys")
     with EnvelopeStore.open_read_only(store_path) as store:
+        devices = DeviceBook(layout.devices)
+        empty = why_empty(store, devices)
+        if empty is not None:
+            raise UsageError(f"--store {path}: {empty}")
+        for sign in missing_end(store, devices):
+            typer.echo(f"beware: --store {path}: {sign}", err=True)
         try:
             yield StoredReceiver(layout, store, progress.show)
         finally:

@@ -31,6 +31,7 @@ NAMES: Final = (
     "backlog",
     "put",
     "drain",
+    "backup",
     "bundles",
     "soak",
 )
