@@ -16,10 +16,14 @@ from typing import Final
 import typer
 
 from agent.cli.durations import parse_duration
-from agent.custody.owner import Owner, is_under_passphrase, unlock_owner
+from agent.custody.destroy import unfinished
+from agent.custody.layout import OwnerLayout
+from agent.custody.next_keyring import key_history
+from agent.custody.owner import Owner, is_under_passphrase, load_keyring, unlock_owner
 from agent.custody.passphrase import MAX_PASSPHRASE_BYTES, read_passphrase_file
 from agent.custody.stored_receiver import StoredReceiver
 from agent.errors import UsageError
+from agent.keys.keyfiles import load_ed25519_public
 from agent.receiver.admission.completeness import missing_end, why_empty
 from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.layout import ReceiverLayout
@@ -34,14 +38,32 @@ _AGE: Final = re.compile(r"[0-9]+[mhd]")
 def unlock(directory: Path, passphrase_file: Path | None) -> Owner:
     """Unlock an owner's directory with the passphrase from a file or a terminal, if it is under one.
 
+    What is left to do of a destruction that was cut off is printed.
+
     Raises:
         UsageError: A passphrase is needed, and there is neither a file nor a terminal.
         KeyFileError: The directory or the file cannot be used, or the passphrase is wrong.
     """
     needed = is_under_passphrase(directory)
     if passphrase_file is not None:
-        return unlock_owner(directory, read_passphrase_file(passphrase_file))
-    return unlock_owner(directory, ask_passphrase(twice=False) if needed else None)
+        owner = unlock_owner(directory, read_passphrase_file(passphrase_file))
+    else:
+        owner = unlock_owner(directory, ask_passphrase(twice=False) if needed else None)
+    tell_unfinished(directory)
+    return owner
+
+
+def tell_unfinished(directory: Path) -> None:
+    """Print what is left to do of destructions that were entered. Needs no private key.
+
+    Raises:
+        KeyFileError: The folder of private keys or the keyring cannot be read.
+        CustodyError: The audit log cannot be read.
+    """
+    layout = OwnerLayout(directory)
+    owner_key = load_ed25519_public(layout.owner_public)
+    for line in unfinished(layout, load_keyring(layout, owner_key), key_history(layout, owner_key)):
+        typer.echo(f"not finished: {line}", err=True)
 
 
 def making_passphrase(directory: Path, passphrase_file: Path | None, *, none: bool) -> bytes | None:

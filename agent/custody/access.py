@@ -101,21 +101,24 @@ def hold_reads(owner: Owner, receiver: ReceiverView, query: Query, mandate: Mand
 def load_keys(owner: Owner, case: str) -> Keys:
     """Load what opens envelopes for a case: the epochs' keys that are left, and the case's own.
 
+    A key whose destruction was entered opens nothing, whether its file is gone yet or not.
+
     Raises:
         KeyFileError: A key file cannot be used.
         CustodyError: The audit log cannot be read.
     """
-    private = owner.private_keys()
+    destroyed = frozenset(key_history(owner.layout, owner.public_key).destroyed)
+    private = owner.private_keys(but=destroyed)
     case_key = _case_key(owner, case)
-    known = key_history(owner).destroyed.union(key.kid for key in owner.keyring().keys)
+    known = destroyed.union(key.kid for key in owner.keyring().keys)
     if case_key is None:
-        return Keys(private=private, known=known, held=lambda _: ())
+        return Keys(private=private, known=known, destroyed=destroyed, held=lambda _: ())
 
     def held(envelope: Envelope) -> tuple[RecipientSlot, ...]:
         slot = load_held(owner, case, envelope)
         return () if slot is None else (slot,)
 
-    return Keys(private={**private, case_key.kid: case_key}, known=known, held=held)
+    return Keys(private={**private, case_key.kid: case_key}, known=known, destroyed=destroyed, held=held)
 
 
 def check_mandate(mandate: Mandate, query: Query | None = None) -> None:

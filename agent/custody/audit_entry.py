@@ -42,6 +42,8 @@ class Action(StrEnum):
     EXPORT = "export"
     MEND = "mend"
     """Half an entry, which a crash had left at the end of this log, was set aside; `count` is its bytes."""
+    LOST = "lost"
+    """The end of this log, or all of it, is gone and was not found again; `count` entries are known to be missing."""
 
 
 @dataclass(frozen=True, slots=True)

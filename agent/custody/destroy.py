@@ -1,8 +1,11 @@
 """Destroying the private keys of old epochs, after saying what becomes unreadable.
 
 Owns: which keys a destruction takes, what hangs on them, and erasing their files. A new keyring without them is signed,
-so that nothing is sealed to them any more. The order is audit log, files, keyring; the log says what was begun, so a
-destruction that a crash cut off goes on when it is run again.
+so that nothing is sealed to them any more.
+
+The order is audit log, files, keyring. The entry in the log is the destruction: from then on nothing opens with these
+keys and no keyring lists them, also where a crash cut it off before their files were gone. What is left of it then is
+told by every command that unlocks the folder, and by `custody audit` (`unfinished`); another destruction erases it.
 
 What it cannot do: erase copies and backups, which are the owner's business; reach the old cells of flash memory, which
 a controller keeps when a file is overwritten. The files are under a passphrase for that reason too.
@@ -16,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 
 from agent.custody.audit import AuditLog
-from agent.custody.audit_entry import Action, Mandate, Scope
+from agent.custody.audit_entry import Action, AuditEntry, Mandate, Scope
 from agent.custody.cases import held_reads
 from agent.custody.layout import OwnerLayout
 from agent.custody.next_keyring import NO_HISTORY, KeyHistory, gone_keys, key_history, next_keyring, write_keyring
@@ -38,7 +41,8 @@ class Destruction:
         newest: Those of them that no newer key of the same recipient follows: units seal to them until they have a
             keyring with newer ones.
         again: Ids of keys that were destroyed before, whose files are back: a copy was restored. They are erased too.
-        gone: Ids of keys that the keyring lists although they were destroyed: by an older version, or before a crash.
+        gone: Ids of further keys that the keyring lists although they were destroyed: by an older version, or before a
+            crash.
         left: Private keys that stay.
         not_in_keyring: Of these, how many the keyring does not name.
         held: Reads held for cases, which stay readable.
@@ -105,16 +109,16 @@ def plan_destruction(
     """
     there = {kid for kid, _ in private_files(layout)}
     known = [key for key in keyring.keys if key.kid in there]
-    again = sorted(kid for kid in there & history.destroyed if kid not in {key.kid for key in known})
     doomed = [key for key in known if max(key.valid_until, _next_start(key, keyring) or key.valid_until) <= before]
+    again = sorted(there & history.destroyed.keys() - {key.kid for key in doomed})
     return Destruction(
         before=before,
         keys=tuple(doomed),
         newest=tuple(key for key in doomed if _next_start(key, keyring) is None),
         again=tuple(again),
-        gone=gone_keys(layout, keyring, history),
+        gone=gone_keys(keyring, history) - {*again, *(key.kid for key in doomed)},
         left=len(there) - len(doomed) - len(again),
-        not_in_keyring=len(there) - len(known) - len(again),
+        not_in_keyring=len(there - {key.kid for key in known} - set(again)),
         held=sum(len(ids) for ids in held_reads(layout).values()),
     )
 
@@ -126,7 +130,7 @@ def weigh(plan: Destruction, layout: OwnerLayout, receiver: ReceiverView) -> Con
         ReceiverError: The store cannot be read.
         KeyFileError: A folder of the owner cannot be read.
     """
-    there = {kid for kid, _ in private_files(layout)}
+    there = {kid for kid, _ in private_files(layout)} - set(plan.again)
     after = there - set(plan.kids)
     held: frozenset[str] = frozenset().union(*held_reads(layout).values())
     unreadable = kept = readable = already = 0
@@ -173,7 +177,11 @@ def destroy(owner: Owner, plan: Destruction, mandate: Mandate, *, now: datetime 
     before = owner.keyring()
     listed = plan.listed_after(before)
     is_new = len(listed) < len(before.keys)
-    keyring = next_keyring(before, listed, key_history(owner), now=now, recorded=None) if is_new else None
+    keyring = (
+        next_keyring(before, listed, key_history(owner.layout, owner.public_key), now=now, recorded=None)
+        if is_new
+        else None
+    )
     AuditLog(owner).append(
         Action.DESTROY,
         mandate,
@@ -185,6 +193,47 @@ def destroy(owner: Owner, plan: Destruction, mandate: Mandate, *, now: datetime 
     if keyring is not None:
         write_keyring(owner, keyring)
     return len(plan.kids)
+
+
+def unfinished(layout: OwnerLayout, keyring: Keyring | None, history: KeyHistory) -> list[str]:
+    """Return what is left to do of destructions that were entered, a line each; none if nothing is.
+
+    Args:
+        layout: The owner's files; a folder without `private`, as an auditor has it, is not looked at.
+        keyring: The owner's keyring; None where it is not at hand.
+        history: From the audit log.
+
+    Raises:
+        KeyFileError: The folder of private keys cannot be read.
+    """
+    there = {kid for kid, _ in private_files(layout)} if layout.private.is_dir() else set()
+    left: dict[int, int] = {}
+    for kid in there & history.destroyed.keys():
+        seq = history.destroyed[kid].seq
+        left[seq] = left.get(seq, 0) + 1
+    entries = {entry.seq: entry for entry in history.destroyed.values()}
+    lines = [_tell_left(layout, entries[seq], left[seq]) for seq in sorted(left)]
+    listed = () if keyring is None else gone_keys(keyring, history)
+    if listed and not lines:
+        again = max(history.destroyed[kid].seq for kid in listed)
+        lines.append(
+            f"{layout.keyring} lists {len(listed)} destroyed keys (entry {again}), and units go on sealing to them: "
+            f"{_again(layout, entries[again])}, then bring the keyring to every unit"
+        )
+    return lines
+
+
+def _tell_left(layout: OwnerLayout, entry: AuditEntry, left: int) -> str:
+    return (
+        f"entry {entry.seq} destroyed {entry.count} keys, and {left} of them are still in {layout.private}: it was cut "
+        f"off, or a copy of them was put back. They open nothing; to erase them: {_again(layout, entry)}"
+    )
+
+
+def _again(layout: OwnerLayout, entry: AuditEntry) -> str:
+    before = entry.scope.before
+    when = "30d" if before is None else f"{before:%Y-%m-%dT%H:%M:%S}"
+    return f"plateseal custody destroy --dir {layout.directory} --before {when} --reason TEXT"
 
 
 def erase_files(paths: Sequence[Path]) -> None:

@@ -89,8 +89,8 @@ def make_keys(
     _check_count(epochs * len(recipients))
     spans = _spans(start, epochs, epoch)
     owner, new_owner = _owner(directory, passphrase, scrypt)
-    before, history = owner.keyring(), key_history(owner)
-    gone = gone_keys(owner.layout, before, history)
+    before, history = owner.keyring(), key_history(owner.layout, owner.public_key)
+    gone = gone_keys(before, history)
     listed = [key for key in before.keys if key.kid not in gone]
     _check_count(len(listed) + epochs * len(recipients))
     _check_overlap(listed, recipients, spans[0][0], spans[-1][1])
@@ -106,7 +106,7 @@ def make_keys(
 
 
 def load_private_keys(directory: Path, passphrase: bytes | None = None) -> dict[bytes, PrivateKey]:
-    """Load every private key that has not been destroyed, by key id.
+    """Load every private key whose destruction was not entered, by key id.
 
     Args:
         directory: The owner's directory.
@@ -114,8 +114,10 @@ def load_private_keys(directory: Path, passphrase: bytes | None = None) -> dict[
 
     Raises:
         KeyFileError: A key file cannot be read or is not one, the passphrase is wrong, or no key is left.
+        CustodyError: The audit log cannot be read.
     """
-    keys = unlock_owner(directory, passphrase).private_keys()
+    owner = unlock_owner(directory, passphrase)
+    keys = owner.private_keys(but=key_history(owner.layout, owner.public_key).destroyed)
     if not keys:
         raise KeyFileError(f"{OwnerLayout(directory).private}: holds no private key (*.cose)")
     return keys

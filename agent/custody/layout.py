@@ -5,6 +5,7 @@ DIR/owner.key                 the owner's signing key: signs keyrings and the au
 DIR/owner.pub                 its public half (PEM), pinned on every device
 DIR/keyring.cose              recipient public keys and their epochs, signed: copied to every device
 DIR/audit.cose                what was done with the keys, signed and chained
+DIR/audit.head                where that log ends, signed
 DIR/private/KID.cose          one private key per epoch: destroy the file, and the epoch is unreadable
 DIR/cases/CASE/case.key       the private key of a case
 DIR/cases/CASE/held/ID.cose   the content key of one held read, sealed to the case's key
@@ -55,6 +56,11 @@ class OwnerLayout:
     def audit(self) -> Path:
         """The audit log."""
         return self.directory / "audit.cose"
+
+    @property
+    def audit_head(self) -> Path:
+        """Where the audit log ends."""
+        return self.directory / "audit.head"
 
     @property
     def private(self) -> Path:

@@ -2,21 +2,24 @@
 
 Owns: the rules of one keyring after another. Leaves to others: making keys (`keys`) and erasing them (`destroy`).
 
-Invariants: a keyring lists no key whose private half was destroyed; its serial is higher than any that the audit log or
-the keyring before it names; it is never issued before the one before it, as units hold no earlier time for true.
+Invariants: a keyring lists no key whose destruction was entered, also where that was cut off before its file was gone.
+Its serial is higher than any that the audit log or the keyring before it names. It is never issued before the one
+before it, as units hold no earlier time for true.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
 from agent.custody.audit import read_audit
-from agent.custody.audit_entry import Action
+from agent.custody.audit_entry import Action, AuditEntry
 from agent.custody.layout import OwnerLayout
-from agent.custody.owner import Owner, private_files
+from agent.custody.owner import Owner
 from agent.disk.durable import remove_file
 from agent.errors import KeyFileError, UsageError
 from agent.keys.keyfiles import PUBLIC_MODE, replace_file
@@ -28,38 +31,37 @@ class KeyHistory:
     """What the audit log says of keys and keyrings.
 
     Attributes:
-        destroyed: Ids of the keys whose destruction was entered.
+        destroyed: Ids of the keys whose destruction was entered, each with the newest entry that names it.
         serial: The highest serial of a keyring that was entered; 0 without one.
     """
 
-    destroyed: frozenset[bytes]
+    destroyed: Mapping[bytes, AuditEntry]
     serial: int
 
 
-NO_HISTORY: Final = KeyHistory(frozenset(), 0)
+NO_HISTORY: Final = KeyHistory({}, 0)
 
 
-def key_history(owner: Owner) -> KeyHistory:
+def key_history(layout: OwnerLayout, owner_key: Ed25519PublicKey) -> KeyHistory:
     """Read the history of an owner's keys; nothing happened where there is no log yet.
 
     Raises:
         CustodyError: The log cannot be read.
     """
-    if not owner.layout.audit.exists():
+    if not layout.audit.exists():
         return NO_HISTORY
-    entries = read_audit(owner.layout.audit, owner.signing_key.public_key()).entries
-    destroyed = {kid for entry in entries if entry.action is Action.DESTROY for kid in entry.ids}
-    return KeyHistory(frozenset(destroyed), max((entry.scope.serial or 0 for entry in entries), default=0))
+    return history_of(read_audit(layout.audit, owner_key).entries)
 
 
-def gone_keys(layout: OwnerLayout, keyring: Keyring, history: KeyHistory) -> frozenset[bytes]:
-    """Return the keys of a keyring whose destruction was entered and done.
+def history_of(entries: Sequence[AuditEntry]) -> KeyHistory:
+    """Return what the entries of an audit log say of keys and keyrings."""
+    destroyed = {kid: entry for entry in entries if entry.action is Action.DESTROY for kid in entry.ids}
+    return KeyHistory(destroyed, max((entry.scope.serial or 0 for entry in entries), default=0))
 
-    Raises:
-        KeyFileError: The folder of private keys cannot be read.
-    """
-    there = {kid for kid, _ in private_files(layout)}
-    return frozenset(key.kid for key in keyring.keys if key.kid in history.destroyed and key.kid not in there)
+
+def gone_keys(keyring: Keyring, history: KeyHistory) -> frozenset[bytes]:
+    """Return the keys of a keyring whose destruction was entered, whether their files are gone yet or not."""
+    return frozenset(key.kid for key in keyring.keys if key.kid in history.destroyed)
 
 
 def next_keyring(

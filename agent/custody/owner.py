@@ -6,6 +6,7 @@ a mix is refused. Leaves to others: when keys are made (`keys`, `cases`) and des
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -44,6 +45,11 @@ class Owner:
     signing_key: Ed25519PrivateKey = field(repr=False)
     lock: KeyLock | None = field(repr=False)
 
+    @property
+    def public_key(self) -> Ed25519PublicKey:
+        """The public half of the signing key."""
+        return self.signing_key.public_key()
+
     def write_key(self, path: Path, key: PrivateKey, *, use: KeyUse) -> None:
         """Write a recipient private key to a new file, durably.
 
@@ -71,13 +77,18 @@ class Owner:
         _check_name(path, named, key.kid)
         return key
 
-    def private_keys(self) -> dict[bytes, PrivateKey]:
-        """Load every epoch's private key that has not been destroyed, by key id; none may be left.
+    def private_keys(self, *, but: Container[bytes] = ()) -> dict[bytes, PrivateKey]:
+        """Load every epoch's private key whose file is there, by key id; none may be left.
+
+        Args:
+            but: Ids of keys that are not to be touched: those whose destruction was entered. One that was cut off may
+                have left such a file overwritten.
 
         Raises:
             KeyFileError: A key file cannot be read or is not one.
         """
-        keys = (self.load_key(path, use=KeyUse.EPOCH, kid=kid) for kid, path in private_files(self.layout))
+        files = [(kid, path) for kid, path in private_files(self.layout) if kid not in but]
+        keys = (self.load_key(path, use=KeyUse.EPOCH, kid=kid) for kid, path in files)
         return {key.kid: key for key in keys}
 
     def keyring(self) -> Keyring:
