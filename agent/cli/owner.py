@@ -16,14 +16,13 @@ from typing import Final
 import typer
 
 from agent.cli.durations import parse_duration
-from agent.custody.destroy import unfinished
 from agent.custody.layout import OwnerLayout
 from agent.custody.next_keyring import key_history
-from agent.custody.owner import Owner, is_under_passphrase, load_keyring, unlock_owner
-from agent.custody.passphrase import MAX_PASSPHRASE_BYTES, read_passphrase_file
+from agent.custody.owner import Owner, is_under_passphrase, load_keyring, owner_public, unlock_owner
+from agent.custody.passphrase import MAX_PASSPHRASE_BYTES, oddities, read_new_passphrase, read_passphrase_file
 from agent.custody.stored_receiver import StoredReceiver
-from agent.errors import UsageError
-from agent.keys.keyfiles import load_ed25519_public
+from agent.custody.unfinished import unfinished
+from agent.errors import KeyFileError, UsageError
 from agent.receiver.admission.completeness import missing_end, why_empty
 from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.layout import ReceiverLayout
@@ -44,13 +43,29 @@ def unlock(directory: Path, passphrase_file: Path | None) -> Owner:
         UsageError: A passphrase is needed, and there is neither a file nor a terminal.
         KeyFileError: The directory or the file cannot be used, or the passphrase is wrong.
     """
+    return unlock_with(directory, passphrase_file)[0]
+
+
+def unlock_with(directory: Path, passphrase_file: Path | None) -> tuple[Owner, bytes | None]:
+    """Do the same, and return the passphrase as well.
+
+    Raises:
+        UsageError, KeyFileError: As `unlock`.
+    """
     needed = is_under_passphrase(directory)
     if passphrase_file is not None:
-        owner = unlock_owner(directory, read_passphrase_file(passphrase_file))
+        passphrase: bytes | None = read_passphrase_file(passphrase_file)
     else:
-        owner = unlock_owner(directory, ask_passphrase(twice=False) if needed else None)
+        passphrase = ask_passphrase(twice=False) if needed else None
+    try:
+        owner = unlock_owner(directory, passphrase)
+    except KeyFileError as error:
+        odd = [] if passphrase is None or passphrase_file is None else oddities(passphrase)
+        if not odd:
+            raise
+        raise KeyFileError(f"{error}. {passphrase_file} {' and '.join(odd)}, and all of that was tried") from None
     tell_unfinished(directory)
-    return owner
+    return owner, passphrase
 
 
 def tell_unfinished(directory: Path) -> None:
@@ -61,9 +76,9 @@ def tell_unfinished(directory: Path) -> None:
         CustodyError: The audit log cannot be read.
     """
     layout = OwnerLayout(directory)
-    owner_key = load_ed25519_public(layout.owner_public)
+    owner_key = owner_public(layout)
     for line in unfinished(layout, load_keyring(layout, owner_key), key_history(layout, owner_key)):
-        typer.echo(f"not finished: {line}", err=True)
+        typer.echo(f"beware: {line}", err=True)
 
 
 def making_passphrase(directory: Path, passphrase_file: Path | None, *, none: bool) -> bytes | None:
@@ -80,10 +95,12 @@ def making_passphrase(directory: Path, passphrase_file: Path | None, *, none: bo
         return None
     if is_there and not is_under_passphrase(directory):
         raise UsageError(f"{directory}: its keys are under no passphrase; say --no-passphrase to add more like them")
-    return ask_passphrase(twice=not is_there) if passphrase_file is None else read_passphrase_file(passphrase_file)
+    if passphrase_file is None:
+        return ask_passphrase(twice=not is_there)
+    return read_passphrase_file(passphrase_file) if is_there else read_new_passphrase(passphrase_file)
 
 
-def ask_passphrase(*, twice: bool) -> bytes:
+def ask_passphrase(*, twice: bool, prompt: str = "Passphrase: ") -> bytes:
     """Ask for a passphrase on the terminal, unseen; twice where it cannot be checked otherwise.
 
     Raises:
@@ -91,7 +108,7 @@ def ask_passphrase(*, twice: bool) -> bytes:
     """
     if not sys.stdin.isatty():
         raise UsageError("a passphrase is needed: give --passphrase-file FILE, or run this on a terminal")
-    first = _typed("Passphrase: ")
+    first = _typed(prompt)
     if twice and _typed("The same again: ") != first:
         raise UsageError("passphrase: the two that were typed differ")
     return first

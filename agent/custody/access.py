@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from agent.custody.audit import AuditLog
 from agent.custody.audit_entry import Action, Mandate, Scope
 from agent.custody.cases import hold, load_case_key, load_held, make_case_key
+from agent.custody.closing import require_erased
 from agent.custody.next_keyring import key_history
 from agent.custody.opener import OpenedRead, PrivateKey
 from agent.custody.owner import Owner
@@ -83,6 +84,7 @@ def hold_reads(owner: Owner, receiver: ReceiverView, query: Query, mandate: Mand
         raise UsageError("hold: say which reads, with --plate, --from, --to, --camera or --id")
     check_mandate(mandate, query)
     keys = load_keys(owner, mandate.case)
+    require_erased(owner, mandate.case)
     case_key = _case_key(owner, mandate.case)
     log, tally = AuditLog(owner), Tally()
     _enter_search(log, receiver, query, mandate)
@@ -107,9 +109,10 @@ def load_keys(owner: Owner, case: str) -> Keys:
         KeyFileError: A key file cannot be used.
         CustodyError: The audit log cannot be read.
     """
-    destroyed = frozenset(key_history(owner.layout, owner.public_key).destroyed)
+    history = key_history(owner.layout, owner.public_key)
+    destroyed = frozenset(history.destroyed)
     private = owner.private_keys(but=destroyed)
-    case_key = _case_key(owner, case)
+    case_key = None if case in history.closed else _case_key(owner, case)
     known = destroyed.union(key.kid for key in owner.keyring().keys)
     if case_key is None:
         return Keys(private=private, known=known, destroyed=destroyed, held=lambda _: ())

@@ -141,6 +141,19 @@ class AuditLog:
         checker = self._checker
         return head_fault(self._layout, self._key.public_key(), entries=checker.expected, digests=checker.digests)
 
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Let nobody enter anything for a block, this object neither.
+
+        Raises:
+            CustodyError: The log cannot be opened.
+        """
+        try:
+            with _locked(self._path):
+                yield
+        except OSError as error:
+            raise CustodyError(f"{self._path}: cannot be read: {error.strerror or error}") from None
+
     def mend(self, mandate: Mandate) -> Path | None:
         """Set aside the half entry that a crash has left at the end, and enter that; enter a loss at the end too.
 

@@ -40,6 +40,12 @@ class Action(StrEnum):
     HOLD = "hold"
     DESTROY = "destroy"
     EXPORT = "export"
+    CLOSE = "close"
+    """A case's key was destroyed, and with it what was held for the case; `count` is the reads held for it."""
+    PASSPHRASE = "passphrase"  # noqa: S105  the name of an act
+    """The key files were put under another passphrase; `count` is the files that were still to be changed."""
+    COPY = "copy"
+    """The folder was copied; `count` is the private keys in the copy."""
     MEND = "mend"
     """Half an entry, which a crash had left at the end of this log, was set aside; `count` is its bytes."""
     LOST = "lost"

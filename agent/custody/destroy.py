@@ -19,10 +19,17 @@ from datetime import datetime
 from pathlib import Path
 
 from agent.custody.audit import AuditLog
-from agent.custody.audit_entry import Action, AuditEntry, Mandate, Scope
+from agent.custody.audit_entry import Action, Mandate, Scope
 from agent.custody.cases import held_reads
 from agent.custody.layout import OwnerLayout
-from agent.custody.next_keyring import NO_HISTORY, KeyHistory, gone_keys, key_history, next_keyring, write_keyring
+from agent.custody.next_keyring import (
+    NO_HISTORY,
+    KeyHistory,
+    gone_keys,
+    key_history,
+    next_keyring,
+    write_keyring,
+)
 from agent.custody.owner import Owner, private_files
 from agent.custody.search import ReceiverView
 from agent.disk.durable import erase_file
@@ -46,6 +53,7 @@ class Destruction:
         left: Private keys that stay.
         not_in_keyring: Of these, how many the keyring does not name.
         held: Reads held for cases, which stay readable.
+        closed: Cases whose key's destruction was entered: what is left of them opens nothing.
     """
 
     before: datetime
@@ -56,6 +64,7 @@ class Destruction:
     left: int
     not_in_keyring: int
     held: int
+    closed: frozenset[str] = frozenset()
 
     @property
     def is_due(self) -> bool:
@@ -119,7 +128,8 @@ def plan_destruction(
         gone=gone_keys(keyring, history) - {*again, *(key.kid for key in doomed)},
         left=len(there) - len(doomed) - len(again),
         not_in_keyring=len(there - {key.kid for key in known} - set(again)),
-        held=sum(len(ids) for ids in held_reads(layout).values()),
+        held=sum(len(ids) for ids in held_reads(layout, closed=history.closed).values()),
+        closed=frozenset(history.closed),
     )
 
 
@@ -132,10 +142,10 @@ def weigh(plan: Destruction, layout: OwnerLayout, receiver: ReceiverView) -> Con
     """
     there = {kid for kid, _ in private_files(layout)} - set(plan.again)
     after = there - set(plan.kids)
-    held: frozenset[str] = frozenset().union(*held_reads(layout).values())
+    held: frozenset[str] = frozenset().union(*held_reads(layout, closed=plan.closed).values())
     unreadable = kept = readable = already = 0
     for data in receiver.envelopes():
-        recipients = _recipients(data)
+        recipients = recipients_of(data)
         if recipients is None:
             continue
         envelope, kids = recipients
@@ -195,47 +205,6 @@ def destroy(owner: Owner, plan: Destruction, mandate: Mandate, *, now: datetime 
     return len(plan.kids)
 
 
-def unfinished(layout: OwnerLayout, keyring: Keyring | None, history: KeyHistory) -> list[str]:
-    """Return what is left to do of destructions that were entered, a line each; none if nothing is.
-
-    Args:
-        layout: The owner's files; a folder without `private`, as an auditor has it, is not looked at.
-        keyring: The owner's keyring; None where it is not at hand.
-        history: From the audit log.
-
-    Raises:
-        KeyFileError: The folder of private keys cannot be read.
-    """
-    there = {kid for kid, _ in private_files(layout)} if layout.private.is_dir() else set()
-    left: dict[int, int] = {}
-    for kid in there & history.destroyed.keys():
-        seq = history.destroyed[kid].seq
-        left[seq] = left.get(seq, 0) + 1
-    entries = {entry.seq: entry for entry in history.destroyed.values()}
-    lines = [_tell_left(layout, entries[seq], left[seq]) for seq in sorted(left)]
-    listed = () if keyring is None else gone_keys(keyring, history)
-    if listed and not lines:
-        again = max(history.destroyed[kid].seq for kid in listed)
-        lines.append(
-            f"{layout.keyring} lists {len(listed)} destroyed keys (entry {again}), and units go on sealing to them: "
-            f"{_again(layout, entries[again])}, then bring the keyring to every unit"
-        )
-    return lines
-
-
-def _tell_left(layout: OwnerLayout, entry: AuditEntry, left: int) -> str:
-    return (
-        f"entry {entry.seq} destroyed {entry.count} keys, and {left} of them are still in {layout.private}: it was cut "
-        f"off, or a copy of them was put back. They open nothing; to erase them: {_again(layout, entry)}"
-    )
-
-
-def _again(layout: OwnerLayout, entry: AuditEntry) -> str:
-    before = entry.scope.before
-    when = "30d" if before is None else f"{before:%Y-%m-%dT%H:%M:%S}"
-    return f"plateseal custody destroy --dir {layout.directory} --before {when} --reason TEXT"
-
-
 def erase_files(paths: Sequence[Path]) -> None:
     """Overwrite files with zeros, sync them, unlink them, and sync their folders. One that is gone is fine.
 
@@ -260,7 +229,7 @@ def _next_start(key: RecipientKey, keyring: Keyring) -> datetime | None:
     return min(starts, default=None)
 
 
-def _recipients(data: bytes) -> tuple[Envelope, set[bytes]] | None:
+def recipients_of(data: bytes) -> tuple[Envelope, set[bytes]] | None:
     """Return a sealed read with the ids of the keys it is sealed to; None for anything else."""
     try:
         envelope = parse_envelope(data)

@@ -31,6 +31,7 @@ NAMES: Final = (
     "backlog",
     "put",
     "drain",
+    "custody",
     "backup",
     "bundles",
     "soak",

@@ -24,19 +24,19 @@ from tests.torture.places import quick_folder
 from tests.torture.report import Result
 
 TARGET: Final = (
-    "200 backups of a receiver under load, each third one killed, the receiver killed now and then: each is whole, "
+    "40 backups of a receiver under load, each third one killed, the receiver killed now and then: each is whole, "
     "verifies and has what was stored before it, or has no store; nothing is lost at the receiver"
 )
-BACKUPS: Final = 200
+BACKUPS: Final = 40
 REDUCED: Final = 6
 KILLED: Final = 3
 """Of so many backups one is killed."""
-RECEIVER_KILLED: Final = 20
+RECEIVER_KILLED: Final = 8
 """Of so many backups one begins right after the receiver was killed and started again."""
 LONGEST_S: Final = 1.0
 """A killed backup dies within this time: it takes half a second, most of it Python's start."""
 UNITS: Final = 2
-LOAD: Final = Load(reads_per_s=40.0)
+LOAD: Final = Load(reads_per_s=20.0)
 SEED: Final = 11
 
 

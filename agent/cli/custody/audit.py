@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -11,15 +12,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from agent.cli.custody.options import AsJson, Directory, PassphraseFile, Who, mandate_of, parse_digest
 from agent.cli.owner import shown, unlock
 from agent.custody.audit import AuditLog, AuditReport, read_audit
+from agent.custody.audit_check import CUT_OFF
 from agent.custody.audit_entry import AuditEntry
 from agent.custody.audit_head import cure, head_fault, was_used
-from agent.custody.destroy import unfinished
 from agent.custody.export import iso
 from agent.custody.layout import OwnerLayout
 from agent.custody.next_keyring import history_of
-from agent.custody.owner import load_keyring
+from agent.custody.owner import load_keyring, owner_public
+from agent.custody.unfinished import unfinished
 from agent.errors import AuditVerificationError, UsageError
-from agent.keys.keyfiles import load_ed25519_public
 
 
 def audit(
@@ -57,16 +58,23 @@ def audit(
             raise UsageError("--reason: needed with --mend; it goes into the audit log")
         aside = AuditLog(unlock(directory, passphrase_file)).mend(mandate_of(who, "", reason))
         typer.echo("the loss is entered" if aside is None else f"the half entry is in {aside}", err=True)
-    owner_key = load_ed25519_public(layout.owner_public)
+    owner_key = owner_public(layout)
     if not layout.audit.exists() and was_used(layout):
         raise AuditVerificationError(f"{layout.audit}: is missing. {cure(layout)}")
     report = read_audit(layout.audit, owner_key)
-    findings = [*report.findings, *_findings_beside(layout, owner_key, report)]
+    findings = [_with_cure(finding, directory) for finding in report.findings]
+    findings += _findings_beside(layout, owner_key, report)
     if expected is not None and expected not in report.digests:
         findings.append(f"no entry has the head {expected.hex()}: the log was cut or replaced after that was noted")
     _print_audit(report, findings, as_json=as_json)
     if findings:
         raise AuditVerificationError("\n".join(f"{layout.audit}: {finding}" for finding in findings))
+
+
+def _with_cure(finding: str, directory: Path) -> str:
+    if not finding.startswith(CUT_OFF):
+        return finding
+    return f"{finding}. To set them aside: plateseal custody audit --dir {directory} --mend --reason TEXT"
 
 
 def _findings_beside(layout: OwnerLayout, owner_key: Ed25519PublicKey, report: AuditReport) -> list[str]:

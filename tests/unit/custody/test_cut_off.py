@@ -106,7 +106,7 @@ def test_the_next_destruction_finishes_it(bench: CustodyBench, cut: Callable[[li
     assert not bench.owner.layout.keyring.exists()
     audit = run(bench, "audit", "--json")
     assert (audit.code, json.loads(audit.out)["findings"]) == (0, []), audit.err
-    assert "not finished" not in open_(bench).err
+    assert "beware" not in open_(bench).err
 
 
 def test_new_keys_leave_out_what_is_entered_as_destroyed(bench: CustodyBench) -> None:
@@ -123,7 +123,7 @@ def test_a_keyring_that_lists_destroyed_keys_is_told(bench: CustodyBench) -> Non
     opened = open_(bench)
     assert "keyring.cose lists 2 destroyed keys (entry 1), and units go on sealing to them" in opened.err
     assert run(bench, "destroy", "--before", "30d", "--reason", "again", "--json").code == 0
-    assert "not finished" not in open_(bench).err
+    assert "beware" not in open_(bench).err
 
 
 def test_a_key_that_was_put_back_is_told(bench: CustodyBench, tmp_path: Path) -> None:
