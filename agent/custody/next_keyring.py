@@ -34,6 +34,7 @@ class KeyHistory:
         destroyed: Ids of the keys whose destruction was entered, each with the newest entry that names it.
         serial: The highest serial of a keyring that was entered; 0 without one.
         closed: Cases whose key's destruction was entered, with no hold after it; each with the entry.
+        held: Cases whose newest such entry is a hold: they have a key, and reads that are held; each with the entry.
         has_keyring: Whether a keyring must be there: one was signed, more was entered since, and no destruction has
             left it without keys.
     """
@@ -41,6 +42,7 @@ class KeyHistory:
     destroyed: Mapping[bytes, AuditEntry]
     serial: int
     closed: Mapping[str, AuditEntry] = field(default_factory=dict)
+    held: Mapping[str, AuditEntry] = field(default_factory=dict)
     has_keyring: bool = False
 
     def is_closed(self, folder: str) -> bool:
@@ -71,6 +73,7 @@ def history_of(entries: Sequence[AuditEntry]) -> KeyHistory:
         destroyed,
         serial=max((entry.scope.serial or 0 for entry in entries), default=0),
         closed={case: entry for case, entry in cases.items() if entry.action is Action.CLOSE},
+        held={case: entry for case, entry in cases.items() if entry.action is Action.HOLD},
         has_keyring=len(entries) > 1 and bool(signed) and signed[-1] is not None,
     )
 

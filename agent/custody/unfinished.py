@@ -17,7 +17,7 @@ from agent.wire.keyring import Keyring
 
 
 def unfinished(layout: OwnerLayout, keyring: Keyring | None, history: KeyHistory) -> list[str]:
-    """Return what is left to do of destroyed keys and closed cases that were entered, a line each; none if nothing is.
+    """Return what is left to do of destroyed keys and closed cases that were entered, and what is missing; a line each.
 
     Args:
         layout: The owner's files; a folder without `private`, as an auditor has it, is not looked at.
@@ -33,8 +33,7 @@ def unfinished(layout: OwnerLayout, keyring: Keyring | None, history: KeyHistory
         seq = history.destroyed[kid].seq
         left[seq] = left.get(seq, 0) + 1
     entries = {entry.seq: entry for entry in history.destroyed.values()}
-    missing = keyring_missing(layout, history) if layout.private.is_dir() else None
-    lines = [] if missing is None else [missing]
+    lines = _missing(layout, history) if layout.private.is_dir() else []
     lines += [_tell_left(layout, entries[seq], left[seq]) for seq in sorted(left)]
     lines += [_tell_case(layout, entry) for case, entry in sorted(history.closed.items()) if is_left(layout, case)]
     listed = () if keyring is None else gone_keys(keyring, history)
@@ -45,6 +44,18 @@ def unfinished(layout: OwnerLayout, keyring: Keyring | None, history: KeyHistory
             f"{destroy_command(layout, entries[again])}, then bring the keyring to every unit"
         )
     return lines
+
+
+def _missing(layout: OwnerLayout, history: KeyHistory) -> list[str]:
+    """Return what must be in the folder and is not."""
+    keyring = keyring_missing(layout, history)
+    lost = [
+        f"{layout.case_key(case)}: is missing, though reads were held for the case {case} (entry {entry.seq}): half a "
+        "copy of the folder, or a hold that was cut off. Bring it back from a whole copy, or hold the reads again"
+        for case, entry in sorted(history.held.items())
+        if not layout.case_key(case).exists()
+    ]
+    return lost if keyring is None else [keyring, *lost]
 
 
 def _tell_left(layout: OwnerLayout, entry: AuditEntry, left: int) -> str:

@@ -315,6 +315,18 @@ def test_half_a_copy_names_what_is_missing_and_the_cure(bench: CustodyBench, mis
         assert opened.out == ""
 
 
+def test_a_cases_key_that_did_not_arrive_is_told(bench: CustodyBench) -> None:
+    """The log knows of the hold: reads of the case would seem to be closed for good."""
+    hold(bench)
+    shutil.rmtree(bench.owner.layout.cases)
+    opened = open_(bench)
+    assert opened.code == 0
+    assert "case.key: is missing, though reads were held for the case 2027-0815 (entry 2): half a copy" in opened.err
+    assert run(bench, "audit").code == 7
+    hold(bench)
+    assert run(bench, "audit").code == 0
+
+
 def test_a_missing_public_half_is_told_and_written_again(bench: CustodyBench) -> None:
     """`audit`, which needs no passphrase, says which command does it; that command does."""
     public = bench.owner.layout.owner_public
