@@ -3,8 +3,8 @@
 Owns: the rules of one keyring after another. Leaves to others: making keys (`keys`) and erasing them (`destroy`).
 
 Invariants: a keyring lists no key whose destruction was entered, also where that was cut off before its file was gone.
-Its serial is higher than any that the audit log or the keyring before it names. It is never issued before the one
-before it, as units hold no earlier time for true.
+Its serial is higher than any that the audit log or the keyring before it names. Its time of issue is not before that of
+the keyring before it, because units that have had that one take every earlier time for over.
 """
 
 from __future__ import annotations
@@ -117,7 +117,7 @@ def next_keyring(
         recorded: Whether recordings may be sealed to the day they were recorded on; None leaves it as it was.
 
     Raises:
-        UsageError: This computer's clock lies before the issue of the keyring before.
+        UsageError: This computer's clock shows a time before that at which the keyring in place was signed.
     """
     issued = _whole_ms(datetime.now(UTC) if now is None else now)
     if before.issued is not None and issued < before.issued:
@@ -134,7 +134,9 @@ def next_keyring(
 
 
 def write_keyring(owner: Owner, keyring: Keyring) -> None:
-    """Put a signed keyring in place of the one before; one without keys is no keyring, and leaves none.
+    """Sign a keyring and put it in the place of the one before.
+
+    The format allows no keyring without keys. Where no key is left, the file of the keyring before is removed.
 
     Raises:
         KeyFileError: The disk refused. The keyring is the old one or the new one.

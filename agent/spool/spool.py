@@ -16,6 +16,7 @@ names of a rename are two such changes. The steps stand in their order; S marks 
 | transition | file operations | by |
 |---|---|---|
 | put: none to accepted | create incoming/ID; rename to pending/ID; sync pending **S** | capture |
+| send | sync pending, for a put that has not returned | upload |
 | shred: accepted to leaving to none | rename to shredding/ID, but link the newest and its mark; sync shredding; \
 unlink its name in pending and the older mark; sync pending **S**; overwrite; unlink; sync shredding | upload |
 | expire: as shred, behind an accepted tombstone | rename to shredding/ID; unlink pending/ID, which a shred may have \
@@ -70,7 +71,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Collection, Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
@@ -78,6 +78,7 @@ from typing import Final
 from agent.errors import EnvelopeVerificationError, FormatError, SpoolError, SpoolFullError, SpoolMissingError
 from agent.ports import Disk
 from agent.records import Link, VerifiedReceipt
+from agent.spool.eraser import Eraser
 from agent.spool.newest import Mark, find_newest, parse_mark
 from agent.spool.reader import INCOMING, MAX_REASON_BYTES, REASON_SUFFIX, SHREDDING, SpoolReader, is_id, reason_of
 from agent.spool.room import Room
@@ -111,7 +112,7 @@ class FileSpool(SpoolReader):
         """
         super().__init__(directory, files)
         self._files: Disk = files
-        self._erasers = erasers
+        self._eraser = Eraser(files, side_by_side=erasers)
         self._incoming = directory / INCOMING
         self._shredding = directory / SHREDDING
         self._room = Room(self, directory, max_bytes=max_bytes, max_count=max_count)
@@ -145,6 +146,16 @@ class FileSpool(SpoolReader):
             raise SpoolError(f"spool: whether {target} survives a power cut is not known: {error}") from error
         if envelope.tombstone is not None:
             self._tombstone_id = envelope.envelope_id
+
+    def keep_pending(self) -> None:
+        """Make durable that what is pending is there: the put of the newest may not have returned yet.
+
+        Before an envelope is sent: the receiver would have one that no start after a power cut knows of.
+
+        Raises:
+            SpoolError: The disk refused.
+        """
+        self._files.sync_dir(self._pending)
 
     def shred(self, *receipts: VerifiedReceipt) -> None:
         """Erase pending envelopes that their receiver holds. Erasing one twice is the same as once.
@@ -232,7 +243,7 @@ class FileSpool(SpoolReader):
         Raises:
             SpoolError: The disk refused.
         """
-        self._files.sync_dir(self._pending)
+        self.keep_pending()
         return find_newest(self._root, self._files)
 
     def recover_shreds(self) -> int:
@@ -356,19 +367,8 @@ class FileSpool(SpoolReader):
             self._files.rename(source, target)  # which does nothing where both are names of one file
 
     def _erase(self, doomed: Iterable[Path]) -> None:
-        if self._erasers == 1:
-            for path in doomed:
-                self._erase_one(path)
-        else:
-            with ThreadPoolExecutor(self._erasers, thread_name_prefix="erase") as pool:
-                for erased in [pool.submit(self._erase_one, path) for path in doomed]:
-                    erased.result()
+        self._eraser.erase(doomed)
         self._files.sync_dir(self._shredding)
-
-    def _erase_one(self, path: Path) -> None:
-        with suppress(SpoolMissingError):  # the other process has finished it
-            self._files.overwrite(path)
-        self._files.unlink(path)
 
     def _require_accepted(self, tombstone: Envelope) -> None:
         """Pass if this object accepted it, even if it is delivered by now, or if it is pending, durably."""
