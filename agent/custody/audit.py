@@ -6,7 +6,8 @@ audit.cose = CBOR sequence of COSE_Sign1, one per act, by the owner's signing ke
   payload:   {"v": 1, "seq": 0, 1, 2, .., "prev": SHA-256 of the entry before it (32 zero bytes at 0),
               "at": ms since 1970, "who", "action", "case", "reason", "count",
               optional: "ids": reads or keys it was about, "by": filters that were used,
-                        "from", "until", "before": ms, "camera", "serial": of the keyring}
+                        "from", "until", "before": ms, "camera", "serial": of the keyring,
+                        "head": true, the end of the log is noted in audit.head from here on}
 ```
 
 Owns: that layout, appending an entry durably, and reading a whole log. Leaves to others: an entry's payload
@@ -102,6 +103,7 @@ class AuditLog:
                 fault = self._head_fault()
                 if fault is not None:
                     raise AuditVerificationError(f"{self._path}: {fault}; nothing was done. {cure(self._layout)}")
+                self._note_old_end()
                 return self._add(descriptor, action, mandate, count=count, ids=ids, scope=scope)
         except OSError as error:
             raise CustodyError(f"{self._path}: cannot be written: {error.strerror or error}") from None
@@ -128,18 +130,26 @@ class AuditLog:
             count=count,
             ids=tuple(ids),
             scope=scope,
+            noted=True,
         )
         item = self._encode(entry)
         self._write(descriptor, item)
-        try:
-            write_head(self._layout.audit_head, AuditHead(entry.seq, cbor.sha256(item)), self._key)
-        except KeyFileError as error:
-            raise CustodyError(str(error)) from None
+        self._note(AuditHead(entry.seq, cbor.sha256(item)))
         return entry
 
+    def _note_old_end(self) -> None:
+        """Note where a log of an earlier plateseal ends, before the first entry that says that this is noted."""
+        if self._checker.head is not None and not self._layout.audit_head.exists():
+            self._note(AuditHead(self._checker.expected - 1, self._checker.head))
+
+    def _note(self, head: AuditHead) -> None:
+        try:
+            write_head(self._layout.audit_head, head, self._key)
+        except KeyFileError as error:
+            raise CustodyError(str(error)) from None
+
     def _head_fault(self) -> str | None:
-        checker = self._checker
-        return head_fault(self._layout, self._key.public_key(), entries=checker.expected, digests=checker.digests)
+        return head_fault(self._layout, self._key.public_key(), self._checker.entries, self._checker.digests)
 
     @contextmanager
     def standing_still(self) -> Iterator[None]:

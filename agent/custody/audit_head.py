@@ -9,12 +9,17 @@ audit.head = COSE_Sign1 by the owner's signing key
 Owns: that layout, and what it means that log and note do not agree. Leaves to others: when it is written (`audit`).
 
 The note is written after each entry, so a crash may leave a log that is one entry longer than the note says; that is
-no fault. What it cannot show: that log and note were both put back to an older state, as a restored copy does. For that
-an auditor notes the head elsewhere (`custody audit --expect-head`).
+no fault. Entries say that the note is kept (`noted`). A log of an earlier plateseal, none of whose entries says so,
+needs none.
+
+What it cannot show: that log and note were both put back to an older state, as a restored copy does; or, of a log that
+an earlier plateseal began, that it was cut back to before the first note. For that an auditor notes the head elsewhere
+(`custody audit --expect-head`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +27,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
+from agent.custody.audit_entry import AuditEntry
 from agent.custody.layout import SUFFIX, OwnerLayout
 from agent.errors import AuditVerificationError, FormatError, VerificationError
 from agent.keys.keyfiles import PRIVATE_MODE, read_private_file, replace_file
@@ -90,32 +96,38 @@ def _parse(data: bytes, owner_key: Ed25519PublicKey) -> AuditHead:
 
 
 def head_fault(
-    layout: OwnerLayout, owner_key: Ed25519PublicKey, *, entries: int, digests: AbstractSet[bytes]
+    layout: OwnerLayout, owner_key: Ed25519PublicKey, log: Sequence[AuditEntry], digests: AbstractSet[bytes]
 ) -> str | None:
     """Return what is wrong with the end of a log; None if nothing is, or if no key was ever made here.
 
     Args:
         layout: The owner's files.
         owner_key: The owner's public key.
-        entries: How many entries the log has, by the number of the last one.
-        digests: SHA-256 of every entry whose signature holds.
+        log: The entries whose signature holds.
+        digests: SHA-256 of each.
 
     Raises:
         KeyFileError: The note cannot be read.
         AuditVerificationError: It is none, or another owner's.
     """
     head = load_head(layout.audit_head, owner_key)
+    entries = max((entry.seq + 1 for entry in log), default=0)
     if head is None:
-        if not was_used(layout):
-            return None
-        gone = "is missing or empty, though keys were made here" if not entries else None
-        return gone or f"may have been cut off: {layout.audit_head.name}, which says where it ends, is missing"
+        return _fault_without_note(layout, log)
     if not entries:
         return f"is missing or empty, and had {head.seq + 1} entries"
     if entries <= head.seq:
         return f"was cut off: it ends with entry {entries - 1}, and had {head.seq + 1} entries"
     if head.digest not in digests:
         return f"was replaced: entry {head.seq} is another one than {layout.audit_head.name} names"
+    return None
+
+
+def _fault_without_note(layout: OwnerLayout, log: Sequence[AuditEntry]) -> str | None:
+    if not log:
+        return "is missing or empty, though keys were made here" if was_used(layout) else None
+    if was_used(layout) and any(entry.noted for entry in log):
+        return f"may have been cut off: {layout.audit_head.name}, which says where it ends, is missing"
     return None
 
 

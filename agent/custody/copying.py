@@ -128,7 +128,7 @@ def _open(layout: OwnerLayout, passphrase: bytes | None) -> None:
     owner.keyring()
     report = read_audit(layout.audit, owner.public_key)
     faults = [*report.findings]
-    fault = head_fault(layout, owner.public_key, entries=len(report.entries), digests=report.digests)
+    fault = head_fault(layout, owner.public_key, report.entries, report.digests)
     if fault is not None:
         faults.append(fault)
     if faults:

@@ -206,6 +206,7 @@ _EVERYTHING: Map = {
     "before": NOON,
     "camera": "cam-1",
     "serial": 5,
+    "head": True,
 }
 
 

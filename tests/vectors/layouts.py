@@ -42,5 +42,4 @@ ENTRY = {
     "v": V, "seq": SEQ, "prev": B32, "at": TIME, "who": NAME, "case": NAME, "reason": (str, 0, 400), "count": SEQ,
     "action": ["one of", "value", "keys", "open", "search", "hold", "destroy", "export", "mend", "lost", "close",
     "passphrase", "copy"], "?": {"serial": SEQ, "ids": ["all", B32, 0, 4096], "by": ["all", NAME, 0, 8],
-    "camera": NAME, "from": TIME, "until": TIME,
-    "before": TIME}}
+    "camera": NAME, "from": TIME, "until": TIME, "before": TIME, "head": ["one of", "value", True]}}

@@ -79,8 +79,7 @@ def _with_cure(finding: str, directory: Path) -> str:
 
 def _findings_beside(layout: OwnerLayout, owner_key: Ed25519PublicKey, report: AuditReport) -> list[str]:
     """Return what the folder says against the log: where it should end, and keys that it says are destroyed."""
-    entries = max((entry.seq + 1 for entry in report.entries), default=0)
-    fault = head_fault(layout, owner_key, entries=entries, digests=report.digests)
+    fault = head_fault(layout, owner_key, report.entries, report.digests)
     return [
         *([] if fault is None else [f"{fault}. {cure(layout)}"]),
         *unfinished(layout, load_keyring(layout, owner_key), history_of(report.entries)),

@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from agent.custody.audit import AuditLog
-from agent.custody.audit_entry import Action, Mandate, Scope
+from agent.custody.audit import AuditLog, read_audit
+from agent.custody.audit_entry import Action, Mandate, Scope, encode_payload
 from agent.custody.destroy import plan_destruction
 from agent.custody.next_keyring import NO_HISTORY
+from agent.wire import cbor, cose
 from tests.fakes.custody_bench import CustodyBench, make_custody_bench
 from tests.fakes.custody_cli import CASE, Done, custody
 from tests.fakes.owner import DAY, MANDATE, MIDNIGHT, make_owner_keys
@@ -246,6 +248,48 @@ def test_another_log_of_the_same_length_is_noticed(bench: CustodyBench) -> None:
     AuditLog(owner).append(Action.OPEN, MANDATE, count=2)
     owner.layout.audit_head.write_bytes(noted)
     assert "was replaced: entry 1 is another one than audit.head names" in open_(bench).err
+
+
+def as_before_notes(bench: CustodyBench) -> None:
+    """Sign the log anew as an earlier plateseal wrote it: no entry says that its end is noted, and it is not."""
+    owner, prev, data = bench.owner, bytes(32), b""
+    for entry in read_audit(owner.layout.audit, owner.public_key).entries:
+        payload = encode_payload(replace(entry, noted=False, prev=prev))
+        header = cose.signed_header("application/plateseal-audit+cbor", cose.ed25519_kid(owner.public_key))
+        item = cose.sign1(cose.encode_protected(header), payload, owner.signing_key)
+        data, prev = data + item, cbor.sha256(item)
+    owner.layout.audit.write_bytes(data)
+    owner.layout.audit_head.unlink()
+
+
+def test_a_log_of_an_earlier_plateseal_goes_on_and_is_noted_from_then_on(bench: CustodyBench) -> None:
+    """An upgrade needs no step of its own; from the next entry on nothing may be cut off."""
+    AuditLog(bench.owner).append(Action.OPEN, MANDATE, count=1)
+    as_before_notes(bench)
+    assert run(bench, "audit").code == 0
+    assert len(open_(bench).out.splitlines()) == 4
+    assert run(bench, "audit").code == 0
+    cut(bench.owner.layout.audit)
+    assert "was cut off: it ends with entry 2, and had 4 entries" in open_(bench).err
+    bench.owner.layout.audit_head.unlink()
+    assert "may have been cut off" in open_(bench).err
+
+
+def test_a_kill_before_the_first_note_of_an_old_log_needs_no_mending(
+    bench: CustodyBench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The old end is noted before the entry that says so."""
+    as_before_notes(bench)
+
+    def killed(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(AuditLog, "_write", killed)
+        with pytest.raises(KeyboardInterrupt):
+            AuditLog(bench.owner).append(Action.OPEN, MANDATE, count=1)
+    assert bench.owner.layout.audit_head.exists()
+    assert open_(bench).code == 0
 
 
 @pytest.mark.parametrize("data", [b"", b"\x00", b"\xd2\x84\x40\xa0\x40\x40"])
