@@ -69,9 +69,10 @@ class ReceiptTime:
         self._clock = clock
         self._again_s = clock.monotonic_s()
         self._newest = self.seen()
+        self._unwritten: tuple[datetime, datetime] | None = None
 
     def note_receipt(self, verified: VerifiedReceipt) -> None:
-        """Remember a verified receipt, at most once a minute. A disk that refuses is left alone.
+        """Remember a verified receipt, on the disk at most once a minute. A disk that refuses is left alone.
 
         The time of the last receipt is noted, even if an earlier receipt had a later time: a receiver whose clock was
         years ahead for a moment must not spoil this unit's floor for years. Which receipt it was is noted of the one
@@ -82,11 +83,19 @@ class ReceiptTime:
         is_newer = known is None or known.receiver != receiver or known.log < receipt.log_index
         if receipt.version != VERSION_1 and is_newer:
             self._newest = SeenReceipt(receiver, receipt.log_index, verified.digest)
+        self._unwritten = receipt.stored_at, self._clock.now()
         now_s = self._clock.monotonic_s()
         if now_s >= self._again_s:
             self._again_s = now_s + RECEIPT_EVERY_S
-            with suppress(SpoolError):
-                replace_note(self._files, self._path, self._line(receipt.stored_at))
+            self.write_note()
+
+    def write_note(self) -> None:
+        """Write down what was remembered since the last note, if anything was; for the end of a process, too."""
+        if self._unwritten is None:
+            return
+        with suppress(SpoolError):
+            replace_note(self._files, self._path, self._line(*self._unwritten))
+            self._unwritten = None
 
     def seen(self) -> SeenReceipt | None:
         """Return the newest receipt of version 2 that is noted; None without one."""
@@ -95,8 +104,8 @@ class ReceiptTime:
             return None
         return SeenReceipt(bytes.fromhex(match[3].decode()), int(match[4]), bytes.fromhex(match[5].decode()))
 
-    def _line(self, at: datetime) -> bytes:
-        line = b"%d %d" % (to_ms(at), to_ms(self._clock.now()))
+    def _line(self, at: datetime, came_at: datetime) -> bytes:
+        line = b"%d %d" % (to_ms(at), to_ms(came_at))
         if self._newest is not None:
             seen = self._newest
             line += f" {seen.receiver.hex()} {seen.log} {seen.digest.hex()}".encode()
