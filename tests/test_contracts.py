@@ -36,6 +36,7 @@ PRIVATE: Final = frozenset(
 PRIVATE_METHODS: Final = frozenset({"load_cert_chain"})
 """Methods of `ssl.SSLContext` that read one."""
 PRIVATE_READERS: Final = {
+    "agent/receiver/backup.py": "copies the receiver's private keys, where that is asked for",
     "agent/receiver/admission/pki.py": "the CA key signs certificates, the receipt key the records of devices",
     "agent/receiver/admission/revoke.py": "the receipt key signs the records of devices",
     "agent/receiver/intake/server.py": "the receiver's TLS key and receipt key; OpenSSL reads the first from its file",

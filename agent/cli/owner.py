@@ -16,10 +16,15 @@ from typing import Final
 import typer
 
 from agent.cli.durations import parse_duration
-from agent.custody.owner import Owner, is_under_passphrase, unlock_owner
-from agent.custody.passphrase import MAX_PASSPHRASE_BYTES, read_passphrase_file
+from agent.custody.layout import OwnerLayout
+from agent.custody.next_keyring import key_history
+from agent.custody.owner import Owner, is_under_passphrase, load_keyring, owner_public, unlock_owner
+from agent.custody.passphrase import MAX_PASSPHRASE_BYTES, oddities, read_new_passphrase, read_passphrase_file
 from agent.custody.stored_receiver import StoredReceiver
-from agent.errors import UsageError
+from agent.custody.unfinished import unfinished
+from agent.errors import KeyFileError, UsageError
+from agent.receiver.admission.completeness import missing_end, why_empty
+from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.stores.sqlite import EnvelopeStore
 
@@ -32,14 +37,48 @@ _AGE: Final = re.compile(r"[0-9]+[mhd]")
 def unlock(directory: Path, passphrase_file: Path | None) -> Owner:
     """Unlock an owner's directory with the passphrase from a file or a terminal, if it is under one.
 
+    What is left to do of a destruction that was cut off is printed.
+
     Raises:
         UsageError: A passphrase is needed, and there is neither a file nor a terminal.
         KeyFileError: The directory or the file cannot be used, or the passphrase is wrong.
     """
+    return unlock_with(directory, passphrase_file)[0]
+
+
+def unlock_with(directory: Path, passphrase_file: Path | None) -> tuple[Owner, bytes | None]:
+    """Do the same, and return the passphrase as well.
+
+    Raises:
+        UsageError, KeyFileError: As `unlock`.
+    """
     needed = is_under_passphrase(directory)
     if passphrase_file is not None:
-        return unlock_owner(directory, read_passphrase_file(passphrase_file))
-    return unlock_owner(directory, ask_passphrase(twice=False) if needed else None)
+        passphrase: bytes | None = read_passphrase_file(passphrase_file)
+    else:
+        passphrase = ask_passphrase(twice=False) if needed else None
+    try:
+        owner = unlock_owner(directory, passphrase)
+    except KeyFileError as error:
+        odd = [] if passphrase is None or passphrase_file is None else oddities(passphrase)
+        if not odd:
+            raise
+        raise KeyFileError(f"{error}. {passphrase_file} {' and '.join(odd)}, and all of that was tried") from None
+    tell_unfinished(directory)
+    return owner, passphrase
+
+
+def tell_unfinished(directory: Path) -> None:
+    """Print what is left to do of destructions that were entered. Needs no private key.
+
+    Raises:
+        KeyFileError: The folder of private keys or the keyring cannot be read.
+        CustodyError: The audit log cannot be read.
+    """
+    layout = OwnerLayout(directory)
+    owner_key = owner_public(layout)
+    for line in unfinished(layout, load_keyring(layout, owner_key), key_history(layout, owner_key)):
+        typer.echo(f"beware: {line}", err=True)
 
 
 def making_passphrase(directory: Path, passphrase_file: Path | None, *, none: bool) -> bytes | None:
@@ -56,10 +95,12 @@ def making_passphrase(directory: Path, passphrase_file: Path | None, *, none: bo
         return None
     if is_there and not is_under_passphrase(directory):
         raise UsageError(f"{directory}: its keys are under no passphrase; say --no-passphrase to add more like them")
-    return ask_passphrase(twice=not is_there) if passphrase_file is None else read_passphrase_file(passphrase_file)
+    if passphrase_file is None:
+        return ask_passphrase(twice=not is_there)
+    return read_passphrase_file(passphrase_file) if is_there else read_new_passphrase(passphrase_file)
 
 
-def ask_passphrase(*, twice: bool) -> bytes:
+def ask_passphrase(*, twice: bool, prompt: str = "Passphrase: ") -> bytes:
     """Ask for a passphrase on the terminal, unseen; twice where it cannot be checked otherwise.
 
     Raises:
@@ -67,7 +108,7 @@ def ask_passphrase(*, twice: bool) -> bytes:
     """
     if not sys.stdin.isatty():
         raise UsageError("a passphrase is needed: give --passphrase-file FILE, or run this on a terminal")
-    first = _typed("Passphrase: ")
+    first = _typed(prompt)
     if twice and _typed("The same again: ") != first:
         raise UsageError("passphrase: the two that were typed differ")
     return first
@@ -113,10 +154,11 @@ class Progress:
 
 @contextmanager
 def open_receiver(path: Path, progress: Progress) -> Iterator[StoredReceiver]:
-    """Open a receiver's folder, or the store in it, to read.
+    """Open a receiver's folder, or the store in it, to read. What says that entries are missing is printed.
 
     Raises:
-        UsageError: It is neither.
+        UsageError: It is neither, or its store is empty although units are enrolled: nothing can be done with it, and
+            a copy without its write-ahead log looks the same.
         ReceiverError: The store cannot be read.
     """
     layout = ReceiverLayout(path if path.is_dir() else path.parent)
@@ -126,6 +168,12 @@ def open_receiver(path: Path, progress: Progress) -> Iterator[StoredReceiver]:
     if not layout.devices.is_dir():
         raise UsageError(f"--store {path}: no folder {layout.devices.name} beside the store; signatures need its keys")
     with EnvelopeStore.open_read_only(store_path) as store:
+        devices = DeviceBook(layout.devices)
+        empty = why_empty(store, devices)
+        if empty is not None:
+            raise UsageError(f"--store {path}: {empty}")
+        for sign in missing_end(store, devices):
+            typer.echo(f"beware: --store {path}: {sign}", err=True)
         try:
             yield StoredReceiver(layout, store, progress.show)
         finally:

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from agent.custody.audit import AuditLog
 from agent.custody.audit_entry import Action, Mandate, Scope
 from agent.custody.cases import hold, load_case_key, load_held, make_case_key
+from agent.custody.closing import require_erased
 from agent.custody.next_keyring import key_history
 from agent.custody.opener import OpenedRead, PrivateKey
 from agent.custody.owner import Owner
@@ -83,6 +84,7 @@ def hold_reads(owner: Owner, receiver: ReceiverView, query: Query, mandate: Mand
         raise UsageError("hold: say which reads, with --plate, --from, --to, --camera or --id")
     check_mandate(mandate, query)
     keys = load_keys(owner, mandate.case)
+    require_erased(owner, mandate.case)
     case_key = _case_key(owner, mandate.case)
     log, tally = AuditLog(owner), Tally()
     _enter_search(log, receiver, query, mandate)
@@ -101,21 +103,25 @@ def hold_reads(owner: Owner, receiver: ReceiverView, query: Query, mandate: Mand
 def load_keys(owner: Owner, case: str) -> Keys:
     """Load what opens envelopes for a case: the epochs' keys that are left, and the case's own.
 
+    A key whose destruction was entered opens nothing, whether its file is gone yet or not.
+
     Raises:
         KeyFileError: A key file cannot be used.
         CustodyError: The audit log cannot be read.
     """
-    private = owner.private_keys()
-    case_key = _case_key(owner, case)
-    known = key_history(owner).destroyed.union(key.kid for key in owner.keyring().keys)
+    history = key_history(owner.layout, owner.public_key)
+    destroyed = frozenset(history.destroyed)
+    private = owner.private_keys(but=destroyed)
+    case_key = None if case in history.closed else _case_key(owner, case)
+    known = destroyed.union(key.kid for key in owner.keyring().keys)
     if case_key is None:
-        return Keys(private=private, known=known, held=lambda _: ())
+        return Keys(private=private, known=known, destroyed=destroyed, held=lambda _: ())
 
     def held(envelope: Envelope) -> tuple[RecipientSlot, ...]:
         slot = load_held(owner, case, envelope)
         return () if slot is None else (slot,)
 
-    return Keys(private={**private, case_key.kid: case_key}, known=known, held=held)
+    return Keys(private={**private, case_key.kid: case_key}, known=known, destroyed=destroyed, held=held)
 
 
 def check_mandate(mandate: Mandate, query: Query | None = None) -> None:

@@ -6,18 +6,18 @@ audit.cose = CBOR sequence of COSE_Sign1, one per act, by the owner's signing ke
   payload:   {"v": 1, "seq": 0, 1, 2, .., "prev": SHA-256 of the entry before it (32 zero bytes at 0),
               "at": ms since 1970, "who", "action", "case", "reason", "count",
               optional: "ids": reads or keys it was about, "by": filters that were used,
-                        "from", "until", "before": ms, "camera", "serial": of the keyring}
+                        "from", "until", "before": ms, "camera", "serial": of the keyring,
+                        "head": true, the end of the log is noted in audit.head from here on}
 ```
 
 Owns: that layout, appending an entry durably, and reading a whole log. Leaves to others: an entry's payload
 (`audit_entry`), what is wrong with a log (`audit_check`), what is entered.
 
 Invariants: `append` returns only when the entry is on the disk, and adds to no log that does not verify. An act is
-entered before it is done, so an entry may be there for an act that was cut off, and never the other way round. A log
-that ends in half an entry is reported and left as it is, until somebody mends it and that is entered.
-
-What it cannot show: that the newest entries were cut off, whole, by somebody who has the directory. For that an auditor
-notes the head's digest and asks for it the next time.
+entered before it is done, so an entry may be there for an act that was cut off, and never the other way round. Where
+the log ends is noted beside it (`audit_head`): one that was removed, emptied or cut off gets no entry, so nothing is
+opened either. A log that ends in half an entry, or too early, is reported and left as it is, until somebody mends it
+and that is entered.
 """
 
 from __future__ import annotations
@@ -36,11 +36,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent.custody.audit_check import Checker, Piece, pieces
 from agent.custody.audit_entry import MAX_WHO_CHARS, Action, AuditEntry, Mandate, Scope, encode_payload
+from agent.custody.audit_head import AuditHead, cure, head_fault, load_head, was_used, write_head
 from agent.custody.owner import Owner
 from agent.disk.durable import sync_content, sync_directory
-from agent.errors import AuditVerificationError, CustodyError
+from agent.errors import AuditVerificationError, CustodyError, KeyFileError
 from agent.keys.keyfiles import PRIVATE_MODE, write_new_file
-from agent.wire import cose
+from agent.wire import cbor, cose
 from agent.wire.header import ZERO_DIGEST
 
 
@@ -66,6 +67,7 @@ class AuditLog:
 
     def __init__(self, owner: Owner) -> None:
         """Add to the log in the owner's directory, which need not be there yet."""
+        self._layout = owner.layout
         self._path = owner.layout.audit
         self._key = owner.signing_key
         self._checker = Checker(owner.signing_key.public_key())
@@ -90,64 +92,128 @@ class AuditLog:
             scope: What the act is limited to.
 
         Raises:
-            AuditVerificationError: The log as it is does not verify; it is left as it is.
-            CustodyError: The disk refused; the log is as it was.
+            AuditVerificationError: The log as it is does not verify, or is not whole; it is left as it is.
+            CustodyError: The disk refused; the log is as it was, or has the entry, and the act is not to be done.
         """
+        if not self._path.exists() and was_used(self._layout):
+            raise AuditVerificationError(f"{self._path}: {self._head_fault() or 'is missing'}. {cure(self._layout)}")
         try:
             with _locked(self._path) as descriptor:
                 self._catch_up(descriptor)
-                entry = AuditEntry(
-                    seq=self._checker.expected,
-                    prev=self._checker.head or ZERO_DIGEST,
-                    at=datetime.now(UTC),
-                    who=mandate.who,
-                    action=action,
-                    case=mandate.case,
-                    reason=mandate.reason,
-                    count=count,
-                    ids=tuple(ids),
-                    scope=scope,
-                )
-                self._write(descriptor, self._encode(entry))
+                fault = self._head_fault()
+                if fault is not None:
+                    raise AuditVerificationError(f"{self._path}: {fault}; nothing was done. {cure(self._layout)}")
+                self._note_old_end()
+                return self._add(descriptor, action, mandate, count=count, ids=ids, scope=scope)
         except OSError as error:
             raise CustodyError(f"{self._path}: cannot be written: {error.strerror or error}") from None
+
+    def _add(
+        self,
+        descriptor: int,
+        action: Action,
+        mandate: Mandate,
+        *,
+        count: int,
+        ids: Sequence[bytes] = (),
+        scope: Scope = Scope(),  # noqa: B008  frozen
+    ) -> AuditEntry:
+        """Write the next entry, and note that the log ends with it."""
+        entry = AuditEntry(
+            seq=self._checker.expected,
+            prev=self._checker.head or ZERO_DIGEST,
+            at=datetime.now(UTC),
+            who=mandate.who,
+            action=action,
+            case=mandate.case,
+            reason=mandate.reason,
+            count=count,
+            ids=tuple(ids),
+            scope=scope,
+            noted=True,
+        )
+        item = self._encode(entry)
+        self._write(descriptor, item)
+        self._note(AuditHead(entry.seq, cbor.sha256(item)))
         return entry
 
-    def mend(self, mandate: Mandate) -> Path:
-        """Set aside the half entry that a crash has left at the end, and enter that.
+    def _note_old_end(self) -> None:
+        """Note where a log of an earlier plateseal ends, before the first entry that says that this is noted."""
+        if self._checker.head is not None and not self._layout.audit_head.exists():
+            self._note(AuditHead(self._checker.expected - 1, self._checker.head))
+
+    def _note(self, head: AuditHead) -> None:
+        try:
+            write_head(self._layout.audit_head, head, self._key)
+        except KeyFileError as error:
+            raise CustodyError(str(error)) from None
+
+    def _head_fault(self) -> str | None:
+        return head_fault(self._layout, self._key.public_key(), self._checker.entries, self._checker.digests)
+
+    @contextmanager
+    def standing_still(self) -> Iterator[None]:
+        """Let nobody enter anything for a block, this object neither.
+
+        Raises:
+            CustodyError: The log cannot be opened.
+        """
+        try:
+            with _locked(self._path):
+                yield
+        except OSError as error:
+            raise CustodyError(f"{self._path}: cannot be read: {error.strerror or error}") from None
+
+    def mend(self, mandate: Mandate) -> Path | None:
+        """Set aside the half entry that a crash has left at the end, and enter that; enter a loss at the end too.
 
         Args:
             mandate: On whose word, and why.
 
         Returns:
-            The file that has the bytes now, beside the log.
+            The file that has the half entry's bytes now, beside the log; None where there was none.
 
         Raises:
-            AuditVerificationError: The log does not end in half an entry, or something else is wrong too.
+            AuditVerificationError: The log ends neither in half an entry nor too early, or something else is wrong too.
             CustodyError: The disk refused.
         """
         try:
             with _locked(self._path) as descriptor:
                 torn = self._torn(descriptor)
-                aside = self._path.with_name(f"{self._path.stem}.torn-{torn.offset}")
-                write_new_file(aside, os.pread(descriptor, torn.length, torn.offset), PRIVATE_MODE)
-                os.ftruncate(descriptor, torn.offset)
-                sync_content(descriptor)
+                aside = None if torn is None else self._set_aside(descriptor, torn)
+                self._catch_up(descriptor)
+                if self._head_fault() is not None:
+                    self._add(descriptor, Action.LOST, mandate, count=self._entries_lost())
+                elif torn is None:
+                    raise AuditVerificationError(f"{self._path}: not to be mended: nothing is wrong with its end")
+                if torn is not None:
+                    self._add(descriptor, Action.MEND, mandate, count=torn.length)
         except OSError as error:
             raise CustodyError(f"{self._path}: cannot be mended: {error.strerror or error}") from None
-        self.append(Action.MEND, mandate, count=torn.length)
         return aside
 
-    def _torn(self, descriptor: int) -> Piece:
-        """Return the half entry at the end of a log that is whole before it."""
+    def _set_aside(self, descriptor: int, torn: Piece) -> Path:
+        aside = self._path.with_name(f"{self._path.stem}.torn-{torn.offset}")
+        write_new_file(aside, os.pread(descriptor, torn.length, torn.offset), PRIVATE_MODE)
+        os.ftruncate(descriptor, torn.offset)
+        sync_content(descriptor)
+        return aside
+
+    def _entries_lost(self) -> int:
+        """Return how many entries at the end are known to be gone; 0 where nothing says how many there were."""
+        head = load_head(self._layout.audit_head, self._key.public_key())
+        return 0 if head is None else max(head.seq + 1 - self._checker.expected, 0)
+
+    def _torn(self, descriptor: int) -> Piece | None:
+        """Return the half entry at the end of a log that is whole before it; None for a log without one."""
         checker = Checker(self._key.public_key())
         for piece in pieces(descriptor, 0, checker.marker):
             if piece.torn and not checker.faults():
                 return piece
             checker.check(piece)
-        raise AuditVerificationError(
-            f"{self._path}: not to be mended: it does not end in half an entry, or more is wrong with it"
-        )
+        if checker.faults():
+            raise AuditVerificationError(f"{self._path}: not to be mended: more is wrong with it than its end")
+        return None
 
     def _catch_up(self, descriptor: int) -> None:
         """Verify what was added since the last look: by this process nothing, by another one perhaps."""

@@ -27,6 +27,8 @@ MAX_FINDINGS: Final = 100
 """Faults named one by one; a log that was overwritten would name thousands."""
 MAX_GAP: Final = 10_000
 """Missing entries looked for in one gap."""
+CUT_OFF: Final = "the last write was cut off"
+"""How the fault begins that is told of half an entry at the end."""
 _HEADER_KEYS: Final = frozenset({cose.HEADER_ALG, cose.HEADER_CONTENT_TYPE, cose.HEADER_KID})
 
 
@@ -108,9 +110,7 @@ class Checker:
     def _parse(self, piece: Piece) -> AuditEntry:
         place = f"entry {self.expected}"
         if piece.torn:
-            raise FormatError(
-                f"the last write was cut off: {piece.length} bytes at byte {piece.offset} are the beginning of {place}"
-            )
+            raise FormatError(f"{CUT_OFF}: {piece.length} bytes at byte {piece.offset} are the beginning of {place}")
         if not piece.data:
             raise FormatError(f"{place} is altered: {piece.length} bytes at byte {piece.offset} are no entry")
         try:

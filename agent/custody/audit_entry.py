@@ -26,7 +26,7 @@ MAX_ENTRY_BYTES: Final = 256 << 10
 MAX_WHO_CHARS: Final = 64
 MAX_REASON_CHARS: Final = 400
 _REQUIRED: Final = frozenset({"v", "seq", "prev", "at", "who", "action", "case", "reason", "count"})
-_OPTIONAL: Final = frozenset({"ids", "by", "from", "until", "before", "camera", "serial"})
+_OPTIONAL: Final = frozenset({"ids", "by", "from", "until", "before", "camera", "serial", "head"})
 _MAX_FILTERS: Final = 8
 _MAX_HEADS: Final = 64 + MAX_IDS + _MAX_FILTERS
 """Heads: 36 to itself, one to each id and filter."""
@@ -42,8 +42,16 @@ class Action(StrEnum):
     HOLD = "hold"
     DESTROY = "destroy"
     EXPORT = "export"
+    CLOSE = "close"
+    """A case's key was destroyed, and with it what was held for the case; `count` is the reads held for it."""
+    PASSPHRASE = "passphrase"  # noqa: S105  the name of an act
+    """The key files were put under another passphrase; `count` is the files that were still to be changed."""
+    COPY = "copy"
+    """The folder was copied; `count` is the private keys in the copy."""
     MEND = "mend"
     """Half an entry, which a crash had left at the end of this log, was set aside; `count` is its bytes."""
+    LOST = "lost"
+    """The end of this log, or all of it, is gone and was not found again; `count` entries are known to be missing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,6 +115,7 @@ class AuditEntry:
         count: How many reads or keys.
         ids: The reads' envelope ids or the keys' ids, 32 bytes each, where the act names them.
         scope: What it was limited to.
+        noted: Whether the end of the log is noted beside it since this entry, or since an earlier one.
     """
 
     seq: int
@@ -119,6 +128,7 @@ class AuditEntry:
     count: int
     ids: tuple[bytes, ...] = ()
     scope: Scope = Scope()
+    noted: bool = False
 
 
 def encode_payload(entry: AuditEntry) -> bytes:
@@ -136,6 +146,8 @@ def encode_payload(entry: AuditEntry) -> bytes:
     }
     if entry.ids:
         value["ids"] = list(entry.ids)
+    if entry.noted:
+        value["head"] = True
     return cbor.encode(value | _encode_scope(entry.scope))
 
 
@@ -162,6 +174,8 @@ def parse_payload(payload: bytes) -> AuditEntry:
     if type(value.get("v")) is not int or value["v"] != AUDIT_VERSION:
         raise FormatError(f"{what}: version {value.get('v')!r:.20}, only {AUDIT_VERSION} is allowed")
     cbor.exact_keys(value, _REQUIRED, what, optional=_OPTIONAL)
+    if "head" in value and value["head"] is not True:
+        raise FormatError(f"{what}: head is {value['head']!r:.20}, only true is allowed")
     return AuditEntry(
         seq=cbor.as_uint(value["seq"], MAX_SEQ, what),
         prev=cbor.as_bytes(value["prev"], DIGEST_BYTES, what),
@@ -173,6 +187,7 @@ def parse_payload(payload: bytes) -> AuditEntry:
         count=cbor.as_uint(value["count"], MAX_SEQ, what),
         ids=tuple(cbor.as_bytes(part, DIGEST_BYTES, what) for part in _limited(value, "ids", MAX_IDS)),
         scope=_parse_scope(value, what),
+        noted="head" in value,
     )
 
 

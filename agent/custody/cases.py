@@ -16,6 +16,7 @@ Version 1 was the recipient alone, without a signature. Such files still open th
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -123,14 +124,19 @@ def slot_for(held: HeldRead, envelope: Envelope, case: str) -> RecipientSlot:
     return held.slot
 
 
-def held_reads(layout: OwnerLayout) -> dict[str, frozenset[str]]:
+def held_reads(layout: OwnerLayout, *, closed: Collection[str] = ()) -> dict[str, frozenset[str]]:
     """Return the ids of held reads by case folder, of cases whose key is there. Each is checked, none is opened.
+
+    Args:
+        layout: The owner's files.
+        closed: Cases whose key's destruction was entered: what is left of them counts as nothing.
 
     Raises:
         KeyFileError: A folder or file cannot be read, or a file is not what the owner held under this name.
     """
     try:
-        folders = [path.parent for path in sorted(layout.cases.glob("*/case.key"))]
+        ended = {case_folder(case) for case in closed}
+        folders = [path.parent for path in layout.case_keys if path.parent.name not in ended]
         files = {folder.name: sorted((folder / "held").glob(f"*{SUFFIX}")) for folder in folders}
     except OSError as error:
         raise KeyFileError(f"{layout.cases}: {error.strerror or error}") from None

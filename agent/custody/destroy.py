@@ -1,8 +1,11 @@
 """Destroying the private keys of old epochs, after saying what becomes unreadable.
 
 Owns: which keys a destruction takes, what hangs on them, and erasing their files. A new keyring without them is signed,
-so that nothing is sealed to them any more. The order is audit log, files, keyring; the log says what was begun, so a
-destruction that a crash cut off goes on when it is run again.
+so that nothing is sealed to them any more.
+
+The order is audit log, files, keyring. The entry in the log is the destruction: from then on nothing opens with these
+keys and no keyring lists them, also where a crash cut it off before their files were gone. What is left of it then is
+told by every command that unlocks the folder, and by `custody audit` (`unfinished`); another destruction erases it.
 
 What it cannot do: erase copies and backups, which are the owner's business; reach the old cells of flash memory, which
 a controller keeps when a file is overwritten. The files are under a passphrase for that reason too.
@@ -19,7 +22,14 @@ from agent.custody.audit import AuditLog
 from agent.custody.audit_entry import Action, Mandate, Scope
 from agent.custody.cases import held_reads
 from agent.custody.layout import OwnerLayout
-from agent.custody.next_keyring import NO_HISTORY, KeyHistory, gone_keys, key_history, next_keyring, write_keyring
+from agent.custody.next_keyring import (
+    NO_HISTORY,
+    KeyHistory,
+    gone_keys,
+    key_history,
+    next_keyring,
+    write_keyring,
+)
 from agent.custody.owner import Owner, private_files
 from agent.custody.search import ReceiverView
 from agent.disk.durable import erase_file
@@ -38,10 +48,12 @@ class Destruction:
         newest: Those of them that no newer key of the same recipient follows: units seal to them until they have a
             keyring with newer ones.
         again: Ids of keys that were destroyed before, whose files are back: a copy was restored. They are erased too.
-        gone: Ids of keys that the keyring lists although they were destroyed: by an older version, or before a crash.
+        gone: Ids of further keys that the keyring lists although they were destroyed: by an older version, or before a
+            crash.
         left: Private keys that stay.
         not_in_keyring: Of these, how many the keyring does not name.
         held: Reads held for cases, which stay readable.
+        closed: Cases whose key's destruction was entered: what is left of them opens nothing.
     """
 
     before: datetime
@@ -52,6 +64,7 @@ class Destruction:
     left: int
     not_in_keyring: int
     held: int
+    closed: frozenset[str] = frozenset()
 
     @property
     def is_due(self) -> bool:
@@ -105,17 +118,18 @@ def plan_destruction(
     """
     there = {kid for kid, _ in private_files(layout)}
     known = [key for key in keyring.keys if key.kid in there]
-    again = sorted(kid for kid in there & history.destroyed if kid not in {key.kid for key in known})
     doomed = [key for key in known if max(key.valid_until, _next_start(key, keyring) or key.valid_until) <= before]
+    again = sorted(there & history.destroyed.keys() - {key.kid for key in doomed})
     return Destruction(
         before=before,
         keys=tuple(doomed),
         newest=tuple(key for key in doomed if _next_start(key, keyring) is None),
         again=tuple(again),
-        gone=gone_keys(layout, keyring, history),
+        gone=gone_keys(keyring, history) - {*again, *(key.kid for key in doomed)},
         left=len(there) - len(doomed) - len(again),
-        not_in_keyring=len(there) - len(known) - len(again),
-        held=sum(len(ids) for ids in held_reads(layout).values()),
+        not_in_keyring=len(there - {key.kid for key in known} - set(again)),
+        held=sum(len(ids) for ids in held_reads(layout, closed=history.closed).values()),
+        closed=frozenset(history.closed),
     )
 
 
@@ -126,12 +140,12 @@ def weigh(plan: Destruction, layout: OwnerLayout, receiver: ReceiverView) -> Con
         ReceiverError: The store cannot be read.
         KeyFileError: A folder of the owner cannot be read.
     """
-    there = {kid for kid, _ in private_files(layout)}
+    there = {kid for kid, _ in private_files(layout)} - set(plan.again)
     after = there - set(plan.kids)
-    held: frozenset[str] = frozenset().union(*held_reads(layout).values())
+    held: frozenset[str] = frozenset().union(*held_reads(layout, closed=plan.closed).values())
     unreadable = kept = readable = already = 0
     for data in receiver.envelopes():
-        recipients = _recipients(data)
+        recipients = recipients_of(data)
         if recipients is None:
             continue
         envelope, kids = recipients
@@ -174,7 +188,11 @@ def destroy(owner: Owner, plan: Destruction, mandate: Mandate, *, now: datetime 
     before = owner.keyring()
     listed = plan.listed_after(before)
     is_new = len(listed) < len(before.keys)
-    keyring = next_keyring(before, listed, key_history(owner), now=now, recorded=None) if is_new else None
+    keyring = (
+        next_keyring(before, listed, key_history(owner.layout, owner.public_key), now=now, recorded=None)
+        if is_new
+        else None
+    )
     AuditLog(owner).append(
         Action.DESTROY,
         mandate,
@@ -212,7 +230,7 @@ def _next_start(key: RecipientKey, keyring: Keyring) -> datetime | None:
     return min(starts, default=None)
 
 
-def _recipients(data: bytes) -> tuple[Envelope, set[bytes]] | None:
+def recipients_of(data: bytes) -> tuple[Envelope, set[bytes]] | None:
     """Return a sealed read with the ids of the keys it is sealed to; None for anything else."""
     try:
         envelope = parse_envelope(data)

@@ -16,9 +16,9 @@ from agent.custody.audit import AuditLog, account_name
 from agent.custody.audit_entry import Action, Mandate, Scope
 from agent.custody.layout import OwnerLayout
 from agent.custody.locked import DEFAULT_SCRYPT, KeyUse, ScryptParameters
-from agent.custody.next_keyring import gone_keys, key_history, next_keyring, write_keyring
+from agent.custody.next_keyring import gone_keys, key_history, next_keyring, require_keyring, write_keyring
 from agent.custody.opener import PrivateKey
-from agent.custody.owner import Owner, create_owner, make_private_key, unlock_owner
+from agent.custody.owner import Owner, create_owner, make_private_key, private_files, require_no_remains, unlock_owner
 from agent.errors import KeyFileError, UsageError
 from agent.wire import suites
 from agent.wire.keyring import MAX_KEYRING_KEYS, Keyring, RecipientKey
@@ -89,8 +89,10 @@ def make_keys(
     _check_count(epochs * len(recipients))
     spans = _spans(start, epochs, epoch)
     owner, new_owner = _owner(directory, passphrase, scrypt)
-    before, history = owner.keyring(), key_history(owner)
-    gone = gone_keys(owner.layout, before, history)
+    before, history = owner.keyring(), key_history(owner.layout, owner.public_key)
+    private_files(owner.layout)  # half a copy of a folder may lack them
+    require_keyring(owner.layout, history)
+    gone = gone_keys(before, history)
     listed = [key for key in before.keys if key.kid not in gone]
     _check_count(len(listed) + epochs * len(recipients))
     _check_overlap(listed, recipients, spans[0][0], spans[-1][1])
@@ -106,7 +108,7 @@ def make_keys(
 
 
 def load_private_keys(directory: Path, passphrase: bytes | None = None) -> dict[bytes, PrivateKey]:
-    """Load every private key that has not been destroyed, by key id.
+    """Load every private key whose destruction was not entered, by key id.
 
     Args:
         directory: The owner's directory.
@@ -114,8 +116,10 @@ def load_private_keys(directory: Path, passphrase: bytes | None = None) -> dict[
 
     Raises:
         KeyFileError: A key file cannot be read or is not one, the passphrase is wrong, or no key is left.
+        CustodyError: The audit log cannot be read.
     """
-    keys = unlock_owner(directory, passphrase).private_keys()
+    owner = unlock_owner(directory, passphrase)
+    keys = owner.private_keys(but=key_history(owner.layout, owner.public_key).destroyed)
     if not keys:
         raise KeyFileError(f"{OwnerLayout(directory).private}: holds no private key (*.cose)")
     return keys
@@ -154,6 +158,7 @@ def _check_count(total: int) -> None:
 def _owner(directory: Path, passphrase: bytes | None, scrypt: ScryptParameters) -> tuple[Owner, bool]:
     if OwnerLayout(directory).owner_key.exists():
         return unlock_owner(directory, passphrase), False
+    require_no_remains(OwnerLayout(directory))
     if passphrase is not None and len(passphrase) < MIN_PASSPHRASE_BYTES:
         raise UsageError(f"passphrase: shorter than {MIN_PASSPHRASE_BYTES} bytes")
     return create_owner(directory, passphrase, scrypt=scrypt), True

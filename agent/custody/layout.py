@@ -5,7 +5,9 @@ DIR/owner.key                 the owner's signing key: signs keyrings and the au
 DIR/owner.pub                 its public half (PEM), pinned on every device
 DIR/keyring.cose              recipient public keys and their epochs, signed: copied to every device
 DIR/audit.cose                what was done with the keys, signed and chained
+DIR/audit.head                where that log ends, signed
 DIR/private/KID.cose          one private key per epoch: destroy the file, and the epoch is unreadable
+DIR/passphrase.change         while the passphrase is changed: the salt of the new one
 DIR/cases/CASE/case.key       the private key of a case
 DIR/cases/CASE/held/ID.cose   the content key of one held read, sealed to the case's key
 ```
@@ -57,6 +59,16 @@ class OwnerLayout:
         return self.directory / "audit.cose"
 
     @property
+    def audit_head(self) -> Path:
+        """Where the audit log ends."""
+        return self.directory / "audit.head"
+
+    @property
+    def passphrase_change(self) -> Path:
+        """Is there while the passphrase is changed."""
+        return self.directory / "passphrase.change"
+
+    @property
     def private(self) -> Path:
         """Folder of the epochs' private keys."""
         return self.directory / "private"
@@ -65,6 +77,11 @@ class OwnerLayout:
     def cases(self) -> Path:
         """Folder of the cases."""
         return self.directory / "cases"
+
+    @property
+    def case_keys(self) -> list[Path]:
+        """Files of the cases' private keys that are there, in order."""
+        return sorted(self.cases.glob("*/case.key"))
 
     def private_key(self, kid: bytes) -> Path:
         """File of one epoch's private key."""

@@ -128,6 +128,16 @@ class KeyLock:
         self._scrypt = scrypt
         self._derived: dict[tuple[bytes, ScryptParameters], bytes] = {}
 
+    @property
+    def salt(self) -> bytes:
+        """The salt of the files that this closes, 16 bytes."""
+        return self._salt
+
+    @property
+    def scrypt(self) -> ScryptParameters:
+        """The cost of the files that this closes."""
+        return self._scrypt
+
     def close(self, cose_key: bytes, *, use: KeyUse, kid: bytes) -> bytes:
         """Return the key file that holds a COSE_Key."""
         header: cbor.CborMap = {

@@ -6,6 +6,7 @@ a mix is refused. Leaves to others: when keys are made (`keys`, `cases`) and des
 
 from __future__ import annotations
 
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -44,13 +45,18 @@ class Owner:
     signing_key: Ed25519PrivateKey = field(repr=False)
     lock: KeyLock | None = field(repr=False)
 
+    @property
+    def public_key(self) -> Ed25519PublicKey:
+        """The public half of the signing key."""
+        return self.signing_key.public_key()
+
     def write_key(self, path: Path, key: PrivateKey, *, use: KeyUse) -> None:
         """Write a recipient private key to a new file, durably.
 
         Raises:
             KeyFileError: The file is there already, or the disk refused.
         """
-        write_private(path, _closed(_encode_recipient_key(key), use=use, kid=key.kid, lock=self.lock))
+        write_private(path, closed_key(_encode_recipient_key(key), use=use, kid=key.kid, lock=self.lock))
 
     def load_key(self, path: Path, *, use: KeyUse, kid: bytes | None = None) -> PrivateKey:
         """Load a recipient private key.
@@ -63,7 +69,7 @@ class Owner:
         Raises:
             KeyFileError: Missing, unsafe, of another passphrase, damaged, or another key.
         """
-        encoded, named = _opened(read_private_file(path), path, use=use, kid=kid, lock=self.lock)
+        encoded, named = opened_key(read_private_file(path), path, use=use, kid=kid, lock=self.lock)
         try:
             key = _parse_recipient_key(encoded)
         except (FormatError, ValueError) as error:
@@ -71,13 +77,18 @@ class Owner:
         _check_name(path, named, key.kid)
         return key
 
-    def private_keys(self) -> dict[bytes, PrivateKey]:
-        """Load every epoch's private key that has not been destroyed, by key id; none may be left.
+    def private_keys(self, *, but: Container[bytes] = ()) -> dict[bytes, PrivateKey]:
+        """Load every epoch's private key whose file is there, by key id; none may be left.
+
+        Args:
+            but: Ids of keys that are not to be touched: those whose destruction was entered. One that was cut off may
+                have left such a file overwritten.
 
         Raises:
             KeyFileError: A key file cannot be read or is not one.
         """
-        keys = (self.load_key(path, use=KeyUse.EPOCH, kid=kid) for kid, path in private_files(self.layout))
+        files = [(kid, path) for kid, path in private_files(self.layout) if kid not in but]
+        keys = (self.load_key(path, use=KeyUse.EPOCH, kid=kid) for kid, path in files)
         return {key.kid: key for key in keys}
 
     def keyring(self) -> Keyring:
@@ -114,6 +125,11 @@ def private_files(layout: OwnerLayout) -> list[tuple[bytes, Path]]:
     Raises:
         KeyFileError: The folder cannot be read, or a file's name is no key id.
     """
+    if not layout.private.exists():
+        raise KeyFileError(
+            f"{layout.private}: is missing: half a copy of the folder. Bring it back from a whole copy; without its "
+            "keys no read opens"
+        )
     try:
         paths = sorted(path for path in layout.private.iterdir() if path.suffix == SUFFIX)
     except OSError as error:
@@ -130,10 +146,50 @@ def is_under_passphrase(directory: Path) -> bool:
     Raises:
         KeyFileError: There is no owner key, or it cannot be read.
     """
-    path = OwnerLayout(directory).owner_key
-    if not path.exists():
+    layout = OwnerLayout(directory)
+    if not layout.owner_key.exists():
+        require_no_remains(layout)
         raise KeyFileError(f"{directory}: holds no owner.key; `plateseal custody keys` makes one")
-    return is_locked(read_private_file(path))
+    data = read_private_file(layout.owner_key)
+    if not any(data):
+        raise KeyFileError(
+            f"{layout.owner_key}: is empty: half a copy of the folder, or a write that was cut off. Bring it back from "
+            "a whole copy"
+        )
+    return is_locked(data)
+
+
+def require_no_remains(layout: OwnerLayout) -> None:
+    """Refuse a folder without owner.key that has other files of an owner: new keys would be mixed with them.
+
+    Raises:
+        KeyFileError: It has some.
+    """
+    files = (layout.owner_public, layout.keyring, layout.audit, layout.audit_head)
+    there = [path.name for path in files if path.exists()]
+    if any(layout.private.glob(f"*{SUFFIX}")):
+        there.append(f"{layout.private.name}/")
+    if any(layout.cases.glob("*")):
+        there.append(f"{layout.cases.name}/")
+    if there:
+        raise KeyFileError(
+            f"{layout.owner_key}: is missing, though {', '.join(there)} of an owner are here: half a copy of the "
+            "folder. Bring it back from a whole copy; without it the other files are of no use"
+        )
+
+
+def owner_public(layout: OwnerLayout) -> Ed25519PublicKey:
+    """Load the owner's public key.
+
+    Raises:
+        KeyFileError: It cannot be loaded; where it is missing, the message says what writes it again.
+    """
+    if not layout.owner_public.exists() and layout.owner_key.exists():
+        raise KeyFileError(
+            f"{layout.owner_public}: is missing: half a copy of the folder. Every command that unlocks the folder, as "
+            "plateseal custody open, writes it again from owner.key"
+        )
+    return load_ed25519_public(layout.owner_public)
 
 
 def unlock_owner(directory: Path, passphrase: bytes | None) -> Owner:
@@ -149,7 +205,13 @@ def unlock_owner(directory: Path, passphrase: bytes | None) -> Owner:
     """
     layout = OwnerLayout(directory)
     path = layout.owner_key
-    if is_under_passphrase(directory) != (passphrase is not None):
+    is_locked_now = is_under_passphrase(directory)
+    if layout.passphrase_change.exists():
+        raise KeyFileError(
+            f"{directory}: a change of the passphrase was cut off, so some key files are under the old one and some "
+            f"under the new. To finish it, with the same two: plateseal custody passphrase --dir {directory}"
+        )
+    if is_locked_now != (passphrase is not None):
         raise KeyFileError(
             f"{path}: is under a passphrase, and none was given"
             if passphrase is None
@@ -157,9 +219,9 @@ def unlock_owner(directory: Path, passphrase: bytes | None) -> Owner:
         )
     data = read_private_file(path)
     lock = None if passphrase is None else _lock_of(data, path, passphrase)
-    encoded, named = _opened(data, path, use=KeyUse.OWNER, kid=None, lock=lock)
+    encoded, named = opened_key(data, path, use=KeyUse.OWNER, kid=None, lock=lock)
     try:
-        signing_key = _parse_owner_key(encoded)
+        signing_key = parse_owner_key(encoded)
     except (FormatError, ValueError) as error:
         raise KeyFileError(f"{path}: {error}") from None
     _check_name(path, named, cose.ed25519_kid(signing_key.public_key()))
@@ -191,7 +253,7 @@ def create_owner(directory: Path, passphrase: bytes | None, *, scrypt: ScryptPar
     lock = None if passphrase is None else KeyLock(passphrase, scrypt=scrypt)
     key = Ed25519PrivateKey.generate()
     kid = cose.ed25519_kid(key.public_key())
-    write_private(layout.owner_key, _closed(_encode_owner_key(key), use=KeyUse.OWNER, kid=kid, lock=lock))
+    write_private(layout.owner_key, closed_key(_encode_owner_key(key), use=KeyUse.OWNER, kid=kid, lock=lock))
     write_public(layout.owner_public, key.public_key())
     return Owner(layout=layout, signing_key=key, lock=lock)
 
@@ -225,17 +287,23 @@ def _lock_of(data: bytes, path: Path, passphrase: bytes) -> KeyLock:
     return KeyLock(passphrase, salt=locked.salt, scrypt=locked.scrypt)
 
 
-def _closed(cose_key: bytes, *, use: KeyUse, kid: bytes, lock: KeyLock | None) -> bytes:
+def closed_key(cose_key: bytes, *, use: KeyUse, kid: bytes, lock: KeyLock | None) -> bytes:
+    """Return the file that holds a COSE_Key, under the lock's passphrase or under none."""
     return cose_key if lock is None else lock.close(cose_key, use=use, kid=kid)
 
 
-def _opened(
+def opened_key(
     data: bytes, path: Path, *, use: KeyUse, kid: bytes | None, lock: KeyLock | None
 ) -> tuple[bytes, bytes | None]:
-    """Return the COSE_Key in a file, and the id that it must have, where the file's name or its header says one."""
+    """Return the COSE_Key in a file, and the id that it must have, where the file's name or its header says one.
+
+    Raises:
+        KeyFileError: Under a passphrase though `lock` is None, or the other way round; damaged, or another passphrase.
+    """
     if is_locked(data) != (lock is not None):
         state = "is under a passphrase" if lock is None else "is under no passphrase"
-        raise KeyFileError(f"{path}: {state}, unlike owner.key")
+        lost = "" if any(data) else ": it is empty, as half a copy leaves it; bring it back from a whole one"
+        raise KeyFileError(f"{path}: {state}, unlike owner.key{lost}")
     if lock is None:
         return data, kid
     try:
@@ -282,7 +350,12 @@ def _encode_owner_key(key: Ed25519PrivateKey) -> bytes:
     )
 
 
-def _parse_owner_key(data: bytes) -> Ed25519PrivateKey:
+def parse_owner_key(data: bytes) -> Ed25519PrivateKey:
+    """Parse the COSE_Key of an owner's signing key.
+
+    Raises:
+        FormatError, ValueError: It is none.
+    """
     what = "owner key"
     value = cbor.as_map(cbor.decode(data, max_bytes=len(data), what=what), what)
     if value.get(cose.KEY_ALG) != cose.ALG_EDDSA or value.get(-1) != cose.CRV_ED25519:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -60,6 +61,7 @@ class Unopened(StrEnum):
     FORGED = "with a wrong signature"
     REVOKED = "logged after the end of their key"
     KEY_DESTROYED = "with a destroyed key"
+    KEY_MISSING = "whose key is not in this folder, though its destruction was never entered"
     SEALED_TO_OTHERS = "sealed to somebody else"
     UNREADABLE = "that do not open to a read"
 
@@ -130,11 +132,13 @@ class Keys:
     Attributes:
         private: Private keys of epochs, and of the case if any, by key id.
         known: Ids of all keys in the owner's keyring, and of those that were destroyed.
+        destroyed: Ids of those whose destruction was entered.
         held: Returns further recipients of an envelope's content key.
     """
 
     private: Mapping[bytes, PrivateKey] = field(repr=False)
     known: frozenset[bytes]
+    destroyed: frozenset[bytes]
     held: Callable[[Envelope], Sequence[RecipientSlot]]
 
 
@@ -221,8 +225,14 @@ def _open(envelope: Envelope, receiver: ReceiverView, keys: Keys) -> OpenedRead 
     recipients = {slot.kid for slot in content.recipients}
     held = () if recipients & keys.private.keys() else keys.held(envelope)
     if not held and not recipients & keys.private.keys():
-        return Unopened.KEY_DESTROYED if recipients & keys.known else Unopened.SEALED_TO_OTHERS
+        return _why_no_key(recipients, keys)
     try:
         return open_content(envelope, content, outer_protected, (*content.recipients, *held), keys.private)
     except (OpenError, FormatError):
         return Unopened.UNREADABLE
+
+
+def _why_no_key(recipients: AbstractSet[bytes], keys: Keys) -> Unopened:
+    if recipients & keys.destroyed:
+        return Unopened.KEY_DESTROYED
+    return Unopened.KEY_MISSING if recipients & keys.known else Unopened.SEALED_TO_OTHERS

@@ -34,6 +34,8 @@ NAMES: Final = (
     "bodies",
     "hostile",
     "drain",
+    "custody",
+    "backup",
     "bundles",
     "soak",
 )

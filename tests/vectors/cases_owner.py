@@ -206,11 +206,13 @@ _EVERYTHING: Map = {
     "before": NOON,
     "camera": "cam-1",
     "serial": 5,
+    "head": True,
 }
 
 
 def _right_logs() -> Iterator[Vector]:
-    actions = [{"action": action} for action in ("keys", "search", "open", "hold", "export", "destroy", "mend")]
+    acts = "keys search open hold export destroy mend lost close passphrase copy"
+    actions = [{"action": action} for action in acts.split()]
     for name, why, changes in (
         ("right-one", "A log begins with the owner's keys.", [{}]),
         ("right-every-action", "Every act there is.", actions),
@@ -255,7 +257,7 @@ def _log_faults() -> Iterator[Vector]:
         "chain",
     )
     faults: dict[str, tuple[str, Map]] = {
-        "unknown-action": ("An act that there is not.", {"action": "copy"}),
+        "unknown-action": ("An act that there is not.", {"action": "sell"}),
         "long-who": ("A name of 65 characters.", {"who": "w" * 65}),
         "long-case": ("A case of 65 characters.", {"case": "c" * 65}),
         "long-reason": ("A reason of 401 characters.", {"reason": "r" * 401}),

@@ -40,6 +40,6 @@ LOCK = {1: ["one of", "algorithm", 3], 3: ["one of", "content-type", "applicatio
         "scrypt": ["row", B16, SEQ, SEQ, SEQ]}
 ENTRY = {
     "v": V, "seq": SEQ, "prev": B32, "at": TIME, "who": NAME, "case": NAME, "reason": (str, 0, 400), "count": SEQ,
-    "action": ["one of", "value", "keys", "open", "search", "hold", "destroy", "export", "mend"], "?": {"serial": SEQ,
-    "ids": ["all", B32, 0, 4096], "by": ["all", NAME, 0, 8], "camera": NAME, "from": TIME, "until": TIME,
-    "before": TIME}}
+    "action": ["one of", "value", "keys", "open", "search", "hold", "destroy", "export", "mend", "lost", "close",
+    "passphrase", "copy"], "?": {"serial": SEQ, "ids": ["all", B32, 0, 4096], "by": ["all", NAME, 0, 8],
+    "camera": NAME, "from": TIME, "until": TIME, "before": TIME, "head": ["one of", "value", True]}}

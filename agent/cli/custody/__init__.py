@@ -23,6 +23,18 @@ app = group(
             "agent.cli.custody.destroy:destroy",
             "Destroy the private keys of old epochs: their reads become unreadable, wherever copies of them are.",
         ),
+        "close": Place(
+            "agent.cli.custody.close:close",
+            "Close a case: destroy its key, so that what was held for it opens no more unless its epoch's key does.",
+        ),
+        "passphrase": Place(
+            "agent.cli.custody.passphrase:passphrase",
+            "Put the owner's key files under another passphrase: every epoch's, every case's, and the owner's own.",
+        ),
+        "copy": Place(
+            "agent.cli.custody.copy:copy",
+            "Copy the owner's folder byte for byte, read the copy back, and open every key in it.",
+        ),
         "audit": Place(
             "agent.cli.custody.audit:audit",
             "Verify the audit log and print it: who, when, what, case, how many, why.",

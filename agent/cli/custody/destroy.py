@@ -50,7 +50,7 @@ def destroy(
     if not reason.strip():
         raise UsageError("--reason: needed; it goes into the audit log")
     owner = unlock(directory, passphrase_file)
-    plan = plan_destruction(owner.layout, owner.keyring(), moment, key_history(owner))
+    plan = plan_destruction(owner.layout, owner.keyring(), moment, key_history(owner.layout, owner.public_key))
     consequence = None
     if store is not None and plan.kids:
         with open_receiver(store, Progress("counting")) as receiver:
@@ -99,7 +99,7 @@ def _print_plan(plan: Destruction, consequence: Consequence | None) -> None:
             "have a keyring with newer ones"
         )
     if plan.again:
-        typer.echo(f"  {len(plan.again)} keys were destroyed before and their files are back; they go too")
+        typer.echo(f"  {len(plan.again)} keys were destroyed before, and their files are here; they go too")
     if plan.gone:
         typer.echo(f"  {len(plan.gone)} keys were destroyed before and leave the keyring now")
     if plan.not_in_keyring:

@@ -11,7 +11,7 @@ import typer
 
 from agent.cli.custody.options import AsJson, Directory, PassphraseFile, Who, mandate_of
 from agent.cli.durations import parse_duration
-from agent.cli.owner import making_passphrase, parse_day
+from agent.cli.owner import making_passphrase, parse_day, tell_unfinished
 from agent.custody.keys import KEYRING, OWNER_PUBLIC, MadeKeys, make_keys
 from agent.wire.suites import KeyType
 
@@ -65,6 +65,7 @@ def keys(
         recordings=recordings,
         mandate=mandate_of(who),
     )
+    tell_unfinished(directory)
     if as_json:
         typer.echo(json.dumps(_as_json(directory, made)))
     else:

@@ -32,5 +32,9 @@ app = group(
             "agent.cli.receiver.verify:verify",
             "Check every stored envelope, and name what is missing, altered, forged, reordered or replayed.",
         ),
+        "backup": Place(
+            "agent.cli.receiver.backup:backup",
+            "Copy a receiver, which may be running, into a new folder, and check the copy by reading it back.",
+        ),
     },
 )

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import Annotated
 
 import typer
 
+from agent.cli.durations import parse_duration
 from agent.cli.options import AsJson
 from agent.cli.receiver.options import Directory
-from agent.errors import VerificationError
+from agent.errors import ReceiverError, VerificationError
+from agent.receiver.admission.completeness import missing_end, why_empty
 from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.intake.verification import ChainReport, finding_lines, verify_store
 from agent.receiver.layout import ReceiverLayout
+from agent.receiver.stores.integrity import PAGE_CHECK_S, check_pages
 from agent.receiver.stores.sqlite import EnvelopeStore
 from agent.wire.tombstone import LossReason
 
@@ -24,29 +29,65 @@ WHAT_PROVES_WHAT = (
 )
 
 
-def verify(directory: Directory, as_json: AsJson = False) -> None:
+def verify(
+    directory: Directory,
+    pages_within: Annotated[
+        str,
+        typer.Option(metavar="TIME", help="How long the check of the file's pages may take; a number and m, h or d."),
+    ] = f"{PAGE_CHECK_S / 3600:.0f}h",
+    as_json: AsJson = False,
+) -> None:
     """Check every stored envelope, and name what is missing, altered, forged, reordered or replayed.
 
     Also what is forked, and what a key signed after its end (revoked, rotated). Each kept receipt is checked with
     receipt.pub and compared with its row and with the order of the log (receipt), and with what the units have signed
-    about it (contradicted).
+    about it (contradicted). The file itself is checked first: its pages, and its indices, through which envelopes are
+    found.
 
-    Exits 0 only if every chain is continuous. Reads that a unit's own bounds forced out are listed as
-    overflowed (never accepted: the spool was full), expired (waited too long) or evicted (the oldest in a full spool):
-    the unit has signed for them. What follows a chain's last stored envelope is not known here.
+    Exits 0 only if every chain is continuous, the file is whole, and nothing says that entries are missing. Reads that
+    a unit's own bounds forced out are listed as overflowed (never accepted: the spool was full), expired (waited too
+    long) or evicted (the oldest in a full spool): the unit has signed for them. What follows a chain's last stored
+    envelope is not known here.
 
     Example: plateseal receiver verify bench/receiver --json
     """
-    layout = ReceiverLayout(directory)
+    layout, limit = ReceiverLayout(directory), parse_duration(pages_within, "--pages-within")
+    devices, reports = DeviceBook(layout.devices), None
     with EnvelopeStore.open_read_only(layout.store) as store:
-        reports = verify_store(store, DeviceBook(layout.devices))
+        faults = _faults_of_file(layout.store, limit.total_seconds())
+        try:
+            faults += [f"{layout.store}: {sign}" for sign in _signs_of_loss(store, devices)]
+            reports = verify_store(store, devices)
+        except ReceiverError as error:
+            if not faults:
+                raise
+            faults.append(str(error))
+    if reports is not None:
+        _tell(reports, as_json=as_json)
+        broken = sum(not report.is_continuous for report in reports)
+        if broken:
+            faults.append(f"{directory}: {broken} of {len(reports)} chains are not continuous")
+    if faults:
+        raise VerificationError("\n".join(faults))
+
+
+def _faults_of_file(path: Path, within_s: float) -> list[str]:
+    check = check_pages(path, within_s=within_s)
+    if not check.is_complete:
+        return [f"{path}: its pages were not all checked within {within_s:.0f} s; give --pages-within more"]
+    return [f"{path}: the file is damaged: {line}" for line in check.damage]
+
+
+def _signs_of_loss(store: EnvelopeStore, devices: DeviceBook) -> list[str]:
+    empty = why_empty(store, devices)
+    return [*([] if empty is None else [empty]), *missing_end(store, devices)]
+
+
+def _tell(reports: list[ChainReport], *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps([_report_json(report) for report in reports]))
     else:
         _print_reports(reports)
-    broken = sum(not report.is_continuous for report in reports)
-    if broken:
-        raise VerificationError(f"{directory}: {broken} of {len(reports)} chains are not continuous")
 
 
 def _report_json(report: ChainReport) -> dict[str, object]:

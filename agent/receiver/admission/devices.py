@@ -105,12 +105,20 @@ class DeviceBook:
         Raises:
             ReceiverError: The folder or a file in it cannot be read or is damaged.
         """
+        found = [self.by_key_id(key_id) for key_id in self.key_ids()]
+        return [device for device in found if device is not None]
+
+    def key_ids(self) -> list[bytes]:
+        """Return the ids of all enrolled keys, whether their records hold or not.
+
+        Raises:
+            ReceiverError: The folder cannot be read.
+        """
         try:
             stems = sorted(path.stem for path in self._directory.iterdir() if path.suffix == ".json")
         except OSError as error:
             raise ReceiverError(f"{self._directory}: {error.strerror}") from None
-        found = [self.by_key_id(bytes.fromhex(stem)) for stem in stems if _is_key_id(stem)]
-        return [device for device in found if device is not None]
+        return [bytes.fromhex(stem) for stem in stems if _is_key_id(stem)]
 
     def followers(self, device: Device) -> tuple[bytes, ...]:
         """Return the ids of the keys that followed a device's key, the next one first.

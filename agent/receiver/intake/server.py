@@ -25,6 +25,7 @@ from starlette.applications import Starlette
 
 from agent.errors import KeyFileError, ReceiverError, UsageError
 from agent.keys import keyfiles
+from agent.receiver.admission.completeness import missing_end
 from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.admission.operators import OperatorBook
 from agent.receiver.fleet.store import FleetStore
@@ -151,6 +152,8 @@ def serve(
         _listen(host, port) as listener,
     ):
         _log.info("%d envelopes are stored", store.count())
+        for sign in missing_end(store, devices):
+            _log.warning("the store is not whole: %s", sign)
         counts = counts or Counts()
         intake = Intake(devices=devices, store=store, receipt_key=receipt_key, counts=counts, keep_fork=fleet.keep_fork)
         operators = OperatorBook(layout.operators)

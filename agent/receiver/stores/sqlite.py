@@ -345,6 +345,16 @@ class EnvelopeStore(Database):
         """
         return int(self._read("SELECT coalesce(max(log), 0) FROM envelopes")[0][0])
 
+    def log_used(self) -> int:
+        """Return the highest index that the log ever had, also if its entry is gone; 0 if it never had one.
+
+        Raises:
+            ReceiverError: The database cannot be read.
+        """
+        kept = "(SELECT coalesce(max(log), 0) FROM receipts)"
+        given = "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'envelopes'), 0)"
+        return max(self.log_end(), int(self._read(f"SELECT max({kept}, {given})")[0][0]))
+
     def last_before(self, moment: datetime) -> int:
         """Return the index of the newest entry that was stored before an aware time; 0 if none was.
 
