@@ -1,7 +1,7 @@
 """How long a TLS certificate is still good: the metric, and one log line when it is about to end.
 
-Owns: when that is told. Leaves to others: renewing (`plateseal receiver enrol`), and taking the new one up
-(`agent.unit.upload.tls_files`).
+Owns: when that is told. Leaves to others: renewing, and taking the new one up (`agent.unit.upload.tls_files`,
+`agent.receiver.intake.server_tls`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from agent.disk.watch import FileWatch
 from agent.errors import KeyFileError
 from agent.health.limits import CERTIFICATE_SHORT
 from agent.keys.keyfiles import read_public_file
-from agent.ports import Clock
+from agent.ports import Times
 
 _log = logging.getLogger(__name__)
 
@@ -36,9 +36,27 @@ def certificate_end(path: Path) -> datetime:
 class CertificateWatch:
     """Follows one certificate file. Not safe for threads."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
-        """Look at `path` with the time of `clock`."""
+    def __init__(
+        self,
+        path: Path,
+        clock: Times,
+        *,
+        short: timedelta = CERTIFICATE_SHORT,
+        renewal: str = "the receiver's owner renews it",
+        ended: str = "nothing is delivered until it is renewed",
+    ) -> None:
+        """Look at `path` with the time of `clock`.
+
+        Args:
+            path: A PEM certificate; of several the first one.
+            clock: Says what time it is.
+            short: With less time left than this it is said that it ends.
+            renewal: What is to be done then.
+            ended: What comes of it when it has ended.
+        """
         self._path = path
+        self._short = short
+        self._words = renewal, ended
         self._clock = clock
         self._watch = FileWatch(path, clock)
         self._ends_at = self._read()
@@ -64,13 +82,14 @@ class CertificateWatch:
             return None  # whoever connects with it says why
 
     def _tell(self, left: timedelta) -> None:
-        state = "good" if left >= CERTIFICATE_SHORT else "short" if left > timedelta(0) else "ended"
+        renewal, ended = self._words
+        state = "good" if left >= self._short else "short" if left > timedelta(0) else "ended"
         before, self._told = self._told, state
         if state == before or (state == "good" and before is None):
             return
         if state == "good":
             _log.info("%s is good for %d days", self._path, left.days)
         elif state == "short":
-            _log.warning("%s ends in %.1f days; the receiver's owner renews it", self._path, left / timedelta(days=1))
+            _log.warning("%s ends in %.1f days; %s", self._path, left / timedelta(days=1), renewal)
         else:
-            _log.error("ALARM: %s has ended; nothing is delivered until it is renewed", self._path)
+            _log.error("ALARM: %s has ended; %s", self._path, ended)

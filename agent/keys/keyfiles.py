@@ -44,6 +44,10 @@ _TOO_OPEN: Final = 0o077
 _CREDENTIAL_TOO_OPEN: Final = 0o037
 """The same for a systemd credential, which its group may read (mode 0440)."""
 
+TLS_CURVES: Final = ("secp256r1", "secp384r1")
+MIN_RSA_BITS: Final = 2048
+"""What a TLS server's key may be: ECDSA on one of these curves, or RSA of at least so many bits."""
+
 PrivateKey = Ed25519PrivateKey | EllipticCurvePrivateKey
 PublicKey = Ed25519PublicKey | EllipticCurvePublicKey
 
@@ -70,6 +74,23 @@ def load_p256_private(path: Path) -> EllipticCurvePrivateKey:
     if not isinstance(key, EllipticCurvePrivateKey) or key.curve.name != "secp256r1":
         raise KeyFileError(f"{path}: holds {_kind(key)}, an ECDSA P-256 private key is needed")
     return key
+
+
+def load_server_private(path: Path) -> EllipticCurvePrivateKey | RSAPrivateKey:
+    """Load the private key of a TLS server from a PEM file (unencrypted): ECDSA P-256 or P-384, or RSA.
+
+    Raises:
+        KeyFileError: As `load_ed25519_private`.
+    """
+    key = _parse_private(read_private_file(path), path)
+    if isinstance(key, EllipticCurvePrivateKey) and key.curve.name in TLS_CURVES:
+        return key
+    if isinstance(key, RSAPrivateKey) and key.key_size >= MIN_RSA_BITS:
+        return key
+    raise KeyFileError(
+        f"{path}: holds {_kind(key)}, an ECDSA P-256 or P-384 private key is needed, or an RSA one of "
+        f"{MIN_RSA_BITS} bits or more"
+    )
 
 
 def load_ed25519_public(path: Path) -> Ed25519PublicKey:
@@ -226,7 +247,7 @@ def _kind(key: object) -> str:
         case EllipticCurvePrivateKey() | EllipticCurvePublicKey():
             return f"an ECDSA {key.curve.name} key"
         case RSAPrivateKey() | RSAPublicKey():
-            return "an RSA key"
+            return f"an RSA key of {key.key_size} bits"
         case Ed25519PrivateKey() | Ed25519PublicKey():
             return "an Ed25519 key"
         case _:

@@ -34,6 +34,9 @@ MAX_RETRY_AFTER_S: Final = 3600.0
 KEEP_ALIVE_S: Final = 80.0
 """A quiet unit sends a health report once a minute; a new handshake each time would be most of its traffic."""
 
+MAX_CAUSE_CHARS: Final = 400
+_WRONG_NAME: Final = ("Hostname mismatch", "IP address mismatch")
+"""How OpenSSL begins to say that a certificate is for another name."""
 _TRY_AGAIN: Final = frozenset({HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 _NOT_CONNECTED: Final = (httpx.ConnectError, httpx.ConnectTimeout)
 """Nothing was sent, so the batch's size is not to blame."""
@@ -47,6 +50,7 @@ def client_context(*, ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks the certificate and the host name
     context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.hostname_checks_common_name = False  # a name counts in subjectAltName only (RFC 9525, 6.3)
     # Python 3.13 sets both by default; 3.11 and 3.12 do not.
     context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
     try:
@@ -113,7 +117,7 @@ class HttpsTransport:
                 body = self._read_body(response, deadline_s)
         except httpx.HTTPError as error:
             kind = TransportError if isinstance(error, _NOT_CONNECTED) else BrokenTransferError
-            raise kind(f"{self._url}: {type(error).__name__}: {error}"[:300]) from None
+            raise kind(f"{self._url}: {_cause(error)}"[:MAX_CAUSE_CHARS]) from None
         try:
             return reply.parse_reply(body, expected=len(envelopes))
         except FormatError as error:
@@ -132,7 +136,7 @@ class HttpsTransport:
                 if status == HTTPStatus.NO_CONTENT:
                     answer.read()  # nothing, by definition; the connection is kept
         except (httpx.HTTPError, RuntimeError) as error:  # RuntimeError: closed meanwhile, because TLS files changed
-            raise TransportError(f"{url}: {type(error).__name__}: {error}"[:300]) from None
+            raise TransportError(f"{url}: {_cause(error)}"[:MAX_CAUSE_CHARS]) from None
         if status != HTTPStatus.NO_CONTENT:
             raise TransportError(f"{url}: answered {status}")
 
@@ -147,7 +151,7 @@ class HttpsTransport:
             with self._client.stream("GET", url) as answer:
                 return answer.status_code
         except (httpx.HTTPError, RuntimeError) as error:  # as in `report`
-            raise TransportError(f"{url}: {type(error).__name__}: {error}"[:300]) from None
+            raise TransportError(f"{url}: {_cause(error)}"[:MAX_CAUSE_CHARS]) from None
 
     def close(self) -> None:
         """Drop the connection. Idempotent."""
@@ -199,6 +203,14 @@ def _retry_after_s(value: str | None, now: datetime) -> float | None:
     except (ValueError, TypeError):
         return None
     return min(max(wait_s, 0.0), MAX_RETRY_AFTER_S)
+
+
+def _cause(error: Exception) -> str:
+    """Return what an error of the network says, and what to do where its own words do not."""
+    text = f"{type(error).__name__}: {error}"
+    if any(words in text for words in _WRONG_NAME):
+        return f"{text}; the name of upload.url must stand in the receiver's certificate, in its subjectAltName"
+    return text
 
 
 def _why(error: OSError) -> str:

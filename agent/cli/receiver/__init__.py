@@ -15,6 +15,10 @@ app = group(
             "agent.cli.receiver.enrol:enrol_device",
             "Enrol a unit and issue its TLS certificate; for a unit that is enrolled, renew it.",
         ),
+        "renew": Place(
+            "agent.cli.receiver.renew:renew",
+            "Renew the receiver's own certificate; a running receiver takes the new one at once.",
+        ),
         "revoke": Place(
             "agent.cli.receiver.revoke:revoke",
             "End a unit's right to send, after a theft or a copied key. It takes effect at once and is not undone.",

@@ -16,7 +16,7 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from agent.receiver.admission.enrolment import Enrolment
@@ -25,6 +25,7 @@ CA_DAYS: Final = 3650
 SERVER_DAYS: Final = 824
 """With the slack, 825: the longest that common TLS clients take from a private CA."""
 CLIENT_DAYS: Final = 365
+TlsPublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 CLOCK_SLACK: Final = timedelta(days=1)
 """Certificates begin this much before they are made: a unit's clock may be behind."""
 
@@ -48,7 +49,7 @@ def make_ca(moment: datetime) -> Issuer:
 
 
 def issue_server(
-    issuer: Issuer, key: ec.EllipticCurvePublicKey, names: list[x509.GeneralName], moment: datetime
+    issuer: Issuer, key: TlsPublicKey, names: list[x509.GeneralName], moment: datetime
 ) -> x509.Certificate:
     """Issue the receiver's own certificate, for the names that units reach it by."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "plateseal receiver")])
@@ -86,7 +87,7 @@ def issue_person(issuer: Issuer, name: str, key: ec.EllipticCurvePublicKey, mome
 def _leaf(
     issuer: Issuer,
     subject: x509.Name,
-    key: ec.EllipticCurvePublicKey,
+    key: TlsPublicKey,
     *,
     moment: datetime,
     days: int,
@@ -103,7 +104,7 @@ def _leaf(
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, moment: datetime, days: int
+    subject: x509.Name, issuer: x509.Name, key: TlsPublicKey, moment: datetime, days: int
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()

@@ -105,7 +105,7 @@ def init_receiver(directory: Path, *, hosts: list[str] | None = None, now: datet
         KeyFileError, ReceiverError: The directory holds a receiver, or part of one; or the disk refused. What is
             there is kept.
     """
-    names = _general_names(hosts or list(DEFAULT_HOSTS))
+    names = general_names(hosts or list(DEFAULT_HOSTS))
     moment = now or datetime.now(UTC)
     layout = ReceiverLayout(directory)
     _claim_directory(layout)
@@ -155,7 +155,7 @@ def enrol(
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
         raise UsageError(f"--overlap: 0 to {MAX_OVERLAP.days} days are allowed")
     layout = ReceiverLayout(directory)
-    issuer = _load_issuer(layout)
+    issuer = load_issuer(layout)
     request = load_enrolment(enrolment)
     book = DeviceBook(layout.devices)
     known = _not_revoked(book.by_key_id(request.key_id), enrolment)
@@ -202,7 +202,7 @@ def issue_operator(directory: Path, name: str, *, passphrase: str, now: datetime
     """
     check_device_name(name)
     layout = ReceiverLayout(directory)
-    issuer = _load_issuer(layout)
+    issuer = load_issuer(layout)
     moment = now or datetime.now(UTC)
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = issue_person(issuer, name, key.public_key(), moment)
@@ -245,20 +245,21 @@ def _rotating_device(book: DeviceBook, rotation: Rotation) -> Device:
     return old
 
 
-def _load_issuer(layout: ReceiverLayout) -> Issuer:
-    """Load the CA's certificate and key.
+def load_issuer(layout: ReceiverLayout, ca_key: Path | None = None) -> Issuer:
+    """Load the CA's certificate and key; the key from `ca_key` where it is kept elsewhere.
 
     Raises:
         KeyFileError: Missing, unreadable, another kind, or not a pair.
     """
-    key = keyfiles.load_p256_private(layout.ca_key)
+    path = ca_key or layout.ca_key
+    key = keyfiles.load_p256_private(path)
     pem = keyfiles.read_public_file(layout.ca)
     try:
         certificate = x509.load_pem_x509_certificate(pem)
     except ValueError:
         raise KeyFileError(f"{layout.ca}: not a PEM certificate") from None
     if certificate.public_key() != key.public_key():
-        raise KeyFileError(f"{layout.ca}: is not the certificate of {layout.ca_key.name}")
+        raise KeyFileError(f"{layout.ca}: is not the certificate of {path.name}")
     return Issuer(certificate, key)
 
 
@@ -320,7 +321,12 @@ def _make_directory(directory: Path) -> None:
         raise ReceiverError(f"{directory}: cannot be made: {error.strerror}") from None
 
 
-def _general_names(hosts: list[str]) -> list[x509.GeneralName]:
+def general_names(hosts: list[str]) -> list[x509.GeneralName]:
+    """Return names and addresses as a certificate has them.
+
+    Raises:
+        UsageError: Too many, or one that is neither.
+    """
     if len(hosts) > MAX_HOSTS:
         raise UsageError(f"--host: {len(hosts)} names, at most {MAX_HOSTS} are allowed")
     return [_general_name(host) for host in hosts]

@@ -1,7 +1,7 @@
 """The receiver's network: TLS 1.3 with client certificates, limits, a clean stop.
 
-Owns: the TLS context, the server's limits, the port file, signals. Leaves to others: deadlines for slow peers
-(`connections`), what a request means (`service`).
+Owns: the server's limits, the port file, signals. Leaves to others: TLS and its files (`server_tls`), deadlines for
+slow peers (`connections`), what a request means (`service`).
 
 Invariant: nobody without a certificate of the receiver's CA reaches the HTTP parser.
 """
@@ -19,15 +19,18 @@ from types import FrameType
 from typing import Any, Final
 
 import uvicorn
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.applications import Starlette
 
 from agent.errors import KeyFileError, ReceiverError, UsageError
 from agent.keys import keyfiles
 from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.admission.operators import OperatorBook
+from agent.receiver.fleet.own import own_findings
 from agent.receiver.fleet.store import FleetStore
 from agent.receiver.intake import connections
 from agent.receiver.intake.decide import Intake
+from agent.receiver.intake.server_tls import ServerTls
 from agent.receiver.intake.service import build_service
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.stores.sqlite import EnvelopeStore
@@ -62,9 +65,17 @@ class _Server(uvicorn.Server):
     """uvicorn's server, which tells when it listens and that it lives."""
 
     def __init__(
-        self, config: uvicorn.Config, *, address: str, port: int, port_file: Path | None, hooks: ServeHooks
+        self,
+        config: uvicorn.Config,
+        *,
+        address: str,
+        port: int,
+        port_file: Path | None,
+        hooks: ServeHooks,
+        each_second: Callable[[], None],
     ) -> None:
         super().__init__(config)
+        self._each_second = each_second
         self._hooks = hooks
         self._address = address
         self._port = port
@@ -82,6 +93,7 @@ class _Server(uvicorn.Server):
         """Do what is done ten times a second, and whether to stop; `counter` goes from 0 to 863,999."""
         if counter % TICKS_PER_PULSE == 0:
             self._hooks.alive()
+            self._each_second()
         return await super().on_tick(counter)
 
     def stop(self, number: int, frame: FrameType | None) -> None:
@@ -109,8 +121,8 @@ def serve(
         ReceiverError: The store cannot be used, or the address cannot be listened on.
     """
     layout = ReceiverLayout(directory)
-    context = tls_context(layout)
-    receipt_key = keyfiles.load_ed25519_private(layout.receipt_key)
+    tls = ServerTls(layout)
+    receipt_key = _load_receipt_key(layout)
     devices = DeviceBook(layout.devices)
     _log.info("%d device keys are enrolled", len(devices.all()))
     if port_file is not None:
@@ -122,38 +134,34 @@ def serve(
     ):
         _log.info("%d envelopes are stored", store.count())
         intake = Intake(devices=devices, store=store, receipt_key=receipt_key)
-        app = build_service(intake, fleet=fleet, devices=devices, operators=OperatorBook(layout.operators))
-        config = _config(app, context)
+        app = build_service(
+            intake,
+            fleet=fleet,
+            devices=devices,
+            operators=OperatorBook(layout.operators),
+            own=lambda now: own_findings(layout, now),
+        )
+        config = _config(app, tls.context)
         address, bound = listener.getsockname()[:2]
-        _run(_Server(config, address=address, port=bound, port_file=port_file, hooks=hooks or ServeHooks()), listener)
+        hooks = hooks or ServeHooks()
+        server = _Server(config, address=address, port=bound, port_file=port_file, hooks=hooks, each_second=tls.look)
+        _run(server, listener)
         _log.info("stopped, %d envelopes are stored", store.count())
 
 
-def tls_context(layout: ReceiverLayout) -> ssl.SSLContext:
-    """Build the server's TLS context: TLS 1.3 only, a client certificate of the receiver's own CA required.
+def _load_receipt_key(layout: ReceiverLayout) -> Ed25519PrivateKey:
+    """Load the key that signs receipts, and see that units and auditors have its other half.
 
     Raises:
-        KeyFileError: A key or certificate is missing, unreadable, unsafe, of another kind, or does not fit.
+        KeyFileError: It cannot be read, or `receipt.pub` is another key's: units would refuse every receipt.
     """
-    keyfiles.load_p256_private(layout.server_key)  # names what is wrong better than OpenSSL does
-    authority = keyfiles.read_public_file(layout.ca)
-    keyfiles.read_public_file(layout.server_certificate)
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
-    context.num_tickets = 0  # no resumption: every connection shows its certificate, and no ticket key can leak
-    try:
-        context.load_verify_locations(cadata=authority.decode("ascii"))
-    except (ssl.SSLError, ValueError):
-        raise KeyFileError(f"{layout.ca}: not a PEM certificate") from None
-    try:
-        context.load_cert_chain(layout.server_certificate, layout.server_key)
-    except ssl.SSLError:
+    key = keyfiles.load_ed25519_private(layout.receipt_key)
+    if keyfiles.load_ed25519_public(layout.receipt_public) != key.public_key():
         raise KeyFileError(
-            f"{layout.server_certificate}: not a PEM certificate, or not that of {layout.server_key.name}"
-        ) from None
-    return context
+            f"{layout.receipt_key}: is not the key of {layout.receipt_public.name}, which units check receipts with; "
+            "put back the one of the two that was replaced"
+        )
+    return key
 
 
 def _config(app: Starlette, context: ssl.SSLContext) -> uvicorn.Config:

@@ -27,7 +27,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -38,6 +38,7 @@ from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
 from agent.errors import FormatError, ReceiverError
+from agent.health.assess import Finding
 from agent.receiver.admission.devices import Device, DeviceBook
 from agent.receiver.admission.operators import Operator, OperatorBook
 from agent.receiver.fleet.overview import assess_fleet
@@ -57,6 +58,8 @@ MAX_BODIES: Final = 16
 DRAIN_BYTES: Final = 2 * MAX_BATCH_BYTES
 DRAIN_DEADLINE_S: Final = 5.0
 """How much more of a refused body is read, and for how long, so that the sender gets to see the refusal."""
+
+OwnFindings = Callable[[datetime], Iterable[Finding]]
 
 _log = logging.getLogger(__name__)
 
@@ -195,8 +198,9 @@ class _Units:
 class _Operators:
     """What operators may ask of a receiver: the fleet page."""
 
-    def __init__(self, operators: OperatorBook, devices: DeviceBook, fleet: FleetStore) -> None:
+    def __init__(self, operators: OperatorBook, devices: DeviceBook, fleet: FleetStore, own: OwnFindings) -> None:
         self._operators = operators
+        self._own = own
         self._devices = devices
         self._fleet = fleet
         self._notices = Notices()
@@ -225,7 +229,7 @@ class _Operators:
     def _page(self) -> bytes:
         now = datetime.now(UTC)
         names = [device.name for device in self._devices.all() if device.revoked is None]
-        return render_fleet(assess_fleet(names, self._fleet.newest(), now), now)
+        return render_fleet(assess_fleet(names, self._fleet.newest(), now), now, own=self._own(now))
 
 
 def build_service(
@@ -234,6 +238,7 @@ def build_service(
     fleet: FleetStore | None = None,
     devices: DeviceBook | None = None,
     operators: OperatorBook | None = None,
+    own: OwnFindings = lambda _: (),
 ) -> Starlette:
     """Return the ASGI application.
 
@@ -242,6 +247,7 @@ def build_service(
         fleet: Keeps health reports; without it they are checked and forgotten.
         devices: Who is on the fleet page; without these, `fleet` and `operators` there is none.
         operators: Who may see the fleet page.
+        own: Says at an aware time what is to be looked at on the receiver itself.
     """
     units = _Units(intake, fleet)
     routes = [
@@ -250,7 +256,7 @@ def build_service(
         Route(HEALTH_PATH, units.get_health, methods=["GET"]),
     ]
     if fleet is not None and devices is not None and operators is not None:
-        routes.append(Route("/fleet", _Operators(operators, devices, fleet).get_fleet, methods=["GET"]))
+        routes.append(Route("/fleet", _Operators(operators, devices, fleet, own).get_fleet, methods=["GET"]))
     return Starlette(routes=routes)
 
 
