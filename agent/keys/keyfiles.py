@@ -128,6 +128,14 @@ def read_public_file(path: Path, *, max_bytes: int = MAX_KEY_FILE_BYTES) -> byte
     return _read(path, 0, forbidden_mode=0, max_bytes=max_bytes)
 
 
+def is_another_private(path: Path, copy: Path) -> bool:
+    """Whether a private key file and a copy of it can both be read and differ."""
+    try:
+        return path.read_bytes() != copy.read_bytes()
+    except OSError:
+        return False
+
+
 def private_pem(key: PrivateKey) -> bytes:
     """Return the PEM (PKCS#8, unencrypted) of a private key."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())

@@ -89,7 +89,9 @@ class ServerTls:
             self._trouble = str(error)
             return
         self._trouble = None
-        _log.info("TLS files have changed and are used for new connections")
+        shown = load_server_chain(self._layout.server_certificate)[0]
+        names, end = ", ".join(names_in(shown)), f"{shown.not_valid_after_utc:%Y-%m-%d}"
+        _log.info("TLS files have changed and are used for new connections: for %s, until %s", names, end)
         self._tell_chain()
 
     def _choose(self, connection: ssl.SSLObject, name: str | None, context: ssl.SSLContext) -> None:
@@ -97,7 +99,7 @@ class ServerTls:
         connection.context = self._newest
 
     def _tell_chain(self) -> None:
-        """Log what the certificate is for, and a chain that does not lead to a CA that is known here."""
+        """Warn of a chain that does not lead to a CA that is known here."""
         path = self._layout.server_certificate
         chain = load_server_chain(path)
         _log.info(

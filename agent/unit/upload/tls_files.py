@@ -1,9 +1,9 @@
 """The upload service's TLS files, which an owner may replace while it runs.
 
-Owns: when they are read again, and which private key belongs to the certificate. A renewed certificate may come for the
-key in use or for the one beside it that a rotation has made (`tls.key.next`); the certificate decides, so the two files
-need not change in one step. A pair that does not fit, half a file or a missing one changes nothing: the connection goes
-on with the context before.
+Owns: when they are read again, and which private key belongs to which certificate. A rotation puts a key and a
+certificate beside those in use (`tls.key.next`, `tls.pem.next`) and then into their places, one after the other: the
+pair that fits is used, so the files need not change in one step. No pair that fits, half a file or a missing one
+changes nothing: the connection goes on with the context before.
 """
 
 from __future__ import annotations
@@ -33,8 +33,9 @@ class TlsFiles:
             KeyFileError: One is missing or is not what it should be, or no key belongs to the certificate.
         """
         self._settings = settings
-        self._next_key = settings.key.with_name(settings.key.name + NEXT_SUFFIX)
-        paths = (settings.ca, settings.certificate, settings.key, self._next_key)
+        self._keys = (settings.key, _next(settings.key))
+        self._certificates = (settings.certificate, _next(settings.certificate))
+        paths = (settings.ca, *self._certificates, *self._keys)
         self._watches = [FileWatch(path, clock) for path in paths]  # before they are read
         self._trouble: str | None = None
         self.context = self._load()
@@ -58,17 +59,28 @@ class TlsFiles:
         return self.context
 
     def _load(self) -> ssl.SSLContext:
-        try:
-            return self._context_with(self._settings.key)
-        except KeyFileError as error:
-            if not self._next_key.exists():
-                raise
-            trouble = error
-        try:
-            return self._context_with(self._next_key)
-        except KeyFileError:
-            raise trouble from None
+        """Return a context with the first pair that fits.
 
-    def _context_with(self, key: Path) -> ssl.SSLContext:
+        Raises:
+            KeyFileError: None does; says what is wrong with the files that the configuration names.
+        """
+        trouble: KeyFileError | None = None
+        for certificate in self._certificates:
+            for key in self._keys:
+                if trouble is not None and not (certificate.exists() and key.exists()):
+                    continue
+                try:
+                    return self._context_with(certificate, key)
+                except KeyFileError as error:
+                    trouble = trouble or error
+        assert trouble is not None
+        raise trouble
+
+    def _context_with(self, certificate: Path, key: Path) -> ssl.SSLContext:
         read_private_file(key)  # refuses a key that others can read; OpenSSL would take it
-        return client_context(ca=self._settings.ca, certificate=self._settings.certificate, key=key)
+        return client_context(ca=self._settings.ca, certificate=certificate, key=key)
+
+
+def _next(path: Path) -> Path:
+    """Return what is to follow a file."""
+    return path.with_name(path.name + NEXT_SUFFIX)
