@@ -26,7 +26,6 @@ old signing key is never gone before the statement that it signed is durable.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -139,8 +138,9 @@ def _begin(directory: Path, name: str) -> RotationStep:
     for leftover in (SIGNING_KEY_NAME, TLS_KEY_NAME):  # of a run that was cut off before its statement
         _erase(directory / _next(leftover))
     new_key, tls_key = Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP256R1())
-    _write_beside(directory / SIGNING_KEY_NAME, new_key)
-    _write_beside(directory / TLS_KEY_NAME, tls_key)
+    signing_path, tls_path = directory / SIGNING_KEY_NAME, directory / TLS_KEY_NAME
+    keyfiles.write_private_beside(signing_path, directory / _next(SIGNING_KEY_NAME), new_key)
+    keyfiles.write_private_beside(tls_path, directory / _next(TLS_KEY_NAME), tls_key)
     csr_der = certificate_request(tls_key, name).public_bytes(Encoding.DER)
     statement = encode_rotation(device=name, old_key=old_key, new_key=new_key, csr_der=csr_der)
     keyfiles.replace_file(directory / ROTATION_NAME, statement, keyfiles.PUBLIC_MODE)
@@ -242,18 +242,6 @@ def _load_statement(directory: Path) -> Rotation | None:
         return parse_rotation(keyfiles.read_public_file(path, max_bytes=MAX_ROTATION_BYTES))
     except (FormatError, VerificationError) as error:
         raise KeyFileError(f"{path}: {error}; remove it and run this again") from None
-
-
-def _write_beside(path: Path, key: keyfiles.PrivateKey) -> None:
-    """Write the key that is to follow the one at `path`, for the same user."""
-    following = path.with_name(_next(path.name))
-    keyfiles.write_private(following, key)
-    try:
-        owner = path.stat()
-        if (owner.st_uid, owner.st_gid) != (following.stat().st_uid, following.stat().st_gid):
-            os.chown(following, owner.st_uid, owner.st_gid)
-    except OSError as error:
-        raise KeyFileError(f"{following}: cannot be given to the user of {path.name}: {error.strerror}") from None
 
 
 def _replace_secret(path: Path, target: Path) -> None:

@@ -19,6 +19,10 @@ app = group(
             "agent.cli.receiver.renew:renew",
             "Renew the receiver's own certificate; a running receiver takes the new one at once.",
         ),
+        "receipt-key": Place(
+            "agent.cli.receiver.receipt_key:receipt_key",
+            "Change the key that signs receipts: prepare the next one, then take it; earlier receipts stay good.",
+        ),
         "revoke": Place(
             "agent.cli.receiver.revoke:revoke",
             "End a unit's right to send, after a theft or a copied key. It takes effect at once and is not undone.",

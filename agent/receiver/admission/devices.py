@@ -27,7 +27,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from cryptography.x509.oid import NameOID
 
 from agent.errors import FormatError, KeyFileError, ReceiverError
-from agent.keys.keyfiles import PUBLIC_MODE, load_ed25519_public, replace_file
+from agent.keys.keyfiles import PUBLIC_MODE, load_ed25519_public, load_ed25519_publics, replace_file
 from agent.receiver.admission import strictjson
 from agent.receiver.admission.records import (
     MAX_CERTIFICATES,
@@ -42,6 +42,8 @@ from agent.receiver.admission.records import (
 from agent.receiver.layout import ReceiverLayout
 from agent.wire import cose
 
+MAX_EARLIER_KEYS: Final = 64
+"""Receipt keys that a receiver had before the one in use: one a year, or a change for each of many accidents."""
 _MAX_ROTATIONS: Final = 100
 """Keys of one device that are followed from one to the next."""
 
@@ -55,7 +57,7 @@ class DeviceBook:
         `now` is the aware time that ends an overlap.
         """
         self._directory = directory
-        self._receipt_public = ReceiverLayout(directory.parent).receipt_public
+        self._layout = ReceiverLayout(directory.parent)
         self._now = now
 
     def by_key_id(self, key_id: bytes) -> Device | None:
@@ -137,17 +139,29 @@ class DeviceBook:
     def _load(self, path: Path, key_id: bytes) -> Device:
         with path.open("rb") as file:
             data = file.read(strictjson.MAX_DOCUMENT_BYTES + 1)
-        device = parse_record(data, self.receipt_key(), what=path.name)
+        device = parse_record(data, self.receipt_keys(), what=path.name)
         if device.key_id != key_id:
             raise FormatError(f"{path.name}: holds another key than its name says")
         return device
 
-    def receipt_key(self) -> Ed25519PublicKey | None:
-        """Return the receiver's public receipt key, which records and receipts are checked with; None without it."""
+    def receipt_keys(self) -> dict[bytes, Ed25519PublicKey]:
+        """Return the receiver's public receipt keys by key id, which records and receipts are checked with.
+
+        The one in use comes first, then those before it; none without `receipt.pub`.
+
+        Raises:
+            ReceiverError: The file of those before it is there and cannot be used.
+        """
         try:
-            return load_ed25519_public(self._receipt_public)
+            keys = [load_ed25519_public(self._layout.receipt_public)]
         except KeyFileError:
-            return None
+            return {}
+        if self._layout.receipt_earlier.exists():
+            try:
+                keys += load_ed25519_publics(self._layout.receipt_earlier, most=MAX_EARLIER_KEYS)
+            except KeyFileError as error:
+                raise ReceiverError(str(error)) from None
+        return {cose.ed25519_kid(key): key for key in keys}
 
     def _path(self, key_id: bytes) -> Path:
         return self._directory / f"{key_id.hex()}.json"

@@ -157,9 +157,12 @@ def _load_receipt_key(layout: ReceiverLayout) -> Ed25519PrivateKey:
     """
     key = keyfiles.load_ed25519_private(layout.receipt_key)
     if keyfiles.load_ed25519_public(layout.receipt_public) != key.public_key():
+        mend = "put back the one of the two that was replaced"
+        if layout.receipt_next_key.exists():
+            mend = f"a change was cut off, finish it: plateseal receiver receipt-key {layout.directory} --take"
         raise KeyFileError(
             f"{layout.receipt_key}: is not the key of {layout.receipt_public.name}, which units check receipts with; "
-            "put back the one of the two that was replaced"
+            f"{mend}"
         )
     return key
 

@@ -102,9 +102,6 @@ class ServerTls:
         """Warn of a chain that does not lead to a CA that is known here."""
         path = self._layout.server_certificate
         chain = load_server_chain(path)
-        _log.info(
-            "%s is for %s, until %s", path, ", ".join(names_in(chain[0])), f"{chain[0].not_valid_after_utc:%Y-%m-%d}"
-        )
         authorities = x509.load_pem_x509_certificates(keyfiles.read_public_file(self._layout.ca))
         if not any(is_issued_by(chain[0], each) for each in (*chain, *authorities)):
             _log.warning(

@@ -37,6 +37,7 @@ from agent.unit.doctor.finding import Finding, Outcome
 from agent.unit.doctor.sample_keys import is_sample
 from agent.unit.process.clock import SystemClock
 from agent.unit.status.report import read_health
+from agent.unit.upload.receipt_keys import load_pinned
 from agent.upload.tls import HttpsTransport, client_context
 from agent.vision import build_vision
 
@@ -134,7 +135,7 @@ def certificates(unit: UnitConfig) -> Iterator[Finding]:
 def receipt_key(unit: UnitConfig) -> Finding:
     """Whether receipts can be checked."""
     try:
-        load_ed25519_public(unit.upload.receiver_key)
+        pinned = load_pinned(unit.upload.receiver_key)
     except KeyFileError as error:
         return Finding(
             "receipt key",
@@ -143,7 +144,7 @@ def receipt_key(unit: UnitConfig) -> Finding:
             "without it no receipt can be checked, and upload does not start",
             f"bring receipt.pub from the receiver to {unit.upload.receiver_key}",
         )
-    return Finding("receipt key", Outcome.GOOD, "pinned")
+    return Finding("receipt key", Outcome.GOOD, "pinned" if len(pinned) == 1 else "two are pinned")
 
 
 def sample_keys(unit: UnitConfig) -> Iterator[Finding]:

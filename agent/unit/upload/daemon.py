@@ -14,7 +14,6 @@ from agent.disk.files import LocalFiles
 from agent.disk.lock import SpoolLock, SpoolPart
 from agent.errors import KeyFileError, TransportError
 from agent.keys.certificate import CertificateWatch
-from agent.keys.keyfiles import load_ed25519_public
 from agent.keys.known_keys import KnownKeys
 from agent.ports import Clock, SpoolView
 from agent.records import ClockState, SpoolState, Usage
@@ -30,10 +29,10 @@ from agent.unit.reload.upload import UploadChange, UploadReload
 from agent.unit.status.metrics import MetricsFiles
 from agent.unit.status.report import THERMAL, HealthReporter, disk_space, read_health, read_temperature
 from agent.unit.status.samples import Sample
+from agent.unit.upload.receipt_keys import PinnedKeys
 from agent.unit.upload.tls_files import TlsFiles
 from agent.upload.tls import HttpsTransport
 from agent.upload.worker import UploadStats, UploadWorker
-from agent.wire.cose import ed25519_kid
 
 _log = logging.getLogger(__name__)
 
@@ -156,7 +155,7 @@ class _Delivery:
         """
         settings = self._reload.config.upload
         try:
-            receiver_key = load_ed25519_public(settings.receiver_key)
+            receiver_keys = PinnedKeys(settings.receiver_key, self._clock)
             tls_files = TlsFiles(settings, self._clock)
             self._certificate = CertificateWatch(settings.certificate, self._clock)
         except KeyFileError as error:
@@ -175,7 +174,7 @@ class _Delivery:
         worker = UploadWorker(
             spool=self._spool,
             transport=transport,
-            receiver_keys={ed25519_kid(receiver_key): receiver_key},
+            receiver_keys=receiver_keys,
             device_key=self._known_keys.find,
             settings=settings,
             clock=self._clock,

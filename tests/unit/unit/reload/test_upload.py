@@ -64,7 +64,7 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
     monkeypatch.setattr(reload_upload, "LOOK_EVERY_S", 0.005)
     monkeypatch.setattr(reload_upload, "ASK_EVERY_S", 0.005)
     monkeypatch.setattr(reload_upload, "TlsFiles", lambda *_: None)
-    monkeypatch.setattr(reload_upload, "load_ed25519_public", lambda _: None)
+    monkeypatch.setattr(reload_upload, "load_pinned", lambda _: None)
     unit = Unit(tmp_path)
     yield Daemon(unit)
     unit.stop.set()
