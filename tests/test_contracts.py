@@ -41,6 +41,7 @@ PRIVATE_METHODS: Final = frozenset({"load_cert_chain"})
 PRIVATE_READERS: Final = {
     "agent/receiver/admission/pki.py": "the CA key signs certificates, the receipt key the records of devices",
     "agent/receiver/admission/receipt_change.py": "one receipt key follows another",
+    "agent/receiver/admission/renewals.py": "the receipt key signs the records of devices",
     "agent/receiver/admission/revoke.py": "the receipt key signs the records of devices",
     "agent/receiver/admission/server_certificate.py": "the receiver's certificate is renewed for the key that it has",
     "agent/receiver/intake/server.py": "the receipt key signs receipts",

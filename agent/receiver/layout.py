@@ -72,6 +72,11 @@ class ReceiverLayout:
         return self.directory / "devices"
 
     @property
+    def renewals(self) -> Path:
+        """Requests of units for a new certificate, and the answers; made with the first."""
+        return self.directory / "renewals"
+
+    @property
     def operators(self) -> Path:
         """One file per certificate of a person who may see the fleet; made with the first."""
         return self.directory / "operators"

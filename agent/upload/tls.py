@@ -27,6 +27,7 @@ from agent.errors import (
 from agent.ports import Clock
 from agent.wire import protocol as reply
 from agent.wire.health import HEALTH_MEDIA_TYPE, HEALTH_PATH
+from agent.wire.renewal import CERTIFICATE_MEDIA_TYPE, RENEWAL_MEDIA_TYPE, RENEWAL_PATH
 
 MAX_RETRY_AFTER_S: Final = 3600.0
 """A receiver's `Retry-After` is honoured up to an hour; a mistyped one must not silence a unit for days."""
@@ -150,6 +151,25 @@ class HttpsTransport:
         try:
             with self._client.stream("GET", url) as answer:
                 return answer.status_code
+        except (httpx.HTTPError, RuntimeError) as error:  # as in `report`
+            raise TransportError(f"{url}: {_cause(error)}"[:MAX_CAUSE_CHARS]) from None
+
+    def renew(self, request: bytes) -> bytes | None:
+        """Ask the receiver, on any thread, for a new certificate; return it (PEM), or None while the request waits.
+
+        Raises:
+            RejectedError: The receiver gives none, or knows of no renewals.
+            TransportError: No answer came, or none that was agreed.
+        """
+        url = self._url.removesuffix(reply.ENVELOPES_PATH) + RENEWAL_PATH
+        deadline_s = self._clock.monotonic_s() + self._reply_timeout_s
+        headers = {"Content-Type": RENEWAL_MEDIA_TYPE, "Accept": CERTIFICATE_MEDIA_TYPE}
+        try:
+            with self._client.stream("POST", url, content=request, headers=headers) as answer:
+                if answer.status_code == HTTPStatus.ACCEPTED:
+                    return None
+                _raise_for_status(answer, self._clock.now())
+                return self._read_body(answer, deadline_s)
         except (httpx.HTTPError, RuntimeError) as error:  # as in `report`
             raise TransportError(f"{url}: {_cause(error)}"[:MAX_CAUSE_CHARS]) from None
 

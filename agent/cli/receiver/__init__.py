@@ -17,7 +17,7 @@ app = group(
         ),
         "renew": Place(
             "agent.cli.receiver.renew:renew",
-            "Renew the receiver's own certificate; a running receiver takes the new one at once.",
+            "Renew the receiver's own certificate, or those that units ask for; a running receiver takes them at once.",
         ),
         "receipt-key": Place(
             "agent.cli.receiver.receipt_key:receipt_key",

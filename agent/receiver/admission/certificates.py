@@ -19,8 +19,6 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from agent.receiver.admission.enrolment import Enrolment
-
 CA_DAYS: Final = 3650
 SERVER_DAYS: Final = 824
 """With the slack, 825: the longest that common TLS clients take from a private CA."""
@@ -58,17 +56,17 @@ def issue_server(
     return builder.sign(issuer.key, hashes.SHA256())
 
 
-def issue_client(issuer: Issuer, request: Enrolment, moment: datetime) -> x509.Certificate:
+def issue_client(
+    issuer: Issuer, device: str, key_id: bytes, tls_key: ec.EllipticCurvePublicKey, moment: datetime
+) -> x509.Certificate:
     """Issue a device's certificate: CN is its name, serialNumber the id of its signing key."""
     subject = x509.Name(
         [
-            x509.NameAttribute(NameOID.COMMON_NAME, request.device),
-            x509.NameAttribute(NameOID.SERIAL_NUMBER, request.key_id.hex()),
+            x509.NameAttribute(NameOID.COMMON_NAME, device),
+            x509.NameAttribute(NameOID.SERIAL_NUMBER, key_id.hex()),
         ]
     )
-    builder = _leaf(
-        issuer, subject, request.tls_key, moment=moment, days=CLIENT_DAYS, role=ExtendedKeyUsageOID.CLIENT_AUTH
-    )
+    builder = _leaf(issuer, subject, tls_key, moment=moment, days=CLIENT_DAYS, role=ExtendedKeyUsageOID.CLIENT_AUTH)
     return builder.sign(issuer.key, hashes.SHA256())
 
 

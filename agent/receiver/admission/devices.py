@@ -24,9 +24,9 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.x509.oid import NameOID
 
 from agent.errors import FormatError, KeyFileError, ReceiverError
+from agent.keys.certificate import is_key_id, key_id_of
 from agent.keys.keyfiles import PUBLIC_MODE, load_ed25519_public, load_ed25519_publics, replace_file
 from agent.receiver.admission import strictjson
 from agent.receiver.admission.records import (
@@ -110,7 +110,7 @@ class DeviceBook:
             stems = sorted(path.stem for path in self._directory.iterdir() if path.suffix == ".json")
         except OSError as error:
             raise ReceiverError(f"{self._directory}: {error.strerror}") from None
-        found = [self.by_key_id(bytes.fromhex(stem)) for stem in stems if _is_key_id(stem)]
+        found = [self.by_key_id(bytes.fromhex(stem)) for stem in stems if is_key_id(stem)]
         return [device for device in found if device is not None]
 
     def followers(self, device: Device) -> tuple[bytes, ...]:
@@ -165,18 +165,6 @@ class DeviceBook:
 
     def _path(self, key_id: bytes) -> Path:
         return self._directory / f"{key_id.hex()}.json"
-
-
-def key_id_of(certificate: x509.Certificate) -> bytes | None:
-    """Return the signing key's id that a device certificate carries as its subject's serialNumber, or None."""
-    values = [name.value for name in certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)]
-    if len(values) != 1 or not isinstance(values[0], str) or not _is_key_id(values[0]):
-        return None
-    return bytes.fromhex(values[0])
-
-
-def _is_key_id(text: str) -> bool:
-    return len(text) == 2 * cose.KID_BYTES and all(char in "0123456789abcdef" for char in text)
 
 
 __all__ = ["MAX_CERTIFICATES", "Device", "DeviceBook", "Event", "EventKind", "Revoked", "Rotated", "key_id_of"]

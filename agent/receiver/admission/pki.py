@@ -166,9 +166,9 @@ def enrol(
             f"{enrolment}: device {request.device} is enrolled with another key; allow a second one with "
             f"--another-key, or end the other one first: plateseal receiver revoke {directory} {request.device}"
         )
-    moment, log = now or datetime.now(UTC), _log_end(layout)
+    moment, log = now or datetime.now(UTC), log_end(layout)
     receipt_key = keyfiles.load_ed25519_private(layout.receipt_key)
-    certificate = issue_client(issuer, request, moment)
+    certificate = issue_client(issuer, request.device, request.key_id, request.tls_key, moment)
     book.save(_enrolled(known, request, certificate, moment, log), receipt_key)
     if old is not None and old.rotated is None:
         event = Event(EventKind.ROTATED, moment, log, to=request.key_id, until=moment + overlap)
@@ -274,7 +274,12 @@ def _other_keys(book: DeviceBook, request: Enrolment) -> int:
     return sum(each.key_id != request.key_id and each.revoked is None for each in book.named(request.device))
 
 
-def _log_end(layout: ReceiverLayout) -> int:
+def log_end(layout: ReceiverLayout) -> int:
+    """Return the end of the receiver's log.
+
+    Raises:
+        ReceiverError: The store cannot be read.
+    """
     with EnvelopeStore.open_read_only(layout.store) as store:
         return store.log_end()
 
@@ -291,11 +296,11 @@ def _enrolled(
         key_id=request.key_id,
         signing_key=request.signing_key,
         fingerprints=(fingerprint, *before)[:MAX_CERTIFICATES],
-        history=_bounded((*history, event)),
+        history=bounded_history((*history, event)),
     )
 
 
-def _bounded(history: tuple[Event, ...]) -> tuple[Event, ...]:
+def bounded_history(history: tuple[Event, ...]) -> tuple[Event, ...]:
     """Leave room for a rotation and some revocations: the oldest renewals make it."""
     renewals = [each for each in history if each.kind is EventKind.RENEWED]
     left_out = renewals[: max(0, len(history) - MAX_EVENTS // 2)]

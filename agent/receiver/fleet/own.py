@@ -10,6 +10,7 @@ from agent.errors import KeyFileError
 from agent.health.assess import Finding, Level, span
 from agent.health.limits import CERTIFICATE_URGENT, SERVER_CERTIFICATE_SHORT
 from agent.keys.certificate import certificate_end
+from agent.receiver.admission.renewals import RenewalBook
 from agent.receiver.layout import ReceiverLayout
 
 _ABOUT: Final = "the receiver's certificate"
@@ -18,6 +19,16 @@ _RENEW: Final = "plateseal receiver renew, or its own CA, renews it"
 
 def own_findings(layout: ReceiverLayout, now: datetime) -> Iterator[Finding]:
     """Look at the receiver's own files, at an aware time."""
+    yield from _certificate(layout, now)
+    waiting = len(RenewalBook(layout).waiting())
+    if waiting:
+        words = "1 unit waits" if waiting == 1 else f"{waiting} units wait"
+        yield Finding(
+            Level.LOOK, "certificates:", f"{words} for a new one; plateseal receiver renew {layout.directory} --units"
+        )
+
+
+def _certificate(layout: ReceiverLayout, now: datetime) -> Iterator[Finding]:
     try:
         left = certificate_end(layout.server_certificate) - now
     except KeyFileError as error:

@@ -26,6 +26,7 @@ from agent.errors import KeyFileError, ReceiverError, UsageError
 from agent.keys import keyfiles
 from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.admission.operators import OperatorBook
+from agent.receiver.admission.renewals import RenewalBook
 from agent.receiver.fleet.own import own_findings
 from agent.receiver.fleet.store import FleetStore
 from agent.receiver.intake import connections
@@ -140,6 +141,7 @@ def serve(
             devices=devices,
             operators=OperatorBook(layout.operators),
             own=lambda now: own_findings(layout, now),
+            renewals=RenewalBook(layout),
         )
         config = _config(app, tls.context)
         address, bound = listener.getsockname()[:2]

@@ -16,6 +16,9 @@ For `POST /v1/envelopes`:
 | 415 | another media type | nothing |
 | 503 | a device's file cannot be read | nothing |
 
+`POST /v1/renewal` takes a unit's signed request for a new certificate and answers 200 with it, 202 while nobody has
+answered the request yet, 403 where the unit gets none.
+
 `POST /v1/health` takes a unit's report and answers 204, or one of the above; `GET` answers 204 to whoever might send,
 and changes nothing. `GET /fleet` is for operators: 401 and 403 as above, for anybody else's certificate.
 
@@ -37,10 +40,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from agent.errors import FormatError, ReceiverError
+from agent.errors import FormatError, ReceiverError, VerificationError
 from agent.health.assess import Finding
 from agent.receiver.admission.devices import Device, DeviceBook
 from agent.receiver.admission.operators import Operator, OperatorBook
+from agent.receiver.admission.renewals import RenewalBook
 from agent.receiver.fleet.overview import assess_fleet
 from agent.receiver.fleet.page import PAGE_HEADERS, render_fleet
 from agent.receiver.fleet.store import FleetStore
@@ -48,6 +52,7 @@ from agent.receiver.intake.decide import STORE_WAIT_S, Intake
 from agent.receiver.intake.notices import Notices
 from agent.wire.health import HEALTH_MEDIA_TYPE, HEALTH_PATH, MAX_HEALTH_BYTES, parse_health
 from agent.wire.protocol import ENVELOPES_PATH, MAX_BATCH_BYTES, MEDIA_TYPE, encode_reply, parse_request
+from agent.wire.renewal import CERTIFICATE_MEDIA_TYPE, MAX_RENEWAL_BYTES, RENEWAL_MEDIA_TYPE, RENEWAL_PATH
 
 PEER_CERTIFICATE: Final = "peer_certificate"
 """Key in the request's state: the verified client certificate (DER bytes), if there is one."""
@@ -109,8 +114,9 @@ async def _drain(receive: Receive) -> None:
 class _Units:
     """What units may ask of a receiver: to take envelopes and health reports."""
 
-    def __init__(self, intake: Intake, fleet: FleetStore | None) -> None:
+    def __init__(self, intake: Intake, fleet: FleetStore | None, renewals: RenewalBook | None) -> None:
         self._intake = intake
+        self._renewals = renewals
         self._fleet = fleet
         self._bodies = asyncio.Semaphore(MAX_BODIES)
         self._notices = Notices()
@@ -122,6 +128,10 @@ class _Units:
     async def post_health(self, request: Request) -> Response:
         """Keep a report."""
         return await self._take(request, HEALTH_MEDIA_TYPE, MAX_HEALTH_BYTES, self._keep_report)
+
+    async def post_renewal(self, request: Request) -> Response:
+        """Hand a new certificate out, or keep the request for it."""
+        return await self._take(request, RENEWAL_MEDIA_TYPE, MAX_RENEWAL_BYTES, self._renew)
 
     async def get_health(self, request: Request) -> Response:
         """Tell a unit that it may send."""
@@ -194,6 +204,27 @@ class _Units:
             _log.info("health reports are kept again")
         return Response(status_code=204)
 
+    async def _renew(self, body: bytes, sender: Device) -> Response:
+        assert self._renewals is not None  # without it there is no such route
+        try:
+            is_new = await asyncio.to_thread(self._renewals.is_new, body)
+            answer = await asyncio.to_thread(self._renewals.ask, body, sender)
+        except FormatError as error:
+            raise _RefusedError(400, str(error)) from None
+        except VerificationError as error:
+            raise _RefusedError(403, str(error)) from None
+        except ReceiverError as error:
+            if self._notices.begins("renewal"):
+                _log.error("requests for certificates are not kept: %s", error)
+            raise _RefusedError(503, "not able to keep requests", retry_after_s=STORE_WAIT_S) from None
+        self._notices.ends("renewal")
+        if answer is not None:
+            _log.info("%s has been handed its new certificate", sender.name)
+            return Response(answer, media_type=CERTIFICATE_MEDIA_TYPE)
+        if is_new:
+            _log.warning("%s asks for a new certificate: plateseal receiver renew DIR --units", sender.name)
+        return Response(status_code=202)
+
 
 class _Operators:
     """What operators may ask of a receiver: the fleet page."""
@@ -239,6 +270,7 @@ def build_service(
     devices: DeviceBook | None = None,
     operators: OperatorBook | None = None,
     own: OwnFindings = lambda _: (),
+    renewals: RenewalBook | None = None,
 ) -> Starlette:
     """Return the ASGI application.
 
@@ -248,13 +280,16 @@ def build_service(
         devices: Who is on the fleet page; without these, `fleet` and `operators` there is none.
         operators: Who may see the fleet page.
         own: Says at an aware time what is to be looked at on the receiver itself.
+        renewals: Keeps requests for certificates; without it none are taken.
     """
-    units = _Units(intake, fleet)
+    units = _Units(intake, fleet, renewals)
     routes = [
         Route(ENVELOPES_PATH, units.post_envelopes, methods=["POST"]),
         Route(HEALTH_PATH, units.post_health, methods=["POST"]),
         Route(HEALTH_PATH, units.get_health, methods=["GET"]),
     ]
+    if renewals is not None:
+        routes.append(Route(RENEWAL_PATH, units.post_renewal, methods=["POST"]))
     if fleet is not None and devices is not None and operators is not None:
         routes.append(Route("/fleet", _Operators(operators, devices, fleet, own).get_fleet, methods=["GET"]))
     return Starlette(routes=routes)

@@ -33,6 +33,7 @@ from agent.keys.keyfiles import (
     read_public_file,
 )
 from agent.keys.keyring import keyring_end, read_keyring
+from agent.keys.renewal import newest_certificate
 from agent.unit.doctor.finding import Finding, Outcome
 from agent.unit.doctor.sample_keys import is_sample
 from agent.unit.process.clock import SystemClock
@@ -107,7 +108,8 @@ def keyring(unit: UnitConfig) -> Finding:
 def certificates(unit: UnitConfig) -> Iterator[Finding]:
     """Whether the TLS files are good, and for how long."""
     settings = unit.upload
-    for name, path in (("certificate", settings.certificate), ("CA", settings.ca)):
+    in_use = newest_certificate(settings.certificate, unit.state_dir)
+    for name, path in (("certificate", in_use), ("CA", settings.ca)):
         try:
             left = certificate_end(path) - datetime.now(UTC)
         except KeyFileError as error:
@@ -172,7 +174,8 @@ def receiver(unit: UnitConfig) -> Finding:
     settings = unit.upload
     why = "reads wait on the unit until it is so"
     try:
-        context = client_context(ca=settings.ca, certificate=settings.certificate, key=settings.key)
+        in_use = newest_certificate(settings.certificate, unit.state_dir)
+        context = client_context(ca=settings.ca, certificate=in_use, key=settings.key)
     except KeyFileError as error:
         return Finding("receiver", Outcome.SKIPPED, f"no TLS without the files: {error}")
     with closing(

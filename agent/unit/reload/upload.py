@@ -90,7 +90,7 @@ class UploadReload:
         if unit.upload == before.upload:
             return UploadChange(is_empty=True)
         load_pinned(unit.upload.receiver_key)
-        TlsFiles(unit.upload, self._clock)
+        TlsFiles(unit.upload, self._clock, state_dir=unit.state_dir)
         if self._stats.link_up is None:
             self._was_up = self._answers()
         return UploadChange(is_empty=False)

@@ -17,6 +17,7 @@ from agent.disk.watch import FileWatch
 from agent.errors import KeyFileError
 from agent.keys.identity import NEXT_SUFFIX
 from agent.keys.keyfiles import read_private_file
+from agent.keys.renewal import RENEWED_NAME, issued_at
 from agent.ports import Clock
 from agent.upload.tls import client_context
 
@@ -26,15 +27,16 @@ _log = logging.getLogger(__name__)
 class TlsFiles:
     """The CA's certificate, this unit's certificate, and its key. Not safe for threads."""
 
-    def __init__(self, settings: UploadConfig, clock: Clock) -> None:
-        """Load the TLS files.
+    def __init__(self, settings: UploadConfig, clock: Clock, *, state_dir: Path) -> None:
+        """Load the TLS files; a certificate that the receiver has renewed lies in `state_dir`.
 
         Raises:
             KeyFileError: One is missing or is not what it should be, or no key belongs to the certificate.
         """
         self._settings = settings
         self._keys = (settings.key, _next(settings.key))
-        self._certificates = (settings.certificate, _next(settings.certificate))
+        self._certificates = (settings.certificate, _next(settings.certificate), state_dir / RENEWED_NAME)
+        self._passed_over: str | None = None
         paths = (settings.ca, *self._certificates, *self._keys)
         self._watches = [FileWatch(path, clock) for path in paths]  # before they are read
         self._trouble: str | None = None
@@ -59,22 +61,34 @@ class TlsFiles:
         return self.context
 
     def _load(self) -> ssl.SSLContext:
-        """Return a context with the first pair that fits.
+        """Return a context with the newest certificate that a key fits.
 
         Raises:
             KeyFileError: None does; says what is wrong with the files that the configuration names.
         """
-        trouble: KeyFileError | None = None
-        for certificate in self._certificates:
+        configured = self._certificates[0]
+        troubles: dict[Path, KeyFileError] = {}
+        for certificate in sorted(self._certificates, key=issued_at, reverse=True):
+            if not certificate.exists() and certificate != configured:
+                continue
             for key in self._keys:
-                if trouble is not None and not (certificate.exists() and key.exists()):
+                if not key.exists() and certificate in troubles:
                     continue
                 try:
-                    return self._context_with(certificate, key)
+                    context = self._context_with(certificate, key)
                 except KeyFileError as error:
-                    trouble = trouble or error
-        assert trouble is not None
-        raise trouble
+                    troubles.setdefault(certificate, error)
+                else:
+                    self._tell_passed_over([str(troubles[each]) for each in troubles if each != certificate])
+                    return context
+        raise troubles[configured]
+
+    def _tell_passed_over(self, troubles: list[str]) -> None:
+        """Log that a newer certificate than the one in use is of no use, when that changes."""
+        line = "; ".join(troubles) or None
+        if line is not None and line != self._passed_over:
+            _log.error("a newer certificate is not used, one before it goes on: %s", line)
+        self._passed_over = line
 
     def _context_with(self, certificate: Path, key: Path) -> ssl.SSLContext:
         read_private_file(key)  # refuses a key that others can read; OpenSSL would take it

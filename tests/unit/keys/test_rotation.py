@@ -136,7 +136,7 @@ def _works(identity: Path, known: set[bytes], place: Path | None = None) -> None
         key=identity / "tls.key",
         receiver_key=ReceiverLayout(identity.parent / "receiver").receipt_public,
     )
-    TlsFiles(settings, FakeClock())
+    TlsFiles(settings, FakeClock(), state_dir=identity.parent / "state")
 
 
 def test_a_crash_while_both_files_get_their_places_leaves_a_pair(
