@@ -43,7 +43,7 @@ def test_a_certificate_is_renewed_while_the_unit_works(bench: LiveBench) -> None
     for part in ("capture", "upload"):
         bench.start(part)
     bench.wait_until(lambda: any(layout.renewals.glob("*.cose")))
-    assert "asks for a new certificate" in (bench.root / "receiver.log").read_text()
+    bench.wait_until(lambda: "asks for a new certificate" in (bench.root / "receiver.log").read_text())
     command = [sys.executable, "-m", "agent.cli.main", "receiver", "renew", str(layout.directory), "--units"]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, "certificate until" in done.stdout) == (0, True), done.stderr

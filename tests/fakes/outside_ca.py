@@ -77,7 +77,7 @@ class OutsideCa:
         (self.folder / "ext").write_text("\n".join((*extensions, *ids)) + "\n")
         out = self.folder / "issued.pem"
         issuer = ("-CA", self.folder / f"{by}.pem", "-CAkey", self.folder / f"{by}.key", "-CAcreateserial")
-        named = ("-set_subject", subject) if subject else ()
+        named = ("-subj", subject) if subject else ()
         openssl("x509", "-req", "-in", request, *issuer, "-days", str(days), "-extfile", self.folder / "ext",
                 *named, "-out", out)  # fmt: skip
         return out.read_bytes()

@@ -34,6 +34,7 @@ from agent.receiver.admission.certificates import (
 )
 from agent.receiver.admission.devices import MAX_CERTIFICATES, Device, DeviceBook, Event, EventKind
 from agent.receiver.admission.enrolment import Enrolment, load_enrolment
+from agent.receiver.admission.foreign import load_client
 from agent.receiver.admission.operators import Operator, OperatorBook
 from agent.receiver.admission.records import MAX_EVENTS
 from agent.receiver.layout import ReceiverLayout
@@ -130,18 +131,19 @@ def enrol(
     *,
     another_key: bool = False,
     overlap: timedelta = DEFAULT_OVERLAP,
+    certificate: Path | None = None,
     now: datetime | None = None,
 ) -> IssuedCertificate:
     """Enrol a device by its request, renew its certificate, or let a new key follow an enrolled one.
 
-    The same key again gets a new certificate; the one before it goes on working, older ones stop. To end a key there is
-    `revoke`.
+    The same key again gets a new certificate; the one before it goes on working, older ones stop. `revoke` ends a key.
 
     Args:
         directory: The receiver's.
         enrolment: The device's `enrolment.json`, or the `rotation.cose` that its old key signed.
         another_key: Allow a further key for a name that has one. A rotation needs no such word.
         overlap: For how long the old key's TLS certificates still connect after a rotation.
+        certificate: A CA of the fleet's own has issued this one for the request; the bench CA does if left out.
         now: Aware time of issue; the clock's if left out.
 
     Raises:
@@ -155,7 +157,6 @@ def enrol(
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
         raise UsageError(f"--overlap: 0 to {MAX_OVERLAP.days} days are allowed")
     layout = ReceiverLayout(directory)
-    issuer = load_issuer(layout)
     request = load_enrolment(enrolment)
     book = DeviceBook(layout.devices)
     known = _not_revoked(book.by_key_id(request.key_id), enrolment)
@@ -168,8 +169,8 @@ def enrol(
         )
     moment, log = now or datetime.now(UTC), log_end(layout)
     receipt_key = keyfiles.load_ed25519_private(layout.receipt_key)
-    certificate = issue_client(issuer, request.device, request.key_id, request.tls_key, moment)
-    book.save(_enrolled(known, request, certificate, moment, log), receipt_key)
+    issued, pem = _certificate_for(request, layout, certificate, moment)
+    book.save(_enrolled(known, request, issued, moment, log), receipt_key)
     if old is not None and old.rotated is None:
         event = Event(EventKind.ROTATED, moment, log, to=request.key_id, until=moment + overlap)
         old = replace(old, history=(*old.history, event))
@@ -178,8 +179,8 @@ def enrol(
     return IssuedCertificate(
         device=request.device,
         key_id=request.key_id,
-        pem=certificate.public_bytes(Encoding.PEM),
-        expires_at=certificate.not_valid_after_utc,
+        pem=pem,
+        expires_at=issued.not_valid_after_utc,
         other_keys=others,
         replaced=None if old is None else old.key_id,
         overlap_until=None if rotated is None else rotated.certificates_until,
@@ -261,6 +262,16 @@ def load_issuer(layout: ReceiverLayout, ca_key: Path | None = None) -> Issuer:
     if certificate.public_key() != key.public_key():
         raise KeyFileError(f"{layout.ca}: is not the certificate of {path.name}")
     return Issuer(certificate, key)
+
+
+def _certificate_for(
+    request: Enrolment, layout: ReceiverLayout, given: Path | None, moment: datetime
+) -> tuple[x509.Certificate, bytes]:
+    """Return a device's certificate, and the file that goes to it: the one given, else one of the bench CA."""
+    if given is not None:
+        return load_client(given, request, layout.ca)
+    issued = issue_client(load_issuer(layout), request.device, request.key_id, request.tls_key, moment)
+    return issued, issued.public_bytes(Encoding.PEM)
 
 
 def _not_revoked(device: Device | None, enrolment: Path) -> Device | None:

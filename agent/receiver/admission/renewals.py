@@ -89,6 +89,19 @@ class RenewalBook:
             self._keep(renewal)
         return answer
 
+    def hand_out(self, key_id: bytes, pem: bytes) -> bool:
+        """Let a unit that waits fetch a certificate that was issued otherwise, by `receiver enrol`; whether one waits.
+
+        Raises:
+            KeyFileError: The disk refused.
+        """
+        request = self._path(key_id, _REQUEST)
+        if not request.exists():
+            return False
+        keyfiles.replace_file(request.with_suffix(_ANSWER), pem, keyfiles.PUBLIC_MODE)
+        request.unlink(missing_ok=True)
+        return True
+
     def is_new(self, data: bytes) -> bool:
         """Whether a well-formed request is not kept yet."""
         return self._read(self._path(parse_renewal(data).key_id, _REQUEST), MAX_RENEWAL_BYTES) != data

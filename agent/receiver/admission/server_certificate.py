@@ -21,13 +21,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography import x509
-from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import ExtendedKeyUsageOID
 
 from agent.errors import KeyFileError, UsageError
 from agent.keys import keyfiles
 from agent.receiver.admission.certificates import issue_server
+from agent.receiver.admission.foreign import is_issued_by, load_chain
 from agent.receiver.admission.pki import general_names, load_issuer
 from agent.receiver.layout import ReceiverLayout
 
@@ -53,10 +53,7 @@ def load_server_chain(path: Path) -> list[x509.Certificate]:
     Raises:
         KeyFileError: It cannot be read, holds no PEM certificate, or its first one is none for a server.
     """
-    try:
-        chain = x509.load_pem_x509_certificates(keyfiles.read_public_file(path))
-    except ValueError:
-        raise KeyFileError(f"{path}: not a PEM certificate") from None
+    chain = load_chain(path)
     fault = _fault(chain[0])
     if fault is not None:
         raise KeyFileError(f"{path}: {fault}")
@@ -71,15 +68,6 @@ def names_in(certificate: x509.Certificate) -> tuple[str, ...]:
         return ()
     addresses = (str(address) for address in names.get_values_for_type(x509.IPAddress))
     return (*names.get_values_for_type(x509.DNSName), *addresses)
-
-
-def is_issued_by(certificate: x509.Certificate, issuer: x509.Certificate) -> bool:
-    """Whether a certificate carries an issuer's name and its signature."""
-    try:
-        certificate.verify_directly_issued_by(issuer)
-    except (ValueError, TypeError, InvalidSignature):  # another name, a key that signs no certificates, another key
-        return False
-    return True
 
 
 def renew_server(

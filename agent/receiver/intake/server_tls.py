@@ -18,15 +18,14 @@ import time
 from datetime import UTC, datetime
 from typing import Final
 
-from cryptography import x509
-
 from agent.disk.watch import FileWatch
 from agent.errors import KeyFileError
 from agent.health.limits import SERVER_CERTIFICATE_SHORT
 from agent.keys import keyfiles
 from agent.keys.certificate import CertificateWatch
 from agent.ports import Times
-from agent.receiver.admission.server_certificate import is_issued_by, load_server_chain, names_in
+from agent.receiver.admission.foreign import is_issued_by, load_chain
+from agent.receiver.admission.server_certificate import load_server_chain, names_in
 from agent.receiver.layout import ReceiverLayout
 
 HOW_TO_RENEW: Final = "renew it: plateseal receiver renew {directory}"
@@ -102,8 +101,7 @@ class ServerTls:
         """Warn of a chain that does not lead to a CA that is known here."""
         path = self._layout.server_certificate
         chain = load_server_chain(path)
-        authorities = x509.load_pem_x509_certificates(keyfiles.read_public_file(self._layout.ca))
-        if not any(is_issued_by(chain[0], each) for each in (*chain, *authorities)):
+        if not any(is_issued_by(chain[0], each) for each in (*chain, *load_chain(self._layout.ca))):
             _log.warning(
                 "%s: it was issued neither by %s nor by a certificate behind it in the file; a unit that pins a CA "
                 "further up refuses it until the CAs in between are in the file",
