@@ -82,7 +82,7 @@ def _print_issued(issued: IssuedCertificate, certificate: Path) -> None:
     typer.echo(
         f"{issued.device}: key {issued.key_id.hex()[:16]} is enrolled, certificate until {issued.expires_at:%Y-%m-%d}"
     )
-    typer.echo(f"Put {certificate} beside the unit's keys.")
+    typer.echo(f"Put {certificate} where the unit's configuration has it (upload.certificate).")
     if issued.replaced is not None:
         typer.echo(
             f"It follows key {issued.replaced.hex()[:16]}, whose certificates connect until the new one has delivered "
