@@ -27,7 +27,7 @@ from agent.errors import (
 from agent.ports import Clock
 from agent.wire import protocol as reply
 from agent.wire.health import HEALTH_MEDIA_TYPE, HEALTH_PATH
-from agent.wire.renewal import CERTIFICATE_MEDIA_TYPE, RENEWAL_MEDIA_TYPE, RENEWAL_PATH
+from agent.wire.renewal import CERTIFICATE_MEDIA_TYPE, MAX_CHAIN_BYTES, RENEWAL_MEDIA_TYPE, RENEWAL_PATH
 
 MAX_RETRY_AFTER_S: Final = 3600.0
 """A receiver's `Retry-After` is honoured up to an hour; a mistyped one must not silence a unit for days."""
@@ -162,16 +162,17 @@ class HttpsTransport:
             TransportError: No answer came, or none that was agreed.
         """
         url = self._url.removesuffix(reply.ENVELOPES_PATH) + RENEWAL_PATH
-        deadline_s = self._clock.monotonic_s() + self._reply_timeout_s
         headers = {"Content-Type": RENEWAL_MEDIA_TYPE, "Accept": CERTIFICATE_MEDIA_TYPE}
         try:
             with self._client.stream("POST", url, content=request, headers=headers) as answer:
-                if answer.status_code == HTTPStatus.ACCEPTED:
-                    return None
-                _raise_for_status(answer, self._clock.now())
-                return self._read_body(answer, deadline_s)
+                status = answer.status_code
+                body = _read_certificate(answer) if status == HTTPStatus.OK else b""
         except (httpx.HTTPError, RuntimeError) as error:  # as in `report`
             raise TransportError(f"{url}: {_cause(error)}"[:MAX_CAUSE_CHARS]) from None
+        if status in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
+            return body or None
+        kind = RejectedError if status < HTTPStatus.INTERNAL_SERVER_ERROR else TransportError
+        raise kind(f"{url}: answered {status}")
 
     def close(self) -> None:
         """Drop the connection. Idempotent."""
@@ -223,6 +224,15 @@ def _retry_after_s(value: str | None, now: datetime) -> float | None:
     except (ValueError, TypeError):
         return None
     return min(max(wait_s, 0.0), MAX_RETRY_AFTER_S)
+
+
+def _read_certificate(answer: httpx.Response) -> bytes:
+    body = bytearray()
+    for chunk in answer.iter_raw():
+        body += chunk
+        if len(body) > MAX_CHAIN_BYTES:
+            raise TransportError(f"{answer.request.url}: the certificate is longer than {MAX_CHAIN_BYTES} bytes")
+    return bytes(body)
 
 
 def _cause(error: Exception) -> str:

@@ -185,7 +185,13 @@ def test_a_certificate_for_another_name_is_told_with_its_mend() -> None:
 
 @pytest.mark.parametrize(
     ("status", "body", "expected"),
-    [(200, b"PEM", b"PEM"), (202, b"", None), (403, b"", RejectedError), (404, b"", RejectedError)],
+    [
+        (200, b"PEM", b"PEM"),
+        (202, b"", None),
+        (403, b"", RejectedError),
+        (404, b"", RejectedError),
+        (503, b"", TransportError),
+    ],
 )
 def test_a_request_for_a_certificate_is_answered(status: int, body: bytes, expected: object) -> None:
     """With one, with a wait, or with a refusal, also by a receiver that knows of no renewals."""
@@ -197,12 +203,19 @@ def test_a_request_for_a_certificate_is_answered(status: int, body: bytes, expec
 
     transport = transport_to(httpx.MockTransport(handle))
     if isinstance(expected, type):
-        with pytest.raises(RejectedError, match=f"answered {status}"):
+        with pytest.raises(expected, match=f"answered {status}"):
             transport.renew(b"signed")
     else:
         assert transport.renew(b"signed") == expected
     assert (str(seen[0].url), seen[0].content) == ("https://receiver.test:8443/v1/renewal", b"signed")
     assert seen[0].headers["content-type"] == "application/cose"
+
+
+def test_a_certificate_without_end_is_not_collected() -> None:
+    """More than any chain has is a failure, not memory."""
+    endless = httpx.MockTransport(lambda _: httpx.Response(200, stream=httpx.ByteStream(b"x" * 70_000)))
+    with pytest.raises(TransportError, match="longer than 65536 bytes"):
+        transport_to(endless).renew(b"signed")
 
 
 def test_closing_twice_is_fine() -> None:
