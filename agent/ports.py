@@ -28,8 +28,8 @@ from agent.wire.keyring import RecipientKey
 from agent.wire.protocol import Answer
 
 
-class Clock(Protocol):
-    """Time, so that tests can turn it."""
+class Times(Protocol):
+    """What a clock shows: enough for who only looks at it."""
 
     def now(self) -> datetime:
         """Return the aware UTC time."""
@@ -38,6 +38,10 @@ class Clock(Protocol):
     def monotonic_s(self) -> float:
         """Return seconds on a clock that never goes back."""
         ...
+
+
+class Clock(Times, Protocol):
+    """Time, so that tests can turn it."""
 
     def sleep(self, seconds: float) -> None:
         """Wait."""

@@ -28,7 +28,10 @@ NO_MOVES: Final = {"self._file.replace": "`ConfigNoteFile.replace`: a note, whic
 
 _PEM: Final = "cryptography.hazmat.primitives.serialization"
 PRIVATE: Final = frozenset(
-    {f"agent.keys.keyfiles.{name}" for name in ("load_ed25519_private", "load_p256_private", "read_private_file")}
+    {
+        f"agent.keys.keyfiles.{name}"
+        for name in ("load_ed25519_private", "load_p256_private", "load_server_private", "read_private_file")
+    }
     | {f"{_PEM}.load_{form}_private_key" for form in ("pem", "der", "ssh")}
     | {f"{_PEM}.pkcs12.load_key_and_certificates", f"{_PEM}.pkcs12.load_pkcs12"}
 )
@@ -38,8 +41,12 @@ PRIVATE_METHODS: Final = frozenset({"load_cert_chain"})
 PRIVATE_READERS: Final = {
     "agent/receiver/backup.py": "copies the receiver's private keys, where that is asked for",
     "agent/receiver/admission/pki.py": "the CA key signs certificates, the receipt key the records of devices",
+    "agent/receiver/admission/receipt_change.py": "one receipt key follows another",
+    "agent/receiver/admission/renewals.py": "the receipt key signs the records of devices",
     "agent/receiver/admission/revoke.py": "the receipt key signs the records of devices",
-    "agent/receiver/intake/server.py": "the receiver's TLS key and receipt key; OpenSSL reads the first from its file",
+    "agent/receiver/admission/server_certificate.py": "the receiver's certificate is renewed for the key that it has",
+    "agent/receiver/intake/server.py": "the receipt key signs receipts",
+    "agent/receiver/intake/server_tls.py": "the receiver's TLS key, which OpenSSL reads from its file",
     "agent/unit/capture/cameras.py": "a camera's login, which lies as a private key does",
     "agent/unit/reload/capture.py": "a new configuration is tried before the daemon takes it",
     "agent/unit/upload/tls_files.py": "the unit's TLS key is looked at with care before OpenSSL reads it",

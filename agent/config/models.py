@@ -240,7 +240,8 @@ class UploadConfig(_Section):
         ca: The private CA's certificate (PEM) that the receiver's certificate must come from.
         certificate: This unit's TLS client certificate (PEM), issued by the receiver.
         key: The private key of that certificate (PEM, mode 0600).
-        receiver_key: The receiver's public receipt key (PEM). Receipts by any other key erase nothing.
+        receiver_key: The receiver's public receipt key (PEM), or two, one after the other, while the receiver changes
+            its key. Receipts by any other key erase nothing. Replacing it takes effect while running.
         batch_envelopes: The most envelopes that one request carries.
         batch_bytes: The most bytes of envelopes that one request carries.
         fresh_share: While more than `batch_envelopes` wait, this share of the requests carries the newest reads, 0 to

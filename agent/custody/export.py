@@ -21,6 +21,7 @@ sealed.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -38,7 +39,7 @@ from agent.custody.testimony import doubts
 from agent.custody.verify_text import verify_text
 from agent.errors import FormatError, OpenError, UsageError, VerificationError
 from agent.keys.keyfiles import PRIVATE_MODE, public_pem, write_new_file
-from agent.wire import cbor, cose
+from agent.wire import cbor
 from agent.wire.envelope import Envelope, parse_envelope
 from agent.wire.plaintext import Plaintext
 from agent.wire.receipt import verify_receipt
@@ -89,7 +90,7 @@ def export_read(
     mandate: Mandate,
     *,
     out: Path,
-    receipt_key: Ed25519PublicKey | None,
+    receipt_keys: Mapping[bytes, Ed25519PublicKey],
 ) -> Exported:
     """Write one read, and all it takes to check it, into a new folder.
 
@@ -99,7 +100,7 @@ def export_read(
         envelope_id: Which read, lower-case hex.
         mandate: Who exports, for which case, and why; case and reason are needed.
         out: A new or empty folder; its parent must exist.
-        receipt_key: The receiver's public receipt key, if it is at hand.
+        receipt_keys: The receiver's public receipt keys by key id, earlier ones too, as far as they are at hand.
 
     Raises:
         UsageError: No such envelope in the store, no case or reason, or `out` is not empty.
@@ -116,7 +117,7 @@ def export_read(
     if not isinstance(opened, OpenedRead):
         why = "it is a tombstone and holds no read" if opened is None else f"it is one of those {opened}"
         raise OpenError(f"envelope {envelope_id[:16]}: {why}")
-    files, missing = _contents(opened, link, receiver, receipt_key)
+    files, missing = _contents(opened, link, receiver, receipt_keys)
     files[SUMS] = "".join(f"{cbor.sha256(data).hex()}  {name}\n" for name, data in files.items()).encode()
     make_folder(out)
     for name, data in files.items():
@@ -125,7 +126,7 @@ def export_read(
 
 
 def _contents(
-    opened: OpenedRead, link: _Link, receiver: ReceiverView, receipt_key: Ed25519PublicKey | None
+    opened: OpenedRead, link: _Link, receiver: ReceiverView, receipt_keys: Mapping[bytes, Ed25519PublicKey]
 ) -> tuple[dict[str, bytes], list[str]]:
     envelope = opened.envelope
     device_key = receiver.device_key(envelope.device_kid)
@@ -147,11 +148,11 @@ def _contents(
             files[name] = data
         else:
             missing.append(_why_no_neighbour(envelope, name, what))
-    receipt = _receipt(envelope, receiver, receipt_key)
-    if isinstance(receipt, bytes) and receipt_key is not None:
-        files |= {RECEIPT: receipt, RECEIPT_PUBLIC: public_pem(receipt_key)}
+    receipt = _receipt(envelope, receiver, receipt_keys)
+    if isinstance(receipt, str):
+        missing.append(f"the receipt: {receipt}")
     else:
-        missing.append(f"the receipt: {receipt!s}")
+        files |= {RECEIPT: receipt[0], RECEIPT_PUBLIC: public_pem(receipt[1])}
     files[VERIFY] = verify_text(envelope, files=frozenset(files), missing=missing).encode()
     return files, missing
 
@@ -200,19 +201,25 @@ def iso(moment: datetime) -> str:
     return moment.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def _receipt(envelope: Envelope, receiver: ReceiverView, key: Ed25519PublicKey | None) -> bytes | str:
-    """Return the receipt that the receiver signed when it stored the envelope, or why there is none to hand out."""
+def _receipt(
+    envelope: Envelope, receiver: ReceiverView, keys: Mapping[bytes, Ed25519PublicKey]
+) -> tuple[bytes, Ed25519PublicKey] | str:
+    """Return the receipt that the receiver signed when it stored the envelope, and the key that signed it.
+
+    Returns:
+        Instead, a line that says why there is none to hand out.
+    """
     entry = receiver.entry_of(envelope)
     receipt = None if entry is None else entry.receipt
     if receipt is None:
         return "the store keeps none; a store of version 1 did not, and one that is signed today would prove nothing"
-    if key is None:
+    if not keys:
         return "the receiver's public receipt key (receipt.pub) cannot be read from here, so nothing says who signed it"
     try:
-        verify_receipt(receipt, envelope, {cose.ed25519_kid(key): key})
+        verified = verify_receipt(receipt, envelope, keys)
     except (FormatError, VerificationError) as error:
         return f"the one in the store does not hold: {error}"
-    return receipt
+    return receipt, keys[verified.receiver_kid]
 
 
 def _find(receiver: ReceiverView, envelope_id: str) -> _Link:

@@ -6,7 +6,7 @@ store itself (`agent.receiver`). Nothing is changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -27,7 +27,7 @@ class StoredReceiver:
         self._watch = watch
         self._keys: dict[bytes, Ed25519PublicKey | None] = {}
         self._ends: dict[bytes, int | None] = {}
-        self._receipt_public = self._devices.receipt_key()
+        self._receipt_keys = self._devices.receipt_keys()
 
     def envelopes(self) -> Iterator[bytes]:
         """Yield every stored envelope's bytes in the order of the receiver's log."""
@@ -72,6 +72,6 @@ class StoredReceiver:
         return self._store.receipt_at(log)
 
     @property
-    def receipt_public(self) -> Ed25519PublicKey | None:
-        """Public half of the receipt key, where it is beside the store."""
-        return self._receipt_public
+    def receipt_keys(self) -> Mapping[bytes, Ed25519PublicKey]:
+        """Public halves of the receipt keys by key id, where they are beside the store."""
+        return self._receipt_keys

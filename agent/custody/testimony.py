@@ -6,7 +6,7 @@ alone can compare a receipt's time with the time of capture, which is sealed.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final, Protocol
@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from agent.custody.opener import OpenedRead
 from agent.errors import ReceiptVerificationError
 from agent.records import ClockState
-from agent.wire import cbor, cose
+from agent.wire import cbor
 from agent.wire.envelope import Envelope
 from agent.wire.evidence import check_kept, check_row
 from agent.wire.header import RECEIVER_PREFIX_BYTES, ZERO_DIGEST
@@ -57,8 +57,8 @@ class Witness(Protocol):
         ...
 
     @property
-    def receipt_public(self) -> Ed25519PublicKey | None:
-        """The public receipt key, where it is at hand."""
+    def receipt_keys(self) -> Mapping[bytes, Ed25519PublicKey]:
+        """The public receipt keys by key id, earlier ones too, where they are at hand."""
         ...
 
 
@@ -68,7 +68,7 @@ def log_of(receiver: Witness, envelope: Envelope) -> int | None:
     if entry is None:
         return None
     try:
-        receipt = check_kept(entry.receipt, envelope, _keys(receiver))
+        receipt = check_kept(entry.receipt, envelope, receiver.receipt_keys)
     except ReceiptVerificationError:
         return entry.log
     return entry.log if receipt is None else max(entry.log, receipt.log_index)
@@ -80,7 +80,7 @@ def doubts(receiver: Witness, opened: OpenedRead) -> list[str]:
     if entry is None:
         return ["the store does not know it"]
     try:
-        receipt = check_kept(entry.receipt, opened.envelope, _keys(receiver))
+        receipt = check_kept(entry.receipt, opened.envelope, receiver.receipt_keys)
         check_row(receipt, log=entry.log, stored_at_ms=entry.stored_at_ms)
     except ReceiptVerificationError as error:
         return [str(error)]
@@ -106,13 +106,8 @@ def _capture(opened: OpenedRead, receipt: Receipt | None) -> Iterator[str]:
 
 def _word_of_unit(receiver: Witness, envelope: Envelope) -> Iterator[str]:
     seen = envelope.header.seen
-    if seen is None or seen.receiver not in {kid[:RECEIVER_PREFIX_BYTES] for kid in _keys(receiver)}:
+    if seen is None or seen.receiver not in {kid[:RECEIVER_PREFIX_BYTES] for kid in receiver.receipt_keys}:
         return
     kept = receiver.receipt_at(seen.log)
     if kept is not None and cbor.sha256(kept) != seen.digest:
         yield f"its unit has seen another receipt for log {seen.log} than the one that is kept"
-
-
-def _keys(receiver: Witness) -> dict[bytes, Ed25519PublicKey]:
-    key = receiver.receipt_public
-    return {} if key is None else {cose.ed25519_kid(key): key}

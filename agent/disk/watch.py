@@ -12,7 +12,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Final
 
-from agent.ports import Clock
+from agent.ports import Times
 
 LOOK_EVERY_S: Final = 1.0
 """Soon enough for a person who has just replaced a file, rare enough to cost nothing."""
@@ -26,7 +26,7 @@ _Signature = tuple[int, int, int, int, int] | None
 class FileWatch:
     """Says when a file should be read again. Not safe for threads."""
 
-    def __init__(self, path: Path, clock: Clock) -> None:
+    def __init__(self, path: Path, clock: Times) -> None:
         """Take the file as it is now as read; look at it with the intervals of `clock`."""
         self._path = path
         self._clock = clock

@@ -15,6 +15,8 @@ KEYRING_SHORT: Final = timedelta(days=14)
 """Time to notice, to make keys with the people who hold them, and to bring the file to every unit."""
 CERTIFICATE_SHORT: Final = timedelta(days=30)
 """Time to notice, and to carry a new certificate to every unit."""
+SERVER_CERTIFICATE_SHORT: Final = timedelta(days=60)
+"""The receiver's own: when it ends, every unit stops at once. Time for who renews it by hand, once in two years."""
 CERTIFICATE_URGENT: Final = timedelta(days=7)
 DISK_SHORT_SHARE: Final = 0.10
 DISK_URGENT_SHARE: Final = 0.03

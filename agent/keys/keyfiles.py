@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from pathlib import Path
 from typing import Final
@@ -44,6 +45,12 @@ _TOO_OPEN: Final = 0o077
 _CREDENTIAL_TOO_OPEN: Final = 0o037
 """The same for a systemd credential, which its group may read (mode 0440)."""
 
+TLS_CURVES: Final = ("secp256r1", "secp384r1")
+MIN_RSA_BITS: Final = 2048
+"""What a TLS server's key may be: ECDSA on one of these curves, or RSA of at least so many bits."""
+
+_PUBLIC_BLOCK: Final = re.compile(rb"-----BEGIN PUBLIC KEY-----.+?-----END PUBLIC KEY-----\n?", re.DOTALL)
+
 PrivateKey = Ed25519PrivateKey | EllipticCurvePrivateKey
 PublicKey = Ed25519PublicKey | EllipticCurvePublicKey
 
@@ -72,13 +79,33 @@ def load_p256_private(path: Path) -> EllipticCurvePrivateKey:
     return key
 
 
+def load_server_private(path: Path) -> EllipticCurvePrivateKey | RSAPrivateKey:
+    """Load the private key of a TLS server from a PEM file (unencrypted): ECDSA P-256 or P-384, or RSA.
+
+    Raises:
+        KeyFileError: As `load_ed25519_private`.
+    """
+    key = _parse_private(read_private_file(path), path)
+    if isinstance(key, EllipticCurvePrivateKey) and key.curve.name in TLS_CURVES:
+        return key
+    if isinstance(key, RSAPrivateKey) and key.key_size >= MIN_RSA_BITS:
+        return key
+    raise KeyFileError(
+        f"{path}: holds {_kind(key)}, an ECDSA P-256 or P-384 private key is needed, or an RSA one of "
+        f"{MIN_RSA_BITS} bits or more"
+    )
+
+
 def load_ed25519_public(path: Path) -> Ed25519PublicKey:
     """Load an Ed25519 public key from a PEM file (SubjectPublicKeyInfo).
 
     Raises:
         KeyFileError: Missing, unreadable, too long, or another kind of key.
     """
-    pem = read_public_file(path)
+    return _parse_ed25519_public(read_public_file(path), path)
+
+
+def _parse_ed25519_public(pem: bytes, path: Path) -> Ed25519PublicKey:
     try:
         key = load_pem_public_key(pem)
     except (ValueError, UnsupportedAlgorithm):
@@ -86,6 +113,19 @@ def load_ed25519_public(path: Path) -> Ed25519PublicKey:
     if not isinstance(key, Ed25519PublicKey):
         raise KeyFileError(f"{path}: holds {_kind(key)}, an Ed25519 public key is needed")
     return key
+
+
+def load_ed25519_publics(path: Path, *, most: int) -> tuple[Ed25519PublicKey, ...]:
+    """Load 1 to `most` Ed25519 public keys from one file of PEM blocks (SubjectPublicKeyInfo), in their order.
+
+    Raises:
+        KeyFileError: As `load_ed25519_public`, or another number of keys.
+    """
+    blocks = _PUBLIC_BLOCK.findall(read_public_file(path))
+    if not 1 <= len(blocks) <= most:
+        allowed = "one is" if most == 1 else f"1 to {most} are"
+        raise KeyFileError(f"{path}: holds {len(blocks)} PEM public keys (SubjectPublicKeyInfo), {allowed} allowed")
+    return tuple(_parse_ed25519_public(block, path) for block in blocks)
 
 
 def read_private_file(path: Path) -> bytes:
@@ -107,6 +147,14 @@ def read_public_file(path: Path, *, max_bytes: int = MAX_KEY_FILE_BYTES) -> byte
     return _read(path, 0, forbidden_mode=0, max_bytes=max_bytes)
 
 
+def is_another_private(path: Path, copy: Path) -> bool:
+    """Whether a private key file and a copy of it can both be read and differ."""
+    try:
+        return path.read_bytes() != copy.read_bytes()
+    except OSError:
+        return False
+
+
 def private_pem(key: PrivateKey) -> bytes:
     """Return the PEM (PKCS#8, unencrypted) of a private key."""
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
@@ -124,6 +172,21 @@ def write_private(path: Path, key: PrivateKey | bytes) -> None:
         KeyFileError: The file is there already, or the disk refused; then no new file is left.
     """
     write_new_file(path, key if isinstance(key, bytes) else private_pem(key), PRIVATE_MODE)
+
+
+def write_private_beside(path: Path, target: Path, key: PrivateKey) -> None:
+    """Write a private key that is to follow the one at `path`, for the same user.
+
+    Raises:
+        KeyFileError: As `write_private`, or it cannot be given to that user.
+    """
+    write_private(target, key)
+    try:
+        owner, own = path.stat(), target.stat()
+        if (owner.st_uid, owner.st_gid) != (own.st_uid, own.st_gid):
+            os.chown(target, owner.st_uid, owner.st_gid)
+    except OSError as error:
+        raise KeyFileError(f"{target}: cannot be given to the user of {path.name}: {error.strerror}") from None
 
 
 def write_public(path: Path, key: PublicKey | bytes) -> None:
@@ -226,7 +289,7 @@ def _kind(key: object) -> str:
         case EllipticCurvePrivateKey() | EllipticCurvePublicKey():
             return f"an ECDSA {key.curve.name} key"
         case RSAPrivateKey() | RSAPublicKey():
-            return "an RSA key"
+            return f"an RSA key of {key.key_size} bits"
         case Ed25519PrivateKey() | Ed25519PublicKey():
             return "an Ed25519 key"
         case _:

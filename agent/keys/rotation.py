@@ -2,7 +2,9 @@
 
 ```
 signing.key        the signing key; replaced in one step by the new one
-tls.key, tls.pem   the TLS key and its certificate; a new certificate takes effect with `tls.key.next`
+tls.key            the TLS key
+tls.pem            its certificate: where upload takes it from, in this folder or another one
+tls.pem.next       the new certificate beside it, from when it was given until both files have their place
 signing.key.next   the new signing key, until it has taken its place
 tls.key.next       the new TLS key, until its certificate is there and a later run gives it its place
 rotation.cose      the statement for the receiver: the old key vouches for the new one; there while a rotation runs
@@ -14,8 +16,9 @@ does with it, and the daemons that notice the new files.
 The steps: new keys durable, statement durable, new signing key renamed over the old one and the old one's bytes
 overwritten, `tls.csr` and `enrolment.json` made anew. From then on capture signs with the new key; the receiver puts
 those envelopes off until it has been given the statement, and nothing is lost meanwhile. The TLS key stays, because the
-new one has no certificate yet. When `tls.pem` for it arrives, upload uses it with `tls.key.next` at once; the next run
-of this command gives the key its final name, overwrites the old one and ends the rotation.
+new one has no certificate yet. When that arrives, the next run of this command writes it beside the old one, gives the
+key its final name, overwrites the old one, gives the certificate its place, and ends the rotation. At each of these
+steps there is a pair that fits, and upload takes it; a certificate that is put into its place by hand, too.
 
 Invariant: after a crash between any two steps the identity works, and a run of the same command goes on from there. The
 old signing key is never gone before the statement that it signed is durable.
@@ -23,7 +26,6 @@ old signing key is never gone before the statement that it signed is durable.
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
@@ -90,20 +92,23 @@ class RotationStep:
         return self.directory / ROTATION_NAME
 
 
-def rotate_identity(directory: Path) -> RotationStep:
+def rotate_identity(directory: Path, *, place: Path | None = None, given: Path | None = None) -> RotationStep:
     """Begin a rotation, or go on with the one that is there.
 
     Args:
         directory: A device's identity, as `create_identity` made it.
+        place: Where upload takes the certificate from; `tls.pem` in the identity if left out.
+        given: The new certificate, wherever it was brought to; it is put into its place with the key. If left out, it
+            is looked for in its place and in the identity.
 
     Raises:
         KeyFileError: No whole identity is there, a file of a rotation is damaged or missing, or the disk refused. What
             worked before still works.
     """
     name = _device_name(directory)
-    has_new_tls_key = _settle_tls_key(directory)
+    has_new_tls_key = _settle_tls_key(directory, place or directory / TLS_CERTIFICATE_NAME, given)
     statement = _load_statement(directory)
-    if statement is None and not has_new_tls_key:
+    if statement is None and not has_new_tls_key and given is None:  # one that was given again ends nothing anew
         return _begin(directory, name)
     signing_key = keyfiles.load_ed25519_private(directory / SIGNING_KEY_NAME)
     key_id = cose.ed25519_kid(signing_key.public_key())
@@ -133,8 +138,9 @@ def _begin(directory: Path, name: str) -> RotationStep:
     for leftover in (SIGNING_KEY_NAME, TLS_KEY_NAME):  # of a run that was cut off before its statement
         _erase(directory / _next(leftover))
     new_key, tls_key = Ed25519PrivateKey.generate(), ec.generate_private_key(ec.SECP256R1())
-    _write_beside(directory / SIGNING_KEY_NAME, new_key)
-    _write_beside(directory / TLS_KEY_NAME, tls_key)
+    signing_path, tls_path = directory / SIGNING_KEY_NAME, directory / TLS_KEY_NAME
+    keyfiles.write_private_beside(signing_path, directory / _next(SIGNING_KEY_NAME), new_key)
+    keyfiles.write_private_beside(tls_path, directory / _next(TLS_KEY_NAME), tls_key)
     csr_der = certificate_request(tls_key, name).public_bytes(Encoding.DER)
     statement = encode_rotation(device=name, old_key=old_key, new_key=new_key, csr_der=csr_der)
     keyfiles.replace_file(directory / ROTATION_NAME, statement, keyfiles.PUBLIC_MODE)
@@ -164,20 +170,48 @@ def _publish(directory: Path, statement: Rotation, signing_key: Ed25519PrivateKe
             keyfiles.replace_file(directory / name, content, keyfiles.PUBLIC_MODE)
 
 
-def _settle_tls_key(directory: Path) -> bool:
-    """Give `tls.key.next` its place if its certificate is there. Returns whether it was."""
-    path, certificate = directory / _next(TLS_KEY_NAME), directory / TLS_CERTIFICATE_NAME
-    if not path.exists() or not certificate.exists():
+def _settle_tls_key(directory: Path, place: Path, given: Path | None) -> bool:
+    """Give `tls.key.next` and its certificate their places if that is there. Returns whether it was."""
+    key_path, following = directory / TLS_KEY_NAME, directory / _next(TLS_KEY_NAME)
+    staged = place.with_name(_next(place.name))
+    _stage(given, following if following.exists() else key_path, staged)
+    beside = directory / TLS_CERTIFICATE_NAME
+    if given is None and beside != place and following.exists() and _belongs(beside, following):
+        _stage(beside, following, staged)
+    has_new = following.exists() and (_belongs(staged, following) or _belongs(place, following))
+    if has_new:
+        _replace_secret(following, key_path)
+    if _belongs(staged, key_path):
+        _rename(staged, place)
+    return has_new
+
+
+def _stage(given: Path | None, key: Path, staged: Path) -> None:
+    """Write a certificate that was brought beside the one in use.
+
+    Raises:
+        KeyFileError: It is none, or another key's; or the disk refused.
+    """
+    if given is None:
+        return
+    if not _belongs(given, key):
+        raise KeyFileError(f"{given}: is not there, or is the certificate of another key than {key.name}")
+    keyfiles.replace_file(staged, keyfiles.read_public_file(given), keyfiles.PUBLIC_MODE)
+
+
+def _belongs(certificate: Path, key: Path) -> bool:
+    """Whether a certificate is there and is that of a private key.
+
+    Raises:
+        KeyFileError: It is there and is none, or the key cannot be used.
+    """
+    if not certificate.exists():
         return False
-    key = keyfiles.load_p256_private(path)
     try:
-        belongs = x509.load_pem_x509_certificate(keyfiles.read_public_file(certificate)).public_key()
+        found = x509.load_pem_x509_certificate(keyfiles.read_public_file(certificate)).public_key()
     except ValueError:
         raise KeyFileError(f"{certificate}: not a PEM certificate") from None
-    if belongs != key.public_key():
-        return False
-    _replace_secret(path, directory / TLS_KEY_NAME)
-    return True
+    return found == keyfiles.load_p256_private(key).public_key()
 
 
 def _serves(path: Path, statement: Rotation) -> bool:
@@ -210,22 +244,17 @@ def _load_statement(directory: Path) -> Rotation | None:
         raise KeyFileError(f"{path}: {error}; remove it and run this again") from None
 
 
-def _write_beside(path: Path, key: keyfiles.PrivateKey) -> None:
-    """Write the key that is to follow the one at `path`, for the same user."""
-    following = path.with_name(_next(path.name))
-    keyfiles.write_private(following, key)
-    try:
-        owner = path.stat()
-        if (owner.st_uid, owner.st_gid) != (following.stat().st_uid, following.stat().st_gid):
-            os.chown(following, owner.st_uid, owner.st_gid)
-    except OSError as error:
-        raise KeyFileError(f"{following}: cannot be given to the user of {path.name}: {error.strerror}") from None
-
-
 def _replace_secret(path: Path, target: Path) -> None:
     """Put `path` in the place of `target`, and overwrite what was there."""
     try:
         durable.replace_secret(path, target)
+    except OSError as error:
+        raise KeyFileError(f"{target}: cannot be replaced: {error.strerror}") from None
+
+
+def _rename(path: Path, target: Path) -> None:
+    try:
+        durable.rename_durably(path, target)
     except OSError as error:
         raise KeyFileError(f"{target}: cannot be replaced: {error.strerror}") from None
 

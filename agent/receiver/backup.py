@@ -3,7 +3,7 @@
 ```
 OUT/envelopes.db             the store at one moment, without a write-ahead log
 OUT/devices, OUT/operators   the records as they were then
-OUT/ca.pem, server.pem, receipt.pub
+OUT/ca.pem, server.pem, receipt.pub, receipt-earlier.pub and receipt.pub.next where they are there
 OUT/ca.key, server.key, receipt.key   only where they are asked for
 ```
 
@@ -24,8 +24,8 @@ from typing import Final
 from agent.disk import durable
 from agent.errors import FormatError, KeyFileError, ReceiverError, UsageError
 from agent.keys import keyfiles
-from agent.receiver.admission.records import parse_record
-from agent.receiver.admission.strictjson import MAX_DOCUMENT_BYTES
+from agent.receiver.admission.devices import DeviceBook
+from agent.receiver.admission.records import MAX_RECORD_BYTES, parse_record
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.stores.copying import Snapshot
 from agent.receiver.stores.integrity import check_pages
@@ -134,14 +134,10 @@ def _log_now(layout: ReceiverLayout) -> int:
 
 def _log_named(records: Records, layout: ReceiverLayout) -> int:
     """Return the highest entry of the log that the records name; those that do not hold name none."""
-    highest = 0
-    try:
-        receipt_key = keyfiles.load_ed25519_public(layout.receipt_public)
-    except KeyFileError:
-        return highest
+    highest, receipt_keys = 0, DeviceBook(layout.devices).receipt_keys()
     for name, data in records.items():
         try:
-            history = parse_record(data, receipt_key, what=name).history
+            history = parse_record(data, receipt_keys, what=name).history
         except FormatError:
             continue
         highest = max(highest, *(event.log or 0 for event in history))
@@ -154,7 +150,7 @@ def _read_folder(folder: Path) -> Records:
     except OSError as error:
         raise ReceiverError(f"{folder}: {error.strerror}") from None
     try:
-        return {path.name: keyfiles.read_public_file(path, max_bytes=MAX_DOCUMENT_BYTES) for path in paths}
+        return {path.name: keyfiles.read_public_file(path, max_bytes=MAX_RECORD_BYTES) for path in paths}
     except KeyFileError as error:
         raise ReceiverError(str(error)) from None
 
@@ -175,11 +171,13 @@ def _copy_files(
 
     A receiver may have its CA's key elsewhere, or a certificate by another CA: what is not there is not copied.
     """
-    for public in ("ca", "server_certificate", "receipt_public"):
+    for public in ("ca", "server_certificate", "receipt_public", "receipt_earlier", "receipt_next_public"):
         source, target = getattr(layout, public), getattr(copied, public)
         if source.exists():
             keyfiles.write_public(target, keyfiles.read_public_file(source))
-    private = [name for name in ("ca_key", "server_key", "receipt_key") if getattr(layout, name).exists()]
+    private = [
+        name for name in ("ca_key", "server_key", "receipt_key", "receipt_next_key") if getattr(layout, name).exists()
+    ]
     names = tuple(getattr(layout, name).name for name in private)
     if not with_keys:
         return (), names

@@ -47,6 +47,21 @@ class ReceiverLayout:
         return self.directory / "receipt.pub"
 
     @property
+    def receipt_earlier(self) -> Path:
+        """Public halves of receipt keys before it, newest first (PEM); what they signed is still checked with them."""
+        return self.directory / "receipt-earlier.pub"
+
+    @property
+    def receipt_next_key(self) -> Path:
+        """The receipt key that is to follow, while a change of it is prepared."""
+        return self.directory / "receipt.key.next"
+
+    @property
+    def receipt_next_public(self) -> Path:
+        """For units during a change: the public receipt key in use and the one that is to follow (PEM, both)."""
+        return self.directory / "receipt.pub.next"
+
+    @property
     def store(self) -> Path:
         """The SQLite store of envelopes."""
         return self.directory / "envelopes.db"
@@ -55,6 +70,11 @@ class ReceiverLayout:
     def devices(self) -> Path:
         """One file per enrolled device key."""
         return self.directory / "devices"
+
+    @property
+    def renewals(self) -> Path:
+        """Requests of units for a new certificate, and the answers; made with the first."""
+        return self.directory / "renewals"
 
     @property
     def operators(self) -> Path:

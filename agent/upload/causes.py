@@ -31,11 +31,12 @@ _OWN: Final = {
     "TLSV13_ALERT_CERTIFICATE_REQUIRED": "was not sent",
 }
 """What an alert says of the client's own certificate, by OpenSSL's reason."""
+_NAMES: Final = "the name of upload.url must stand in the receiver's certificate, in its subjectAltName"
 _RECEIVERS: Final = (
     ("not yet valid", "the receiver's certificate is not valid yet"),
     ("has expired", "the receiver's certificate has expired"),
-    ("Hostname mismatch", "the receiver's certificate is for another name"),
-    ("IP address mismatch", "the receiver's certificate is for another address"),
+    ("Hostname mismatch", f"the receiver's certificate is for another name; {_NAMES}"),
+    ("IP address mismatch", f"the receiver's certificate is for another address; {_NAMES}"),
     ("unable to get local issuer", "the receiver's certificate is by another CA than the one pinned here"),
     ("unable to get issuer", "the receiver's certificate is by another CA than the one pinned here"),
     ("self-signed certificate", "the receiver's certificate is by another CA than the one pinned here"),

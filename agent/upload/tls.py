@@ -29,6 +29,7 @@ from agent.upload.causes import why_refused, words_for
 from agent.wire import protocol as reply
 from agent.wire.health import HEALTH_MEDIA_TYPE, HEALTH_PATH, one_line
 from agent.wire.probe import MAX_PROBE_BYTES, PROBE_MEDIA_TYPE, PROBE_PATH
+from agent.wire.renewal import CERTIFICATE_MEDIA_TYPE, MAX_CHAIN_BYTES, RENEWAL_MEDIA_TYPE, RENEWAL_PATH
 
 MAX_RETRY_AFTER_S: Final = 3600.0
 """A receiver's `Retry-After` is honoured up to an hour; a mistyped one must not silence a unit for days."""
@@ -36,6 +37,7 @@ MAX_RETRY_AFTER_S: Final = 3600.0
 KEEP_ALIVE_S: Final = 80.0
 """A quiet unit sends a health report once a minute; a new handshake each time would be most of its traffic."""
 
+MAX_CAUSE_CHARS: Final = 400
 _TRY_AGAIN: Final = frozenset({HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
 _NOT_CONNECTED: Final = (httpx.ConnectError, httpx.ConnectTimeout)
 """Nothing was sent, so the batch's size is not to blame."""
@@ -51,6 +53,7 @@ def client_context(*, ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)  # checks the certificate and the host name
     context.minimum_version = ssl.TLSVersion.TLSv1_3
+    context.hostname_checks_common_name = False  # a name counts in subjectAltName only (RFC 9525, 6.3)
     # Python 3.13 sets both by default; 3.11 and 3.12 do not.
     context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
     try:
@@ -125,7 +128,7 @@ class HttpsTransport:
                 body = self._read_body(response, deadline_s)
         except httpx.HTTPError as error:
             kind = TransportError if isinstance(error, _NOT_CONNECTED) else BrokenTransferError
-            raise kind(f"{self._url}: {self._cause(error)}"[:300]) from None
+            raise kind(f"{self._url}: {self._cause(error)}"[:MAX_CAUSE_CHARS]) from None
         try:
             return reply.parse_reply(body, expected=len(envelopes))
         except FormatError as error:
@@ -144,7 +147,7 @@ class HttpsTransport:
                 if status == HTTPStatus.NO_CONTENT:
                     answer.read()  # nothing, by definition; the connection is kept
         except (httpx.HTTPError, RuntimeError) as error:  # RuntimeError: closed meanwhile, because TLS files changed
-            raise TransportError(f"{url}: {self._cause(error)}"[:300]) from None
+            raise TransportError(f"{url}: {self._cause(error)}"[:MAX_CAUSE_CHARS]) from None
         if status != HTTPStatus.NO_CONTENT:
             raise TransportError(f"{url}: answered {status}")
 
@@ -159,7 +162,7 @@ class HttpsTransport:
             with self._client.stream("GET", url) as answer:
                 return answer.status_code
         except (httpx.HTTPError, RuntimeError) as error:  # as in `report`
-            raise TransportError(f"{url}: {self._cause(error)}"[:300]) from None
+            raise TransportError(f"{url}: {self._cause(error)}"[:MAX_CAUSE_CHARS]) from None
 
     def prove(self, probe: bytes) -> tuple[int, bytes]:
         """Send a probe; return the status and the beginning of the body: the answer if it is 200, else a line of text.
@@ -177,7 +180,7 @@ class HttpsTransport:
                         break
                 return answer.status_code, body[:MAX_PROBE_BYTES]
         except (httpx.HTTPError, RuntimeError) as error:  # as in `report`
-            raise TransportError(f"{url}: {self._cause(error)}"[:300]) from None
+            raise TransportError(f"{url}: {self._cause(error)}"[:MAX_CAUSE_CHARS]) from None
 
     def _cause(self, error: Exception) -> str:
         """Return why no answer came. Where connections end before any answer, the receiver is asked once more."""
@@ -187,6 +190,26 @@ class HttpsTransport:
             if refusal is not None:
                 return refusal or f"the receiver refuses this unit's certificate: {self._own()}"
         return words_for(error, self._clock.now())
+
+    def renew(self, request: bytes) -> bytes | None:
+        """Ask the receiver, on any thread, for a new certificate; return it (PEM), or None while the request waits.
+
+        Raises:
+            RejectedError: The receiver gives none, or knows of no renewals.
+            TransportError: No answer came, or none that was agreed.
+        """
+        url = self._url.removesuffix(reply.ENVELOPES_PATH) + RENEWAL_PATH
+        headers = {"Content-Type": RENEWAL_MEDIA_TYPE, "Accept": CERTIFICATE_MEDIA_TYPE}
+        try:
+            with self._client.stream("POST", url, content=request, headers=headers) as answer:
+                status = answer.status_code
+                body = _read_certificate(answer) if status == HTTPStatus.OK else b""
+        except (httpx.HTTPError, RuntimeError) as error:  # as in `report`
+            raise TransportError(f"{url}: {self._cause(error)}"[:MAX_CAUSE_CHARS]) from None
+        if status in (HTTPStatus.OK, HTTPStatus.ACCEPTED):
+            return body or None
+        kind = RejectedError if status < HTTPStatus.INTERNAL_SERVER_ERROR else TransportError
+        raise kind(f"{url}: answered {status}")
 
     def close(self) -> None:
         """Drop the connection. Idempotent."""
@@ -245,6 +268,15 @@ def _retry_after_s(value: str | None, now: datetime) -> float | None:
     except (ValueError, TypeError):
         return None
     return min(max(wait_s, 0.0), MAX_RETRY_AFTER_S)
+
+
+def _read_certificate(answer: httpx.Response) -> bytes:
+    body = bytearray()
+    for chunk in answer.iter_raw():
+        body += chunk
+        if len(body) > MAX_CHAIN_BYTES:
+            raise TransportError(f"{answer.request.url}: the certificate is longer than {MAX_CHAIN_BYTES} bytes")
+    return bytes(body)
 
 
 def _why(error: OSError) -> str:

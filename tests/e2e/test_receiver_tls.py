@@ -202,6 +202,32 @@ def test_everything_receipted_survives_sigkill(tmp_path: Path) -> None:
         assert post(http, envelopes) == answers
 
 
+def _shown_serial(bench: Bench, port: int) -> int:
+    """Connect anew, and return the serial number of the certificate that the receiver shows."""
+    with (
+        socket.create_connection(("localhost", port), timeout=WITHIN_S) as plain,
+        bench.client_context().wrap_socket(plain, server_hostname="localhost") as connection,
+    ):
+        shown = connection.getpeercert(binary_form=True)
+        assert shown is not None
+        return x509.load_der_x509_certificate(shown).serial_number
+
+
+def test_a_running_receiver_takes_its_renewed_certificate(tmp_path: Path) -> None:
+    """New connections see it without a restart; one that is there goes on."""
+    bench = make_bench(tmp_path)
+    with running(bench) as (_, port), client(bench, port) as http:
+        post(http, make_chain(bench.device.signing_key, 1))
+        before = _shown_serial(bench, port)
+        done = subprocess.run(
+            [sys.executable, "-m", "agent.cli.main", "receiver", "renew", str(bench.receiver.directory)],
+            capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stderr
+        wait_until(lambda: _shown_serial(bench, port) != before, otherwise="the old certificate is still shown")
+        assert http.get(HEALTH_PATH).status_code == 204
+
+
 def test_sigterm_stops_cleanly(tmp_path: Path) -> None:
     """SIGTERM ends the receiver with status 0, even with idle connections open, and leaves no WAL behind."""
     bench = make_bench(tmp_path)

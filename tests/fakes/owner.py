@@ -118,9 +118,9 @@ class MemoryReceiver:
         return self.ends.get(key_id)
 
     @property
-    def receipt_public(self) -> Ed25519PublicKey | None:
+    def receipt_keys(self) -> dict[bytes, Ed25519PublicKey]:
         """As the protocol."""
-        return RECEIPT_KEY.public_key()
+        return {cose.ed25519_kid(RECEIPT_KEY.public_key()): RECEIPT_KEY.public_key()}
 
     def receipt_at(self, log: int) -> bytes | None:
         """As the protocol."""

@@ -105,6 +105,30 @@ def test_the_metrics_lie_in_memory_and_outlive_a_daemon(machine: Machine) -> Non
     assert "runs" in machine.run("plateseal status --config /etc/plateseal/unit.toml | grep upload")
 
 
+def test_the_keys_rotate_and_delivery_goes_on(machine: Machine) -> None:
+    """OPERATE.md's commands for a unit's keys: services take them, the certificate has one place, and reads arrive."""
+    page = (ROOT / "docs/OPERATE.md").read_text()
+    section = page.split("### A unit's keys")[1].split("###")[0]
+    commands = [line.partition("# ")[2] for line in section.splitlines() if re.match(r"(receiver|unit)# ", line)]
+    assert [each.split()[1] for each in commands if each.startswith("plateseal")] == ["device", "receiver", "device"]
+    before = machine.shown("plateseal-upload", "MainPID")
+    for command in commands:
+        said = machine.run(command.replace("RECEIVER", "/var/lib/plateseal-receiver"))
+    assert "Restarted, to take the new keys: plateseal-upload." in said
+    assert "the rotation is finished" in said
+    assert machine.shown("plateseal-upload", "MainPID") not in ("0", before)
+    machine.run("systemctl stop plateseal-upload && systemctl start plateseal-upload")  # as the next start of the unit
+    assert machine.shown("plateseal-upload", "ActiveState") == "active"
+    machine.run("systemctl start plateseal-capture")
+    machine.wait_until(lambda: machine.shown("plateseal-capture", "ActiveState") == "inactive")
+    machine.wait_until(lambda: len(machine.run("ls /var/lib/plateseal/spool/pending").split()) == 0)
+    reports = json.loads(machine.run("plateseal receiver verify /var/lib/plateseal-receiver --json"))
+    assert len({report["key_id"] for report in reports}) == 2
+    assert all(report["continuous"] for report in reports)
+    files = "/etc/plateseal/identity/*.next /etc/plateseal/*.next /etc/plateseal/identity/rotation.cose"
+    assert machine.run(f"ls {files} 2>/dev/null || true") == ""
+
+
 def test_a_signed_bundle_is_taken_up(machine: Machine) -> None:
     """The rest of the page: a bundle in the incoming folder is the upload daemon's configuration soon after."""
     machine.run("sed -i 's#/dev/video0#/dev/video9#' config/cameras/depot-gate.toml")

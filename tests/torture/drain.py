@@ -26,7 +26,7 @@ from agent.config.load import load_config
 from agent.disk.files import LocalFiles
 from agent.keys.identity import SIGNING_KEY_NAME
 from agent.keys.keyfiles import load_ed25519_private, load_ed25519_public
-from agent.receiver.intake.server import tls_context
+from agent.receiver.intake.server_tls import tls_context
 from agent.receiver.layout import ReceiverLayout
 from agent.spool.spool import FileSpool
 from agent.unit.process.clock import SystemClock

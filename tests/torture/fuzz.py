@@ -27,6 +27,7 @@ from agent.wire.envelope import parse_envelope, sign_tombstone, verify_envelope
 from agent.wire.keyring import encode_keyring, parse_keyring
 from agent.wire.protocol import Answer, Later, Refused, Stored
 from agent.wire.receipt import verify_receipt
+from agent.wire.renewal import encode_renewal, parse_renewal, verify_renewal
 from agent.wire.tombstone import Gone, LossReason, Tombstone
 from tests.fakes.reads import NOON, SAMPLE, make_keyring, make_recipient
 from tests.fakes.receipts import PINNED, RECEIVER, honest_receipt
@@ -96,6 +97,12 @@ def targets() -> list[Target]:
         ),
         Target("receipt", lambda data: verify_receipt(data, all_envelopes[0], PINNED), receipts, RECEIVER),
         Target("keyring", lambda data: parse_keyring(data, device.public_key()), keyrings, device),
+        Target(
+            "renewal",
+            lambda data: verify_renewal(parse_renewal(data), device.public_key()),
+            [encode_renewal(device="cam-1", certificate_der=bytes(range(256)) * 3, key=device)],
+            device,
+        ),
         Target("reply", lambda data: reply.parse_reply(data, expected=3), [reply.encode_reply(answers)], None),
         Target(
             "request",

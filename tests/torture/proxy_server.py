@@ -24,7 +24,7 @@ from typing import Any, Final
 from agent.keys import keyfiles
 from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.intake.decide import Intake
-from agent.receiver.intake.server import tls_context
+from agent.receiver.intake.server_tls import tls_context
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.stores.sqlite import EnvelopeStore
 from agent.wire.protocol import MAX_REPLY_BYTES, MEDIA_TYPE, encode_reply, parse_request

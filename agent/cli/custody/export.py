@@ -47,7 +47,7 @@ def export(
     check_mandate(mandate)
     with open_receiver(store, Progress("looking for it")) as receiver:
         owner = unlock(directory, passphrase_file)
-        exported = export_read(owner, receiver, wanted, mandate, out=out, receipt_key=receiver.receipt_public)
+        exported = export_read(owner, receiver, wanted, mandate, out=out, receipt_keys=receiver.receipt_keys)
     if as_json:
         answer = {"directory": str(out), "files": list(exported.files), "missing": list(exported.missing)}
         answer["doubts"] = list(exported.doubts)

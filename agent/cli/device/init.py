@@ -38,4 +38,4 @@ def init(
         return
     typer.echo(f"{identity.name}: key {identity.key_id.hex()[:16]}, in {identity.directory}")
     typer.echo(f"Next, at the receiver: plateseal receiver enrol RECEIVER_DIR {ENROLMENT_NAME}")
-    typer.echo(f"and put the {TLS_CERTIFICATE_NAME} it writes beside the keys.")
+    typer.echo(f"and put the {TLS_CERTIFICATE_NAME} it writes where upload.certificate of the unit has it.")

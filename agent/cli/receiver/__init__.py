@@ -15,6 +15,14 @@ app = group(
             "agent.cli.receiver.enrol:enrol_device",
             "Enrol a unit and issue its TLS certificate; for a unit that is enrolled, renew it.",
         ),
+        "renew": Place(
+            "agent.cli.receiver.renew:renew",
+            "Renew the receiver's own certificate, or those that units ask for; a running receiver takes them at once.",
+        ),
+        "receipt-key": Place(
+            "agent.cli.receiver.receipt_key:receipt_key",
+            "Change the key that signs receipts: prepare the next one, then take it; earlier receipts stay good.",
+        ),
         "revoke": Place(
             "agent.cli.receiver.revoke:revoke",
             "End a unit's right to send, after a theft or a copied key. It takes effect at once and is not undone.",

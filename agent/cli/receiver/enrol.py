@@ -14,6 +14,8 @@ from agent.cli.receiver.options import Directory
 from agent.keys.identity import TLS_CERTIFICATE_NAME
 from agent.keys.keyfiles import PUBLIC_MODE, replace_file
 from agent.receiver.admission.pki import DEFAULT_OVERLAP, IssuedCertificate, enrol
+from agent.receiver.admission.renewals import RenewalBook
+from agent.receiver.layout import ReceiverLayout
 
 
 def enrol_device(
@@ -38,6 +40,10 @@ def enrol_device(
         str,
         typer.Option(help="After a rotation: how long the old TLS certificate still connects; a number and m, h or d."),
     ] = f"{DEFAULT_OVERLAP.days}d",
+    certificate: Annotated[
+        Path | None,
+        typer.Option("--certificate", metavar="FILE", help="A CA of your own has issued this one for the request."),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Enrol a unit and issue its TLS certificate; for a unit that is enrolled, renew it.
@@ -47,13 +53,17 @@ def enrol_device(
 
     Example: plateseal receiver enrol bench/receiver enrolment.json --out tls.pem
     """
-    issued = enrol(directory, enrolment, another_key=another_key, overlap=parse_duration(overlap, "--overlap"))
-    certificate = out or enrolment.with_name(TLS_CERTIFICATE_NAME)
-    replace_file(certificate, issued.pem, PUBLIC_MODE)
+    lasts = parse_duration(overlap, "--overlap")
+    issued = enrol(directory, enrolment, another_key=another_key, overlap=lasts, certificate=certificate)
+    target = out or enrolment.with_name(TLS_CERTIFICATE_NAME)
+    replace_file(target, issued.pem, PUBLIC_MODE)
+    fetches = RenewalBook(ReceiverLayout(directory)).hand_out(issued.key_id, issued.pem)
     if as_json:
-        typer.echo(json.dumps(_issued_json(issued, certificate)))
-    else:
-        _print_issued(issued, certificate)
+        typer.echo(json.dumps(_issued_json(issued, target)))
+        return
+    _print_issued(issued, target)
+    if fetches:
+        typer.echo("The unit has asked for it and fetches it itself, over the connection that it has.")
 
 
 def _issued_json(issued: IssuedCertificate, certificate: Path) -> dict[str, object]:
@@ -72,7 +82,7 @@ def _print_issued(issued: IssuedCertificate, certificate: Path) -> None:
     typer.echo(
         f"{issued.device}: key {issued.key_id.hex()[:16]} is enrolled, certificate until {issued.expires_at:%Y-%m-%d}"
     )
-    typer.echo(f"Put {certificate} beside the unit's keys.")
+    typer.echo(f"Put {certificate} where the unit's configuration has it (upload.certificate).")
     if issued.replaced is not None:
         typer.echo(
             f"It follows key {issued.replaced.hex()[:16]}, whose certificates connect until the new one has delivered "

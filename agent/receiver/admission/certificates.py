@@ -16,15 +16,14 @@ from typing import Final
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
-
-from agent.receiver.admission.enrolment import Enrolment
 
 CA_DAYS: Final = 3650
 SERVER_DAYS: Final = 824
 """With the slack, 825: the longest that common TLS clients take from a private CA."""
 CLIENT_DAYS: Final = 365
+TlsPublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey
 CLOCK_SLACK: Final = timedelta(days=1)
 """Certificates begin this much before they are made: a unit's clock may be behind."""
 
@@ -48,7 +47,7 @@ def make_ca(moment: datetime) -> Issuer:
 
 
 def issue_server(
-    issuer: Issuer, key: ec.EllipticCurvePublicKey, names: list[x509.GeneralName], moment: datetime
+    issuer: Issuer, key: TlsPublicKey, names: list[x509.GeneralName], moment: datetime
 ) -> x509.Certificate:
     """Issue the receiver's own certificate, for the names that units reach it by."""
     subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "plateseal receiver")])
@@ -57,17 +56,17 @@ def issue_server(
     return builder.sign(issuer.key, hashes.SHA256())
 
 
-def issue_client(issuer: Issuer, request: Enrolment, moment: datetime) -> x509.Certificate:
+def issue_client(
+    issuer: Issuer, device: str, key_id: bytes, tls_key: ec.EllipticCurvePublicKey, moment: datetime
+) -> x509.Certificate:
     """Issue a device's certificate: CN is its name, serialNumber the id of its signing key."""
     subject = x509.Name(
         [
-            x509.NameAttribute(NameOID.COMMON_NAME, request.device),
-            x509.NameAttribute(NameOID.SERIAL_NUMBER, request.key_id.hex()),
+            x509.NameAttribute(NameOID.COMMON_NAME, device),
+            x509.NameAttribute(NameOID.SERIAL_NUMBER, key_id.hex()),
         ]
     )
-    builder = _leaf(
-        issuer, subject, request.tls_key, moment=moment, days=CLIENT_DAYS, role=ExtendedKeyUsageOID.CLIENT_AUTH
-    )
+    builder = _leaf(issuer, subject, tls_key, moment=moment, days=CLIENT_DAYS, role=ExtendedKeyUsageOID.CLIENT_AUTH)
     return builder.sign(issuer.key, hashes.SHA256())
 
 
@@ -86,7 +85,7 @@ def issue_person(issuer: Issuer, name: str, key: ec.EllipticCurvePublicKey, mome
 def _leaf(
     issuer: Issuer,
     subject: x509.Name,
-    key: ec.EllipticCurvePublicKey,
+    key: TlsPublicKey,
     *,
     moment: datetime,
     days: int,
@@ -103,7 +102,7 @@ def _leaf(
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, moment: datetime, days: int
+    subject: x509.Name, issuer: x509.Name, key: TlsPublicKey, moment: datetime, days: int
 ) -> x509.CertificateBuilder:
     return (
         x509.CertificateBuilder()

@@ -24,10 +24,10 @@ from typing import Final
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from cryptography.x509.oid import NameOID
 
 from agent.errors import FormatError, KeyFileError, ReceiverError
-from agent.keys.keyfiles import PUBLIC_MODE, load_ed25519_public, replace_file
+from agent.keys.certificate import is_key_id, key_id_of
+from agent.keys.keyfiles import PUBLIC_MODE, load_ed25519_public, load_ed25519_publics, replace_file
 from agent.receiver.admission import strictjson
 from agent.receiver.admission.records import (
     MAX_CERTIFICATES,
@@ -43,6 +43,8 @@ from agent.receiver.admission.records import (
 from agent.receiver.layout import ReceiverLayout
 from agent.wire import cose
 
+MAX_EARLIER_KEYS: Final = 64
+"""Receipt keys that a receiver had before the one in use: one a year, or a change for each of many accidents."""
 _MAX_ROTATIONS: Final = 100
 """Keys of one device that are followed from one to the next."""
 
@@ -56,7 +58,7 @@ class DeviceBook:
         `now` is the aware time that ends an overlap.
         """
         self._directory = directory
-        self._receipt_public = ReceiverLayout(directory.parent).receipt_public
+        self._layout = ReceiverLayout(directory.parent)
         self._now = now
 
     def by_key_id(self, key_id: bytes) -> Device | None:
@@ -118,7 +120,7 @@ class DeviceBook:
             stems = sorted(path.stem for path in self._directory.iterdir() if path.suffix == ".json")
         except OSError as error:
             raise ReceiverError(f"{self._directory}: {error.strerror}") from None
-        return [bytes.fromhex(stem) for stem in stems if _is_key_id(stem)]
+        return [bytes.fromhex(stem) for stem in stems if is_key_id(stem)]
 
     def followers(self, device: Device) -> tuple[bytes, ...]:
         """Return the ids of the keys that followed a device's key, the next one first.
@@ -146,32 +148,32 @@ class DeviceBook:
     def _load(self, path: Path, key_id: bytes) -> Device:
         with path.open("rb") as file:
             data = file.read(MAX_RECORD_BYTES + 1)
-        device = parse_record(data, self.receipt_key(), what=path.name)
+        device = parse_record(data, self.receipt_keys(), what=path.name)
         if device.key_id != key_id:
             raise FormatError(f"{path.name}: holds another key than its name says")
         return device
 
-    def receipt_key(self) -> Ed25519PublicKey | None:
-        """Return the receiver's public receipt key, which records and receipts are checked with; None without it."""
+    def receipt_keys(self) -> dict[bytes, Ed25519PublicKey]:
+        """Return the receiver's public receipt keys by key id, which records and receipts are checked with.
+
+        The one in use comes first, then those before it; none without `receipt.pub`.
+
+        Raises:
+            ReceiverError: The file of those before it is there and cannot be used.
+        """
         try:
-            return load_ed25519_public(self._receipt_public)
+            keys = [load_ed25519_public(self._layout.receipt_public)]
         except KeyFileError:
-            return None
+            return {}
+        if self._layout.receipt_earlier.exists():
+            try:
+                keys += load_ed25519_publics(self._layout.receipt_earlier, most=MAX_EARLIER_KEYS)
+            except KeyFileError as error:
+                raise ReceiverError(str(error)) from None
+        return {cose.ed25519_kid(key): key for key in keys}
 
     def _path(self, key_id: bytes) -> Path:
         return self._directory / f"{key_id.hex()}.json"
-
-
-def key_id_of(certificate: x509.Certificate) -> bytes | None:
-    """Return the signing key's id that a device certificate carries as its subject's serialNumber, or None."""
-    values = [name.value for name in certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)]
-    if len(values) != 1 or not isinstance(values[0], str) or not _is_key_id(values[0]):
-        return None
-    return bytes.fromhex(values[0])
-
-
-def _is_key_id(text: str) -> bool:
-    return len(text) == 2 * cose.KID_BYTES and all(char in "0123456789abcdef" for char in text)
 
 
 __all__ = ["MAX_CERTIFICATES", "Device", "DeviceBook", "Event", "EventKind", "Revoked", "Rotated", "key_id_of"]

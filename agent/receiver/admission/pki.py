@@ -34,6 +34,7 @@ from agent.receiver.admission.certificates import (
 )
 from agent.receiver.admission.devices import MAX_CERTIFICATES, Device, DeviceBook, Event, EventKind
 from agent.receiver.admission.enrolment import Enrolment, load_enrolment
+from agent.receiver.admission.foreign import load_client
 from agent.receiver.admission.operators import Operator, OperatorBook
 from agent.receiver.admission.records import MAX_EVENTS
 from agent.receiver.layout import ReceiverLayout
@@ -105,7 +106,7 @@ def init_receiver(directory: Path, *, hosts: list[str] | None = None, now: datet
         KeyFileError, ReceiverError: The directory holds a receiver, or part of one; or the disk refused. What is
             there is kept.
     """
-    names = _general_names(hosts or list(DEFAULT_HOSTS))
+    names = general_names(hosts or list(DEFAULT_HOSTS))
     moment = now or datetime.now(UTC)
     layout = ReceiverLayout(directory)
     _claim_directory(layout)
@@ -130,18 +131,19 @@ def enrol(
     *,
     another_key: bool = False,
     overlap: timedelta = DEFAULT_OVERLAP,
+    certificate: Path | None = None,
     now: datetime | None = None,
 ) -> IssuedCertificate:
     """Enrol a device by its request, renew its certificate, or let a new key follow an enrolled one.
 
-    The same key again gets a new certificate; the one before it goes on working, older ones stop. To end a key there is
-    `revoke`.
+    The same key again gets a new certificate; the one before it goes on working, older ones stop. `revoke` ends a key.
 
     Args:
         directory: The receiver's.
         enrolment: The device's `enrolment.json`, or the `rotation.cose` that its old key signed.
         another_key: Allow a further key for a name that has one. A rotation needs no such word.
         overlap: For how long the old key's TLS certificates still connect after a rotation.
+        certificate: A CA of the fleet's own has issued this one for the request; the bench CA does if left out.
         now: Aware time of issue; the clock's if left out.
 
     Raises:
@@ -155,7 +157,6 @@ def enrol(
     if not timedelta(0) <= overlap <= MAX_OVERLAP:
         raise UsageError(f"--overlap: 0 to {MAX_OVERLAP.days} days are allowed")
     layout = ReceiverLayout(directory)
-    issuer = _load_issuer(layout)
     request = load_enrolment(enrolment)
     book = DeviceBook(layout.devices)
     known = _not_revoked(book.by_key_id(request.key_id), enrolment)
@@ -166,10 +167,10 @@ def enrol(
             f"{enrolment}: device {request.device} is enrolled with another key; allow a second one with "
             f"--another-key, or end the other one first: plateseal receiver revoke {directory} {request.device}"
         )
-    moment, log = now or datetime.now(UTC), _log_end(layout)
+    moment, log = now or datetime.now(UTC), log_end(layout)
     receipt_key = keyfiles.load_ed25519_private(layout.receipt_key)
-    certificate = issue_client(issuer, request, moment)
-    book.save(_enrolled(known, request, certificate, moment, log), receipt_key)
+    issued, pem = _certificate_for(request, layout, certificate, moment)
+    book.save(_enrolled(known, request, issued, moment, log), receipt_key)
     if old is not None and old.rotated is None:
         event = Event(EventKind.ROTATED, moment, log, to=request.key_id, until=moment + overlap)
         old = replace(old, history=(*old.history, event))
@@ -178,8 +179,8 @@ def enrol(
     return IssuedCertificate(
         device=request.device,
         key_id=request.key_id,
-        pem=certificate.public_bytes(Encoding.PEM),
-        expires_at=certificate.not_valid_after_utc,
+        pem=pem,
+        expires_at=issued.not_valid_after_utc,
         other_keys=others,
         replaced=None if old is None else old.key_id,
         overlap_until=None if rotated is None else rotated.certificates_until,
@@ -202,7 +203,7 @@ def issue_operator(directory: Path, name: str, *, passphrase: str, now: datetime
     """
     check_device_name(name)
     layout = ReceiverLayout(directory)
-    issuer = _load_issuer(layout)
+    issuer = load_issuer(layout)
     moment = now or datetime.now(UTC)
     key = ec.generate_private_key(ec.SECP256R1())
     certificate = issue_person(issuer, name, key.public_key(), moment)
@@ -245,21 +246,32 @@ def _rotating_device(book: DeviceBook, rotation: Rotation) -> Device:
     return old
 
 
-def _load_issuer(layout: ReceiverLayout) -> Issuer:
-    """Load the CA's certificate and key.
+def load_issuer(layout: ReceiverLayout, ca_key: Path | None = None) -> Issuer:
+    """Load the CA's certificate and key; the key from `ca_key` where it is kept elsewhere.
 
     Raises:
         KeyFileError: Missing, unreadable, another kind, or not a pair.
     """
-    key = keyfiles.load_p256_private(layout.ca_key)
+    path = ca_key or layout.ca_key
+    key = keyfiles.load_p256_private(path)
     pem = keyfiles.read_public_file(layout.ca)
     try:
         certificate = x509.load_pem_x509_certificate(pem)
     except ValueError:
         raise KeyFileError(f"{layout.ca}: not a PEM certificate") from None
     if certificate.public_key() != key.public_key():
-        raise KeyFileError(f"{layout.ca}: is not the certificate of {layout.ca_key.name}")
+        raise KeyFileError(f"{layout.ca}: is not the certificate of {path.name}")
     return Issuer(certificate, key)
+
+
+def _certificate_for(
+    request: Enrolment, layout: ReceiverLayout, given: Path | None, moment: datetime
+) -> tuple[x509.Certificate, bytes]:
+    """Return a device's certificate, and the file that goes to it: the one given, else one of the bench CA."""
+    if given is not None:
+        return load_client(given, request, layout.ca)
+    issued = issue_client(load_issuer(layout), request.device, request.key_id, request.tls_key, moment)
+    return issued, issued.public_bytes(Encoding.PEM)
 
 
 def _not_revoked(device: Device | None, enrolment: Path) -> Device | None:
@@ -273,7 +285,12 @@ def _other_keys(book: DeviceBook, request: Enrolment) -> int:
     return sum(each.key_id != request.key_id and each.revoked is None for each in book.named(request.device))
 
 
-def _log_end(layout: ReceiverLayout) -> int:
+def log_end(layout: ReceiverLayout) -> int:
+    """Return the end of the receiver's log.
+
+    Raises:
+        ReceiverError: The store cannot be read.
+    """
     with EnvelopeStore.open_read_only(layout.store) as store:
         return store.log_end()
 
@@ -290,11 +307,11 @@ def _enrolled(
         key_id=request.key_id,
         signing_key=request.signing_key,
         fingerprints=(fingerprint, *before)[:MAX_CERTIFICATES],
-        history=_bounded((*history, event)),
+        history=bounded_history((*history, event)),
     )
 
 
-def _bounded(history: tuple[Event, ...]) -> tuple[Event, ...]:
+def bounded_history(history: tuple[Event, ...]) -> tuple[Event, ...]:
     """Leave room for a rotation and some revocations: the oldest renewals make it."""
     renewals = [each for each in history if each.kind is EventKind.RENEWED]
     left_out = renewals[: max(0, len(history) - MAX_EVENTS // 2)]
@@ -320,7 +337,12 @@ def _make_directory(directory: Path) -> None:
         raise ReceiverError(f"{directory}: cannot be made: {error.strerror}") from None
 
 
-def _general_names(hosts: list[str]) -> list[x509.GeneralName]:
+def general_names(hosts: list[str]) -> list[x509.GeneralName]:
+    """Return names and addresses as a certificate has them.
+
+    Raises:
+        UsageError: Too many, or one that is neither.
+    """
     if len(hosts) > MAX_HOSTS:
         raise UsageError(f"--host: {len(hosts)} names, at most {MAX_HOSTS} are allowed")
     return [_general_name(host) for host in hosts]

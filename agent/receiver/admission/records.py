@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import base64
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import StrEnum
@@ -216,12 +217,12 @@ def encode_record(device: Device, key: Ed25519PrivateKey) -> bytes:
     return json.dumps({**value, "signature": signature}, indent=1, ensure_ascii=True).encode("ascii") + b"\n"
 
 
-def parse_record(data: bytes, receipt_key: Ed25519PublicKey | None, *, what: str) -> Device:
+def parse_record(data: bytes, receipt_keys: Mapping[bytes, Ed25519PublicKey], *, what: str) -> Device:
     """Parse a device's record of version 1 or 2; the signature of version 2 is checked.
 
     Args:
         data: The file.
-        receipt_key: The receiver's public receipt key; None where it is not at hand.
+        receipt_keys: The receiver's public receipt keys by key id, earlier ones too; none where they are not at hand.
         what: The file's name, for messages.
 
     Raises:
@@ -237,9 +238,10 @@ def parse_record(data: bytes, receipt_key: Ed25519PublicKey | None, *, what: str
         fingerprints=tuple(record.certificate_sha256),
         history=tuple(_event(each) for each in record.history),
     )
-    if receipt_key is None:
+    if not receipt_keys:
         raise FormatError(f"{what}: its signature cannot be checked without the receiver's receipt.pub")
-    if cose.ed25519_kid(receipt_key).hex() != record.receiver:
+    receipt_key = receipt_keys.get(bytes.fromhex(record.receiver))
+    if receipt_key is None:
         raise FormatError(f"{what}: signed by receipt key {record.receiver[:16]}, which is not this receiver's")
     try:
         receipt_key.verify(record.signature, _signed(_value(device, bytes.fromhex(record.receiver))))

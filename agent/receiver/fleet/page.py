@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -17,7 +17,7 @@ from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from agent.health.assess import Level, span
+from agent.health.assess import Finding, Level, span
 from agent.receiver.fleet.overview import UnitState
 from agent.wire.health import HealthReport
 
@@ -67,12 +67,13 @@ class _Row:
     facts: tuple[tuple[str, str], ...] = ()
 
 
-def render_fleet(units: Sequence[UnitState], now: datetime) -> bytes:
+def render_fleet(units: Sequence[UnitState], now: datetime, *, own: Iterable[Finding] = ()) -> bytes:
     """Return the page.
 
     Args:
         units: In the order in which they are shown.
         now: Aware time of the receiver.
+        own: What is to be looked at on the receiver itself.
     """
     counts = {level: sum(unit.level is level for unit in units) for level in _MARKS}
     return _PAGE.render(
@@ -82,6 +83,7 @@ def render_fleet(units: Sequence[UnitState], now: datetime) -> bytes:
         heading=_count(len(units), "unit"),
         summary=[(mark, counts[level], words) for level, (mark, _, words) in _MARKS.items() if counts[level]],
         now=f"{now:%Y-%m-%d %H:%M:%S}",
+        own=[(_MARKS[each.level][0], each.text) for each in own],
         rows=[_row(unit, now) for unit in units],
     ).encode()
 

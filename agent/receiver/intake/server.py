@@ -1,7 +1,7 @@
 """The receiver's network: TLS 1.3 with client certificates, limits, a clean stop.
 
-Owns: the TLS context, the server's limits, the port file, signals. Leaves to others: accepting and the handshake
-(`door`), deadlines for slow peers (`connections`), what a request means (`service`).
+Owns: the server's limits, the port file, signals. Leaves to others: TLS and its files (`server_tls`), accepting and
+the handshake (`door`), deadlines for slow peers (`connections`), what a request means (`service`).
 
 Invariant: nobody without a certificate of the receiver's CA reaches the HTTP parser.
 """
@@ -12,7 +12,6 @@ import asyncio
 import logging
 import signal
 import socket
-import ssl
 import sys
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,6 +20,7 @@ from types import FrameType
 from typing import Any, Final
 
 import uvicorn
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from starlette.applications import Starlette
 
 from agent.errors import KeyFileError, ReceiverError, UsageError
@@ -28,11 +28,14 @@ from agent.keys import keyfiles
 from agent.receiver.admission.completeness import missing_end
 from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.admission.operators import OperatorBook
+from agent.receiver.admission.renewals import RenewalBook
+from agent.receiver.fleet.own import own_findings
 from agent.receiver.fleet.store import FleetStore
 from agent.receiver.intake import connections
 from agent.receiver.intake.counts import Counts
 from agent.receiver.intake.decide import Intake
-from agent.receiver.intake.door import Door, TlsContext
+from agent.receiver.intake.door import Door
+from agent.receiver.intake.server_tls import ServerTls
 from agent.receiver.intake.service import build_service
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.stores.sqlite import EnvelopeStore
@@ -68,9 +71,17 @@ class _Server(uvicorn.Server):
     """uvicorn's server behind our own door, which tells when it listens and that it lives."""
 
     def __init__(
-        self, config: uvicorn.Config, door: Door, *, listener: socket.socket, port_file: Path | None, hooks: ServeHooks
+        self,
+        config: uvicorn.Config,
+        door: Door,
+        *,
+        listener: socket.socket,
+        port_file: Path | None,
+        hooks: ServeHooks,
+        each_second: Callable[[], None],
     ) -> None:
         super().__init__(config)
+        self._each_second = each_second
         self._hooks = hooks
         self._door = door
         self._listener = listener
@@ -94,6 +105,7 @@ class _Server(uvicorn.Server):
             self._accepting.result()  # whatever ended it ends the receiver, which is started again
         if counter % TICKS_PER_PULSE == 0:
             self._hooks.alive()
+            self._each_second()
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -140,8 +152,8 @@ def serve(
         ReceiverError: The store cannot be used, or the address cannot be listened on.
     """
     layout = ReceiverLayout(directory)
-    context = tls_context(layout)
-    receipt_key = keyfiles.load_ed25519_private(layout.receipt_key)
+    tls = ServerTls(layout)
+    receipt_key = _load_receipt_key(layout)
     devices = DeviceBook(layout.devices)
     _log.info("%d device keys are enrolled", len(devices.all()))
     if port_file is not None:
@@ -154,43 +166,41 @@ def serve(
         _log.info("%d envelopes are stored", store.count())
         for sign in missing_end(store, devices):
             _log.warning("the store is not whole: %s", sign)
-        counts = counts or Counts()
+        counts, hooks = counts or Counts(), hooks or ServeHooks()
         intake = Intake(devices=devices, store=store, receipt_key=receipt_key, counts=counts, keep_fork=fleet.keep_fork)
-        operators = OperatorBook(layout.operators)
-        app = build_service(intake, fleet=fleet, devices=devices, operators=operators, counts=counts)
-        door = Door(context, counts)
+        app = build_service(
+            intake,
+            fleet=fleet,
+            devices=devices,
+            operators=OperatorBook(layout.operators),
+            counts=counts,
+            own=lambda now: own_findings(layout, now),
+            renewals=RenewalBook(layout),
+        )
+        door = Door(tls.context, counts)
         config = _config(app, door)
-        server = _Server(config, door, listener=listener, port_file=port_file, hooks=hooks or ServeHooks())
+        server = _Server(config, door, listener=listener, port_file=port_file, hooks=hooks, each_second=tls.look)
         counts.gauge("connections", lambda: len(server.server_state.connections))
         _run(server, listener)
         _log.info("stopped, %d envelopes are stored", store.count())
 
 
-def tls_context(layout: ReceiverLayout) -> ssl.SSLContext:
-    """Build the server's TLS context: TLS 1.3 only, a client certificate of the receiver's own CA required.
+def _load_receipt_key(layout: ReceiverLayout) -> Ed25519PrivateKey:
+    """Load the key that signs receipts, and see that units and auditors have its other half.
 
     Raises:
-        KeyFileError: A key or certificate is missing, unreadable, unsafe, of another kind, or does not fit.
+        KeyFileError: It cannot be read, or `receipt.pub` is another key's: units would refuse every receipt.
     """
-    keyfiles.load_p256_private(layout.server_key)  # names what is wrong better than OpenSSL does
-    authority = keyfiles.read_public_file(layout.ca)
-    keyfiles.read_public_file(layout.server_certificate)
-    context = TlsContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_3
-    context.verify_mode = ssl.CERT_REQUIRED
-    context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
-    context.num_tickets = 0  # no resumption: every connection shows its certificate, and no ticket key can leak
-    try:
-        context.load_verify_locations(cadata=authority.decode("ascii"))
-    except (ssl.SSLError, ValueError):
-        raise KeyFileError(f"{layout.ca}: not a PEM certificate") from None
-    try:
-        context.load_cert_chain(layout.server_certificate, layout.server_key)
-    except ssl.SSLError:
+    key = keyfiles.load_ed25519_private(layout.receipt_key)
+    if keyfiles.load_ed25519_public(layout.receipt_public) != key.public_key():
+        mend = "put back the one of the two that was replaced"
+        if layout.receipt_next_key.exists():
+            mend = f"a change was cut off, finish it: plateseal receiver receipt-key {layout.directory} --take"
         raise KeyFileError(
-            f"{layout.server_certificate}: not a PEM certificate, or not that of {layout.server_key.name}"
-        ) from None
-    return context
+            f"{layout.receipt_key}: is not the key of {layout.receipt_public.name}, which units check receipts with; "
+            f"{mend}"
+        )
+    return key
 
 
 def _config(app: Starlette, door: Door) -> uvicorn.Config:

@@ -16,6 +16,9 @@ For `POST /v1/envelopes`:
 | 415 | another media type | nothing |
 | 503 | a device's file cannot be read | nothing |
 
+`POST /v1/renewal` takes a unit's signed request for a new certificate and answers 200 with it, 202 while nobody has
+answered the request yet, 403 where the unit gets none.
+
 `POST /v1/health` takes a unit's report and answers 204, or one of the above; `GET` answers 204 to whoever might send,
 and changes nothing. `POST /v1/probe` answers a unit's probe, signed, or 403 with the reason why its reads would not be
 taken; nothing is stored. `GET /fleet` is for operators: 401 and 403 as above, for anybody else's certificate.
@@ -29,7 +32,7 @@ import asyncio
 import hashlib
 import itertools
 import logging
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from typing import Final
 
@@ -39,9 +42,11 @@ from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from agent.errors import FormatError, ReceiverError
+from agent.errors import FormatError, ReceiverError, VerificationError
+from agent.health.assess import Finding
 from agent.receiver.admission.devices import Device, DeviceBook
 from agent.receiver.admission.operators import Operator, OperatorBook
+from agent.receiver.admission.renewals import RenewalBook
 from agent.receiver.fleet.overview import assess_fleet
 from agent.receiver.fleet.page import PAGE_HEADERS, render_fleet
 from agent.receiver.fleet.store import FleetStore
@@ -60,6 +65,7 @@ from agent.wire.protocol import (
     encode_reply,
     parse_request,
 )
+from agent.wire.renewal import CERTIFICATE_MEDIA_TYPE, MAX_RENEWAL_BYTES, RENEWAL_MEDIA_TYPE, RENEWAL_PATH
 
 PEER_CERTIFICATE: Final = "peer_certificate"
 """Key in the request's state: the verified client certificate (DER bytes), if there is one."""
@@ -72,6 +78,8 @@ SMALL_SLICE_BYTES: Final = 200_000
 DRAIN_BYTES: Final = 2 * MAX_BATCH_BYTES
 DRAIN_DEADLINE_S: Final = 5.0
 """How much more of a refused body is read, and for how long, so that the sender gets to see the refusal."""
+
+OwnFindings = Callable[[datetime], Iterable[Finding]]
 
 _log = logging.getLogger(__name__)
 
@@ -121,8 +129,9 @@ async def _drain(receive: Receive) -> None:
 class _Units:
     """What units may ask of a receiver: to take envelopes and health reports."""
 
-    def __init__(self, intake: Intake, fleet: FleetStore | None, counts: Counts) -> None:
+    def __init__(self, intake: Intake, fleet: FleetStore | None, counts: Counts, renewals: RenewalBook | None) -> None:
         self._intake = intake
+        self._renewals = renewals
         self._fleet = fleet
         self._counts = counts
         self._batches, self._reports = Bodies(), Bodies()
@@ -138,6 +147,10 @@ class _Units:
     async def post_health(self, request: Request) -> Response:
         """Keep a report."""
         return await self._take(request, HEALTH_MEDIA_TYPE, MAX_HEALTH_BYTES, self._reports, self._keep_report)
+
+    async def post_renewal(self, request: Request) -> Response:
+        """Hand a new certificate out, or keep the request for it."""
+        return await self._take(request, RENEWAL_MEDIA_TYPE, MAX_RENEWAL_BYTES, self._reports, self._renew)
 
     async def get_health(self, request: Request) -> Response:
         """Tell a unit that it may send."""
@@ -254,12 +267,34 @@ class _Units:
             _log.info("health reports are kept again")
         return Response(status_code=204)
 
+    async def _renew(self, body: bytes, sender: Device, _certificate: bytes) -> Response:
+        assert self._renewals is not None  # without it there is no such route
+        try:
+            is_new = await asyncio.to_thread(self._renewals.is_new, body)
+            answer = await asyncio.to_thread(self._renewals.ask, body, sender)
+        except FormatError as error:
+            raise _RefusedError(400, str(error)) from None
+        except VerificationError as error:
+            raise _RefusedError(403, str(error)) from None
+        except ReceiverError as error:
+            if self._notices.begins("renewal"):
+                _log.error("requests for certificates are not kept: %s", error)
+            raise _RefusedError(503, "not able to keep requests", retry_after_s=STORE_WAIT_S) from None
+        self._notices.ends("renewal")
+        if answer is not None:
+            _log.info("%s has been handed its new certificate", sender.name)
+            return Response(answer, media_type=CERTIFICATE_MEDIA_TYPE)
+        if is_new:
+            _log.warning("%s asks for a new certificate: plateseal receiver renew DIR --units", sender.name)
+        return Response(status_code=202)
+
 
 class _Operators:
     """What operators may ask of a receiver: the fleet page."""
 
-    def __init__(self, operators: OperatorBook, devices: DeviceBook, fleet: FleetStore) -> None:
+    def __init__(self, operators: OperatorBook, devices: DeviceBook, fleet: FleetStore, own: OwnFindings) -> None:
         self._operators = operators
+        self._own = own
         self._devices = devices
         self._fleet = fleet
         self._notices = Notices()
@@ -291,7 +326,7 @@ class _Operators:
         forks = self._fleet.forks()
         shared = {each.name: forks[each.key_id] for each in devices if each.rotated is None and each.key_id in forks}
         names = [device.name for device in devices]
-        return render_fleet(assess_fleet(names, self._fleet.newest(), now, shared), now)
+        return render_fleet(assess_fleet(names, self._fleet.newest(), now, shared), now, own=self._own(now))
 
 
 def build_service(
@@ -301,6 +336,8 @@ def build_service(
     devices: DeviceBook | None = None,
     operators: OperatorBook | None = None,
     counts: Counts | None = None,
+    own: OwnFindings = lambda _: (),
+    renewals: RenewalBook | None = None,
 ) -> Starlette:
     """Return the ASGI application.
 
@@ -310,16 +347,20 @@ def build_service(
         devices: Who is on the fleet page; without these, `fleet` and `operators` there is none.
         operators: Who may see the fleet page.
         counts: Where refusals are counted.
+        own: Says at an aware time what is to be looked at on the receiver itself.
+        renewals: Keeps requests for certificates; without it none are taken.
     """
-    units = _Units(intake, fleet, counts or Counts())
+    units = _Units(intake, fleet, counts or Counts(), renewals)
     routes = [
         Route(ENVELOPES_PATH, units.post_envelopes, methods=["POST"]),
         Route(HEALTH_PATH, units.post_health, methods=["POST"]),
         Route(HEALTH_PATH, units.get_health, methods=["GET"]),
         Route(PROBE_PATH, units.post_probe, methods=["POST"]),
     ]
+    if renewals is not None:
+        routes.append(Route(RENEWAL_PATH, units.post_renewal, methods=["POST"]))
     if fleet is not None and devices is not None and operators is not None:
-        routes.append(Route("/fleet", _Operators(operators, devices, fleet).get_fleet, methods=["GET"]))
+        routes.append(Route("/fleet", _Operators(operators, devices, fleet, own).get_fleet, methods=["GET"]))
     return Starlette(routes=routes)
 
 

@@ -32,10 +32,10 @@ clock, which time services correct."""
 class Testimony:
     """The receipts of one store."""
 
-    def __init__(self, store: EnvelopeStore, receipt_key: Ed25519PublicKey | None) -> None:
-        """Prepare to check a store. Without the receiver's public key each kept receipt becomes a finding."""
+    def __init__(self, store: EnvelopeStore, receipt_keys: Mapping[bytes, Ed25519PublicKey]) -> None:
+        """Prepare to check a store. Without the receiver's public keys each kept receipt becomes a finding."""
         self._store = store
-        self._keys = {} if receipt_key is None else {cose.ed25519_kid(receipt_key): receipt_key}
+        self._keys = receipt_keys
         self._prefixes = {kid[:RECEIVER_PREFIX_BYTES] for kid in self._keys}
         self._back = _steps_back(store)
         self._seen: dict[SeenReceipt, str | None] = {}

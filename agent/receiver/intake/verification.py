@@ -61,7 +61,7 @@ class _Walk:
 
     def __init__(self, store: EnvelopeStore, devices: DeviceBook) -> None:
         self._devices = devices
-        self._testimony = Testimony(store, devices.receipt_key())
+        self._testimony = Testimony(store, devices.receipt_keys())
         self._runs = Runs(store)
         self._known: dict[bytes, Device | str] = {}
         self._reports: dict[tuple[bytes, bytes], ChainReport] = {}

@@ -17,6 +17,7 @@ from agent.keys.keyfiles import load_ed25519_public
 from agent.keys.keyring import KeyringFile
 from agent.keys.keyring_serial import SerialNote
 from agent.keys.known_keys import KnownKeys
+from agent.keys.renewal import RenewalRequests
 from agent.keys.signing_key import SigningKeyFile
 from agent.records import Frame, Passage
 from agent.seal.cipher import choose_cipher
@@ -260,7 +261,8 @@ def _capture(reload: Reload[CaptureChange], changes: CaptureReload, files: Local
         bounds=bounds,
         may_expire=clock.judge_age,
     )
-    keys = KeyWatcher(keyring=book, signing_key=signing_key, sealer=sealer, chain=chain)
+    renewal = RenewalRequests(config.upload.certificate, config.state_dir, clock)
+    keys = KeyWatcher(keyring=book, signing_key=signing_key, sealer=sealer, chain=chain, renewal=renewal)
     loop = CaptureLoop(
         cameras, recorder=recorder, stop=stop, keys=keys, changes=changes, follow_clock=clock.follow
     )  # which `on_idle` above calls

@@ -13,6 +13,7 @@ import logging
 from collections.abc import Iterator
 
 from agent.keys.keyring import KeyringFile
+from agent.keys.renewal import RenewalRequests
 from agent.keys.signing_key import SigningKeyFile
 from agent.seal.chain import Chain
 from agent.seal.sealer import Sealer
@@ -25,8 +26,20 @@ _log = logging.getLogger(__name__)
 class KeyWatcher:
     """Follows the key files of one unit. `poll` belongs to the thread that seals; `samples` may run on any."""
 
-    def __init__(self, *, keyring: KeyringFile, signing_key: SigningKeyFile, sealer: Sealer, chain: Chain) -> None:
-        """Follow the files on behalf of `sealer`, which seals to `keyring`'s recipients, and of `chain`."""
+    def __init__(
+        self,
+        *,
+        keyring: KeyringFile,
+        signing_key: SigningKeyFile,
+        sealer: Sealer,
+        chain: Chain,
+        renewal: RenewalRequests | None = None,
+    ) -> None:
+        """Follow the files on behalf of `sealer`, which seals to `keyring`'s recipients, and of `chain`.
+
+        `renewal` signs the request for upload's next certificate when it is time; nobody does if left out.
+        """
+        self._renewal = renewal
         self._keyring = keyring
         self._signing_key = signing_key
         self._sealer = sealer
@@ -40,6 +53,8 @@ class KeyWatcher:
             self._chain.restart()
             self._sealer.use_key(key)
             _log.info("signing with key %s from now on, in a new chain", ed25519_kid(key.public_key()).hex()[:16])
+        if self._renewal is not None:
+            self._renewal.look(self._signing_key.key)
 
     def samples(self) -> Iterator[Sample]:
         """Yield the metrics of the keys now."""

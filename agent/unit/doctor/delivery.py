@@ -7,7 +7,7 @@ receipt key, but stores nothing (`agent.wire.probe`): what the doctor calls good
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
@@ -25,9 +25,11 @@ from agent.errors import FormatError, KeyFileError, PlatesealError, ReceiptVerif
 from agent.health.assess import assess_certificate
 from agent.keys.certificate import certificate_words
 from agent.keys.identity import NEXT_SUFFIX
-from agent.keys.keyfiles import load_ed25519_private, load_ed25519_public, read_public_file
+from agent.keys.keyfiles import load_ed25519_private, read_public_file
+from agent.keys.renewal import newest_certificate
 from agent.unit.doctor.finding import Finding, Outcome
 from agent.unit.process.clock import SystemClock
+from agent.unit.upload.receipt_keys import load_pinned
 from agent.unit.upload.tls_files import TlsFiles
 from agent.upload.tls import HttpsTransport
 from agent.wire.cose import ed25519_kid
@@ -53,7 +55,8 @@ def examine_delivery(unit: UnitConfig) -> Iterator[Finding]:
 def certificates(unit: UnitConfig) -> Iterator[Finding]:
     """Whether the TLS files are good now, and for how long."""
     settings, now = unit.upload, datetime.now(UTC)
-    for name, path in (("certificate", settings.certificate), ("CA", settings.ca)):
+    in_use = newest_certificate(settings.certificate, unit.state_dir)
+    for name, path in (("certificate", in_use), ("CA", settings.ca)):
         try:
             certificate = x509.load_pem_x509_certificate(read_public_file(path))
         except (KeyFileError, ValueError) as error:
@@ -78,7 +81,7 @@ def certificates(unit: UnitConfig) -> Iterator[Finding]:
 def tls_files(unit: UnitConfig) -> Finding:
     """Whether certificate and private key belong together."""
     try:
-        TlsFiles(unit.upload, SystemClock())
+        TlsFiles(unit.upload, SystemClock(), state_dir=unit.state_dir)
     except KeyFileError as error:
         return Finding("TLS files", Outcome.FAULT, str(error), "upload does not start with them", _ENROL)
     return Finding("TLS files", Outcome.GOOD, "the certificate fits its key")
@@ -88,7 +91,8 @@ def identity(unit: UnitConfig) -> Finding:
     """Whether certificate and signing key are of one unit: the receiver writes the key's id into the certificate."""
     check = "identity"
     try:
-        certificate = x509.load_pem_x509_certificate(read_public_file(unit.upload.certificate))
+        in_use = newest_certificate(unit.upload.certificate, unit.state_dir)
+        certificate = x509.load_pem_x509_certificate(read_public_file(in_use))
         found = certificate.subject.get_attributes_for_oid(NameOID.SERIAL_NUMBER)
         keys = [load_ed25519_private(path) for path in _signing_keys(unit)]
     except (KeyFileError, ValueError):
@@ -98,7 +102,7 @@ def identity(unit: UnitConfig) -> Finding:
         return Finding(check, Outcome.SKIPPED, "the certificate names no signing key; it is by an outside CA")
     named = str(found[0].value)
     if named not in own:
-        what = f"{unit.upload.certificate} is for signing key {named[:16]}, and this unit's is {own[0][:16]}"
+        what = f"{in_use} is for signing key {named[:16]}, and this unit's is {own[0][:16]}"
         return Finding(check, Outcome.FAULT, what, "the receiver takes no read of another unit's key", _ENROL)
     return Finding(check, Outcome.GOOD, f"certificate and signing key {named[:16]} are of one unit")
 
@@ -106,19 +110,19 @@ def identity(unit: UnitConfig) -> Finding:
 def receipt_key(unit: UnitConfig) -> Finding:
     """Whether receipts can be checked."""
     try:
-        load_ed25519_public(unit.upload.receiver_key)
+        pinned = load_pinned(unit.upload.receiver_key)
     except KeyFileError as error:
         why = "without it no receipt can be checked, and upload does not start"
         return Finding("receipt key", Outcome.FAULT, str(error), why, _bring_receipt_key(unit))
-    return Finding("receipt key", Outcome.GOOD, "pinned")
+    return Finding("receipt key", Outcome.GOOD, "pinned" if len(pinned) == 1 else "two are pinned")
 
 
 def receiver(unit: UnitConfig) -> Finding:
     """Whether the receiver would take a read of this unit, and signs as is pinned: a probe goes the whole way."""
     settings = unit.upload
     try:
-        context = TlsFiles(settings, SystemClock()).context
-        key, pinned = load_ed25519_private(unit.seal.signing_key), load_ed25519_public(settings.receiver_key)
+        context = TlsFiles(settings, SystemClock(), state_dir=unit.state_dir).context
+        key, pinned = load_ed25519_private(unit.seal.signing_key), load_pinned(settings.receiver_key)
     except KeyFileError as error:
         return Finding("receiver", Outcome.SKIPPED, f"not asked without the files: {error}")
     clock = SystemClock()
@@ -128,7 +132,9 @@ def receiver(unit: UnitConfig) -> Finding:
         clock=clock,
         connect_timeout_s=settings.connect_timeout_s,
         reply_timeout_s=settings.reply_timeout_s,
-        own=lambda: certificate_words(settings.certificate, settings.ca, clock.now()),
+        own=lambda: certificate_words(
+            newest_certificate(settings.certificate, unit.state_dir), settings.ca, clock.now()
+        ),
     )
     probe = sign_probe(key, at=clock.now(), nonce=os.urandom(NONCE_BYTES))
     with closing(transport):
@@ -143,10 +149,10 @@ def receiver(unit: UnitConfig) -> Finding:
     return _judge_answer(unit, body, probe, pinned)
 
 
-def _judge_answer(unit: UnitConfig, answer: bytes, probe: bytes, pinned: Ed25519PublicKey) -> Finding:
+def _judge_answer(unit: UnitConfig, answer: bytes, probe: bytes, pinned: Mapping[bytes, Ed25519PublicKey]) -> Finding:
     url, now = unit.upload.url, datetime.now(UTC)
     try:
-        said = verify_answer(answer, probe, {ed25519_kid(pinned): pinned})
+        said = verify_answer(answer, probe, pinned)
     except (FormatError, ReceiptVerificationError) as error:
         why = "no receipt of this receiver holds, so nothing is ever erased here"
         return Finding("receiver", Outcome.FAULT, f"{url}: {error}", why, _bring_receipt_key(unit))

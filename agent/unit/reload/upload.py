@@ -18,10 +18,10 @@ from typing import Final
 
 from agent.config.models import UnitConfig
 from agent.errors import TransportError
-from agent.keys.keyfiles import load_ed25519_public
 from agent.ports import Clock
 from agent.unit.process.lifecycle import PulsedEvent
 from agent.unit.reload.trial import Reload
+from agent.unit.upload.receipt_keys import load_pinned
 from agent.unit.upload.tls_files import TlsFiles
 from agent.upload.worker import UploadStats
 
@@ -89,8 +89,8 @@ class UploadReload:
         """
         if unit.upload == before.upload:
             return UploadChange(is_empty=True)
-        load_ed25519_public(unit.upload.receiver_key)
-        TlsFiles(unit.upload, self._clock)
+        load_pinned(unit.upload.receiver_key)
+        TlsFiles(unit.upload, self._clock, state_dir=unit.state_dir)
         if self._stats.link_up is None:
             self._was_up = self._answers()
         return UploadChange(is_empty=False)

@@ -27,6 +27,7 @@ from agent.errors import PlatesealError, TransportError
 from agent.keys.certificate import certificate_end
 from agent.keys.keyfiles import load_ed25519_public
 from agent.keys.keyring import keyring_end, read_keyring
+from agent.keys.renewal import newest_certificate
 from agent.unit.process.clock import SystemClock
 from agent.unit.process.clock_trust import BUILT_AT, noted_floor
 from agent.unit.reload.trial import config_states
@@ -82,7 +83,7 @@ def read_health(unit: UnitConfig) -> HealthReport:
         disk_size_bytes=disk_size,
         temperature_mc=read_temperature(THERMAL),
         clock=clock_state(unit),
-        certificate_s=_until(lambda: certificate_end(unit.upload.certificate)),
+        certificate_s=_until(lambda: certificate_end(newest_certificate(unit.upload.certificate, unit.state_dir))),
         keyring_s=_until(lambda: _keyring_end(unit)),
         versions=_versions(),
         configs=_configs(unit),

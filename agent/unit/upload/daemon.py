@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -14,8 +14,8 @@ from agent.disk.files import LocalFiles
 from agent.disk.lock import SpoolLock, SpoolPart
 from agent.errors import KeyFileError, TransportError
 from agent.keys.certificate import CertificateWatch, certificate_words
-from agent.keys.keyfiles import load_ed25519_public
 from agent.keys.known_keys import KnownKeys
+from agent.keys.renewal import RENEWED_NAME, newest_certificate
 from agent.ports import Clock, SpoolView
 from agent.records import ClockState, SpoolState, Usage
 from agent.seal.selftest import UPLOAD_CHECKS, run_self_test
@@ -30,10 +30,11 @@ from agent.unit.reload.upload import UploadChange, UploadReload
 from agent.unit.status.metrics import MetricsFiles
 from agent.unit.status.report import THERMAL, HealthReporter, disk_space, read_health, read_temperature
 from agent.unit.status.samples import Sample
+from agent.unit.upload.receipt_keys import PinnedKeys
+from agent.unit.upload.renewal import CertificateRenewal
 from agent.unit.upload.tls_files import TlsFiles
 from agent.upload.tls import HttpsTransport
 from agent.upload.worker import UploadStats, UploadWorker
-from agent.wire.cose import ed25519_kid
 
 _log = logging.getLogger(__name__)
 
@@ -122,7 +123,7 @@ class _Delivery:
         self._known_keys = KnownKeys(self._state_dir)
         self._receipt_time = ReceiptTime(self._state_dir, files, self._clock)
         self._gauges = SpoolGauges(spool, self._clock)
-        self._certificate = CertificateWatch(reload.config.upload.certificate, self._clock)
+        self._certificate = self._watch_certificate()
         self._transport: HttpsTransport | None = None
         self._changes = UploadReload(reload, self._stats, ask=self._ask, clock=self._clock, stop=stop)
 
@@ -138,7 +139,7 @@ class _Delivery:
             worker = self._connect()
             self._stop.ready(self._status)
             try:
-                with nullcontext() if drain else HealthReporter(lambda: read_health(self._reload.config), self._report):
+                with nullcontext() if drain else self._beside():
                     if _await_first_key(self._known_keys, self._spool, self._stop, drain=drain):
                         self._deliver(worker, drain=drain)
                         while not drain and self._changes.take_up():
@@ -157,9 +158,9 @@ class _Delivery:
         """
         settings = self._reload.config.upload
         try:
-            receiver_key = load_ed25519_public(settings.receiver_key)
-            tls_files = TlsFiles(settings, self._clock)
-            self._certificate = CertificateWatch(settings.certificate, self._clock)
+            receiver_keys = PinnedKeys(settings.receiver_key, self._clock)
+            tls_files = TlsFiles(settings, self._clock, state_dir=self._state_dir)
+            self._certificate = self._watch_certificate()
         except KeyFileError as error:
             if not self._reload.on_trial:
                 raise
@@ -172,12 +173,14 @@ class _Delivery:
             connect_timeout_s=settings.connect_timeout_s,
             reply_timeout_s=settings.reply_timeout_s,
             renewed=tls_files.renewed,
-            own=lambda: certificate_words(settings.certificate, settings.ca, self._clock.now()),
+            own=lambda: certificate_words(
+                newest_certificate(settings.certificate, self._state_dir), settings.ca, self._clock.now()
+            ),
         )
         worker = UploadWorker(
             spool=self._spool,
             transport=transport,
-            receiver_keys={ed25519_kid(receiver_key): receiver_key},
+            receiver_keys=receiver_keys,
             device_key=self._known_keys.find,
             settings=settings,
             clock=self._clock,
@@ -200,6 +203,20 @@ class _Delivery:
     def _disconnect(self) -> None:
         if self._transport is not None:
             self._transport.close()
+
+    def _watch_certificate(self) -> CertificateWatch:
+        configured = self._reload.config.upload.certificate
+        return CertificateWatch(configured, self._clock, renewed=self._state_dir / RENEWED_NAME)
+
+    def _beside(self) -> ExitStack:
+        """Return what works beside the deliveries: health reports, and the renewal of the certificate."""
+        stack = ExitStack()
+        stack.enter_context(HealthReporter(lambda: read_health(self._reload.config), self._report))
+        stack.enter_context(CertificateRenewal(lambda: self._reload.config, self._renew, self._clock))
+        return stack
+
+    def _renew(self, request: bytes) -> bytes | None:
+        return self._connected().renew(request)
 
     def _report(self, body: bytes) -> None:
         self._connected().report(body)

@@ -1,9 +1,9 @@
 """The upload service's TLS files, which an owner may replace while it runs.
 
-Owns: when they are read again, and which private key belongs to the certificate. A renewed certificate may come for the
-key in use or for the one beside it that a rotation has made (`tls.key.next`); the certificate decides, so the two files
-need not change in one step. A pair that does not fit, half a file or a missing one changes nothing: the connection goes
-on with the context before.
+Owns: when they are read again, and which private key belongs to which certificate. A rotation puts a key and a
+certificate beside those in use (`tls.key.next`, `tls.pem.next`) and then into their places, one after the other: the
+pair that fits is used, so the files need not change in one step. No pair that fits, half a file or a missing one
+changes nothing: the connection goes on with the context before.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from agent.disk.watch import FileWatch
 from agent.errors import KeyFileError
 from agent.keys.identity import NEXT_SUFFIX
 from agent.keys.keyfiles import read_private_file
+from agent.keys.renewal import RENEWED_NAME, issued_at
 from agent.ports import Clock
 from agent.upload.tls import client_context
 
@@ -26,15 +27,17 @@ _log = logging.getLogger(__name__)
 class TlsFiles:
     """The CA's certificate, this unit's certificate, and its key. Not safe for threads."""
 
-    def __init__(self, settings: UploadConfig, clock: Clock) -> None:
-        """Load the TLS files.
+    def __init__(self, settings: UploadConfig, clock: Clock, *, state_dir: Path) -> None:
+        """Load the TLS files; a certificate that the receiver has renewed lies in `state_dir`.
 
         Raises:
             KeyFileError: One is missing or is not what it should be, or no key belongs to the certificate.
         """
         self._settings = settings
-        self._next_key = settings.key.with_name(settings.key.name + NEXT_SUFFIX)
-        paths = (settings.ca, settings.certificate, settings.key, self._next_key)
+        self._keys = (settings.key, _next(settings.key))
+        self._certificates = (settings.certificate, _next(settings.certificate), state_dir / RENEWED_NAME)
+        self._passed_over: str | None = None
+        paths = (settings.ca, *self._certificates, *self._keys)
         self._watches = [FileWatch(path, clock) for path in paths]  # before they are read
         self._trouble: str | None = None
         self.context = self._load()
@@ -58,17 +61,40 @@ class TlsFiles:
         return self.context
 
     def _load(self) -> ssl.SSLContext:
-        try:
-            return self._context_with(self._settings.key)
-        except KeyFileError as error:
-            if not self._next_key.exists():
-                raise
-            trouble = error
-        try:
-            return self._context_with(self._next_key)
-        except KeyFileError:
-            raise trouble from None
+        """Return a context with the newest certificate that a key fits.
 
-    def _context_with(self, key: Path) -> ssl.SSLContext:
+        Raises:
+            KeyFileError: None does; says what is wrong with the files that the configuration names.
+        """
+        configured = self._certificates[0]
+        troubles: dict[Path, KeyFileError] = {}
+        for certificate in sorted(self._certificates, key=issued_at, reverse=True):
+            if not certificate.exists() and certificate != configured:
+                continue
+            for key in self._keys:
+                if not key.exists() and certificate in troubles:
+                    continue
+                try:
+                    context = self._context_with(certificate, key)
+                except KeyFileError as error:
+                    troubles.setdefault(certificate, error)
+                else:
+                    self._tell_passed_over([str(troubles[each]) for each in troubles if each != certificate])
+                    return context
+        raise troubles[configured]
+
+    def _tell_passed_over(self, troubles: list[str]) -> None:
+        """Log that a newer certificate than the one in use is of no use, when that changes."""
+        line = "; ".join(troubles) or None
+        if line is not None and line != self._passed_over:
+            _log.error("a newer certificate is not used, one before it goes on: %s", line)
+        self._passed_over = line
+
+    def _context_with(self, certificate: Path, key: Path) -> ssl.SSLContext:
         read_private_file(key)  # refuses a key that others can read; OpenSSL would take it
-        return client_context(ca=self._settings.ca, certificate=self._settings.certificate, key=key)
+        return client_context(ca=self._settings.ca, certificate=certificate, key=key)
+
+
+def _next(path: Path) -> Path:
+    """Return what is to follow a file."""
+    return path.with_name(path.name + NEXT_SUFFIX)

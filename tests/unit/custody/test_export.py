@@ -24,7 +24,7 @@ from agent.errors import OpenError, UsageError
 from agent.wire.envelope import parse_envelope, sign_tombstone
 from agent.wire.suites import KeyType
 from agent.wire.tombstone import LossReason, Tombstone
-from tests.fakes.owner import DAY, MANDATE, MIDNIGHT, RECEIPT_KEY, Camera, MemoryReceiver, make_owner
+from tests.fakes.owner import DAY, MANDATE, MIDNIGHT, Camera, MemoryReceiver, make_owner
 from tests.fakes.reads import NOON
 from tests.fakes.waiting import WITHIN_S
 
@@ -48,7 +48,7 @@ def export(
 ) -> Exported:
     """Export the read that stands at `index` of the store."""
     envelope_id = parse_envelope(receiver.stored[index]).envelope_id
-    return export_read(owner, receiver, envelope_id, mandate, out=out, receipt_key=RECEIPT_KEY.public_key())
+    return export_read(owner, receiver, envelope_id, mandate, out=out, receipt_keys=receiver.receipt_keys)
 
 
 def follow(out: Path) -> subprocess.CompletedProcess[str]:
@@ -201,7 +201,7 @@ def test_mistakes_write_nothing_and_are_not_entered(owner: Owner, receiver: Memo
     """No such envelope, no reason, and a folder that holds something."""
     out = tmp_path / "out"
     with pytest.raises(UsageError, match="no such envelope"):
-        export_read(owner, receiver, "ab" * 32, MANDATE, out=out, receipt_key=None)
+        export_read(owner, receiver, "ab" * 32, MANDATE, out=out, receipt_keys={})
     with pytest.raises(UsageError, match="--reason"):
         export(owner, receiver, out, mandate=Mandate(who="a", case="1"))
     with pytest.raises(UsageError, match="not empty"):

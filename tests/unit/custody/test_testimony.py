@@ -55,9 +55,11 @@ def test_an_honest_receiver_leaves_no_doubt(owner: Owner, tmp_path: Path) -> Non
     envelopes = [camera.seal("AB1") for camera in (old, new) for _ in range(2)]
     receiver = MemoryReceiver(old, new, stored=[each.data for each in envelopes])
     assert opened(owner, receiver)[1].doubts == {}
-    key = RECEIPT_KEY.public_key()
     name = envelopes[0].envelope_id
-    assert export_read(owner, receiver, name, MANDATE, out=tmp_path / "out", receipt_key=key).doubts == ()
+    assert (
+        export_read(owner, receiver, name, MANDATE, out=tmp_path / "out", receipt_keys=receiver.receipt_keys).doubts
+        == ()
+    )
 
 
 @pytest.mark.parametrize("clock", list(ClockState))

@@ -14,8 +14,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from typer.testing import CliRunner
 
 from agent.cli.device import app
+from agent.config.models import UploadConfig
 from agent.disk.watch import LOOK_EVERY_S
-from agent.errors import KeyFileError, PlatesealError
+from agent.errors import KeyFileError, PlatesealError, UsageError
 from agent.keys import keyfiles
 from agent.keys.identity import create_identity
 from agent.keys.known_keys import KnownKeys
@@ -24,9 +25,12 @@ from agent.keys.signing_key import SigningKeyFile
 from agent.receiver.admission.enrolment import load_enrolment
 from agent.receiver.admission.pki import enrol, init_receiver
 from agent.receiver.layout import ReceiverLayout
+from agent.unit.process.services import restart_stale
+from agent.unit.upload.tls_files import TlsFiles
 from agent.wire import cose
 from agent.wire.rotation import parse_rotation, verify_rotation
 from tests.fakes.clock import FakeClock
+from tests.unit.config.test_load import GOOD
 
 
 @pytest.fixture
@@ -122,21 +126,143 @@ def _cut_after(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     monkeypatch.setattr(os, "fsync", wrap(os.fsync))
 
 
-def _works(identity: Path, known: set[bytes]) -> None:
-    """Check that daemons could start now: a signing key, and a TLS key for the certificate."""
+def _works(identity: Path, known: set[bytes], place: Path | None = None) -> None:
+    """Check that daemons could start now: a signing key, and a TLS key for a certificate, as upload looks for them."""
     assert key_id(identity) in known
-    from agent.upload.tls import client_context
+    settings = UploadConfig(
+        url="https://localhost:1",
+        ca=ReceiverLayout(identity.parent / "receiver").ca,
+        certificate=place or identity / "tls.pem",
+        key=identity / "tls.key",
+        receiver_key=ReceiverLayout(identity.parent / "receiver").receipt_public,
+    )
+    TlsFiles(settings, FakeClock(), state_dir=identity.parent / "state")
 
-    ca = ReceiverLayout(identity.parent / "receiver").ca
-    pairs = [identity / name for name in ("tls.key", "tls.key.next") if (identity / name).exists()]
-    fitting = 0
-    for key in pairs:
+
+def test_a_crash_while_both_files_get_their_places_leaves_a_pair(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The certificate has its place elsewhere, as on a unit of the package: upload can start after each step."""
+    for step in range(1, 60):
+        root = tmp_path / str(step)
+        root.mkdir()
+        identity, place = _packaged(root)
+        known = {rotate_identity(identity, place=place).key_id}
+        stick = _on_a_stick(identity)
+        _cut_after(monkeypatch, step)
         try:
-            client_context(ca=ca, certificate=identity / "tls.pem", key=key)
-        except KeyFileError:
-            continue
-        fitting += 1
-    assert fitting == 1
+            rotate_identity(identity, place=place, given=stick)
+            whole = True
+        except Cut:
+            whole = False
+        monkeypatch.undo()
+        _works(identity, known, place)
+        if whole:
+            break
+        assert rotate_identity(identity, place=place, given=stick).state is RotationState.FINISHED
+        _works(identity, known, place)
+        assert not list(place.parent.glob("*.next"))
+    else:
+        pytest.fail("the run never came to its end")
+    assert step >= 8
+
+
+def _packaged(root: Path) -> tuple[Path, Path]:
+    """Return the identity of an enrolled unit, and the place of its certificate, which is in another folder."""
+    init_receiver(root / "receiver")
+    (root / "etc").mkdir()
+    identity, place = create_identity(root / "id", name="cam-1").directory, root / "etc" / "tls.pem"
+    keyfiles.write_public(place, enrol(root / "receiver", identity / "enrolment.json").pem)
+    return identity, place
+
+
+def _on_a_stick(identity: Path) -> Path:
+    """Return the new certificate, where it was carried to."""
+    stick = identity.parent / "stick.pem"
+    stick.write_bytes(enrol(identity.parent / "receiver", identity / "rotation.cose").pem)
+    return stick
+
+
+def test_the_certificate_goes_where_upload_takes_it_from(tmp_path: Path) -> None:
+    """One place, whatever folder it was brought in; given once more it ends nothing and begins nothing."""
+    identity, place = _packaged(tmp_path)
+    rotate_identity(identity, place=place)
+    stick = _on_a_stick(identity)
+    assert rotate_identity(identity, place=place, given=stick).state is RotationState.FINISHED
+    assert place.read_bytes() == stick.read_bytes()
+    after = content(identity)
+    assert rotate_identity(identity, place=place, given=stick).state is RotationState.FINISHED
+    assert content(identity) == after
+    assert not (identity / "rotation.cose").exists()
+
+
+@pytest.mark.parametrize("put", ["place", "identity"])
+def test_a_certificate_that_was_put_by_hand_is_found(tmp_path: Path, put: str) -> None:
+    """Beside the keys or where upload takes it from: it ends in the one place."""
+    identity, place = _packaged(tmp_path)
+    rotate_identity(identity, place=place)
+    pem = _on_a_stick(identity).read_bytes()
+    keyfiles.replace_file(place if put == "place" else identity / "tls.pem", pem, keyfiles.PUBLIC_MODE)
+    assert rotate_identity(identity, place=place).state is RotationState.FINISHED
+    assert place.read_bytes() == pem
+    _works(identity, {key_id(identity)}, place)
+
+
+def test_a_certificate_of_another_key_is_not_taken(tmp_path: Path) -> None:
+    """The old one, given by mistake: nothing is changed."""
+    identity, place = _packaged(tmp_path)
+    rotate_identity(identity, place=place)
+    before = content(identity)
+    with pytest.raises(KeyFileError, match=r"tls\.pem: .*certificate of another key than tls\.key\.next"):
+        rotate_identity(identity, place=place, given=place)
+    assert content(identity) == before
+
+
+@pytest.mark.parametrize("restarts", [True, False])
+def test_services_with_copies_of_the_old_keys_are_restarted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, restarts: bool
+) -> None:
+    """Only those whose copy is old; where systemd cannot, the command says so and does not say that it is finished."""
+    identity, place = _packaged(tmp_path)
+    copies = tmp_path / "run"
+    for service, key in (("plateseal-capture", "signing.key"), ("plateseal-upload", "tls.key")):
+        (copies / f"{service}.service").mkdir(parents=True)
+        (copies / f"{service}.service" / key).write_bytes((identity / key).read_bytes())
+    asked: list[str] = []
+
+    def restart(service: str) -> bool:
+        asked.append(service)
+        return restarts
+
+    monkeypatch.setattr(
+        "agent.cli.device.rotate.restart_stale",
+        lambda folder: restart_stale(folder, credentials=copies, restart=restart),
+    )
+    monkeypatch.setattr("agent.cli.device.rotate.IDENTITY", identity)
+    config = tmp_path / "etc" / "unit.toml"
+    config.write_text(
+        GOOD.replace('"identity/signing.key"', '"credential:signing.key"').replace('"tls.key"', '"credential:tls.key"')
+    )
+    monkeypatch.setattr("agent.cli.device.rotate.PACKAGE_CONFIG", config)
+    begun = CliRunner().invoke(app, ["rotate", "--dir", str(identity)], catch_exceptions=False)
+    assert asked == ["plateseal-capture"]
+    assert ("Restarted, to take the new keys: plateseal-capture." in begun.output) == restarts
+    assert ("To do, now: systemctl restart plateseal-capture" in begun.output) != restarts
+    stick = _on_a_stick(identity)
+    done = CliRunner().invoke(app, ["rotate", "--dir", str(identity), "--certificate", str(stick)])
+    assert asked[1:] == ["plateseal-capture", "plateseal-upload"]
+    assert ("finished" in done.output, "systemctl restart plateseal-capture plateseal-upload" in done.output) == (
+        restarts,
+        not restarts,
+    )
+    assert place.read_bytes() == stick.read_bytes()
+
+
+@pytest.mark.parametrize("options", [[], ["--dir", "a", "--config", "b"]])
+def test_where_the_keys_are_is_said_once(options: list[str]) -> None:
+    """By their folder or by the unit's configuration."""
+    done = CliRunner().invoke(app, ["rotate", *options])
+    assert isinstance(done.exception, UsageError)
 
 
 def test_a_crash_at_any_step_is_continued_by_the_next_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

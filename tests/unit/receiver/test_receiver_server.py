@@ -13,7 +13,8 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent.errors import KeyFileError, PlatesealError, ReceiverError, UsageError
 from agent.keys import keyfiles
 from agent.receiver.admission.pki import init_receiver
-from agent.receiver.intake.server import serve, tls_context
+from agent.receiver.intake.server import serve
+from agent.receiver.intake.server_tls import tls_context
 from agent.receiver.layout import ReceiverLayout
 
 

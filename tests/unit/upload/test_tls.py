@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ssl
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -163,6 +164,60 @@ def test_a_reply_that_trickles_is_given_up() -> None:
         transport.send([b"one"])
 
 
+def test_a_certificate_for_another_name_is_told_with_its_mend() -> None:
+    """As when it has a common name only: OpenSSL's words do not say where the name must stand."""
+
+    def refuse(_: httpx.Request) -> httpx.Response:
+        raise httpx.ConnectError(
+            "certificate verify failed: Hostname mismatch, certificate is not valid for 'a.example'."
+        )
+
+    asks: list[Callable[[HttpsTransport], object]] = [
+        lambda each: each.send([b"one"]),
+        lambda each: each.report(b"x"),
+        lambda each: each.renew(b"x"),
+    ]
+    for ask in asks:
+        transport = transport_to(httpx.MockTransport(refuse))
+        with pytest.raises(TransportError, match=r"in its subjectAltName$"):
+            ask(transport)
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "expected"),
+    [
+        (200, b"PEM", b"PEM"),
+        (202, b"", None),
+        (403, b"", RejectedError),
+        (404, b"", RejectedError),
+        (503, b"", TransportError),
+    ],
+)
+def test_a_request_for_a_certificate_is_answered(status: int, body: bytes, expected: object) -> None:
+    """With one, with a wait, or with a refusal, also by a receiver that knows of no renewals."""
+    seen: list[httpx.Request] = []
+
+    def handle(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(status, stream=httpx.ByteStream(body))
+
+    transport = transport_to(httpx.MockTransport(handle))
+    if isinstance(expected, type):
+        with pytest.raises(expected, match=f"answered {status}"):
+            transport.renew(b"signed")
+    else:
+        assert transport.renew(b"signed") == expected
+    assert (str(seen[0].url), seen[0].content) == ("https://receiver.test:8443/v1/renewal", b"signed")
+    assert seen[0].headers["content-type"] == "application/cose"
+
+
+def test_a_certificate_without_end_is_not_collected() -> None:
+    """More than any chain has is a failure, not memory."""
+    endless = httpx.MockTransport(lambda _: httpx.Response(200, stream=httpx.ByteStream(b"x" * 70_000)))
+    with pytest.raises(TransportError, match="longer than 65536 bytes"):
+        transport_to(endless).renew(b"signed")
+
+
 def test_closing_twice_is_fine() -> None:
     """Idempotent, as the port says; and then it is closed."""
     transport = answering(200)
@@ -179,6 +234,7 @@ def test_the_context_is_tls_1_3_with_host_names_checked(tmp_path: Path) -> None:
     assert context.minimum_version is ssl.TLSVersion.TLSv1_3
     assert context.verify_mode is ssl.CERT_REQUIRED
     assert context.check_hostname
+    assert not context.hostname_checks_common_name
     assert context.verify_flags & ssl.VERIFY_X509_STRICT
     assert context.verify_flags & ssl.VERIFY_X509_PARTIAL_CHAIN
 

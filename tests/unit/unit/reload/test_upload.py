@@ -63,8 +63,8 @@ def daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Daemon]:
     monkeypatch.setattr(reload_module, "LOOK_EVERY_S", 0.005)
     monkeypatch.setattr(reload_upload, "LOOK_EVERY_S", 0.005)
     monkeypatch.setattr(reload_upload, "ASK_EVERY_S", 0.005)
-    monkeypatch.setattr(reload_upload, "TlsFiles", lambda *_: None)
-    monkeypatch.setattr(reload_upload, "load_ed25519_public", lambda _: None)
+    monkeypatch.setattr(reload_upload, "TlsFiles", lambda *_, **__: None)
+    monkeypatch.setattr(reload_upload, "load_pinned", lambda _: None)
     unit = Unit(tmp_path)
     yield Daemon(unit)
     unit.stop.set()
@@ -134,7 +134,7 @@ def test_a_bundle_without_news_for_upload_halts_nobody(daemon: Daemon) -> None:
 def test_files_that_cannot_be_used_are_found_beforehand(daemon: Daemon, monkeypatch: pytest.MonkeyPatch) -> None:
     """The worker goes on, and the note says why."""
 
-    def fail(*_: object) -> None:
+    def fail(*_: object, **__: object) -> None:
         raise KeyFileError("tls.pem: no such file")
 
     monkeypatch.setattr(reload_upload, "TlsFiles", fail)

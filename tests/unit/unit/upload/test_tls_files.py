@@ -32,7 +32,7 @@ class Unit:
 
     def start(self) -> TlsFiles:
         """Load the files."""
-        return TlsFiles(self.settings, self.clock)
+        return TlsFiles(self.settings, self.clock, state_dir=self.bench.root / "state")
 
     def look(self, files: TlsFiles) -> ssl.SSLContext | None:
         """Let a look be due, and return what is new."""
