@@ -91,7 +91,7 @@ def run_upload(config: UnitConfig, *, drain: bool = False) -> None:
 
     Args:
         config: The unit's configuration.
-        drain: End as soon as nothing is left that may be sent now.
+        drain: End as soon as nothing is left; or fail, as soon as all that is left may not be sent now.
 
     Raises:
         PlatesealError: Anything that keeps the daemon from running, in one line.
@@ -172,7 +172,7 @@ class _Delivery:
             reply_timeout_s=settings.reply_timeout_s,
             renewed=tls_files.renewed,
         )
-        worker = UploadWorker(
+        return UploadWorker(
             spool=self._spool,
             transport=transport,
             receiver_keys={ed25519_kid(receiver_key): receiver_key},
@@ -181,9 +181,8 @@ class _Delivery:
             clock=self._clock,
             stop=self._changes.halt,
             note_receipt=self._receipt_time.note_receipt,
+            stats=self._stats,
         )
-        worker.stats = self._stats
-        return worker
 
     def _deliver(self, worker: UploadWorker | None, *, drain: bool) -> None:
         """Let a worker deliver until it is told to end."""
