@@ -190,6 +190,19 @@ class BatchTooLargeError(TransportError):
 class BrokenTransferError(TransportError):
     """The connection broke, or the time was up, in the middle of a batch. A smaller one may get through."""
 
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        sent_bytes: int | None = None,
+        timed_out: bool = False,
+    ) -> None:
+        """Keep how much of the request had gone out, where that is known, and whether the time was up."""
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.sent_bytes = sent_bytes
+        self.timed_out = timed_out
+
 
 class UndeliveredError(TransportError):
     """A drain has ended and envelopes are left: the receiver puts them off, or the drain was stopped. They stay."""

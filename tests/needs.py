@@ -152,6 +152,12 @@ NEEDS: Final = {
             "gstreamer1.0-plugins-good", "gstreamer1.0-plugins-ugly",
         ),
     ),
+    "network-namespaces": Need(
+        "the right to make network namespaces and tunnel devices",
+        lambda: _runs("ip", "netns", "add", "plateseal-try") and _runs("ip", "netns", "delete", "plateseal-try")
+        and Path("/dev/net/tun").exists(),
+        otherwise="run the tests as root, outside a container, with iproute2",
+    ),
     "exfat": Need(
         "exFAT in user space",
         lambda: Path("/dev/fuse").exists() and all(map(shutil.which, ("mkfs.exfat", "mount.exfat-fuse"))),

@@ -91,6 +91,16 @@ class DeliveryQueue:
         self._under_way.pop(envelope_id, None)
         self._put_off[envelope_id] = self._clock.monotonic_s() + wait_s, why
 
+    def has_others(self, envelope_id: str) -> bool:
+        """Whether anything else that is listed may go now."""
+        return any(key != envelope_id and self._is_due(key) for key in self._oldest)
+
+    def recall(self, why: Waiting) -> bool:
+        """Let what is put off for one reason go now, each in its place; return whether there was any."""
+        kept = {key: wait for key, wait in self._put_off.items() if wait[1] is not why}
+        found, self._put_off = len(kept) < len(self._put_off), kept
+        return found
+
     def waiting(self) -> Counter[Waiting]:
         """Count what is put off now, by reason."""
         now_s = self._clock.monotonic_s()
@@ -128,12 +138,15 @@ class DeliveryQueue:
             self._newest.extend(entry.envelope_id for entry in listed)
         return True
 
+    def _is_due(self, envelope_id: str) -> bool:
+        return envelope_id not in self._put_off or self._put_off[envelope_id][0] <= self._clock.monotonic_s()
+
     def _take(self, ids: deque[str]) -> Iterator[str]:
         while ids:
             envelope_id = ids.popleft()
             if envelope_id in self._under_way:  # it may be among the oldest and the newest
                 continue
-            if envelope_id not in self._put_off or self._put_off[envelope_id][0] <= self._clock.monotonic_s():
+            if self._is_due(envelope_id):
                 self._under_way[envelope_id] = ids
                 yield envelope_id
 

@@ -25,6 +25,7 @@ from agent.errors import (
     TransportError,
 )
 from agent.ports import Clock
+from agent.upload.body import SOCKET_OPTIONS, STEP_BYTES, Body, allowed_s, reply_within_s
 from agent.wire import protocol as reply
 from agent.wire.health import HEALTH_MEDIA_TYPE, HEALTH_PATH
 
@@ -74,6 +75,7 @@ class HttpsTransport:
         connect_timeout_s: float,
         reply_timeout_s: float,
         renewed: Callable[[], ssl.SSLContext | None] = lambda: None,
+        is_stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         """Prepare the connection; nothing is sent yet.
 
@@ -82,14 +84,17 @@ class HttpsTransport:
             context: From `client_context`.
             clock: For the deadline of a whole reply.
             connect_timeout_s: For the TCP and TLS handshakes.
-            reply_timeout_s: For one batch, from the first byte sent to the last byte received.
+            reply_timeout_s: For each step of a batch and of its reply (`agent.upload.body`), and the
+                receiver's work.
             renewed: Asked before each batch; a context it returns is used from then on, over a new connection.
+            is_stopped: Whether the daemon is to end: a batch that takes long is broken off then.
         """
         self._url = url + reply.ENVELOPES_PATH
         self._clock = clock
         self._connect_timeout_s = connect_timeout_s
         self._reply_timeout_s = reply_timeout_s
         self._renewed = renewed
+        self._is_stopped = is_stopped
         self._client = self._new_client(context)
 
     def send(self, envelopes: Sequence[bytes]) -> list[reply.Answer]:
@@ -106,18 +111,30 @@ class HttpsTransport:
         if context is not None:
             self._client.close()
             self._client = self._new_client(context)
-        deadline_s = self._clock.monotonic_s() + self._reply_timeout_s
+        body = Body(reply.encode_request(envelopes), self._clock, is_stopped=self._is_stopped)
         try:
-            with self._client.stream("POST", self._url, content=reply.encode_request(envelopes)) as response:
-                _raise_for_status(response, self._clock.now())
-                body = self._read_body(response, deadline_s)
+            answer = self._exchange(body)
         except httpx.HTTPError as error:
-            kind = TransportError if isinstance(error, _NOT_CONNECTED) else BrokenTransferError
-            raise kind(f"{self._url}: {type(error).__name__}: {error}"[:300]) from None
+            what = f"{self._url}: {type(error).__name__}: {error}"[:300]
+            if isinstance(error, _NOT_CONNECTED):
+                raise TransportError(what) from None
+            raise _broken(what, body, timed_out=isinstance(error, httpx.TimeoutException)) from None
         try:
-            return reply.parse_reply(body, expected=len(envelopes))
+            return reply.parse_reply(answer, expected=len(envelopes))
         except FormatError as error:
             raise TransportError(f"{self._url}: answered 200 with no agreed reply: {error}") from None
+
+    def _exchange(self, body: Body) -> bytes:
+        timeout = httpx.Timeout(
+            self._reply_timeout_s,
+            connect=self._connect_timeout_s,
+            write=allowed_s(STEP_BYTES, self._reply_timeout_s),
+            read=reply_within_s(len(body), self._reply_timeout_s),
+        )
+        headers = {"Content-Length": str(len(body))}
+        with self._client.stream("POST", self._url, content=body.steps(), headers=headers, timeout=timeout) as response:
+            _raise_for_status(response, self._clock.now(), body)
+            return self._read_body(response, body)
 
     def report(self, body: bytes) -> None:
         """Send a health report, on any thread, over the connection that is there or one more.
@@ -154,27 +171,34 @@ class HttpsTransport:
         self._client.close()
 
     def _new_client(self, context: ssl.SSLContext) -> httpx.Client:
-        return httpx.Client(
+        transport = httpx.HTTPTransport(
             verify=context,
+            trust_env=False,
+            limits=httpx.Limits(max_connections=2, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE_S),
+            socket_options=SOCKET_OPTIONS,
+        )
+        return httpx.Client(
+            transport=transport,
             trust_env=False,
             follow_redirects=False,
             timeout=httpx.Timeout(self._reply_timeout_s, connect=self._connect_timeout_s),
-            limits=httpx.Limits(max_connections=2, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE_S),
             headers={"Content-Type": reply.MEDIA_TYPE, "Accept": reply.MEDIA_TYPE, "Accept-Encoding": "identity"},
         )
 
-    def _read_body(self, response: httpx.Response, deadline_s: float) -> bytes:
+    def _read_body(self, response: httpx.Response, sent: Body) -> bytes:
         body = bytearray()
+        began_s = self._clock.monotonic_s()
         for chunk in response.iter_raw():
             body += chunk
             if len(body) > reply.MAX_REPLY_BYTES:
                 raise TransportError(f"{self._url}: the reply is longer than {reply.MAX_REPLY_BYTES} bytes")
-            if self._clock.monotonic_s() > deadline_s:
-                raise BrokenTransferError(f"{self._url}: the reply took longer than {self._reply_timeout_s:g} s")
+            most_s = allowed_s(len(body), self._reply_timeout_s)
+            if self._clock.monotonic_s() - began_s > most_s:
+                raise _broken(f"{self._url}: the reply took longer than {most_s:.0f} s", sent, timed_out=True)
         return bytes(body)
 
 
-def _raise_for_status(response: httpx.Response, now: datetime) -> None:
+def _raise_for_status(response: httpx.Response, now: datetime, body: Body) -> None:
     status = response.status_code
     if status == HTTPStatus.OK:
         return
@@ -182,10 +206,17 @@ def _raise_for_status(response: httpx.Response, now: datetime) -> None:
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         raise BatchTooLargeError(what)
     if status == HTTPStatus.REQUEST_TIMEOUT:
-        raise BrokenTransferError(what, retry_after_s=_retry_after_s(response.headers.get("Retry-After"), now))
+        after_s = _retry_after_s(response.headers.get("Retry-After"), now)
+        raise _broken(what, body, timed_out=True, retry_after_s=after_s)
     if status in _TRY_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise TransportError(what, retry_after_s=_retry_after_s(response.headers.get("Retry-After"), now))
     raise RejectedError(what)
+
+
+def _broken(what: str, body: Body, *, timed_out: bool, retry_after_s: float | None = None) -> BrokenTransferError:
+    return BrokenTransferError(
+        f"{what}; {body.progress()}", retry_after_s=retry_after_s, sent_bytes=body.sent_bytes, timed_out=timed_out
+    )
 
 
 def _retry_after_s(value: str | None, now: datetime) -> float | None:

@@ -44,6 +44,7 @@ from agent.upload.old_receiver import UPGRADE_WAIT_S, OldReceiver
 from agent.upload.pace import Bandwidth, BatchSize
 from agent.upload.queue import DeliveryQueue, Waiting
 from agent.upload.request import Answered, Request, size_in_request
+from agent.upload.slow import SlowEnvelopes
 from agent.upload.stats import UploadStats
 from agent.wire.protocol import Answer, Later, Refused, Stored
 from agent.wire.receipt import verify_receipt
@@ -92,7 +93,10 @@ class UploadWorker:
         self._stop = stop
         self._note_receipt = note_receipt
         self._queue = DeliveryQueue(spool, clock, backlog=settings.batch_envelopes, fresh_share=settings.fresh_share)
-        self._size = BatchSize(most=settings.batch_envelopes, reply_timeout_s=settings.reply_timeout_s)
+        self._size = BatchSize(
+            most=settings.batch_envelopes, most_bytes=settings.batch_bytes, reply_timeout_s=settings.reply_timeout_s
+        )
+        self._slow = SlowEnvelopes(first_wait_s=settings.retry_most_s)
         self._bandwidth = Bandwidth(settings.max_bytes_per_s, clock)
         self._old_receiver = OldReceiver(clock)
         self._checked = CheckedEnvelopes(
@@ -108,7 +112,7 @@ class UploadWorker:
             KeyFileError: One of the unit's public signing keys is damaged.
         """
         while not self._stop.wait(0.0):
-            if self._step_with_retry():
+            if self._step_with_retry() or self._queue.recall(Waiting.SLOW):
                 continue
             if drain and self._drained():
                 return
@@ -195,7 +199,7 @@ class UploadWorker:
         """Return the next batch, and how many envelopes were looked at for it; a short one if `beside` is answered."""
         batch: list[Envelope] = []
         looked_at = size_bytes = 0
-        most_bytes = self._bandwidth.most_bytes(self._settings.batch_bytes)
+        most_bytes = self._bandwidth.most_bytes(self._size.limit_bytes)
         for envelope_id in self._queue.next_ids():
             looked_at += 1
             envelope = self._checked.load(envelope_id)
@@ -235,7 +239,7 @@ class UploadWorker:
         except TransportError as error:
             self._give_back(batch, following)
             if isinstance(error, BrokenTransferError):
-                self._size.failed(len(batch))
+                self._note_broken(batch, error)
             raise
         answered, unproven, doubt = self._sort(request, answers)
         if doubt is not None:
@@ -244,6 +248,14 @@ class UploadWorker:
             raise TransportError(f"a receipt proves nothing, its envelope stays: {doubt}")
         self._note_success()
         return answered
+
+    def _note_broken(self, batch: list[Envelope], error: BrokenTransferError) -> None:
+        """Make the next batch smaller; a lone envelope goes behind the others, if there are any."""
+        self._size.failed(len(batch), sent_bytes=error.sent_bytes)
+        if len(batch) == 1:
+            wait_s = self._slow.note(batch[0], error)
+            if wait_s is not None and self._queue.has_others(batch[0].envelope_id):
+                self._queue.put_off(batch[0].envelope_id, wait_s=wait_s, why=Waiting.SLOW)
 
     def _shrink(self, batch: list[Envelope], following: list[Envelope], error: BatchTooLargeError) -> None:
         if len(batch) == 1:
@@ -289,6 +301,7 @@ class UploadWorker:
         shredded = self._spool.shred(*answered.proven)
         self.stats.shredded += len(answered.proven) - len(shredded.kept) - len(shredded.unerased)
         self._queue.done(verified.envelope_id for verified in answered.proven)
+        self._slow.done([verified.envelope_id for verified in answered.proven])
         self._checked.note_shredded(shredded)
         for envelope_id, reason in answered.refused:
             self.stats.refused += 1

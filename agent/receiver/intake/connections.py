@@ -8,7 +8,8 @@ everything on to uvicorn's own. Above, it is an ASGI application that hands ever
 the connection with the same two addresses, which is one alone while it lasts: TCP has no second one.
 
 Invariants: no connection lasts longer without a request than `IDLE_DEADLINE_S`, none is in a request longer than
-`REQUEST_DEADLINE_S`, whatever it sends. A request whose connection is not known has no certificate.
+`REQUEST_DEADLINE_S` without a step of progress (`service.BODY_STEP_BYTES`), whatever it sends. A request whose
+connection is not known has no certificate.
 """
 
 from __future__ import annotations
@@ -20,12 +21,13 @@ from typing import Any, Final
 
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from agent.receiver.intake.service import PEER_CERTIFICATE
+from agent.receiver.intake.service import BODY_STEP_BYTES, PEER_CERTIFICATE
 
 IDLE_DEADLINE_S: Final = 90.0
 """From the handshake, or the last reply, to the end of the next request's head. A quiet unit reports once a minute."""
-REQUEST_DEADLINE_S: Final = 150.0
-"""From the end of a request's head to the end of its reply: waiting for a turn, 60 s of body, storing, replying."""
+REQUEST_DEADLINE_S: Final = 240.0
+"""From the end of a request's head, or a step of its body, to the next step or the end of the reply: waiting for a
+turn, 120 s for a step, storing, replying."""
 
 _Addresses = tuple[tuple[str, int], tuple[str, int]]
 """Host and port of the peer, then ours: what tells one live TCP connection from every other."""
@@ -67,6 +69,8 @@ class _Connection(asyncio.Protocol):
         self._addresses: _Addresses | None = None
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._is_in_request = False
+        self._step_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the verified certificate where every request of this connection finds it."""
@@ -89,7 +93,11 @@ class _Connection(asyncio.Protocol):
         self._inner.connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
-        """Hand the event on to uvicorn's protocol."""
+        """Hand the event on to uvicorn's protocol; in a request, each step of its body sets the deadline anew."""
+        self._step_bytes += len(data)
+        if self._is_in_request and self._step_bytes >= BODY_STEP_BYTES:
+            self._step_bytes = 0
+            self._set_deadline(REQUEST_DEADLINE_S)
         self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:
@@ -107,10 +115,12 @@ class _Connection(asyncio.Protocol):
     @contextmanager
     def in_request(self) -> Iterator[None]:
         """Hold the peer to the deadline of a request, then to that of the wait for the next one."""
+        self._is_in_request, self._step_bytes = True, 0
         self._set_deadline(REQUEST_DEADLINE_S)
         try:
             yield
         finally:
+            self._is_in_request = False
             self._set_deadline(IDLE_DEADLINE_S)
 
     def _set_deadline(self, seconds: float) -> None:

@@ -11,7 +11,7 @@ For `POST /v1/envelopes`:
 | 200 | one answer per envelope | what the answers say |
 | 400 | the body is no sequence of 1 to 64 byte strings | nothing |
 | 401, 403 | no client certificate; not that of an enrolled device | nothing |
-| 408 | the body took longer than `BODY_DEADLINE_S` | nothing |
+| 408 | the body made less than `BODY_STEP_BYTES` of progress in `BODY_DEADLINE_S` | nothing |
 | 413 | the body is longer than 8 MiB | nothing |
 | 415 | another media type | nothing |
 | 503 | a device's file cannot be read | nothing |
@@ -50,8 +50,10 @@ from agent.wire.protocol import ENVELOPES_PATH, MAX_BATCH_BYTES, MEDIA_TYPE, enc
 
 PEER_CERTIFICATE: Final = "peer_certificate"
 """Key in the request's state: the verified client certificate (DER bytes), if there is one."""
-BODY_DEADLINE_S: Final = 60.0
-"""8 MiB at 140 kB/s, an LTE uplink at the edge of its cell. A slower link sends smaller batches."""
+BODY_DEADLINE_S: Final = 120.0
+BODY_STEP_BYTES: Final = 4 << 10
+"""So much of a body, or all that is left of it, must come within each `BODY_DEADLINE_S`: 34 bytes a second. A line that
+loses every fifth packet stands still for a minute now and then, while TCP waits longer and longer for one of them."""
 MAX_BODIES: Final = 16
 """Requests whose bodies are in memory at a time: at most 128 MiB. Others wait for their turn."""
 DRAIN_BYTES: Final = 2 * MAX_BATCH_BYTES
@@ -274,12 +276,17 @@ async def _read_body(request: Request, max_bytes: int) -> bytes:
     if not announced.isdecimal() or int(announced) > max_bytes:
         raise too_long
     body = bytearray()
+    step_ends = BODY_STEP_BYTES
     try:
-        async with asyncio.timeout(BODY_DEADLINE_S):
+        async with asyncio.timeout(BODY_DEADLINE_S) as deadline:
             async for chunk in request.stream():
                 body += chunk
                 if len(body) > max_bytes:
                     raise too_long
+                if len(body) >= step_ends:
+                    step_ends = len(body) + BODY_STEP_BYTES
+                    deadline.reschedule(asyncio.get_running_loop().time() + BODY_DEADLINE_S)
     except TimeoutError:
-        raise _RefusedError(408, f"the body took longer than {BODY_DEADLINE_S:.0f} s") from None
+        line = f"less than {BODY_STEP_BYTES} bytes of the body came in {BODY_DEADLINE_S:.0f} s, after {len(body)}"
+        raise _RefusedError(408, line) from None
     return bytes(body)

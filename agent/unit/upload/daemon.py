@@ -171,6 +171,7 @@ class _Delivery:
             connect_timeout_s=settings.connect_timeout_s,
             reply_timeout_s=settings.reply_timeout_s,
             renewed=tls_files.renewed,
+            is_stopped=self._changes.halt.is_set,
         )
         return UploadWorker(
             spool=self._spool,

@@ -30,11 +30,13 @@ from agent.errors import (
 from agent.records import Envelope, Shredded, SpoolState, Usage, VerifiedReceipt
 from agent.upload import queue
 from agent.upload import request as request_module
+from agent.upload import slow as slow_module
 from agent.upload import worker as worker_module
 from agent.upload.backoff import wait_as_told
 from agent.upload.checked import MAX_UNREADABLE, STUCK_WAIT_S, UNREADABLE_WAIT_S
 from agent.upload.old_receiver import UPGRADE_WAIT_S
 from agent.upload.pace import LogBudget
+from agent.upload.slow import SlowEnvelopes
 from agent.upload.worker import ANSWER_WAITS_S, UploadWorker
 from agent.wire.cose import ed25519_kid
 from agent.wire.envelope import parse_envelope
@@ -760,6 +762,7 @@ def test_a_stopped_drain_says_what_is_left() -> None:
     parts.fill(3)
     parts.stop.set()
     parts.drain_in_vain("3 left in the spool (3 not sent yet)")
+    assert len(parts.pending()) == 3
 
 
 def test_a_drain_goes_on_with_what_came_meanwhile() -> None:
@@ -868,3 +871,56 @@ def test_an_envelope_that_went_meanwhile_is_not_called_set_aside(caplog: pytest.
     parts.receiver.script.append(expire)
     parts.worker.run(drain=True)
     assert errors(caplog) == []
+
+
+def timed_out(sent_bytes: int = 20_000) -> BrokenTransferError:
+    """Return the failure of a transfer that was too slow."""
+    return BrokenTransferError("WriteTimeout; 20000 of 200805 bytes", sent_bytes=sent_bytes, timed_out=True)
+
+
+def test_an_envelope_that_the_line_does_not_carry_goes_behind_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    """After two transfers that timed out; the others are delivered, then it is tried again. Its size is told once."""
+    parts = make_parts(fresh_share=0)
+    (large,) = make_chain(KEY, 1, body=bytes(200_000))
+    parts.spool.put(large)
+    small = [envelope.envelope_id for envelope in parts.fill(5)]
+    parts.receiver.script.extend([timed_out(), timed_out()])
+    parts.worker.run(drain=True)
+    assert parts.receiver.requests[0] == [large.envelope_id, *small]
+    assert parts.receiver.requests[1] == [large.envelope_id]
+    assert list(parts.receiver.stored) == [*small, large.envelope_id]
+    lines = [record.message for record in caplog.records if "does not get through" in record.message]
+    assert lines == [
+        f"envelope {large.envelope_id[:16]} of {len(large.data)} bytes does not get through, the others go first: "
+        "WriteTimeout; 20000 of 200805 bytes"
+    ]
+
+
+def test_a_connection_that_breaks_once_puts_nothing_off() -> None:
+    """A lone envelope is tried again at once; the second time it goes behind the others."""
+    parts = make_parts(batch_envelopes=1, fresh_share=0)
+    ids = [envelope.envelope_id for envelope in parts.fill(3)]
+    parts.receiver.script.extend([BrokenTransferError("reset"), BrokenTransferError("reset")])
+    parts.worker.run(drain=True)
+    assert [batch[0] for batch in parts.receiver.requests] == [ids[0], ids[0], *ids[1:], ids[0]]
+
+
+def test_an_envelope_that_is_alone_is_tried_again_as_often_as_it_takes() -> None:
+    """Behind nothing; a drain does not end for it."""
+    parts = make_parts()
+    (envelope,) = parts.fill(1)
+    parts.receiver.script.extend([timed_out() for _ in range(6)])
+    parts.worker.run(drain=True)
+    assert list(parts.receiver.stored) == [envelope.envelope_id]
+    assert len(parts.receiver.requests) == 7
+
+
+def test_slow_envelopes_wait_longer_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice as long, up to an hour; one that was answered begins anew, and the book is bounded."""
+    (envelope,) = make_chain(KEY, 1)
+    slow = SlowEnvelopes(first_wait_s=60)
+    assert [slow.note(envelope, timed_out()) for _ in range(9)] == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600]
+    slow.done([envelope.envelope_id])
+    assert slow.note(envelope, timed_out()) == 60
+    monkeypatch.setattr(slow_module, "MAX_REMEMBERED", 1)
+    assert slow.note(envelope, timed_out()) == 60
