@@ -2,7 +2,8 @@
 
 Owns: the rule of progress. `n` bytes may take one `reply_timeout_s`, and one more for each `STEP_BYTES` of them. So a
 line that carries 137 bytes a second (at the default of 60 s) has the time it needs, however long the body is, and on a
-line that stands still a request ends after two such times: TCP on a line that loses packets stands still now and then.
+line that stands still a request ends after three such times: TCP on a line that loses packets stands still for a
+minute or two now and then, waiting longer and longer for one of them.
 
 The kernel may hold up to `IN_FLIGHT_BYTES` that it took from us and that the peer has not confirmed, so the wait for
 the reply is longer by the time that these may take.

@@ -128,7 +128,7 @@ class HttpsTransport:
         timeout = httpx.Timeout(
             self._reply_timeout_s,
             connect=self._connect_timeout_s,
-            write=allowed_s(STEP_BYTES, self._reply_timeout_s),
+            write=allowed_s(2 * STEP_BYTES, self._reply_timeout_s),
             read=reply_within_s(len(body), self._reply_timeout_s),
         )
         headers = {"Content-Length": str(len(body))}

@@ -1,7 +1,8 @@
 """A slow and lossy line between two network namespaces: what a modem at the edge of its cell does to IP packets.
 
 Both ends are tunnel devices of the kernel, so TCP on them is the kernel's own, with its retransmissions. This process
-carries the packets: at so many bytes a second each way, through a short queue, and loses some at random. Needs root.
+carries the packets: at so many bytes a second each way, through a short queue, and loses some of the unit's at random,
+as `tc netem` on its interface would. Needs root.
 """
 
 from __future__ import annotations
@@ -68,8 +69,11 @@ def lossy_line(*, bytes_per_s: int, loss: float) -> Iterator[Line]:
     counts = Counts()
     with ExitStack() as stack:
         ends = [_end(stack, side, own, other) for side, own, other in _ADDRESSES]
-        for (_, source), (_, target) in (ends, ends[::-1]):
-            way = _Way(source, target, bytes_per_s=bytes_per_s, loss=loss, counts=counts)
+        for (_, source), (_, target), lost in (
+            (ends[0], ends[1], loss),
+            (ends[1], ends[0], 0.0),
+        ):
+            way = _Way(source, target, bytes_per_s=bytes_per_s, loss=lost, counts=counts)
             way.start()
             stack.callback(way.join)
             stack.callback(way.over.set)

@@ -34,14 +34,14 @@ from tests.torture.places import quick_folder
 from tests.torture.report import Result
 
 TARGET: Final = (
-    "650 bytes a second, 20 % of packets lost each way: everything arrives in its order, a too large one behind the "
+    "650 bytes a second, 20 % of the unit's packets lost: everything arrives in its order, a too large one behind the "
     "others; bytes sent at most twice what there was"
 )
 LOSS: Final = 0.2
 BYTES_PER_S: Final = 650
-LARGE_BYTES: Final = 60_000
+LARGE_BYTES: Final = 200_000
 SMALL_BYTES: Final = 4_800
-SMALL: Final = 10
+SMALL: Final = 5
 REDUCED: Final = (20_000, 12_000, 3)
 """Bytes a second, bytes of the large one, small ones: some seconds."""
 WITHIN_S: Final = 3600.0

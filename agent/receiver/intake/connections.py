@@ -25,9 +25,9 @@ from agent.receiver.intake.service import BODY_STEP_BYTES, PEER_CERTIFICATE
 
 IDLE_DEADLINE_S: Final = 90.0
 """From the handshake, or the last reply, to the end of the next request's head. A quiet unit reports once a minute."""
-REQUEST_DEADLINE_S: Final = 240.0
+REQUEST_DEADLINE_S: Final = 300.0
 """From the end of a request's head, or a step of its body, to the next step or the end of the reply: waiting for a
-turn, 120 s for a step, storing, replying."""
+turn, 180 s for a step, storing, replying."""
 
 _Addresses = tuple[tuple[str, int], tuple[str, int]]
 """Host and port of the peer, then ours: what tells one live TCP connection from every other."""

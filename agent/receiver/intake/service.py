@@ -50,10 +50,10 @@ from agent.wire.protocol import ENVELOPES_PATH, MAX_BATCH_BYTES, MEDIA_TYPE, enc
 
 PEER_CERTIFICATE: Final = "peer_certificate"
 """Key in the request's state: the verified client certificate (DER bytes), if there is one."""
-BODY_DEADLINE_S: Final = 120.0
+BODY_DEADLINE_S: Final = 180.0
 BODY_STEP_BYTES: Final = 4 << 10
-"""So much of a body, or all that is left of it, must come within each `BODY_DEADLINE_S`: 34 bytes a second. A line that
-loses every fifth packet stands still for a minute now and then, while TCP waits longer and longer for one of them."""
+"""So much of a body, or all that is left, must come within each `BODY_DEADLINE_S`: 23 bytes a second. On a line that
+loses every fifth packet nothing comes for a minute or two now and then: TCP waits longer and longer for one of them."""
 MAX_BODIES: Final = 16
 """Requests whose bodies are in memory at a time: at most 128 MiB. Others wait for their turn."""
 DRAIN_BYTES: Final = 2 * MAX_BATCH_BYTES

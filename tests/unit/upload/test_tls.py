@@ -241,7 +241,7 @@ def test_a_body_goes_out_in_steps_with_its_length() -> None:
             assert isinstance(request.stream, httpx.SyncByteStream)
             seen.append((request.headers["content-length"], [len(step) for step in request.stream]))
             assert "transfer-encoding" not in request.headers
-            assert request.extensions["timeout"]["write"] == 2
+            assert request.extensions["timeout"]["write"] == 3
             assert request.extensions["timeout"]["read"] == reply_within_s(seen[-1][1][0] * 2 + 1, 1)
             return httpx.Response(200, stream=httpx.ByteStream(encode_reply([Refused("a")])))
 
