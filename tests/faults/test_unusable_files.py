@@ -22,6 +22,7 @@ from agent.errors import SpoolFileError
 from agent.records import Envelope, SpoolState
 from agent.spool.newest import find_marks
 from agent.spool.spool import FileSpool
+from agent.unit.capture.eviction import plan_eviction
 from agent.upload.worker import UploadWorker
 from agent.wire.cose import ed25519_kid
 from agent.wire.protocol import Answer, Refused, Stored
@@ -237,3 +238,23 @@ def test_a_shred_of_the_newest_without_links_marks_it_first(tmp_path: Path) -> N
     spool.shred(proof(bench.envelopes[0]))
     spool.shred(proof(bench.envelopes[5]), proof(bench.envelopes[4]))
     assert [mark.digest for mark in find_marks(tmp_path / "spool", LocalFiles())] == [bench.envelopes[5].digest]
+
+
+@pytest.mark.needs("root")
+def test_a_full_spool_makes_room_beside_a_file_that_cannot_be_read(home: Path) -> None:
+    """What is forced out is chosen among the others; capture goes on."""
+    bench: Bench
+
+    def begin() -> None:
+        nonlocal bench
+        bench = Bench(home)
+
+    def choose() -> None:
+        spool = bench.open()
+        entries = spool.entries(SpoolState.PENDING)
+        assert plan_eviction(spool, entries).ids == [envelope.envelope_id for envelope in bench.envelopes[1:]]
+
+    as_user(USER, begin)
+    make_another_users(bench.path(bench.envelopes[0]), 0o600)
+    as_user(USER, choose)
+    assert bench.names("pending") == {envelope.envelope_id for envelope in bench.envelopes}

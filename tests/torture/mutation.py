@@ -54,6 +54,7 @@ SPOOL_TESTS: Final = (
     "tests/contract/test_spool.py",
     "tests/unit/spool",
     "tests/faults/test_spool_faults.py",
+    "tests/faults/test_unusable_files.py",
     "tests/faults/test_crash_states.py",
     "tests/faults/test_system_calls.py",
     "tests/faults/test_error_injection.py",
