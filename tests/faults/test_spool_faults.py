@@ -194,3 +194,16 @@ def test_room_is_measured_anew_after_an_expiry_that_was_refused(tmp_path: Path) 
         spool.expire(tombstone, [read.envelope_id])
     spool.put(other)
     assert set(states(spool)) == {other.envelope_id, tombstone.envelope_id}
+
+
+@pytest.mark.parametrize("step", ["link to quarantine", "unlink pending"])
+def test_what_stays_pending_does_not_look_set_aside(tmp_path: Path, step: str) -> None:
+    """Neither a second name nor a reason is left in quarantine where the move was refused."""
+    files, envelope = FaultyFiles(), make_envelope(KEY)
+    spool = open_spool(tmp_path, files)
+    spool.put(envelope)
+    files.fail_at(QUARANTINE.index(step), errno.EPERM)
+    with pytest.raises(SpoolError):
+        spool.quarantine(envelope.envelope_id, reason="refused")
+    assert list((tmp_path / "spool" / "quarantine").iterdir()) == []
+    assert spool.get(envelope.envelope_id) == envelope
