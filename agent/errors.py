@@ -136,7 +136,7 @@ class KeyFileError(PlatesealError):
 
 
 class KeyringEndedError(KeyFileError):
-    """No epoch of the keyring holds a read's capture time, and the unit is configured to stop then.
+    """No epoch of the keyring holds the time that a read is sealed at, and the unit is configured to stop then.
 
     The read was not sealed. Every read accepted before it is kept.
     """

@@ -50,14 +50,14 @@ class Clock(Protocol):
 
 
 class TrustedClock(Clock, Protocol):
-    """A clock that is doubted, and a time that is surely over."""
+    """A clock that may be wrong, and what is known of its error: a time that is over for certain, and doubts."""
 
     def floor(self) -> datetime:
-        """Return the latest aware UTC time that is known to be over: no true time lies before."""
+        """Return the latest aware UTC time that is over for certain. The true time is not before it."""
         ...
 
     def raise_floor(self, over: datetime) -> None:
-        """Remember that an aware UTC time is over, on somebody's word who is trusted."""
+        """Remember that an aware UTC time is over, because somebody who is trusted said so."""
         ...
 
     def doubt(self) -> str | None:
@@ -142,7 +142,12 @@ class RecipientBook(Protocol):
     """Knows whom to seal to."""
 
     def recipients_at(self, captured_at: datetime, clock: ClockState) -> tuple[RecipientKey, ...]:
-        """Return one key per recipient for a read captured then, by a time that rests on `clock`; never empty."""
+        """Return one key per recipient for a read; never empty.
+
+        Args:
+            captured_at: Aware time at which the read was captured.
+            clock: What that time rests on.
+        """
         ...
 
 
@@ -207,6 +212,14 @@ class Spool(SpoolView, Protocol):
 
     def put(self, envelope: Envelope) -> None:
         """As `SpoolIntake.put`."""
+        ...
+
+    def keep_pending(self) -> None:
+        """Make durable that what is pending is there: the put of the newest may not have returned yet.
+
+        Raises:
+            SpoolError: The disk refused.
+        """
         ...
 
     def shred(self, *receipts: VerifiedReceipt) -> Shredded:

@@ -33,6 +33,8 @@ SYSTEM_DIR: Final = "PLATESEAL_SYSTEM_DIR"
 """The variable that names a folder for a Debian root; making one takes a minute or two and a Debian mirror."""
 CAMPAIGNS: Final = "PLATESEAL_CAMPAIGNS"
 """The variable that has the longest rows run too, which take as long as a third of all others; `.ci/run` sets it."""
+VERSION_1_COMMIT: Final = "8686b99d2a7cd7586f7fc68de2ceb26b2dba32f1"
+"""The last commit whose program knew version 1 of the formats only."""
 PACKAGES_DIR: Final = Path(os.environ.get("PLATESEAL_PACKAGES", ROOT / "dist"))
 CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
 _RTSP_SERVER: Final = """
@@ -176,6 +178,11 @@ NEEDS: Final = {
     "shared-data": _shared("data"),
     "shared-models": _shared("models"),
     "shared-tools": _shared("tools"),
+    "version-1": Need(
+        "the program of version 1, in git's history",
+        lambda: _runs("git", "-C", str(ROOT), "cat-file", "-e", f"{VERSION_1_COMMIT}^{{commit}}"),
+        otherwise="git fetch --unshallow",
+    ),
     "debian-root": Need(
         "a folder for a Debian root", lambda: bool(os.environ.get(SYSTEM_DIR)), otherwise=f"set {SYSTEM_DIR}"
     ),

@@ -92,6 +92,20 @@ def test_files_that_a_document_names_exist(path: Path) -> None:
     assert [file for file in named if not any((root / file).exists() for root in (ROOT, ROOT / "agent"))] == []
 
 
+@pytest.mark.parametrize("path", OF_TODAY, ids=names(OF_TODAY))
+def test_tests_that_a_document_names_exist(path: Path) -> None:
+    """As pytest names them: the file, two colons, the function. A claim whose test was renamed shows nothing."""
+    named = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", path.read_text())
+    assert [f"{file}::{test}" for file, test in named if f"def {test}(" not in (ROOT / file).read_text()] == []
+
+
+def test_each_cannot_of_the_threat_model_says_what_shows_it() -> None:
+    """What nobody tests is a hope. What somebody can do needs no test."""
+    rows = [line for line in (DOCS / "THREAT-MODEL.md").read_text().splitlines() if line.startswith("| cannot |")]
+    assert len(rows) > 30
+    assert [row for row in rows if not row.split("|")[-2].strip()] == []
+
+
 def anchors(path: Path) -> set[str]:
     """Return the anchors of a document's headings, as GitHub makes them."""
     titles = re.findall(r"^#+ (.+)$", path.read_text(), re.MULTILINE)
@@ -110,10 +124,11 @@ def test_links_of_a_document_lead_somewhere(path: Path) -> None:
 
 
 TERMS: Final = (
-    "AEAD|audit log|backlog|batch|bundle|case|certificate|chain|credential|crop|daemon|destroy|detector|digest|doctor|"
-    "drain|enrol|envelope|epoch|evicted|expired|fleet|frame|frozen|gate|hold|identity|inference|jitter|key frame|"
-    "keyring|lane|layer|look|loopback|manifest|mask|minisign|operator|owner|passage|passphrase|pipeline|read|reader|"
-    "receipt|receiver|recipient|region|replayed|rotate|seal|serial|set aside|spool|swap|threshold|track|truth|unit|vote"
+    "AEAD|audit log|backlog|batch|bundle|case|certificate|chain|contradicted|credential|crop|daemon|destroy|detector|"
+    "digest|doctor|drain|enrol|envelope|epoch|evicted|expired|fleet|forked|frame|frozen|gate|genuine|hold|identity|"
+    "inference|jitter|key frame|keyring|lane|layer|look|loopback|manifest|mask|minisign|operator|owner|passage|"
+    "passphrase|pipeline|read|reader|receipt|receiver|recipient|recording|record|region|replayed|revoked|revoke|"
+    "rotated|rotate|seal|serial|set aside|spool|swap|threshold|track|truth|unit|vote"
 )
 """Words of this field, or with a meaning of their own here, that help texts and settings use."""
 

@@ -193,8 +193,8 @@ class SealConfig(_Section):
         owner_key: The owner's public signing key (PEM), which the keyring is checked against.
         signing_key: This device's private signing key (PEM, mode 0600). Replacing it takes effect while running.
         cipher: The AEAD for the read itself; `auto` measures at the start which one this machine does faster.
-        on_keyring_end: When no epoch of the keyring holds a read's capture time: `seal` goes on with the newest key
-            and raises an alarm, `stop` ends the daemon with an error; what was accepted stays in the spool.
+        on_keyring_end: When no epoch of the keyring holds the time that a read is sealed at: `seal` goes on with the
+            nearest key and raises an alarm, `stop` ends the daemon with an error; what was accepted stays in the spool.
     """
 
     keyring: Path

@@ -11,7 +11,7 @@ The recipient has the same structure, and the same HPKE info, as one in the enve
 list of recipients, any COSE library with HPKE would use it. Envelope, held read and case key open together; any two do
 not. The signature says that the owner held this read for this case, and nobody else did.
 
-Version 1 was the recipient alone. Such files still open their reads.
+Version 1 was the recipient alone, without a signature. Such files still open their reads, which are of version 1.
 """
 
 from __future__ import annotations
@@ -111,7 +111,7 @@ def load_held(owner: Owner, case: str, envelope: Envelope) -> RecipientSlot | No
 
 
 def slot_for(held: HeldRead, envelope: Envelope, case: str) -> RecipientSlot:
-    """Return the further recipient of an envelope that is held for a case.
+    """Return the recipient that a held read adds to an envelope's own, once envelope and case are the right ones.
 
     Raises:
         FormatError: Version 1, which is not signed, for an envelope of version 2.

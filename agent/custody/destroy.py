@@ -162,7 +162,8 @@ def destroy(owner: Owner, plan: Destruction, mandate: Mandate, *, now: datetime 
         How many were erased.
 
     Raises:
-        UsageError: No reason, nothing to destroy, or a clock that lies before the issue of the keyring in place.
+        UsageError: No reason, nothing to destroy, or a clock that shows a time before that at which the keyring in
+            place was signed.
         AuditVerificationError: The audit log does not verify; nothing was destroyed.
         CustodyError, KeyFileError: The disk refused; keys before the one it names are gone. Running it again goes on.
     """

@@ -2,7 +2,7 @@
 
 ```
 OUT/envelope.cose    the envelope, as the device signed it
-OUT/previous.cose    the message before it in the device's chain, sealed as it is; left out where the store has none
+OUT/previous.cose    the message before it by the same device key, sealed as it is; left out where the store has none
 OUT/next.cose        the message after it, likewise
 OUT/receipt.cose     what the receiver signed when it stored it, byte for byte; left out where the store keeps none
 OUT/receipt.pub      the receiver's public receipt key (PEM), with the receipt

@@ -81,7 +81,7 @@ def make_keys(
 
     Raises:
         UsageError: Nothing to make, too much, a short passphrase, epochs that overlap existing ones, or a clock
-            that lies before the issue of the keyring in place.
+            that shows a time before that at which the keyring in place was signed.
         KeyFileError: The directory or a file in it cannot be used, or the passphrase is another.
         AuditVerificationError: The audit log does not verify; no key was made.
     """

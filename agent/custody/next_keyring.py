@@ -2,8 +2,9 @@
 
 Owns: the rules of one keyring after another. Leaves to others: making keys (`keys`) and erasing them (`destroy`).
 
-Invariants: a keyring lists no key whose private half was destroyed; its serial is higher than any that the audit log or
-the keyring before it names; it is never issued before the one before it, as units hold no earlier time for true.
+Invariants: a keyring lists no key whose private half was destroyed. Its serial is higher than any that the audit log or
+the keyring before it names. Its time of issue is not before that of the keyring before it, because units that have had
+that one take every earlier time for over.
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ def key_history(owner: Owner) -> KeyHistory:
 
 
 def gone_keys(layout: OwnerLayout, keyring: Keyring, history: KeyHistory) -> frozenset[bytes]:
-    """Return the keys of a keyring whose destruction was entered and done.
+    """Return the ids of keys in a keyring whose destruction is in the audit log and whose private files are gone.
 
     Raises:
         KeyFileError: The folder of private keys cannot be read.
@@ -75,7 +76,7 @@ def next_keyring(
         recorded: Whether recordings may be sealed to the day they were recorded on; None leaves it as it was.
 
     Raises:
-        UsageError: This computer's clock lies before the issue of the keyring before.
+        UsageError: This computer's clock shows a time before that at which the keyring in place was signed.
     """
     issued = _whole_ms(datetime.now(UTC) if now is None else now)
     if before.issued is not None and issued < before.issued:
@@ -92,7 +93,9 @@ def next_keyring(
 
 
 def write_keyring(owner: Owner, keyring: Keyring) -> None:
-    """Put a signed keyring in place of the one before; one without keys is no keyring, and leaves none.
+    """Sign a keyring and put it in the place of the one before.
+
+    The format allows no keyring without keys. Where no key is left, the file of the keyring before is removed.
 
     Raises:
         KeyFileError: The disk refused. The keyring is the old one or the new one.

@@ -112,7 +112,7 @@ class Tally:
         matched: Reads that fit.
         tombstones: Devices' notes of reads that were forced out; they hold no plate.
         unopened: Envelopes that could not be looked at, by reason.
-        doubts: By the id of a read that fits: what speaks against its receipt; the first 1,000.
+        doubts: What speaks against the receipts of reads that fit, by envelope id; of the first 1,000 such reads.
     """
 
     scanned: int = 0

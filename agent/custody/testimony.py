@@ -46,7 +46,7 @@ class StoredEntry:
 
 
 class Witness(Protocol):
-    """As much of a receiver as says when it had what."""
+    """What a receiver's store says of when it had which envelope."""
 
     def entry_of(self, envelope: Envelope) -> StoredEntry | None:
         """Return what the store says of an envelope, or None if it is not stored."""
@@ -63,7 +63,7 @@ class Witness(Protocol):
 
 
 def log_of(receiver: Witness, envelope: Envelope) -> int | None:
-    """Return an envelope's index in the log: the higher one of what its row and its receipt say; None if unknown."""
+    """Return an envelope's index in the log, None if it is not stored. If row and receipt differ, the higher one."""
     entry = receiver.entry_of(envelope)
     if entry is None:
         return None
@@ -75,7 +75,7 @@ def log_of(receiver: Witness, envelope: Envelope) -> int | None:
 
 
 def doubts(receiver: Witness, opened: OpenedRead) -> list[str]:
-    """Return what speaks against the receipt of an opened read, a line each; none if all agrees."""
+    """Return what speaks against the receipt of an opened read, one line each; empty if nothing does."""
     entry = receiver.entry_of(opened.envelope)
     if entry is None:
         return ["the store does not know it"]

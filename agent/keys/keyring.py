@@ -51,7 +51,10 @@ class KeyringBook:
         return self._keyring
 
     def recipients_at(self, captured_at: datetime, clock: ClockState) -> tuple[RecipientKey, ...]:
-        """Return one key per recipient for a read captured then; never empty. The keyring's issue is all it knows."""
+        """Return one key per recipient for a read captured then; never empty.
+
+        The only time that it knows to be over is when the keyring was signed. `KeyringFile` also asks the unit's clock.
+        """
         floor = self._keyring.issued or captured_at
         return self._keyring.keys_at(sealing_time(self._keyring, captured_at, clock, floor=floor, now=captured_at))
 
@@ -59,16 +62,17 @@ class KeyringBook:
 def sealing_time(
     keyring: Keyring, captured_at: datetime, clock: ClockState, *, floor: datetime, now: datetime
 ) -> datetime:
-    """Return the time whose epoch a read is sealed to: never one below the floor, unless a recording is allowed to.
+    """Return the time whose epoch a read is sealed to.
 
-    A wrong clock could else choose a key that is destroyed, and nobody could open the read, or one that is stolen.
+    It is never before the floor, or a wrong clock could choose a key that was destroyed (then nobody could open the
+    read) or stolen. The one exception is a recording, if the keyring allows it and has an epoch for its day.
 
     Args:
-        keyring: In use.
-        captured_at: The read's time, aware.
+        keyring: The keyring in use.
+        captured_at: Aware time at which the read was captured.
         clock: What that time rests on.
-        floor: A time that is surely over.
-        now: What this unit's clock shows.
+        floor: Aware time that is over for certain.
+        now: Aware time that this unit's clock shows.
     """
     if clock is not ClockState.RECORDED:
         return max(captured_at, floor)
@@ -109,8 +113,8 @@ class KeyringFile:
             path: The signed keyring.
             owner_key: Who must have signed it.
             note: The newest keyring ever used.
-            clock: For the looks at the file, the days that are left and the time below which nothing is sealed. A
-                keyring's issue raises its floor.
+            clock: Says when to look at the file, how many days are left, and which time is over for certain. It is
+                told when the owner signed the keyring, as that time is over too.
             stop_at_end: Refuse to seal where no epoch holds the time of sealing; otherwise the newest key is used.
 
         Raises:
@@ -148,7 +152,8 @@ class KeyringFile:
     def recipients_at(self, captured_at: datetime, clock: ClockState) -> tuple[RecipientKey, ...]:
         """Return one key per recipient for a read captured then; never empty.
 
-        They are those of `sealing_time`. A unit whose clock is behind raises an alarm that names the clock.
+        They are those whose epochs hold `sealing_time`. Where the clock shows a time that is over, an alarm in the log
+        names the clock.
 
         Raises:
             KeyringEndedError: No epoch holds the time, and the unit is told to stop then.

@@ -24,7 +24,7 @@ class Chain:
         Args:
             run: Its number in the unit's life.
             last: Digest of the last envelope that the unit accepted before, if there was one.
-            note: Makes the first position of a chain durable, before anything is sealed for it.
+            note: Called with the first position of each chain, before anything is sealed for it; makes it durable.
         """
         self._note = note
         self._next = self._begin(run, last or ZERO_DIGEST)

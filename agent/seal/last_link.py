@@ -3,13 +3,16 @@
 ```
 open RUN CHAIN DIGEST      a chain has begun; DIGEST is the envelope before it, or zeros
 closed RUN DIGEST          a clean stop; DIGEST is the last envelope that was accepted, or zeros
-DIGEST                     a clean stop of version 1 of the format, which counts no runs
 ```
 
-Owns: this file, and what number and predecessor the next chain gets. The note is durable before the first envelope of
-its chain is sealed, so one sync a start and none a read. An open note at a start means a crash: then the spool is
-asked which envelope was accepted last, for it has every one or the mark of one that is newer. A note that is missing
-or damaged is treated the same.
+Version 1 of the format counted no runs. Its program left DIGEST alone, in a file of another name, and removed that at
+its start. So where such a file is, that program was the last to stop in order: at the upgrade, or because somebody went
+back to it for a while. Its envelope comes before the next chain then, and the numbers go on.
+
+Owns: these files, and which number and predecessor the next chain gets. The note is durable before the first envelope
+of its chain is sealed. That costs one sync at each start and none for a read. An `open` note at a start means that the
+run before crashed. Then the spool is asked which envelope was accepted last: it has that envelope, or a mark that
+stands for it (`agent.spool.newest`). A note that is missing or damaged is treated like an open one.
 """
 
 from __future__ import annotations
@@ -27,12 +30,15 @@ from agent.records import Link
 from agent.seal.chain import Chain, run_after
 from agent.wire.header import ZERO_DIGEST, ChainPosition
 
+LAST_CHAIN_FILE: Final = "last-chain"
 LAST_LINK_FILE: Final = "last-link"
+"""What the program of version 1 leaves."""
 MAX_NOTE_BYTES: Final = 160
 
 _NOTE: Final = re.compile(
-    rb"(?:(?:open (?P<open>[0-9]{1,16}) [0-9a-f]{32}|closed (?P<closed>[0-9]{1,16})) )?(?P<digest>[0-9a-f]{64})\n?"
+    rb"(?:open (?P<open>[0-9]{1,16}) [0-9a-f]{32}|closed (?P<closed>[0-9]{1,16})) (?P<digest>[0-9a-f]{64})\n?"
 )
+_LINK_OF_VERSION_1: Final = re.compile(rb"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +53,8 @@ class LastLink:
 
     def __init__(self, state_dir: Path, files: Disk) -> None:
         """Keep the note in `state_dir`, through `files`."""
-        self._path = state_dir / LAST_LINK_FILE
+        self._path = state_dir / LAST_CHAIN_FILE
+        self._path_of_version_1 = state_dir / LAST_LINK_FILE
         self._files = files
 
     def begin(self, newest: Callable[[], Link | None]) -> Chain:
@@ -55,7 +62,7 @@ class LastLink:
 
         Args:
             newest: Returns the newest envelope of version 2 that the spool has or remembers; it is called after a
-                crash only, for it reads the whole spool.
+                crash and at the upgrade only, for it reads the whole spool.
 
         Raises:
             SpoolError: The disk refused.
@@ -63,8 +70,14 @@ class LastLink:
         noted = self._read()
         if noted is None or noted.is_open:
             noted = _after_crash(noted, newest())
-        run = 0 if noted.run is None else run_after(noted.run, noted.digest)
-        return Chain(run=run, last=noted.digest, note=self._note_open)
+        link = self._link_of_version_1()
+        last = link or noted.digest
+        run = 0 if noted.run is None else run_after(noted.run, last)
+        chain = Chain(run=run, last=last, note=self._note_open)
+        if link is not None:
+            self._files.unlink(self._path_of_version_1)
+            self._files.sync_dir(self._path_of_version_1.parent)
+        return chain
 
     def leave(self, chain: Chain) -> None:
         """Note the last link of a chain that ends here.
@@ -80,15 +93,21 @@ class LastLink:
         replace_note(self._files, self._path, note.encode())
 
     def _read(self) -> _Noted | None:
-        try:
-            match = _NOTE.fullmatch(self._files.read(self._path, limit_bytes=MAX_NOTE_BYTES))
-        except SpoolError:
-            return None
+        match = _NOTE.fullmatch(self._content(self._path))
         if match is None:
             return None
-        run = match["open"] or match["closed"]
-        digest = bytes.fromhex(match["digest"].decode())
-        return _Noted(None if run is None else int(run), digest, match["open"] is not None)
+        is_open = match["open"] is not None
+        return _Noted(int(match["open"] or match["closed"]), bytes.fromhex(match["digest"].decode()), is_open)
+
+    def _link_of_version_1(self) -> bytes | None:
+        content = self._content(self._path_of_version_1)
+        return bytes.fromhex(content.decode()) if _LINK_OF_VERSION_1.fullmatch(content) else None
+
+    def _content(self, path: Path) -> bytes:
+        try:
+            return self._files.read(path, limit_bytes=MAX_NOTE_BYTES)
+        except SpoolError:
+            return b""
 
 
 def _after_crash(noted: _Noted | None, newest: Link | None) -> _Noted:

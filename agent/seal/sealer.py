@@ -64,7 +64,8 @@ class Sealer:
             FormatError: The read is too large for an envelope.
             KeyringEndedError: The book has no epoch for the read and is told to stop then.
         """
-        recipients = self._book.recipients_at(read.captured_at, read.clock)
+        keys = self._book.recipients_at(read.captured_at, read.clock)
+        recipients = tuple({key.kid: key for key in keys}.values())  # two names may share a key; nobody reads it twice
         if position.version == VERSION_1 and read.clock is ClockState.BEHIND:  # which version 1 has no word for
             read = replace(read, clock=ClockState.UNSYNCHRONIZED)
         plaintext = encode_plaintext(read, version=position.version)

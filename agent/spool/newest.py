@@ -1,8 +1,8 @@
 """Which envelope the unit accepted last: what the spool has, and what it remembers of those that are erased.
 
-An erased envelope leaves no file. So the uploading process keeps the place of the newest one that it erased as an empty
-file in `shredding/`, whose name says all: `newest-RUN-SEQ-CHAIN-DIGEST`. Every accepted envelope is in the spool, or
-its mark or a newer one is.
+An erased envelope leaves no file. So the uploading process keeps a mark of the newest one that it erased: an empty file
+in `shredding/`, whose name says everything, `newest-RUN-SEQ-CHAIN-DIGEST`. So for every accepted envelope the spool
+has the envelope itself, or its mark, or the mark of a newer one.
 
 Owns: the mark, its name, and the search after a crash. Leaves to others: when a mark is set (`agent.spool.spool`).
 """
@@ -52,13 +52,13 @@ class Mark:
     """The mark of one spool, for the process that shreds. Not safe for threads."""
 
     def __init__(self, root: Path, files: Disk) -> None:
-        """Look at nothing yet."""
+        """Take over where the spool is; nothing is read yet."""
         self._root = root
         self._files = files
         self._at: Link | None = None
 
     def newer(self, receipts: Sequence[VerifiedReceipt]) -> Link | None:
-        """Return the newest of what is proven, if it is newer than what the mark stands for.
+        """Return the newest of the envelopes that these receipts prove; None if the mark stands for it or a newer one.
 
         Raises:
             SpoolError: The disk refused.
@@ -70,9 +70,10 @@ class Mark:
         return None if newest is None or (self._at is not None and newest <= self._at) else newest
 
     def set(self, newest: Link) -> Link | None:
-        """Set the mark, not yet durably, and return the one before, which is still there to be removed.
+        """Set the mark; the caller makes it durable. Return what the mark before stands for: it is still there.
 
-        A full disk may have no room for it; then the one before stays: erasing makes room, and the next batch sets it.
+        The caller removes that one when the new mark is durable. On a full disk there may be no room for the new mark;
+        then the one before stays and None is returned. Erasing makes room, and the next batch sets its mark.
 
         Raises:
             SpoolError: The disk refused.
@@ -95,7 +96,7 @@ class Mark:
         self._files.create(self._path(newest), b"")
 
     def remove(self, older: Link) -> None:
-        """Remove the mark before, once the newer one is durable.
+        """Remove an older mark; call it when the newer one is durable.
 
         Raises:
             SpoolError: The disk refused.
@@ -103,7 +104,9 @@ class Mark:
         self._files.unlink(self._path(older))
 
     def recover(self) -> int:
-        """Mark the newest of what is being erased, durably; return how many older marks there were.
+        """Finish what a crash cut off: set the mark for what is being erased, durably, and remove older marks.
+
+        Returns how many were removed.
 
         Raises:
             SpoolError: The disk refused.
@@ -126,9 +129,9 @@ class Mark:
 
 
 def find_newest(root: Path, files: DiskView) -> Link | None:
-    """Return the newest envelope of version 2 that a spool has or remembers; reads the head of every file.
+    """Return the newest envelope of version 2 that was accepted; None if there is none. Reads the head of every file.
 
-    A file whose content is damaged below its header counts: it was accepted. So does one that is set aside.
+    Envelopes that are set aside count, and so do those that are damaged below their header: all were accepted.
 
     Raises:
         SpoolError: A directory cannot be listed.

@@ -38,7 +38,7 @@ def reason_of(path: Path) -> Path:
 
 
 def exists(path: Path, files: DiskView) -> bool:
-    """Whether anything has this name.
+    """Whether there is a file, or anything else, at this path.
 
     Raises:
         SpoolError: The disk refused.

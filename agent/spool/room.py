@@ -18,13 +18,13 @@ class Room:
     """The bounds of one spool, pending and quarantined envelopes together."""
 
     def __init__(self, spool: SpoolView, directory: Path, *, max_bytes: int, max_count: int | None) -> None:
-        """Measure nothing yet.
+        """Take over the bounds; the spool is measured when the first envelope comes.
 
         Args:
             spool: What is measured.
             directory: Its name, for the error message.
-            max_bytes: The envelopes never take more together.
-            max_count: As many of them may be there; None sets no limit.
+            max_bytes: Most bytes of all envelopes together.
+            max_count: Most envelopes; None sets no limit.
         """
         self._spool = spool
         self._directory = directory
@@ -33,7 +33,7 @@ class Room:
         self._used: Usage | None = None
 
     def require(self, envelope: Envelope) -> None:
-        """Pass if there is room for an envelope.
+        """Do nothing if there is room for an envelope, else raise.
 
         Raises:
             SpoolFullError: There is none.
@@ -54,7 +54,7 @@ class Room:
             self._used = Usage(self._used.count + envelopes, self._used.bytes + size_bytes)
 
     def forget(self) -> None:
-        """Measure anew before the next envelope."""
+        """Forget what was counted; the spool is measured again when the next envelope comes."""
         self._used = None
 
     def _has_room(self, envelope: Envelope, used: Usage) -> bool:

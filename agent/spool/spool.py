@@ -16,6 +16,7 @@ names of a rename are two such changes. The steps stand in their order; S marks 
 | transition | file operations | by |
 |---|---|---|
 | put: none to accepted | create incoming/ID; rename to pending/ID; sync pending **S** | capture |
+| send | sync pending, for a put that has not returned | upload |
 | shred: accepted to leaving to none | rename to shredding/ID, but link the newest and its mark; sync shredding; \
 unlink its name in pending and the older mark; sync pending **S**; overwrite; unlink; sync shredding | upload |
 | the same, where no link can be made | create the mark; sync shredding; unlink the older mark; rename the newest; and \
@@ -160,6 +161,16 @@ class FileSpool(SpoolReader):
         if envelope.tombstone is not None:
             self._tombstone_id = envelope.envelope_id
 
+    def keep_pending(self) -> None:
+        """Make durable that what is pending is there: the put of the newest may not have returned yet.
+
+        Before an envelope is sent: the receiver would have one that no start after a power cut knows of.
+
+        Raises:
+            SpoolError: The disk refused.
+        """
+        self._files.sync_dir(self._pending)
+
     def shred(self, *receipts: VerifiedReceipt) -> Shredded:
         """Erase pending envelopes that their receiver holds. Erasing one twice is the same as once.
 
@@ -243,7 +254,7 @@ class FileSpool(SpoolReader):
         Raises:
             SpoolError: The disk refused.
         """
-        self._files.sync_dir(self._pending)
+        self.keep_pending()
         return find_newest(self._root, self._files)
 
     def recover_shreds(self) -> int:

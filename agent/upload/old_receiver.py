@@ -24,19 +24,19 @@ _log = logging.getLogger(__name__)
 
 
 class OldReceiver:
-    """What is known of the receiver's version."""
+    """Remembers when the receiver last refused version 2 because it knows version 1 only."""
 
     def __init__(self, clock: Clock) -> None:
-        """Begin without a doubt; `clock` tells when to ask again."""
+        """Begin as if the receiver knew version 2. `clock` says when to try again."""
         self._clock = clock
         self._until_s = clock.monotonic_s()
 
     def has_refused(self, envelope: Envelope, reason: str) -> bool:
-        """Whether a refusal only says that the receiver knows version 1 and no other."""
+        """Whether a refusal of this envelope only means that the receiver knows no other version than 1."""
         return envelope.position.version != VERSION_1 and reason.startswith(REFUSAL)
 
     def note_refusal(self) -> None:
-        """Hold envelopes of version 2 back from now on for `UPGRADE_WAIT_S`, and say so once in that time."""
+        """Hold envelopes of version 2 back for `UPGRADE_WAIT_S` from now on, with one log line in that time."""
         now_s = self._clock.monotonic_s()
         if now_s < self._until_s:
             return

@@ -33,6 +33,7 @@ from agent.errors import (
     BrokenTransferError,
     FormatError,
     ReceiptVerificationError,
+    SpoolError,
     TransportError,
     UndeliveredError,
 )
@@ -212,6 +213,8 @@ class UploadWorker:
             batch.append(envelope)
             if len(batch) == self._size.limit or (beside is not None and beside.waits_s() > ANSWER_WAITS_S):
                 break
+        with suppress(SpoolError):  # delivered is better than durable
+            self._spool.keep_pending()
         return batch, looked_at
 
     def _send(self, batch: list[Envelope], line: Executor) -> Request:

@@ -101,10 +101,10 @@ def decode(data: bytes, *, max_bytes: int, what: str) -> object:
 
 
 def decode_padded(data: bytes, *, max_bytes: int, what: str) -> object:
-    """Decode one deterministic CBOR value that zero bytes may follow.
+    """Decode one deterministic CBOR value, which any number of zero bytes may follow.
 
     Raises:
-        FormatError: Too long, not CBOR, not deterministic, or followed by anything else.
+        FormatError: Too long, not CBOR, not deterministic, or followed by something else than zero bytes.
     """
     if len(data) > max_bytes:
         raise FormatError(f"{what}: {len(data)} bytes, at most {max_bytes} are allowed")

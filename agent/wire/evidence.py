@@ -1,4 +1,4 @@
-"""What a kept receipt proves of an entry of the receiver's log, and what it does not agree with.
+"""What a kept receipt proves of an entry of the receiver's log, and where the two differ.
 
 Owns: the comparison of a receipt with the row it lies beside. Leaves to others: where rows come from (the receiver's
 store, and custody, which sees a copy of it), and the order of the log.
@@ -18,16 +18,18 @@ from agent.wire.times import FIRST_DAY, MAX_TIME_MS, from_ms, to_ms
 
 
 def check_kept(kept: bytes | None, envelope: Envelope, keys: Mapping[bytes, Ed25519PublicKey]) -> Receipt | None:
-    """Return what the receipt that is kept with an envelope says; None where none is due.
+    """Check the receipt that is kept with an envelope, and return what it says.
+
+    For an envelope of version 1 there may be none, as earlier programs kept none: then this returns None.
 
     Args:
-        kept: The receipt, if there is one.
-        envelope: The envelope it lies beside.
+        kept: The receipt's bytes; None if the store has none.
+        envelope: The envelope that it is kept with.
         keys: The receiver's public receipt keys, by key id.
 
     Raises:
-        ReceiptVerificationError: It does not hold, cannot be checked without a key, or is not there although the
-            envelope is of version 2.
+        ReceiptVerificationError: The receipt does not hold, no key is there to check it with, or there is no receipt
+            although the envelope is of version 2.
     """
     if kept is None:
         if envelope.position.version == VERSION_1:
@@ -42,15 +44,15 @@ def check_kept(kept: bytes | None, envelope: Envelope, keys: Mapping[bytes, Ed25
 
 
 def check_row(receipt: Receipt | None, *, log: int, stored_at_ms: int) -> None:
-    """Check that a row says what its receipt says, and a time that can be.
+    """Check that a row says the same as its receipt, and that its time is one at which a receiver can have existed.
 
     Args:
-        receipt: What the kept receipt says, if there is one.
+        receipt: What the kept receipt says; None if there is none.
         log: The row's index in the log.
         stored_at_ms: The row's time, milliseconds since 1970 UTC.
 
     Raises:
-        ReceiptVerificationError: They differ, or the time lies before there was any receiver.
+        ReceiptVerificationError: They differ, or the time lies before `FIRST_DAY`.
     """
     if receipt is not None and (receipt.log_index, to_ms(receipt.stored_at)) != (log, stored_at_ms):
         raise ReceiptVerificationError(
@@ -62,7 +64,7 @@ def check_row(receipt: Receipt | None, *, log: int, stored_at_ms: int) -> None:
 
 
 def shown_ms(milliseconds: int) -> str:
-    """Write a time of a database, which may be any number, for a person."""
+    """Return a time as text for a person. It comes from a database, so it may be any number."""
     if not 0 <= milliseconds <= MAX_TIME_MS:
         return f"{milliseconds} ms"
     return f"{from_ms(milliseconds):%Y-%m-%dT%H:%M:%SZ}"

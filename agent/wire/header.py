@@ -51,7 +51,7 @@ class ChainPosition:
         prev: SHA-256 of the envelope before it, which at seq 0 is the last one of the chain before. 32 zero bytes
             where the unit made none before; in version 1, at seq 0 and only there.
         last: Version 1 only, at seq 0: SHA-256 of the last envelope of the chain before this one, if it is known.
-        run: Number of the chain, 0, 1, 2, .. in the unit's life; None in version 1.
+        run: Number of the chain in the unit's life, higher than that of the chain before; None in version 1.
     """
 
     chain: bytes

@@ -62,9 +62,10 @@ class Keyring:
     Attributes:
         serial: Grows with every keyring that the owner signs.
         keys: In order of `valid_from`; at least one. A keyring lists no key whose private half was destroyed.
-        issued: Aware UTC time at which the owner signed it, so no true time of a unit that has it lies before; None
-            in version 1.
-        recorded: Whether a recording may be sealed to the epoch of the day it was recorded on, where there is one.
+        issued: Aware UTC time at which the owner signed it. It is over for every unit that has this keyring. None in
+            version 1.
+        recorded: Whether a recording may be sealed to the epoch of the day it was recorded on, if every recipient has
+            an epoch for that day.
     """
 
     serial: int
@@ -82,7 +83,7 @@ class Keyring:
         return all(key.is_valid_at(moment) for key in self.keys_at(moment))
 
     def may_seal_to_day_of(self, recording: datetime) -> bool:
-        """Whether a recording of that aware time may be sealed to the epoch of its own day."""
+        """Whether a recording from that aware time may be sealed to the epoch that holds it."""
         return self.recorded and self.covers(recording)
 
     def keys_at(self, moment: datetime) -> tuple[RecipientKey, ...]:
@@ -90,8 +91,9 @@ class Keyring:
 
         The key whose epoch holds the moment; where none does, the newest key that began before it. Where none had
         begun, the next to begin; a keyring of version 1 may list destroyed keys, so there it is the last to begin.
-        So a read is always sealed, and never to two epochs of one recipient. The caller raises the moment to a time
-        that is surely over (`issued` is one): an older one could choose the key of an epoch that is destroyed.
+        So a read is always sealed, and never to two epochs of one recipient. This method believes the moment that it
+        is given. The caller must not give one from before `issued`, or before any other time that is over for certain:
+        the key of that epoch may be destroyed, and nobody could open the read.
         """
         chosen: dict[str, RecipientKey] = {}
         for key in self.keys:  # by valid_from: a later match is a newer epoch

@@ -1,12 +1,13 @@
 """What a sealed read says: the plaintext map inside an envelope.
 
-Owns: its fields, their units and limits, and how long it is made. All numbers are integers: confidences in thousandths,
-positions in millionths of a degree, times in milliseconds since 1970 UTC. So there is one encoding and no rounding
-surprise.
+Owns: its fields, their units and limits, and the length that it is padded to. All numbers are integers: confidences in
+thousandths, positions in millionths of a degree, times in milliseconds since 1970 UTC. So there is one encoding and no
+rounding surprise.
 
-Version 2 is followed by zero bytes, as the length of a ciphertext can be seen. A zero byte is the integer 0, so the
-whole is a CBOR sequence (RFC 8742). The length is that of the next Padme length above what the longest read of this
-camera with this picture would take: neither text nor direction show, and of a picture's size a few leading bits.
+In version 2 zero bytes follow the map, because everybody can see how long a ciphertext is. A zero byte is the integer 0
+in CBOR, so the whole is a CBOR sequence (RFC 8742). The length is the next Padme length above what the longest read of
+this camera with this picture would take. So the length shows neither the text nor the direction, and only a few leading
+bits of the picture's size.
 
 Source: Nikitin and others, Reducing Metadata Leakage from Encrypted Files and Communication with PURBs (2019),
 section 4 (Padme).
@@ -162,7 +163,7 @@ def encode_plaintext(read: Plaintext, *, version: int = FORMAT_VERSION) -> bytes
 
 
 def padme(length: int) -> int:
-    """Return the next Padme length: of a length only the leading bits stay, at a cost of 12 % at most."""
+    """Return the next Padme length: the length rounded up so that only its leading bits stay; 12 % more at most."""
     exponent = max(length, 2).bit_length() - 1
     last_bits = max(exponent - exponent.bit_length(), 0)
     mask = (1 << last_bits) - 1
@@ -244,7 +245,8 @@ def parse_plaintext(data: bytes, *, version: int = FORMAT_VERSION) -> Plaintext:
         version: The version of its envelope, 1 or 2; it must have the same.
 
     Raises:
-        FormatError: A missing, unknown or impossible field, another version, or anything but zeros behind version 2.
+        FormatError: A field is missing, unknown or impossible, the version is another one than the envelope's, or
+            something follows the map (in version 2: something else than zero bytes).
     """
     decode = cbor.decode if version == VERSION_1 else cbor.decode_padded
     value = cbor.as_map(decode(data, max_bytes=MAX_ENVELOPE_BYTES, what="plaintext"), "plaintext")

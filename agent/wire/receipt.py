@@ -1,8 +1,8 @@
-"""The receipt: what the receiver signs once an envelope is stored and synced.
+"""The receipt: the receiver's signed statement that it has stored an envelope.
 
 An envelope of version 2 gets a receipt of version 2, which names the receipt before it for the same device key. So the
-receipts of a key are a chain, and a unit that signs the digest of one has signed all before it. An envelope of version
-1 gets a receipt of version 1, because the unit that made it knows no other.
+receipts of a key are a chain: a unit that signs the digest of one of them has thereby signed all those before it. An
+envelope of version 1 gets a receipt of version 1, because the unit that made it knows no other.
 
 Owns: its layout, and `verify_receipt`, the only maker of a `VerifiedReceipt`. Erasing takes nothing else, so a
 read cannot be erased on anything but a proof.
@@ -44,8 +44,8 @@ class Receipt:
         chain, seq: The envelope's place in the device's chain.
         stored_at: Aware UTC time of the receiver, whole milliseconds.
         log_index: Position in the receiver's log.
-        prev: 32 bytes, SHA-256 of the receipt before it for the same device key; zeros for the first one. None in
-            version 1.
+        prev: 32 bytes, SHA-256 of the receipt of version 2 before it for the same device key; zeros in the first one.
+            None in version 1.
     """
 
     envelope_id: str
@@ -96,7 +96,7 @@ class VerifiedReceipt:
 
 
 def sign_receipt(receipt: Receipt, key: Ed25519PrivateKey) -> bytes:
-    """Sign a receipt. Call it only after the envelope is stored and synced."""
+    """Sign a receipt. It must not leave the receiver before the envelope and the receipt are stored and synced."""
     fields: cbor.CborMap = {
         "v": receipt.version,
         "id": bytes.fromhex(receipt.envelope_id),

@@ -11,7 +11,7 @@ MAX_TIME_MS: Final = 253_402_300_799_999
 """9999-12-31, the last day that datetime can hold."""
 
 FIRST_DAY: Final = datetime(2026, 1, 1, tzinfo=UTC)
-"""No receipt and no envelope is older than the format."""
+"""No receiver existed before: none signs a receipt with an earlier time, and whoever verifies one doubts it."""
 
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 

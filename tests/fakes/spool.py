@@ -54,6 +54,9 @@ class MemorySpool:
             raise EnvelopeVerificationError(f"spool: {envelope_id[:16]} is not what its name says")
         return envelope
 
+    def keep_pending(self) -> None:
+        """As the port: there is nothing to do in memory."""
+
     def shred(self, *receipts: VerifiedReceipt) -> Shredded:
         """As the port."""
         for receipt in receipts:

@@ -10,6 +10,7 @@ in the same way, until no new state appears. A `Ledger` says what is owed for ea
 | held | a put that returned | whole in pending |
 | let go | a shred, with proof, that has not returned | as unsure |
 | early | a shred, with proof, of a put that has not returned | as unsure |
+| anew | a put of what was erased | as unsure |
 | expiring | an expiry that has not returned | as unsure, but nowhere only with its tombstone in pending |
 | erased | a shred or expiry that returned | nowhere, and overwritten |
 | again | a put of what is being let go | as unsure |
@@ -25,7 +26,7 @@ and set aside; nothing proven has left its content behind; no reason is left wit
 durable, so that recovering again changes nothing.
 
 And at every moment, before a recovery and after it, the spool tells which envelope was accepted last, so that the next
-chain names it. Until its put returns, an envelope is accepted or not as it lies.
+chain names it. Until its put returns or it is sent, an envelope is accepted or not as it lies.
 """
 
 from __future__ import annotations
@@ -72,6 +73,7 @@ class Duty(StrEnum):
     EXPIRING = "expiring"
     ERASED = "erased"
     AGAIN = "again"
+    ANEW = "anew"
     LEAVING = "leaving"
     ASIDE = "aside"
     RETURNING = "returning"
@@ -91,13 +93,14 @@ _MAY_LIE: Final = {
     Duty.EXPIRING: {_NOWHERE, _PENDING},
     Duty.ERASED: {_NOWHERE},
     Duty.AGAIN: {_NOWHERE, _PENDING},
+    Duty.ANEW: {_NOWHERE, _PENDING},
     Duty.LEAVING: {_PENDING, _ASIDE, _BOTH},
     Duty.ASIDE: {_ASIDE},
     Duty.RETURNING: {_PENDING, _ASIDE, _BOTH},
     Duty.CONTESTED: {_NOWHERE, _PENDING, _ASIDE, _BOTH},
 }
 
-_SURELY_ACCEPTED: Final = frozenset(Duty) - {Duty.UNSURE, Duty.EARLY}
+_SURELY_ACCEPTED: Final = frozenset(Duty) - {Duty.UNSURE}
 _MOVING: Final = frozenset({Duty.LEAVING, Duty.RETURNING})
 _NOT_WITHOUT_LINKS: Final = {_NOWHERE}
 """Where a power cut may leave what is moved by a rename: both of its names may go. The spool's table says so."""
@@ -148,17 +151,20 @@ class Unit:
 
     def put(self, envelope: Envelope) -> None:
         """Put it; accepted on return."""
-        match self.duties.get(envelope.envelope_id, Duty.ERASED):
-            case Duty.ERASED:
+        match self.duties.get(envelope.envelope_id):
+            case None:
                 self._owe(envelope, Duty.UNSURE)
+            case Duty.ERASED:
+                self._owe(envelope, Duty.ANEW)
             case Duty.LET_GO | Duty.EARLY | Duty.EXPIRING:
                 self._owe(envelope, Duty.AGAIN)
         self.capture.put(envelope)
-        if self.duties[envelope.envelope_id] is Duty.UNSURE:
+        if self.duties[envelope.envelope_id] in (Duty.UNSURE, Duty.ANEW):
             self._owe(envelope, Duty.HELD)
 
     def shred(self, *envelopes: Envelope) -> None:
-        """Shred them with proof."""
+        """Send them, and shred them with proof."""
+        self.upload.keep_pending()
         self._erase(envelopes, Duty.LET_GO, lambda: self.upload.shred(*(proof(envelope) for envelope in envelopes)))
 
     def expire(self, tombstone: Envelope, *envelopes: Envelope) -> None:
@@ -484,7 +490,7 @@ def _refused_anew(image: Image, ledger: Ledger) -> Iterator[tuple[str, str]]:
     unit = Unit(SimulatedDisk(image), ledger)
     unit.start()
     for envelope, duty in ledger:
-        if duty in (Duty.UNSURE, *_ENDING) and not _lies(image, SpoolState.PENDING, envelope):
+        if duty in (Duty.UNSURE, Duty.ANEW, *_ENDING) and not _lies(image, SpoolState.PENDING, envelope):
             try:
                 unit.put(envelope)
             except SpoolError as error:

@@ -11,7 +11,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent.errors import KeyringVerificationError, SpoolError
 from agent.keys.keyring_serial import NOTE_FILE, SerialNote
 from agent.seal.chain import Chain
-from agent.seal.last_link import LastLink
+from agent.seal.last_link import LAST_LINK_FILE, LastLink
 from agent.unit.process.clock_trust import ReceiptTime
 from agent.wire import suites
 from agent.wire.keyring import encode_keyring, parse_keyring
@@ -61,6 +61,18 @@ def test_no_chain_begins_when_the_disk_refuses_its_note(state: Path, files: Faul
         with pytest.raises(SpoolError):
             LastLink(state, files).begin(lambda: None)
     assert LastLink(state, files).begin(lambda: None).next.prev == chain.next.prev
+
+
+def test_a_link_of_version_1_is_there_until_a_chain_has_named_it(state: Path, files: FaultyFiles) -> None:
+    """Whatever step the disk refuses; it is gone, durably, before anything is sealed behind it."""
+    digest = b"\xab" * 32
+    (state / LAST_LINK_FILE).write_bytes(digest.hex().encode())
+    for step in range(6):
+        files.fail_at(step, errno.EIO)
+        with pytest.raises(SpoolError):
+            LastLink(state, files).begin(lambda: None)
+    assert LastLink(state, files).begin(lambda: None).next.prev == digest
+    assert not (state / LAST_LINK_FILE).exists()
 
 
 def test_a_receipts_time_is_noted_durably(state: Path, files: FaultyFiles) -> None:

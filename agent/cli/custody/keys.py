@@ -45,8 +45,8 @@ def keys(
 ) -> None:
     """Make recipient keys for the epochs to come, and the signed keyring that devices seal to.
 
-    Keys that were destroyed are not in the new keyring. The keyring says when it was signed, and units hold no earlier
-    time for true: look at this computer's clock first.
+    Keys that were destroyed are not in the new keyring. The keyring says when it was signed, and units take
+    every earlier time for over: look at this computer's clock first.
 
     The private keys are closed with a passphrase, which is asked for unless it comes from a file.
 

@@ -27,8 +27,9 @@ WHAT_PROVES_WHAT = (
 def verify(directory: Directory, as_json: AsJson = False) -> None:
     """Check every stored envelope, and name what is missing, altered, forged, reordered or replayed.
 
-    Also what is forked, or signed by a key after its end (revoked, rotated); and each kept receipt, by receipt.pub, its
-    row, the log's order and what the units have signed (receipt, contradicted).
+    Also what is forked, and what a key signed after its end (revoked, rotated). Each kept receipt is checked with
+    receipt.pub and compared with its row and with the order of the log (receipt), and with what the units have signed
+    about it (contradicted).
 
     Exits 0 only if every chain is continuous. Reads that a unit's own bounds forced out are listed as
     overflowed (never accepted: the spool was full), expired (waited too long) or evicted (the oldest in a full spool):

@@ -31,6 +31,7 @@ from agent.keys.keyfiles import PUBLIC_MODE, load_ed25519_public, replace_file
 from agent.receiver.admission import strictjson
 from agent.receiver.admission.records import (
     MAX_CERTIFICATES,
+    MAX_RECORD_BYTES,
     Device,
     Event,
     EventKind,
@@ -136,7 +137,7 @@ class DeviceBook:
 
     def _load(self, path: Path, key_id: bytes) -> Device:
         with path.open("rb") as file:
-            data = file.read(strictjson.MAX_DOCUMENT_BYTES + 1)
+            data = file.read(MAX_RECORD_BYTES + 1)
         device = parse_record(data, self.receipt_key(), what=path.name)
         if device.key_id != key_id:
             raise FormatError(f"{path.name}: holds another key than its name says")

@@ -43,6 +43,8 @@ MAX_CERTIFICATES: Final = 2
 MAX_EVENTS: Final = 64
 """Renewals beyond this many are left out, oldest first: once a year, a unit does not live so long."""
 MAX_REASON_CHARS: Final = 200
+MAX_RECORD_BYTES: Final = 256 << 10
+"""A record with one event has about 600 bytes, one with `MAX_EVENTS` and long reasons in escaped letters 160 kB."""
 
 _CONTEXT: Final = "plateseal device record 2"
 _PUBLIC_KEY_BYTES: Final = 32
@@ -68,11 +70,11 @@ class Event:
     Attributes:
         kind: What.
         at: Aware UTC time, whole seconds; None where a record of version 1 did not say.
-        log: The end of the receiver's log then; None likewise.
+        log: The highest index of the receiver's log at that time; None in the same case.
         to: Rotated: 32 bytes, id of the key that followed.
         until: Rotated: aware UTC time after which the old key's certificates no longer connect.
-        after: Revoked: the last entry of the log that is still the device's.
-        reason: Revoked: why.
+        after: Revoked: index of the last entry of the log that still counts as the device's.
+        reason: Revoked: why, 1 to 200 characters.
     """
 
     kind: EventKind
@@ -146,7 +148,7 @@ class Device:
 
     @property
     def revoked(self) -> Revoked | None:
-        """The end of this key, if it was revoked; of several ends the earliest."""
+        """The end of this key; None if it was not revoked. Of several ends the earliest one counts."""
         ends = [Revoked(each.after, each.reason) for each in self.history if each.after is not None]
         return min(ends, key=lambda end: end.after, default=None)
 
@@ -225,9 +227,9 @@ def parse_record(data: bytes, receipt_key: Ed25519PublicKey | None, *, what: str
     Raises:
         FormatError: No such record, another key than its id says, or a signature that does not hold.
     """
-    if strictjson.parse_document(data, _Version, what=what).v == 1:
+    if strictjson.parse_document(data, _Version, what=what, max_bytes=MAX_RECORD_BYTES).v == 1:
         return _parse_1(data, what)
-    record = strictjson.parse_document(data, _Record, what=what)
+    record = strictjson.parse_document(data, _Record, what=what, max_bytes=MAX_RECORD_BYTES)
     device = Device(
         name=record.name,
         key_id=bytes.fromhex(_checked_id(record.key_id, record.public_key, what)),

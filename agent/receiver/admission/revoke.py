@@ -2,8 +2,8 @@
 
 Owns: what a revocation may say. Leaves to others: the record (`records`), and what follows from it (`intake`, custody).
 
-A revocation is not undone: a unit that turns up again makes a new identity. A second one may only name an earlier
-point, when it is known since when the key was in other hands.
+A revocation cannot be undone: a unit that is found again makes a new identity. A second revocation may only name an
+earlier point, for when it turns out that the key was in other hands earlier than thought.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ def revoke(
     Args:
         directory: The receiver's.
         name: The device's.
-        reason: Why, 1 to 200 characters.
+        reason: Why, 1 to 200 printable characters.
         at: The last entry of the log that is still the device's, or the aware time at which its envelopes stop being
             its own; the end of the log if left out.
         key_id: Only the key whose id, in hex, begins so; all keys of the device if left out.
@@ -62,8 +62,8 @@ def revoke(
         KeyFileError: The receipt key cannot be read, or the disk refused.
         ReceiverError: The folder of devices or the store cannot be read.
     """
-    if not 1 <= len(reason) <= MAX_REASON_CHARS or not reason.strip():
-        raise UsageError(f"--reason: 1 to {MAX_REASON_CHARS} characters are needed")
+    if not 1 <= len(reason) <= MAX_REASON_CHARS or not reason.strip() or not reason.isprintable():
+        raise UsageError(f"--reason: 1 to {MAX_REASON_CHARS} characters of one line are needed")
     layout, moment = ReceiverLayout(directory), now or datetime.now(UTC)
     receipt_key = keyfiles.load_ed25519_private(layout.receipt_key)
     book = DeviceBook(layout.devices)

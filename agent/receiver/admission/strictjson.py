@@ -19,7 +19,7 @@ from pydantic_core import ErrorDetails, PydanticCustomError
 from agent.errors import FormatError, ReceiverError
 
 MAX_DOCUMENT_BYTES: Final = 16 << 10
-"""An enrolment has about 1 kB, a device's record 700 bytes; one with all its events, 12 kB."""
+"""An enrolment has about 1 kB."""
 _WORDS: Final = {
     "missing": "{name} is missing",
     "extra_forbidden": "unknown field {name}",
@@ -68,15 +68,15 @@ def look_up(path: Path, load: Callable[[], _Found]) -> _Found | None:
         raise ReceiverError(f"{path.parent}: {error}") from None
 
 
-def parse_document(data: bytes, form: type[Form], *, what: str) -> Form:
-    """Parse a document.
+def parse_document(data: bytes, form: type[Form], *, what: str, max_bytes: int = MAX_DOCUMENT_BYTES) -> Form:
+    """Parse a document of at most `max_bytes`.
 
     Raises:
         FormatError: It is too long, not one JSON object, names a key twice, or is not as `form` says; the message
             begins with `what` and names the first wrong field.
     """
-    if len(data) > MAX_DOCUMENT_BYTES:
-        raise FormatError(f"{what}: longer than {MAX_DOCUMENT_BYTES} bytes")
+    if len(data) > max_bytes:
+        raise FormatError(f"{what}: longer than {max_bytes} bytes")
     try:
         return form.model_validate(json.loads(data.decode("utf-8"), object_pairs_hook=_no_repeats))
     except _RepeatedKeyError as error:

@@ -68,7 +68,7 @@ def settle_gaps(chain: Chain, named: list[Gone]) -> None:
 
 
 def take_off_what_is_held(chain: Chain, named: list[Named]) -> None:
-    """Reduce what tombstones count by what they name and the store holds all the same, each place once."""
+    """Take off the counts of tombstones those reads that they name although the store holds them, each place once."""
     gaps = [(gap.first, gap.last) for gap in chain.gaps]
     seen = -1
     for gone, reason, report in sorted(named, key=lambda row: (row[0].first, row[0].last)):

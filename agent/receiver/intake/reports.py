@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Final
 
@@ -48,6 +48,10 @@ class Finding:
     last_seq: int
     detail: str = ""
 
+    def is_followed_by(self, other: Finding) -> bool:
+        """Whether another finding says the same of the next place."""
+        return (self.kind, self.detail, self.last_seq + 1) == (other.kind, other.detail, other.first_seq)
+
 
 @dataclass(slots=True)
 class ChainReport:
@@ -84,8 +88,11 @@ class ChainReport:
         return any(each.first_seq <= seq <= each.last_seq for each in self.findings)
 
     def add(self, finding: Finding) -> None:
-        """Keep a finding, up to `MAX_LISTED`."""
-        if len(self.findings) < MAX_LISTED:
+        """Keep a finding, up to `MAX_LISTED`. What says the same of places in a row, after a key's end, is joined."""
+        before = self.findings[-1] if self.findings else None
+        if finding.kind is FindingKind.REVOKED and before is not None and before.is_followed_by(finding):
+            self.findings[-1] = replace(before, last_seq=finding.last_seq)
+        elif len(self.findings) < MAX_LISTED:
             self.findings.append(finding)
 
 

@@ -1,8 +1,13 @@
 """The order of a unit's chains: each names the end of the one before, and they are numbered.
 
-Owns: what it means that a chain has no predecessor here, that two have the same one or the same number, that a number
-goes back, and that a key signed on after another one had followed it. Leaves to others: what is in one chain
-(`verification`), and chains of version 1, which name their predecessor only now and then.
+Owns: telling a chain whose predecessor is not in the store, two chains that have one predecessor or one number, a
+number that goes back, and a key that signed on after another one had followed it. Leaves to others: what is in one
+chain (`verification`), and the predecessors that chains of version 1 name now and then.
+
+A chain of version 1 has no number. Whoever copied a key could fall back to that version, to begin a chain that looks
+like a restart. So one that comes to the log after the unit's first chain of version 2, or after the rotation of its
+key, must be named as the one before by another chain. One that the unit made earlier, ended with a crash, and delivered
+as late as that is told too: nothing in it says when it was made.
 
 The keys of a unit that followed one another (rotations) count as one line. A key that was enrolled beside another one
 begins a line of its own.
@@ -11,6 +16,7 @@ begins a line of its own.
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 from agent.receiver.admission.devices import Device
@@ -61,7 +67,7 @@ class Runs:
     """Gathers the chains of a store, and judges their order when all are known."""
 
     def __init__(self, store: EnvelopeStore) -> None:
-        """Begin with none; `store` says where an envelope stands that is no chain's end."""
+        """Begin without a chain. `store` is asked where an envelope stands that a chain names as the one before it."""
         self._store = store
         self._links: dict[tuple[bytes, bytes], _Link] = {}
 
@@ -78,20 +84,25 @@ class Runs:
         link = self._links[report.device_kid, report.chain]
         link.end, link.device, link.followers = last.digest, device, followers
 
-    def settle(self, gone: set[bytes]) -> None:
-        """Judge the order; `gone` are the digests at the end of what tombstones name."""
+    def settle(self, gone: Mapping[bytes, bytes]) -> None:
+        """Judge the order of all chains.
+
+        Args:
+            gone: What tombstones name as gone: the chain of each range, by the digest at the end of the range.
+        """
         lines: defaultdict[bytes, list[_Link]] = defaultdict(list)
         for link in self._links.values():
             lines[link.line].append(link)
         for links in lines.values():
-            self._judge_ends_of_keys(links)
+            _tell_signed_on(links)
+            _tell_unnamed(links, gone)
             numbered = sorted((each for each in links if each.run is not None), key=lambda each: each.run or 0)
             _tell_twins(numbered)
             ends = {each.end: each for each in links}
             for link in numbered:
                 self._judge_predecessor(link, ends, gone)
 
-    def _judge_predecessor(self, link: _Link, ends: dict[bytes, _Link], gone: set[bytes]) -> None:
+    def _judge_predecessor(self, link: _Link, ends: dict[bytes, _Link], gone: Mapping[bytes, bytes]) -> None:
         if link.before is None:
             return
         before = ends.get(link.before)
@@ -115,20 +126,34 @@ class Runs:
         other.tell(kind, detail, first=place[2] + 1, last=other.report.last_seq)
         return True
 
-    def _judge_ends_of_keys(self, links: list[_Link]) -> None:
-        named = {each.before for each in links}
-        for link in links:
-            if link.run is not None:
-                later = [each.run for each in links if each.run is not None and link.is_followed_by(each)]
-                if later and link.run >= min(later):
-                    detail = f"run {link.run} by a key that another one had followed in run {min(later)}"
-                    link.tell(FindingKind.ROTATED, detail, last=link.report.last_seq)
-                continue
-            rotated = None if link.device is None else link.device.rotated
-            if rotated is None or rotated.log is None or link.first_log <= rotated.log or link.end in named:
-                continue
+
+def _tell_signed_on(links: list[_Link]) -> None:
+    """Tell numbered chains by a key that another one had followed before."""
+    for link in links:
+        later = [each.run for each in links if each.run is not None and link.is_followed_by(each)]
+        if link.run is not None and later and link.run >= min(later):
+            detail = f"run {link.run} by a key that another one had followed in run {min(later)}"
+            link.tell(FindingKind.ROTATED, detail, last=link.report.last_seq)
+
+
+def _tell_unnamed(links: list[_Link], gone: Mapping[bytes, bytes]) -> None:
+    """Tell chains of version 1 that came when none was due any more, and that no other chain names."""
+    named = {each.before for each in links if each.before is not None}
+    ended = {gone[digest] for digest in named if digest in gone}
+    upgraded = min((each.first_log for each in links if each.run is not None), default=None)
+    for link in links:
+        if link.run is not None or link.end in named or link.report.chain in ended:
+            continue
+        rotated = None if link.device is None else link.device.rotated
+        if rotated is not None and rotated.log is not None and link.first_log > rotated.log:
             detail = f"log {link.first_log}, after the rotation at log {rotated.log}, and no later chain names it"
             link.tell(FindingKind.ROTATED, detail, last=link.report.last_seq)
+        elif upgraded is not None and link.first_log > upgraded:
+            detail = (
+                f"version 1, first in the log at {link.first_log}, after the unit's first chain of version 2 at "
+                f"{upgraded}, and no other chain names it"
+            )
+            link.tell(FindingKind.FORKED, detail, last=link.report.last_seq)
 
 
 def _tell_twins(links: list[_Link]) -> None:

@@ -3,8 +3,8 @@
 Owns: the checks of receipts against rows, against each other, against the log and against the units' word. Leaves to
 others: the receipt's own layout (`agent.wire.receipt`), and which envelopes hold (`verification`).
 
-A receipt proves that the receiver said so when it signed it. That it has not said something else since is proven by the
-unit, which signs the digest of a receipt it has seen into its next envelopes.
+A receipt proves what the receiver said when it signed it. That it says the same today is proven by the unit, which
+signs the digest of a receipt that it has seen into its next envelopes.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class Testimony:
     """The receipts of one store."""
 
     def __init__(self, store: EnvelopeStore, receipt_key: Ed25519PublicKey | None) -> None:
-        """Look at a store; without the receiver's public key no receipt can be checked, and that is told."""
+        """Prepare to check a store. Without the receiver's public key each kept receipt becomes a finding."""
         self._store = store
         self._keys = {} if receipt_key is None else {cose.ed25519_kid(receipt_key): receipt_key}
         self._prefixes = {kid[:RECEIVER_PREFIX_BYTES] for kid in self._keys}
@@ -41,7 +41,7 @@ class Testimony:
         self._seen: dict[SeenReceipt, str | None] = {}
 
     def log_of(self, row: StoredRow, envelope: Envelope) -> int:
-        """Return an envelope's index in the log: the higher one of what its row and its receipt say."""
+        """Return an envelope's index in the log. If row and receipt differ, it is the higher one."""
         try:
             receipt = check_kept(row.receipt, envelope, self._keys)
         except ReceiptVerificationError:
@@ -49,7 +49,7 @@ class Testimony:
         return row.log if receipt is None else max(row.log, receipt.log_index)
 
     def check(self, report: ChainReport, row: StoredRow, envelope: Envelope) -> None:
-        """Check what is kept with a row, and what the envelope says of a receipt before it."""
+        """Check the receipt that is kept with a row, and the earlier receipt that the envelope says its unit saw."""
         receipt, fault = None, None
         try:
             receipt = check_kept(row.receipt, envelope, self._keys)
@@ -70,7 +70,7 @@ class Testimony:
                 report.add(Finding(FindingKind.CONTRADICTED, row.seq, row.seq, contradiction))
 
     def settle(self, reports: dict[tuple[bytes, bytes], ChainReport]) -> None:
-        """Check the receipts' own chain, and name receipts whose envelope is gone."""
+        """Check that each receipt names the one before it, and name receipts whose envelope is not in the store."""
         device, before = b"", ZERO_DIGEST
         for kept in self._store.receipts():
             if kept.device != device:

@@ -11,10 +11,10 @@ losses (`gaps`), the order of a unit's chains (`runs`), receipts and their times
 | forged | an envelope of a device key that is not enrolled |
 | reordered | an envelope that stands at another place than it was signed for, or whose prev is not the one before it |
 | replayed | the same envelope, or another one at the same place, a second time |
-| forked | two chains of one unit with the same number, or that follow the same envelope |
+| forked | two chains of one unit with one number or one predecessor; one of version 1 after the upgrade |
 | revoked | an envelope that was logged after the end of its key |
 | rotated | an envelope that a key signed after another one had followed it |
-| receipt | a kept receipt that does not hold, or that row or neighbours contradict; none where one is due |
+| receipt | a kept receipt that does not hold or contradicts its row or its neighbours; or none for version 2 |
 | contradicted | the unit has signed that it saw another receipt than the one that is kept |
 
 A gap that a tombstone explains is a loss by policy: it is reported, and it is no finding. Where a tombstone names the
@@ -100,11 +100,11 @@ class _Walk:
         for key, chain in self._chains.items():
             settle_gaps(chain, [gone for gone, _, _ in self._gone[key]])
             take_off_what_is_held(chain, self._gone[key])
-        gone = {(device, each.digest) for (device, _), rows in self._gone.items() for each, _, _ in rows}
+        gone = {(device, each.digest): chain for (device, chain), rows in self._gone.items() for each, _, _ in rows}
         for report, last in self._begins:
             if (report.device, last) not in self._ends and (report.device, last) not in gone:
                 self._tell_missing(report, last)
-        self._runs.settle({digest for _, digest in gone})
+        self._runs.settle({digest: chain for (_, digest), chain in gone.items()})
         self._testimony.settle(self._reports)
         return list(self._reports.values())
 
@@ -142,7 +142,8 @@ class _Walk:
             report.add(Finding(FindingKind.REORDERED, row.seq, row.seq, detail))
             return None
         if signer.revoked is not None and self._testimony.log_of(row, envelope) > signer.revoked.after:
-            detail = f"log {row.log}, and its key was revoked after log {signer.revoked.after}: {signer.revoked.reason}"
+            detail = f"logged after the end of its key, which was revoked after log {signer.revoked.after}: "
+            detail += signer.revoked.reason
             report.add(Finding(FindingKind.REVOKED, row.seq, row.seq, detail))
             return None
         return envelope

@@ -3,8 +3,8 @@
 Owns: the rules that a chain must keep, the log index, the time of storing, and the receipt that is signed and kept with
 the row. Leaves to others: the transaction (`sqlite`), and whether an envelope's signature holds (`intake`).
 
-Invariants: an envelope gets one receipt for ever, the bytes that were signed first. The log's times never go back, even
-where the receiver's clock does. Each receipt of version 2 names the one of version 2 before it for the same device key.
+Invariants: an envelope has one receipt for ever, the bytes that were signed first. The log's times never go back, even
+when the receiver's clock does. Each receipt of version 2 names the one of version 2 before it for the same device key.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ class ChainConflict:
 
 @dataclass(frozen=True, slots=True)
 class ReceiptLost:
-    """An envelope that is stored, and whose receipt is not kept any more; no second one is signed.
+    """An envelope that is stored and whose receipt is gone from the store. No second receipt is signed.
 
     Attributes:
         reason: For a person; ids and numbers only.
@@ -68,7 +68,8 @@ class Keeper:
 
         Args:
             connection: In a transaction that has the write lock.
-            at: Aware time of storing, for those that are new; later where the log's end is later.
+            at: Aware time of storing for envelopes that are new. If the last entry of the log has a later time, that
+                time is used.
             key: Signs receipts.
             followers: By the id of a key that was rotated out: the ids of the keys that followed it.
         """

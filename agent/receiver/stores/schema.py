@@ -72,7 +72,7 @@ def make_tables(connection: sqlite3.Connection) -> None:
 def check_version(connection: sqlite3.Connection, *, may_write: bool) -> None:
     """Make sure that the tables are those of this version; bring an older store up to date.
 
-    A store that may only be read stays as it is: it looks as if it kept no receipts.
+    A store of version 1 that is opened only to read is not changed: an empty temporary table stands for its receipts.
 
     Raises:
         ReceiverError: Some other database, or a store of a newer plateseal.

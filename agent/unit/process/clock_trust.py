@@ -69,24 +69,33 @@ class ReceiptTime:
         self._clock = clock
         self._again_s = clock.monotonic_s()
         self._newest = self.seen()
+        self._unwritten: tuple[datetime, datetime] | None = None
 
     def note_receipt(self, verified: VerifiedReceipt) -> None:
-        """Remember a verified receipt, at most once a minute. A disk that refuses is left alone.
+        """Remember a verified receipt, on the disk at most once a minute. A disk that refuses is left alone.
 
-        The last receipt's time counts, not the latest time: a receiver whose clock was years ahead for a moment shall
-        not spoil this unit's floor for years. Of one receiver's receipts the one with the highest index is kept: it
-        names all before it.
+        The time of the last receipt is noted, even if an earlier receipt had a later time: a receiver whose clock was
+        years ahead for a moment must not spoil this unit's floor for years. Which receipt it was is noted of the one
+        with the highest index in that receiver's log, because that one stands for all before it.
         """
         receipt, receiver = verified.receipt, verified.receiver_kid[:RECEIVER_PREFIX_BYTES]
         known = self._newest
         is_newer = known is None or known.receiver != receiver or known.log < receipt.log_index
         if receipt.version != VERSION_1 and is_newer:
             self._newest = SeenReceipt(receiver, receipt.log_index, verified.digest)
+        self._unwritten = receipt.stored_at, self._clock.now()
         now_s = self._clock.monotonic_s()
         if now_s >= self._again_s:
             self._again_s = now_s + RECEIPT_EVERY_S
-            with suppress(SpoolError):
-                replace_note(self._files, self._path, self._line(receipt.stored_at))
+            self.write_note()
+
+    def write_note(self) -> None:
+        """Write down what was remembered since the last note, if anything was; for the end of a process, too."""
+        if self._unwritten is None:
+            return
+        with suppress(SpoolError):
+            replace_note(self._files, self._path, self._line(*self._unwritten))
+            self._unwritten = None
 
     def seen(self) -> SeenReceipt | None:
         """Return the newest receipt of version 2 that is noted; None without one."""
@@ -95,15 +104,15 @@ class ReceiptTime:
             return None
         return SeenReceipt(bytes.fromhex(match[3].decode()), int(match[4]), bytes.fromhex(match[5].decode()))
 
-    def _line(self, at: datetime) -> bytes:
-        line = b"%d %d" % (to_ms(at), to_ms(self._clock.now()))
+    def _line(self, at: datetime, came_at: datetime) -> bytes:
+        line = b"%d %d" % (to_ms(at), to_ms(came_at))
         if self._newest is not None:
             seen = self._newest
             line += f" {seen.receiver.hex()} {seen.log} {seen.digest.hex()}".encode()
         return line + b"\n"
 
     def read(self) -> tuple[datetime, datetime] | None:
-        """Return the receipt's time and this unit's when it came; None without a note."""
+        """Return the last receipt's time, and what this unit's clock showed when it came; None without a note."""
         return _read(self._files, self._path)
 
 
@@ -162,15 +171,18 @@ class ClockTrust:
         return self._seen
 
     def floor(self) -> datetime:
-        """Return the latest aware UTC time that is known to be over."""
+        """Return the latest aware UTC time that is over for certain."""
         return floor_of(self._over, trusted=self._trusted, receipt=self._receipt)
 
     def raise_floor(self, over: datetime) -> None:
-        """Remember until the next start that an aware UTC time is over: the owner signed the keyring then."""
+        """Remember, until this process ends, that an aware UTC time is over: the owner signed the keyring then."""
         self._over = max(self._over, over)
 
     def doubt(self) -> str | None:
-        """Say what speaks against the clock: below the floor, far from a receipt, or in doubt otherwise; or None."""
+        """Say what speaks against the time that the clock shows; None where nothing does.
+
+        That is a last receipt whose time was far from the clock's, or what the doubt began with.
+        """
         if self._receipt is not None and abs(self._receipt[0] - self._receipt[1]) > AGREEMENT:
             return f"it showed {self._receipt[1]:%Y-%m-%d} when the receiver showed {self._receipt[0]:%Y-%m-%d}"
         return self._reason if self._in_doubt else None
@@ -239,16 +251,16 @@ def floor_of(over: datetime, *, trusted: datetime, receipt: tuple[datetime, date
     """Return the latest aware UTC time that is known to be over.
 
     Args:
-        over: A time that is over on somebody's word.
-        trusted: The last time that this unit trusted.
-        receipt: The last receipt's time, and this unit's when it came.
+        over: An aware time that is over, because somebody who is trusted said so.
+        trusted: The last time at which this unit's clock was beyond doubt.
+        receipt: The last receipt's time, and the time that this unit's clock showed when it came; None without one.
     """
     seen = [trusted] if receipt is None else [trusted, receipt[0]]
     return max(BUILT_AT, over, *(at - AGREEMENT for at in seen))
 
 
 def noted_floor(state_dir: Path, files: Disk, *, over: datetime = BUILT_AT) -> datetime:
-    """Return the floor that a unit's notes and one other time give, for somebody who only looks."""
+    """Return the floor as a unit's notes and one other time give it, for commands that look at a unit from outside."""
     trusted, receipt = _read(files, state_dir / TRUST_FILE), _read(files, state_dir / RECEIPT_FILE)
     return floor_of(over, trusted=trusted[0] if trusted else BUILT_AT, receipt=receipt)
 

@@ -91,7 +91,7 @@ def read_health(unit: UnitConfig) -> HealthReport:
 
 
 def clock_state(unit: UnitConfig) -> ClockState:
-    """Say what the clock rests on, before any read: behind, where the notes or the keyring say the time is over."""
+    """Say what the clock's time rests on. It is behind if the unit's notes or its keyring say that the time is over."""
     clock, over = SystemClock(), BUILT_AT
     with suppress(PlatesealError):
         keyring, _ = read_keyring(unit.seal.keyring, load_ed25519_public(unit.seal.owner_key))

@@ -145,6 +145,7 @@ class _Delivery:
                             self._deliver(self._connect(), drain=drain)
             finally:
                 self._disconnect()
+                self._receipt_time.write_note()
             self._gauges.count_now()
         _log.info("upload ended: %d acknowledged, %d erased", self._stats.acknowledged, self._stats.shredded)
 

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import ssl
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import cbor2
 import pytest
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.serialization import load_pem_public_key
 from typer.testing import CliRunner
 
 from agent.cli.receiver import app
@@ -140,6 +144,8 @@ def test_only_an_earlier_point_can_follow(desk: Desk) -> None:
         ({"reason": ""}, "--reason"),
         ({"reason": "  "}, "--reason"),
         ({"reason": "x" * 201}, "--reason"),
+        ({"reason": "\udcff"}, "--reason"),
+        ({"reason": "one\nforged seq 9"}, "--reason"),
         ({"key_id": "zz"}, "no key of cam-1"),
         ({"key_id": ""}, "no key of cam-1"),
     ],
@@ -198,6 +204,24 @@ def test_the_command_says_what_it_ended(desk: Desk) -> None:
     }
 
 
+def test_a_record_is_signed_as_the_document_says(desk: Desk) -> None:
+    """Whoever has FORMAT.md, a CBOR library and receipt.pub checks it: with every kind of event in it."""
+    desk.take(*make_chain(desk.key, 2, run=0))
+    enrol(desk.bench.receiver.directory, desk.bench.device.directory / "enrolment.json", now=desk.now)
+    old = desk.bench.device.key_id
+    desk.rotate()
+    desk.revoke(at=1)
+    record = json.loads((desk.bench.receiver.devices / f"{old.hex()}.json").read_bytes())
+    assert [each["event"] for each in record["history"]] == ["enrolled", "renewed", "rotated", "revoked"]
+    signature = base64.b64decode(record.pop("signature"))
+    signed = cbor2.dumps(["plateseal device record 2", record], canonical=True)
+    key = load_pem_public_key(desk.bench.receiver.receipt_public.read_bytes())
+    assert isinstance(key, Ed25519PublicKey)
+    key.verify(signature, signed)
+    with pytest.raises(InvalidSignature):
+        key.verify(signature, signed + b"\0")
+
+
 def test_a_record_that_was_edited_is_told_and_not_used(desk: Desk) -> None:
     """The end cannot be taken out of it, nor the key be given to another name."""
     desk.revoke()
@@ -235,6 +259,14 @@ def test_the_history_of_a_key_is_bounded_and_keeps_what_counts(desk: Desk) -> No
     events = [each.kind for each in desk.device().history]
     assert (events[0], events[-1]) == (EventKind.ENROLLED, EventKind.REVOKED)
     assert len(events) < 64
+
+
+def test_long_reasons_in_any_script_leave_the_record_readable(desk: Desk) -> None:
+    """Twenty ends, each with the longest reason there may be: at 16 kB nobody could read the record any more."""
+    desk.take(*make_chain(desk.key, 21, run=0))
+    for at in range(20, 0, -1):
+        desk.revoke(at=at, reason="\N{HOT BEVERAGE}\N{GRINNING FACE}" * 100)
+    assert len(desk.device().history) == 21
 
 
 def test_the_old_certificate_ends_when_the_new_one_delivers(desk: Desk) -> None:

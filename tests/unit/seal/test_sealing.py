@@ -14,7 +14,7 @@ from agent.errors import KeyFileError, KeyringVerificationError
 from agent.keys.keyring import KeyringBook
 from agent.records import Envelope, Link
 from agent.seal.chain import Chain
-from agent.seal.last_link import LAST_LINK_FILE, LastLink
+from agent.seal.last_link import LAST_CHAIN_FILE, LAST_LINK_FILE, LastLink
 from agent.seal.sealer import Sealer
 from agent.wire import suites
 from agent.wire.header import ZERO_DIGEST
@@ -118,10 +118,27 @@ def test_a_unit_without_an_envelope_is_still_at_its_first_chain(tmp_path: Path) 
 
 
 def test_a_link_of_version_1_is_named_by_the_first_chain_of_version_2(tmp_path: Path) -> None:
-    """An upgrade after a clean stop."""
+    """An upgrade after a clean stop; the link is taken once."""
     (tmp_path / LAST_LINK_FILE).write_bytes(b"ab" * 32)
-    at = LastLink(tmp_path, LocalFiles()).begin(never).next
+    link = LastLink(tmp_path, LocalFiles())
+    at = link.begin(lambda: None).next
     assert (at.run, at.prev) == (0, b"\xab" * 32)
+    last = accepted(link.begin(lambda: None))
+    assert link.begin(lambda: Link.at(last.position, last.digest)).next.prev == last.digest
+
+
+@pytest.mark.parametrize("is_closed", [True, False])
+@pytest.mark.parametrize("is_found", [True, False])
+def test_the_numbers_go_on_after_a_while_with_version_1(tmp_path: Path, *, is_closed: bool, is_found: bool) -> None:
+    """The old program leaves its own link, and may have removed the spool's mark; no number comes a second time."""
+    link = LastLink(tmp_path, LocalFiles())
+    chain = link.begin(lambda: None)
+    last = accepted(chain)
+    if is_closed:
+        link.leave(chain)
+    (tmp_path / LAST_LINK_FILE).write_bytes(b"ab" * 32)
+    at = link.begin(lambda: Link.at(last.position, last.digest) if is_found else None).next
+    assert (at.run, at.prev) == (1, b"\xab" * 32)
 
 
 def test_a_key_change_is_noted_before_it_is_used(tmp_path: Path) -> None:
@@ -137,8 +154,8 @@ def test_a_key_change_is_noted_before_it_is_used(tmp_path: Path) -> None:
 def test_a_damaged_note_is_made_up_for_by_the_spool(tmp_path: Path) -> None:
     """As a missing one."""
     found = Link(4, 9, bytes(16), b"\x09" * 32)
-    for note in (b"", b"zz" * 32, b"ab" * 31, b"ab" * 33, b"open 1 2 3", b"closed " + b"ab" * 32):
-        (tmp_path / LAST_LINK_FILE).write_bytes(note)
+    for note in (b"", b"zz" * 32, b"ab" * 32, b"open 1 2 3", b"closed " + b"ab" * 32):
+        (tmp_path / LAST_CHAIN_FILE).write_bytes(note)
         at = LastLink(tmp_path, LocalFiles()).begin(lambda: found).next
         assert (at.run, at.prev) == (5, found.digest)
 

@@ -105,6 +105,16 @@ def test_one_recipient_twice(run: int | None) -> None:
             parse_envelope(envelope.data)
 
 
+def test_a_key_that_two_names_share_is_a_recipient_once() -> None:
+    """An owner may give the agency's key to the auditor too; every read was refused by receivers before."""
+    book = KeyringBook(make_keyring(AGENCY, replace(AGENCY, recipient="auditor")))
+    read = make_plaintext()
+    sealed = Sealer(signing_key=KEY, book=book, cipher=CIPHER).seal(read, first_position(run=0))
+    envelope = parse_envelope(sealed.data)
+    assert recipients_of(envelope) == [AGENCY.kid]
+    assert open_envelope(envelope, {AGENCY_PRIVATE.kid: AGENCY_PRIVATE}) == read
+
+
 def lengths(reads: list[Plaintext], run: int | None) -> set[int]:
     """Return the lengths that somebody sees who has the envelopes and no key."""
     position = ChainPosition(bytes(16), 7, b"\x01" * 32, run=run)

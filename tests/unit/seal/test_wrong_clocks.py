@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -12,7 +13,7 @@ from agent.custody.destroy import destroy, plan_destruction
 from agent.custody.opener import open_envelope
 from agent.custody.owner import Owner
 from agent.disk.files import LocalFiles
-from agent.errors import OpenError
+from agent.errors import OpenError, UsageError
 from agent.keys.keyring import KeyringFile
 from agent.keys.keyring_serial import SerialNote
 from agent.seal.sealer import Sealer
@@ -21,7 +22,7 @@ from agent.wire.plaintext import ClockState
 from agent.wire.suites import ContentCipher
 from tests.fakes.clock import FakeClock
 from tests.fakes.envelopes import first_position
-from tests.fakes.owner import DAY, MANDATE, make_owner
+from tests.fakes.owner import DAY, MANDATE, make_owner, make_owner_keys
 from tests.fakes.reads import make_plaintext
 from tests.fakes.receipts import verified_at
 
@@ -85,3 +86,49 @@ def test_the_alarm_names_the_clock_and_not_the_keyring(tmp_path: Path, caplog: p
     assert "the clock shows 1970-01-02" in alarm
     assert "Set the clock" in alarm
     assert "new keyring" not in alarm
+
+
+def test_a_clock_ahead_of_the_receiver_is_what_the_alarm_names(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A year ahead every epoch is over: the read goes to the newest key, and the clock is to be looked at first."""
+    owner = make_owner(tmp_path / "owner", start=FIRST, epochs=30, now=FIRST)
+    shown = FakeClock(TODAY + 365 * DAY)
+    ReceiptTime(tmp_path, LocalFiles(), shown).note_receipt(verified_at(TODAY))
+    clock = ClockTrust(shown, state_dir=tmp_path, files=LocalFiles())
+    read = make_plaintext(captured_at=clock.now(), clock=clock.state())
+    envelope = rig(tmp_path, clock, owner).seal(read, first_position(run=0))
+    newest = owner.keyring().keys[-1].kid
+    assert open_envelope(envelope, {newest: owner.private_keys()[newest]}) == read
+    (alarm,) = [record.message for record in caplog.records if "ALARM" in record.message]
+    assert "look at the clock first" in alarm
+    assert f"when the receiver showed {TODAY:%Y-%m-%d}" in alarm
+
+
+def test_an_owner_whose_clock_was_ahead_makes_every_clock_look_behind(tmp_path: Path) -> None:
+    """Known limit: the reads open, they say `behind`, and no keyring can be signed before that time has come."""
+    owner = make_owner(tmp_path / "owner", start=FIRST, epochs=30, now=TODAY + 730 * DAY)
+    clock = ClockTrust(FakeClock(TODAY), state_dir=tmp_path, files=LocalFiles())
+    sealer = rig(tmp_path, clock, owner)
+    read = make_plaintext(captured_at=TODAY, clock=clock.state())
+    opened = open_envelope(sealer.seal(read, first_position(run=0)), owner.private_keys())
+    assert opened.clock is ClockState.BEHIND
+    with pytest.raises(UsageError, match="set the clock right, nothing was done"):
+        make_owner_keys(tmp_path / "owner", start=FIRST + 30 * DAY, now=TODAY)
+    assert owner.keyring().serial == 1
+
+
+def test_who_copies_the_owners_folder_opens_the_days_to_come(tmp_path: Path) -> None:
+    """The keys of thirty days lie in it: what a unit seals tomorrow opens with a copy of today, and not for longer."""
+    owner = make_owner(tmp_path / "owner", start=FIRST, epochs=30, now=FIRST)
+    copied = owner.private_keys()
+    make_owner_keys(tmp_path / "owner", start=FIRST + 30 * DAY, epochs=30, now=FIRST)
+    days = FakeClock(FIRST)
+    sealer = rig(tmp_path, ClockTrust(days, state_dir=tmp_path, files=LocalFiles()), owner)
+    opened = []
+    for _ in range(40):
+        envelope = sealer.seal(make_plaintext(captured_at=days.now()), first_position(run=0))
+        with contextlib.suppress(OpenError):
+            opened.append(open_envelope(envelope, copied))
+        days.advance(DAY.total_seconds())
+    assert len(opened) == 30

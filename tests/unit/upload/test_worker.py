@@ -7,7 +7,7 @@ import logging
 import re
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -60,7 +60,15 @@ class SteadySpool(MemorySpool):
     def __init__(self) -> None:
         super().__init__(max_bytes=1 << 24)
         self.unreadable: set[str] = set()
+        self.kept: list[set[str]] = []
+        self.refuses_to_keep = False
         self._asked: Counter[str] = Counter()
+
+    def keep_pending(self) -> None:
+        """As the port; notes what was pending then, or refuses."""
+        if self.refuses_to_keep:
+            raise SpoolError("spool: cannot sync pending: Input/output error")
+        self.kept.append({entry.envelope_id for entry in self.entries(SpoolState.PENDING)})
 
     def get(self, envelope_id: str) -> Envelope:
         """As the port."""
@@ -132,6 +140,32 @@ def make_parts(
         note_receipt=noted.append,
     )
     return Parts(worker, spool, receiver, clock, stop, noted)
+
+
+def test_what_is_sent_is_durable_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its put may not have returned: after a power cut the receiver would have what no start knows of."""
+    parts = make_parts()
+    parts.fill(3)
+    sent: list[bool] = []
+    send = parts.receiver.send
+
+    def watched(envelopes: Sequence[bytes]) -> list[Answer]:
+        ids = {parse_envelope(data).envelope_id for data in envelopes}
+        sent.append(any(ids <= kept for kept in parts.spool.kept))
+        return send(envelopes)
+
+    monkeypatch.setattr(parts.receiver, "send", watched)
+    parts.worker.run(drain=True)
+    assert sent == [True]
+
+
+def test_a_disk_that_makes_nothing_durable_keeps_nothing_from_being_sent() -> None:
+    """Delivered is better than durable."""
+    parts = make_parts()
+    parts.fill(3)
+    parts.spool.refuses_to_keep = True
+    parts.worker.run(drain=True)
+    assert parts.pending() == []
 
 
 def test_a_drain_delivers_everything_once_and_in_order() -> None:

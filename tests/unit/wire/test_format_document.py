@@ -7,9 +7,15 @@ from pathlib import Path
 
 import pytest
 
+from agent.config.bundle import MAX_BUNDLE_BYTES
+from agent.custody import audit_entry, locked
+from agent.custody.cases import MAX_HELD_BYTES
 from agent.custody.opener import PrivateKey, open_envelope
-from agent.wire import suites
+from agent.receiver.admission import records
+from agent.receiver.admission.strictjson import MAX_DOCUMENT_BYTES
+from agent.wire import envelope, health, keyring, plaintext, protocol, receipt, rotation, suites, times, tombstone
 from agent.wire.envelope import parse_envelope, verify_envelope
+from agent.wire.header import MAX_SEQ
 from tests.vectors import worked_example
 
 DOCUMENT = (Path(__file__).parents[3] / "docs" / "FORMAT.md").read_text()
@@ -48,3 +54,55 @@ def test_every_suite_and_version_is_documented() -> None:
         assert str(suite.alg) in row
         assert f"{suite.enc_bytes} bytes" in row
         assert f"{suite.public_bytes} bytes" in row
+
+
+LIMITS = [
+    ("Common rules", MAX_SEQ),
+    ("Common rules", times.MAX_TIME_MS),
+    ("Common rules", plaintext.MAX_THOUSANDTHS),
+    ("Common rules", plaintext.MAX_NAME_CHARS),
+    ("Envelope", envelope.MAX_ENVELOPE_BYTES),
+    ("Envelope", envelope.MAX_RECIPIENTS),
+    ("Plaintext", plaintext.MAX_TEXT_CHARS),
+    ("Plaintext", plaintext.MAX_LOOKS),
+    ("Plaintext", plaintext.MAX_FRAME_PX),
+    ("Plaintext", plaintext.USUAL_TEXT_CHARS),
+    ("Plaintext", plaintext.USUAL_NAME_CHARS),
+    ("Tombstone", tombstone.MAX_GONE),
+    ("Receipt", receipt.MAX_RECEIPT_BYTES),
+    ("Receipt", f"{times.FIRST_DAY:%Y-%m-%dT%H:%M:%SZ}"),
+    ("Request and reply", protocol.MAX_BATCH_ENVELOPES),
+    ("Request and reply", protocol.MAX_BATCH_BYTES),
+    ("Request and reply", protocol.MAX_REPLY_BYTES),
+    ("Request and reply", protocol.MAX_REASON_CHARS),
+    ("Request and reply", protocol.MAX_WAIT_S),
+    ("Keyring", keyring.MAX_KEYRING_KEYS),
+    ("Keyring", keyring.MAX_KEYRING_BYTES),
+    ("Rotation", rotation.MAX_ROTATION_BYTES),
+    ("Rotation", rotation.MAX_CSR_BYTES),
+    ("Key files", locked.MAX_FILE_BYTES),
+    ("Key files", f"2^{locked.MAX_N.bit_length() - 1}"),
+    ("Key files", locked.MAX_R),
+    ("Key files", locked.MAX_P),
+    ("Held read", MAX_HELD_BYTES),
+    ("Audit log", audit_entry.MAX_ENTRY_BYTES),
+    ("Audit log", audit_entry.MAX_IDS),
+    ("Audit log", audit_entry.MAX_REASON_CHARS),
+    ("Enrolment", MAX_DOCUMENT_BYTES),
+    ("Device record", records.MAX_RECORD_BYTES),
+    ("Device record", records.MAX_EVENTS),
+    ("Device record", records.MAX_REASON_CHARS),
+    ("Health report", health.MAX_HEALTH_BYTES),
+    ("Health report", health.MAX_HEALTH_CAMERAS),
+    ("Health report", health.MAX_LINE_CHARS),
+    ("Health report", health.MAX_VERSION_CHARS),
+    ("Configuration bundle", MAX_BUNDLE_BYTES),
+]
+
+
+@pytest.mark.parametrize(("section", "limit"), LIMITS)
+def test_every_limit_of_the_code_stands_in_its_section(section: str, limit: int | str) -> None:
+    """With or without commas between thousands. A receipt's first day was another one in text and code."""
+    text = DOCUMENT.split(f"\n## {section}\n")[1].split("\n## ")[0]
+    written = {str(limit), f"{limit:,}"} if isinstance(limit, int) else {limit}
+    assert any(re.search(rf"(?<![\w,.]){re.escape(form)}(?![\w,]*\d)", text) for form in written)

@@ -176,7 +176,7 @@ def test_what_was_logged_before_a_revocation_stays_genuine(shelf: Shelf) -> None
     revoke(shelf.bench.receiver.directory, "cam-1", at=2, reason="stolen")
     (report,) = shelf.reports()
     assert (report.device, report.envelopes) == ("cam-1", 2)
-    assert shelf.kinds() == [("revoked", 2, 2), ("revoked", 3, 3)]
+    assert shelf.kinds() == [("revoked", 2, 3)]
     assert "revoked after log 2: stolen" in shelf.words()
 
 
@@ -224,6 +224,27 @@ def test_a_chain_that_stands_in_no_order_is_told(
     shelf.store(*first, *other)
     found = [each for each in shelf.kinds() if each[0] != "missing"]
     assert set(expected) <= set(found)
+
+
+def test_a_fresh_chain_of_version_1_after_the_upgrade_is_told(shelf: Shelf) -> None:
+    """A thief who falls back to version 1 needs no number and no predecessor; what was made before may come late."""
+    before = make_chain(shelf.key, 2)
+    first = make_chain(shelf.key, 2, run=0, before=before[-1])
+    shelf.store(*first, *before)
+    assert shelf.kinds() == []
+    thief = make_chain(shelf.key, 2)
+    shelf.store(*thief)
+    assert shelf.kinds() == [("forked", 0, 1)]
+    assert "version 1, first in the log at 5" in shelf.words()
+
+
+def test_a_chain_of_version_1_whose_end_was_forced_out_may_come_late(shelf: Shelf) -> None:
+    """The first chain of version 2 names the end of it, and a tombstone says what became of that."""
+    before = make_chain(shelf.key, 2)
+    first = make_chain(shelf.key, 1, run=0, before=before[-1])
+    note = Tombstone(LossReason.EVICTED, 1, NOON, NOON, (Gone(before[1].position.chain, 1, 1, before[1].digest),))
+    shelf.store(*first, sign_tombstone(note, shelf.key, next_position(first[-1])), before[0])
+    assert shelf.kinds() == []
 
 
 def test_a_chain_whose_predecessor_is_gone_is_told(shelf: Shelf) -> None:

@@ -23,7 +23,9 @@ from agent.unit.doctor.diagnosis import load_unit, require_sound
 from agent.unit.doctor.finding import Finding, Outcome
 from agent.unit.doctor.machine import LOCKED, Daemon, core_dumps, disk, hardening, listening, running_daemons, swap
 from agent.unit.doctor.sample_keys import is_sample
-from agent.unit.status.report import disk_space
+from agent.unit.process.clock_trust import RECEIPT_FILE
+from agent.unit.status.report import clock_state, disk_space
+from agent.wire.plaintext import ClockState
 
 CLIP = Path(doctor_machine.__file__).parents[2] / "bench" / "clips" / "demo.mp4"
 
@@ -64,6 +66,18 @@ def test_a_unit_in_order_has_no_fault_in_its_parts(unit: UnitConfig) -> None:
     assert outcomes(findings)
     with pytest.raises(UnitFaultError, match="1 fault: receiver"):
         require_sound(findings)
+
+
+def test_a_clock_that_shows_a_time_that_is_over_is_named(unit: UnitConfig) -> None:
+    """The doctor and status say so before any read is made: a receipt came in the year 2100."""
+    note = unit.state_dir / RECEIPT_FILE
+    note.write_bytes(b"4102444800000 4102444800000\n")
+    try:
+        assert clock_state(unit) is ClockState.BEHIND
+        assert doctor_machine.clock(unit).what == "shows a time that is over; set it right"
+    finally:
+        note.unlink()
+    assert clock_state(unit) is not ClockState.BEHIND
 
 
 def test_credentials_are_found_outside_the_service(made: Path, tmp_path: Path) -> None:
