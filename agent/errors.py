@@ -22,11 +22,13 @@ PlatesealError                     exit
 │   └── KeyringEndedError             8
 ├── SpoolError                        9
 │   ├── SpoolFullError               16
+│   ├── SpoolFileError                9
 │   └── SpoolMissingError             9
 ├── TransportError                   10
 │   ├── RejectedError                10
 │   ├── BatchTooLargeError           10
-│   └── BrokenTransferError          10
+│   ├── BrokenTransferError          10
+│   └── UndeliveredError             10
 ├── ReceiverError                    11
 ├── DaemonError                      12
 ├── DemoError                        13
@@ -155,6 +157,13 @@ class SpoolFullError(SpoolError):
     exit_code = 16
 
 
+class SpoolFileError(SpoolError):
+    """The system keeps one file from a step: it is another user's, immutable, no file at all, or its disk has no links.
+
+    That file is as it was. Others may be fine, so whoever meets this goes on with them.
+    """
+
+
 class SpoolMissingError(SpoolError):
     """An envelope is not, or no longer, where it was looked for: delivered, set aside or expired meanwhile."""
 
@@ -180,6 +189,23 @@ class BatchTooLargeError(TransportError):
 
 class BrokenTransferError(TransportError):
     """The connection broke, or the time was up, in the middle of a batch. A smaller one may get through."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        retry_after_s: float | None = None,
+        sent_bytes: int | None = None,
+        timed_out: bool = False,
+    ) -> None:
+        """Keep how much of the request had gone out, where that is known, and whether the time was up."""
+        super().__init__(message, retry_after_s=retry_after_s)
+        self.sent_bytes = sent_bytes
+        self.timed_out = timed_out
+
+
+class UndeliveredError(TransportError):
+    """A drain has ended and envelopes are left: the receiver puts them off, or the drain was stopped. They stay."""
 
 
 class ReceiverError(PlatesealError):

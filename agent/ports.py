@@ -19,6 +19,7 @@ from agent.records import (
     Frame,
     Image,
     PlateText,
+    Shredded,
     SpoolEntry,
     SpoolState,
     Usage,
@@ -225,8 +226,10 @@ class Spool(SpoolView, Protocol):
         """
         ...
 
-    def shred(self, *receipts: VerifiedReceipt) -> None:
+    def shred(self, *receipts: VerifiedReceipt) -> Shredded:
         """Erase pending envelopes that their receiver holds. Erasing one twice is the same as once.
+
+        A file that the system keeps from it does not stop the others.
 
         Raises:
             SpoolError: The disk refused; envelopes may still be there.
@@ -238,7 +241,7 @@ class Spool(SpoolView, Protocol):
 
         Raises:
             SpoolMissingError: It is not pending.
-            SpoolError: The disk refused.
+            SpoolError: The disk refused, or the system keeps this file from it; the envelope stays pending.
         """
         ...
 
@@ -369,6 +372,8 @@ class Disk(Files, DiskView, Protocol):
 
         Raises:
             SpoolMissingError: The source is not there.
+            SpoolFileError: The file system has no links (vfat, exFAT), or allows none to this file (another user's,
+                under `fs.protected_hardlinks`). `SpoolFileError` is for every method that meets one unusable file.
             SpoolError: The target is there already, or the disk refused.
         """
         ...

@@ -10,7 +10,7 @@ and make the array read-only.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -310,6 +310,20 @@ class Usage:
 
     count: int
     bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shredded:
+    """What became of envelopes that were to be erased together. All that neither mapping names are erased.
+
+    Attributes:
+        kept: Envelope id to reason: no name of it could be moved, so it stays in pending.
+        unerased: Envelope id to reason: it is out of pending for good, but its content could not be overwritten and
+            stays in `shredding/`, where the next start tries again.
+    """
+
+    kept: Mapping[str, str] = field(default_factory=dict)
+    unerased: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

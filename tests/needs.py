@@ -104,6 +104,12 @@ def _may_mount() -> bool:
         return _runs("mount", "-t", "tmpfs", "none", folder) and _runs("umount", folder)
 
 
+def _may_fix_files() -> bool:
+    """Try it: the flag needs a right, a program and a file system that knows it."""
+    with tempfile.NamedTemporaryFile() as file:
+        return _runs("chattr", "+i", file.name) and _runs("chattr", "-i", file.name)
+
+
 def _may_read_memory() -> bool:
     """Try it on a child, as the test does: Yama may forbid even that."""
     with subprocess.Popen(["sleep", "60"]) as child:
@@ -148,6 +154,18 @@ NEEDS: Final = {
             "gstreamer1.0-plugins-good", "gstreamer1.0-plugins-ugly",
         ),
     ),
+    "network-namespaces": Need(
+        "the right to make network namespaces and tunnel devices",
+        lambda: _runs("ip", "netns", "add", "plateseal-try") and _runs("ip", "netns", "delete", "plateseal-try")
+        and Path("/dev/net/tun").exists(),
+        otherwise="run the tests as root, outside a container, with iproute2",
+    ),
+    "exfat": Need(
+        "exFAT in user space",
+        lambda: Path("/dev/fuse").exists() and all(map(shutil.which, ("mkfs.exfat", "mount.exfat-fuse"))),
+        ("exfat-fuse", "exfatprogs"),
+    ),
+    "immutable-files": Need("the right to make files immutable", _may_fix_files, otherwise="run the tests as root"),
     "mkfs.ext4": _program("mkfs.ext4", "e2fsprogs"),
     "root": Need("root's rights", lambda: os.geteuid() == 0, otherwise="run the tests as root"),
     "mounting": Need("the right to mount", _may_mount, otherwise="run the tests as root, outside a container"),

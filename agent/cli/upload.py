@@ -15,7 +15,10 @@ from agent.unit.upload.daemon import run_upload
 def upload(
     config: UnitConfigFile,
     *,
-    drain: Annotated[bool, typer.Option("--drain", help="End when nothing is left to send.")] = False,
+    drain: Annotated[
+        bool,
+        typer.Option("--drain", help="End when nothing is left; fail if something is left that may not be sent now."),
+    ] = False,
 ) -> None:
     """Deliver sealed reads from the spool and erase them against receipts.
 

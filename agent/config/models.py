@@ -248,7 +248,8 @@ class UploadConfig(_Section):
             0.5; all others carry the oldest.
         max_bytes_per_s: Requests take no more of the line than this; as much as there is if left out.
         connect_timeout_s: How long to wait for the connection to the receiver.
-        reply_timeout_s: How long to wait for the receiver's answer to a request.
+        reply_timeout_s: How long to wait for the receiver's answer to a request, and for each step of a slow transfer
+            (docs/DELIVERY.md).
         retry_first_s: The wait after a failed attempt; the waits grow from here, with jitter.
         retry_most_s: The longest wait between two attempts.
         poll_s: How often an empty spool is looked at.

@@ -13,12 +13,14 @@ failed; every descriptor is closed; no symbolic link is followed at the last par
 from __future__ import annotations
 
 import os
+import stat
 import time
 from pathlib import Path
 from typing import Final
 
 OVERWRITE_CHUNK_BYTES: Final = 1 << 16
 """Zeros written at a time."""
+_OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
 
 
 def create_file(path: Path, data: bytes, *, mode: int) -> None:
@@ -220,19 +222,28 @@ def write_whole(descriptor: int, data: bytes, *, mode: int) -> None:
     Args:
         descriptor: From `open_new`; closed in any case.
         data: All of the content.
-        mode: Permission bits, whatever the umask is.
+        mode: Permission bits, whatever the umask is. A file system that has one mode for all files (vfat) keeps it, if
+            that is no more open to others.
 
     Raises:
         OSError: The disk refused. The file may be there in part.
     """
     try:
-        os.fchmod(descriptor, mode)
+        _set_mode(descriptor, mode)
         _write_all(descriptor, data)
         now_ns = time.time_ns()  # the kernel's own stamp moves in steps of milliseconds, too coarse to order by
         os.utime(descriptor, ns=(now_ns, now_ns))
         sync_content(descriptor)
     finally:
         os.close(descriptor)
+
+
+def _set_mode(descriptor: int, mode: int) -> None:
+    try:
+        os.fchmod(descriptor, mode)
+    except PermissionError:
+        if stat.S_IMODE(os.fstat(descriptor).st_mode) & _OTHERS & ~mode:
+            raise
 
 
 def _draft_of(path: Path) -> Path:

@@ -15,16 +15,23 @@ from pathlib import Path
 from typing import Final
 
 from agent.disk import durable
-from agent.errors import SpoolError, SpoolFullError, SpoolMissingError
+from agent.errors import SpoolError, SpoolFileError, SpoolFullError, SpoolMissingError
 from agent.records import FileStatus
 
 FILE_MODE: Final = 0o600
 DIRECTORY_MODE: Final = 0o700
 
+ONE_FILE: Final = (
+    errno.EACCES, errno.EBUSY, errno.EISDIR, errno.ELOOP, errno.EMLINK, errno.ENOSYS, errno.ENOTDIR, errno.ENOTSUP,
+    errno.ENXIO, errno.EPERM, errno.ETXTBSY, errno.EXDEV,
+)  # fmt: skip
+"""What the system answers where one file is to blame and not the disk: rights, kind, use, or no links (link(2))."""
+
 _KINDS: Final = {
     errno.ENOSPC: SpoolFullError,
     errno.EDQUOT: SpoolFullError,
     errno.ENOENT: SpoolMissingError,
+    **dict.fromkeys(ONE_FILE, SpoolFileError),
 }
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -65,6 +72,7 @@ class LocalFiles:
 
         Raises:
             SpoolMissingError: The source is not there.
+            SpoolFileError: The file system has no links, or allows none to this file.
             SpoolError: The target is there already, or the disk refused.
         """
         with _translated("link", source):

@@ -15,7 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from agent.errors import FormatError, SpoolError, SpoolFullError
+from agent.errors import FormatError, SpoolError, SpoolFileError, SpoolFullError
 from agent.ports import Disk, DiskView
 from agent.records import Link, SpoolState, VerifiedReceipt
 from agent.spool.reader import SHREDDING, exists, is_id
@@ -78,16 +78,22 @@ class Mark:
         Raises:
             SpoolError: The disk refused.
         """
-        older, path = self._at, self._path(newest)
+        older = None if self._at == newest else self._at
         with suppress(SpoolFullError):
-            if not exists(path, self._files):
-                if older is None:
-                    self._files.create(path, b"")
-                else:
-                    self._files.link(self._path(older), path)  # no second file, and no sync
+            if not exists(self._path(newest), self._files):
+                self._make(newest, older)
             self._at = newest
             return older
         return None
+
+    def _make(self, newest: Link, older: Link | None) -> None:
+        try:
+            if older is not None:
+                self._files.link(self._path(older), self._path(newest))  # no second file, and no sync
+                return
+        except SpoolFileError:
+            pass  # a disk without links, or another user's file
+        self._files.create(self._path(newest), b"")
 
     def remove(self, older: Link) -> None:
         """Remove an older mark; call it when the newer one is durable.

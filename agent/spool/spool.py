@@ -19,12 +19,15 @@ names of a rename are two such changes. The steps stand in their order; S marks 
 | send | sync pending, for a put that has not returned | upload |
 | shred: accepted to leaving to none | rename to shredding/ID, but link the newest and its mark; sync shredding; \
 unlink its name in pending and the older mark; sync pending **S**; overwrite; unlink; sync shredding | upload |
+| the same, where no link can be made | create the mark; sync shredding; unlink the older mark; rename the newest; and \
+on as above | upload |
 | expire: as shred, behind an accepted tombstone | rename to shredding/ID; unlink pending/ID, which a shred may have \
 linked; and on as shred | capture |
 | quarantine: accepted to set aside | create ID.reason; link to quarantine/ID; sync quarantine; unlink pending/ID; \
 sync pending **S** | upload |
 | release: set aside to accepted | link to pending/ID; sync pending **S**; unlink quarantine/ID and ID.reason; \
 sync quarantine | a person, while upload is stopped |
+| either of them, where no link can be made | the same with a rename in the place of the link | as above |
 
 A crash between any two operations, or while the disk reorders them, leaves one of these; so does a kill.
 
@@ -43,12 +46,19 @@ name and reason in quarantine |
 | ID.reason alone | quarantine before its link was durable | unlink |
 | another name in pending/, or no regular file | no operation of ours | moved to quarantine/ as a quarantine does, \
 under a name of ours; never erased |
+| another name in shredding/; what cannot be removed from incoming/ or moved out of pending/ | no operation of ours | \
+left alone, told of in one line |
 | ID nowhere | put before **S**; shred after its rename | nothing: never accepted, or delivered |
+| ID nowhere | quarantine or release by a rename, before both syncs, on a file system that does not journal the two \
+names together (vfat, exFAT) | none: the only way in which what was accepted can be lost |
 
 Why a shred syncs shredding before pending: otherwise the old name could go for good before the new one is there, and
 the content would lie on the disk unerased with no name to find it by. Why it syncs pending before it overwrites:
-otherwise a crash could bring back, as pending, a file that is in part overwritten. Why a quarantine links and does not
-rename: it may lose neither name, for the receiver does not have it.
+otherwise a crash could bring back, as pending, a file that is in part overwritten. Why a quarantine links where it
+can: it may lose neither name, for the receiver does not have it.
+
+One file that the system keeps from a step (another user's, immutable, a directory) stops no other. What cannot be moved
+stays where it is and is reported; what cannot be overwritten stays in shredding/ until a start can.
 
 A mark (`agent.spool.newest`) is durable before its envelope's name in pending goes, which is why that one is linked and
 not renamed. An expired envelope needs none: its tombstone is newer.
@@ -68,22 +78,31 @@ envelope means.
 
 from __future__ import annotations
 
-import hashlib
-import os
-from collections.abc import Collection, Iterable, Iterator, Sequence
+import logging
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
-from agent.errors import EnvelopeVerificationError, FormatError, SpoolError, SpoolFullError, SpoolMissingError
+from agent.errors import (
+    EnvelopeVerificationError,
+    FormatError,
+    SpoolError,
+    SpoolFileError,
+    SpoolFullError,
+    SpoolMissingError,
+)
 from agent.ports import Disk
-from agent.records import Link, VerifiedReceipt
-from agent.spool.eraser import Eraser
+from agent.records import Link, Shredded, VerifiedReceipt
+from agent.spool.aside import Aside, LeftAlone, name_again, remove_all
+from agent.spool.erasing import Eraser
 from agent.spool.newest import Mark, find_newest, parse_mark
-from agent.spool.reader import INCOMING, MAX_REASON_BYTES, REASON_SUFFIX, SHREDDING, SpoolReader, is_id, reason_of
+from agent.spool.reader import INCOMING, SHREDDING, SpoolReader, is_id
 from agent.spool.room import Room
 from agent.wire.envelope import Envelope
 from agent.wire.tombstone import Tombstone
+
+_log = logging.getLogger(__name__)
 
 PROBE: Final = "probe"
 PROBE_BYTES: Final = 1 << 16
@@ -112,12 +131,13 @@ class FileSpool(SpoolReader):
         """
         super().__init__(directory, files)
         self._files: Disk = files
-        self._eraser = Eraser(files, side_by_side=erasers)
         self._incoming = directory / INCOMING
         self._shredding = directory / SHREDDING
         self._room = Room(self, directory, max_bytes=max_bytes, max_count=max_count)
         self._tombstone_id: str | None = None
         self._mark = Mark(directory, files)
+        self._aside = Aside(directory, files)
+        self._eraser = Eraser(self._shredding, files, threads=erasers)
         files.prepare([directory, self._incoming, self._pending, self._shredding, self._quarantine])
 
     def put(self, envelope: Envelope) -> None:
@@ -131,13 +151,7 @@ class FileSpool(SpoolReader):
         is_new = not self._is_there(target)
         if is_new:
             self._room.require(envelope)
-        incoming = self._incoming / envelope.envelope_id
-        try:
-            self._files.create(incoming, envelope.data)
-            self._files.rename(incoming, target)
-        except SpoolError:
-            self._discard(incoming)
-            raise
+        self._write(envelope)
         if is_new:
             self._room.count(1, len(envelope.data))
         try:
@@ -157,14 +171,17 @@ class FileSpool(SpoolReader):
         """
         self._files.sync_dir(self._pending)
 
-    def shred(self, *receipts: VerifiedReceipt) -> None:
+    def shred(self, *receipts: VerifiedReceipt) -> Shredded:
         """Erase pending envelopes that their receiver holds. Erasing one twice is the same as once.
+
+        A file that the system keeps from it does not stop the others.
 
         Raises:
             SpoolError: The disk refused; envelopes may still be there. Call it again, or `recover_shreds` later.
         """
         ids = [receipt.envelope_id for receipt in receipts]
-        self._take_away(ids, newest=self._mark.newer(receipts))
+        _, shredded = self._take_away(ids, newest=self._mark.newer(receipts))
+        return shredded
 
     def expire(self, tombstone: Envelope, envelope_ids: Sequence[str]) -> None:
         """Erase pending envelopes, each only if the accepted tombstone covers its place in its chain.
@@ -177,10 +194,12 @@ class FileSpool(SpoolReader):
         self._require_accepted(tombstone)
         sizes = {key: size for key in envelope_ids if (size := self._covered_bytes(key, tombstone.tombstone))}
         try:
-            taken = self._take_away(sizes)
+            taken, shredded = self._take_away(sizes)
         except SpoolError:
             self._room.forget()  # some may be gone: measured anew by the next put
             raise
+        _tell_of_kept(self._pending, shredded.kept)
+        _tell_of_unerased(self._shredding, shredded.unerased)
         self._room.count(-len(taken), -sum(sizes[envelope_id] for envelope_id in taken))
 
     def quarantine(self, envelope_id: str, *, reason: str) -> None:
@@ -188,17 +207,11 @@ class FileSpool(SpoolReader):
 
         Raises:
             SpoolMissingError: It is not pending.
-            SpoolError: The disk refused.
+            SpoolError: The disk refused, or the system keeps this file from it; it stays pending.
         """
         source = self._in_pending(envelope_id)
-        target = self._in_quarantine(envelope_id)
         self._files.status(source)
-        self._note_reason(target, reason)
-        self._files.unlink(target)  # of an attempt that failed halfway; the pending one is the one that counts
-        self._files.link(source, target)
-        self._files.sync_dir(target.parent)
-        self._files.unlink(source)
-        self._files.sync_dir(source.parent)
+        self._aside.take(source, self._in_quarantine(envelope_id), reason)
 
     def release(self, envelope_id: str) -> None:
         """Bring an envelope back from quarantine, after checking that it is whole; only while nothing uploads.
@@ -213,8 +226,8 @@ class FileSpool(SpoolReader):
         target = self._in_pending(envelope_id)
         self._read(source)
         if not self._is_there(target):
-            self._files.link(source, target)
-        self._return_to_pending(envelope_id)
+            name_again(source, target, self._files)
+        self._aside.forget(source)
 
     def recover_puts(self) -> int:
         """Remove what an interrupted `put` left, and see whether the disk takes a read. For the process that puts.
@@ -226,14 +239,12 @@ class FileSpool(SpoolReader):
             SpoolFullError: The disk is full.
             SpoolError: The disk refused.
         """
-        removed = 0
-        for name in self._files.names(self._incoming):
-            self._files.unlink(self._incoming / name)
-            removed += 1
+        removed = sum(1 for _ in remove_all(self._incoming, self._files.names(self._incoming), self._files))
         try:
             self._files.create(self._incoming / PROBE, bytes(PROBE_BYTES))
         finally:
-            self._discard(self._incoming / PROBE)
+            with suppress(SpoolError):  # the disk is failing; the next start removes it
+                self._files.unlink(self._incoming / PROBE)
         self._files.sync_dir(self._incoming)
         return removed
 
@@ -257,118 +268,91 @@ class FileSpool(SpoolReader):
         Raises:
             SpoolError: The disk refused.
         """
-        return self._mark.recover() + self._finish_shreds() + self._set_odd_names_aside() + self._settle_quarantine()
-
-    def _doomed(self) -> Iterator[str]:
-        return (name for name in self._files.names(self._shredding) if parse_mark(name) is None)
+        return self._mark.recover() + self._finish_shreds() + self._aside.take_odd() + self._aside.settle()
 
     def _finish_shreds(self) -> int:
-        left = 0
-        for name in self._doomed():
-            self._files.unlink(self._pending / name)
-            left += 1
-        if left:
+        doomed: list[str] = []
+        strange = LeftAlone()
+        for name in self._files.names(self._shredding):
+            if is_id(name):
+                doomed.append(name)
+            elif parse_mark(name) is None:
+                strange.note(name)
+        strange.tell(self._shredding, "is none of the spool's")
+        if doomed:
+            out_of_pending = list(remove_all(self._pending, doomed, self._files))
             self._files.sync_dir(self._pending)
-            self._erase(self._shredding / name for name in self._doomed())
-        return left
+            _tell_of_unerased(self._shredding, self._eraser.erase(out_of_pending))
+        return len(doomed)
 
-    def _settle_quarantine(self) -> int:
-        settled = 0
-        for name in self._files.names(self._quarantine):
-            if is_id(name) and self._is_there(self._pending / name):
-                self._return_to_pending(name)
-                settled += 1
-            elif name.endswith(REASON_SUFFIX) and not self._is_there(
-                self._quarantine / name.removesuffix(REASON_SUFFIX)
-            ):
-                self._files.unlink(self._quarantine / name)
-                settled += 1
-        if settled:
-            self._files.sync_dir(self._quarantine)
-        return settled
+    def _write(self, envelope: Envelope) -> None:
+        """Give a new file its name in pending, not yet durably."""
+        incoming = self._incoming / envelope.envelope_id
+        try:
+            self._files.create(incoming, envelope.data)
+            self._files.rename(incoming, self._in_pending(envelope.envelope_id))
+        except SpoolError:
+            with suppress(SpoolError):  # the disk is failing; the next start removes it
+                self._files.unlink(incoming)
+            raise
 
-    def _return_to_pending(self, envelope_id: str) -> None:
-        """Take an envelope's name in quarantine away, which it has in pending as well."""
-        target = self._in_quarantine(envelope_id)
-        self._files.sync_dir(self._pending)
-        self._files.unlink(target)
-        self._files.unlink(reason_of(target))
-        self._files.sync_dir(target.parent)
-
-    def _set_odd_names_aside(self) -> int:
-        moved = 0
-        for name in self._files.names(self._pending):
-            if not is_id(name):
-                self._set_odd_name_aside(name)
-                moved += 1
-        return moved
-
-    def _set_odd_name_aside(self, name: str) -> None:
-        source = self._pending / name
-        target, is_linked = self._place_for_odd_name(name)
-        self._note_reason(target, f"found in pending/, and can be no envelope: {name!r}")
-        if not is_linked:
-            try:
-                self._files.link(source, target)
-            except SpoolError:
-                self._files.rename(source, target)  # a directory cannot be linked
-        self._files.sync_dir(self._quarantine)
-        self._files.unlink(source)
-        self._files.sync_dir(self._pending)
-
-    def _place_for_odd_name(self, name: str) -> tuple[Path, bool]:
-        """Return a free name in quarantine; or the one that it was given before a crash, and True."""
-        stem = f"odd-{hashlib.sha256(os.fsencode(name)).hexdigest()[:32]}"
-        inode = self._files.status(self._pending / name).inode
-        n = 0
-        while self._is_there(path := self._quarantine / f"{stem}-{n}"):
-            if self._files.status(path).inode == inode:
-                return path, True
-            n += 1
-        return path, False
-
-    def _take_away(self, envelope_ids: Collection[str], *, newest: Link | None = None) -> list[str]:
+    def _take_away(self, envelope_ids: Collection[str], *, newest: Link | None = None) -> tuple[list[str], Shredded]:
         """Erase what is pending of these, and mark `newest`, which is one of them, as erased.
 
         Returns:
-            The ids of what was pending.
+            The ids of what was pending and is no more; and what could not be moved or erased.
         """
-        kept = None if newest is None else newest.digest.hex()
+        kept_link = None if newest is None else newest.digest.hex()
         taken: list[str] = []
+        kept: dict[str, str] = {}
         refused: SpoolError | None = None
         for envelope_id in envelope_ids:
             try:
-                self._name_doomed(envelope_id, keep=envelope_id == kept)
+                self._name_doomed(envelope_id, newest if envelope_id == kept_link else None)
             except SpoolMissingError:
                 continue  # taken away before, by this process or the other
-            except SpoolError as error:
-                refused = error  # a full disk may have no room for a name; what was taken before is still finished
+            except SpoolFullError as error:
+                refused = error  # it may have no room for a name; what was taken before is still finished
                 break
+            except SpoolError as error:
+                kept[envelope_id] = str(error)
+                refused = None if isinstance(error, SpoolFileError) else error
+                continue
             taken.append(envelope_id)
-        if taken:
-            older = None if newest is None else self._mark.set(newest)
-            self._files.sync_dir(self._shredding)
-            for envelope_id in taken:
-                if newest is None or envelope_id == kept:  # a name that a shred, this or another, has kept so far
-                    self._files.unlink(self._pending / envelope_id)
-            if older is not None:
-                self._mark.remove(older)
-            self._files.sync_dir(self._pending)
-            self._erase(self._shredding / envelope_id for envelope_id in taken)
-        if refused is not None:
-            raise refused
-        return taken
+        unerased = self._erase(taken, None if kept_link in kept else newest) if taken else {}
+        if isinstance(refused, SpoolFullError) or (refused is not None and not taken):
+            raise refused  # the disk is to blame, and not one file
+        return taken, Shredded(kept, unerased)
 
-    def _name_doomed(self, envelope_id: str, *, keep: bool) -> None:
+    def _name_doomed(self, envelope_id: str, newest: Link | None) -> None:
         source, target = self._in_pending(envelope_id), self._shredding / envelope_id
-        if keep and not self._is_there(target):
-            self._files.link(source, target)
-        else:
+        if newest is None or self._is_there(target):
             self._files.rename(source, target)  # which does nothing where both are names of one file
+            return
+        try:
+            self._files.link(source, target)
+        except SpoolFileError:
+            self._mark_durably(newest)
+            self._files.rename(source, target)
 
-    def _erase(self, doomed: Iterable[Path]) -> None:
-        self._eraser.erase(doomed)
+    def _mark_durably(self, newest: Link) -> None:
+        older = self._mark.set(newest)
         self._files.sync_dir(self._shredding)
+        if older is not None:
+            self._mark.remove(older)
+
+    def _erase(self, taken: Sequence[str], newest: Link | None) -> dict[str, str]:
+        """Erase what has its name in shredding; return what could not be, with the reasons."""
+        kept = None if newest is None else newest.digest.hex()
+        older = None if newest is None else self._mark.set(newest)
+        self._files.sync_dir(self._shredding)
+        for envelope_id in taken:
+            if newest is None or envelope_id == kept:  # a name that a shred, this or another, has kept so far
+                self._files.unlink(self._pending / envelope_id)
+        if older is not None:
+            self._mark.remove(older)
+        self._files.sync_dir(self._pending)
+        return self._eraser.erase(taken)
 
     def _require_accepted(self, tombstone: Envelope) -> None:
         """Pass if this object accepted it, even if it is delivered by now, or if it is pending, durably."""
@@ -382,18 +366,16 @@ class FileSpool(SpoolReader):
     def _covered_bytes(self, envelope_id: str, tombstone: Tombstone) -> int | None:
         try:
             envelope = self.get(envelope_id)
-        except (SpoolMissingError, FormatError, EnvelopeVerificationError):
+        except (SpoolMissingError, SpoolFileError, FormatError, EnvelopeVerificationError):
             return None  # delivered meanwhile, or damaged: the uploading process sets it aside
         return len(envelope.data) if tombstone.covers(envelope.position.chain, envelope.position.seq) else None
 
-    def _note_reason(self, target: Path, reason: str) -> None:
-        note = reason_of(target)
-        self._files.unlink(note)
-        try:
-            self._files.create(note, reason.encode(errors="backslashreplace")[:MAX_REASON_BYTES])
-        except SpoolFullError:
-            self._discard(note)  # on a full disk it is set aside without: left pending, it would block the way out
 
-    def _discard(self, path: Path) -> None:
-        with suppress(SpoolError):  # the disk is failing; the next start removes it
-            self._files.unlink(path)
+def _tell_of_kept(pending: Path, kept: Mapping[str, str]) -> None:
+    for envelope_id, why in kept.items():
+        _log.error("%s/%s is forced out and cannot be moved: %s", pending, envelope_id[:16], why)
+
+
+def _tell_of_unerased(shredding: Path, unerased: Mapping[str, str]) -> None:
+    for envelope_id, why in unerased.items():
+        _log.error("%s/%s cannot be erased, and stays until a start can: %s", shredding, envelope_id[:16], why)

@@ -18,19 +18,31 @@ SLICE_S: Final = 10.0
 """A batch is at most this much of a limited line: the next read never waits for longer than this behind it."""
 
 
-class BatchSize:
-    """The most envelopes in the next batch: doubled while batches are easy, halved when they are not."""
+LEAST_BYTES: Final = 8 << 10
+"""A batch may always have this many bytes: a usual read or two."""
 
-    def __init__(self, *, most: int, reply_timeout_s: float) -> None:
-        """Stay within `most`; a batch that takes more than half of `reply_timeout_s` is too large for the line."""
+
+class BatchSize:
+    """The most envelopes and bytes in the next batch: doubled while batches are easy, halved when they are not.
+
+    After a transfer that broke, a batch has at most half of what had gone out before: what breaks is sent again.
+    """
+
+    def __init__(self, *, most: int, most_bytes: int, reply_timeout_s: float) -> None:
+        """Stay within `most` envelopes and `most_bytes`.
+
+        A batch that takes more than half of `reply_timeout_s` is too large for the line.
+        """
         self.limit = min(FIRST_BATCH, most)
+        self.limit_bytes = most_bytes
         self._most = most
+        self._most_bytes = most_bytes
         self._reply_timeout_s = reply_timeout_s
 
     @property
     def is_largest(self) -> bool:
         """Whether batches are as large as they may be: line and disk are quick enough for them."""
-        return self.limit == self._most
+        return self.limit == self._most and self.limit_bytes == self._most_bytes
 
     def worked(self, count: int, *, sent_s: float, erased_s: float) -> None:
         """Note a batch of `count` that was answered after `sent_s` and erased in a further `erased_s`.
@@ -43,10 +55,13 @@ class BatchSize:
             self.failed(count)
         elif strain < 0.25:
             self.limit = min(self.limit * 2, self._most)
+            self.limit_bytes = min(self.limit_bytes * 2, self._most_bytes)
 
-    def failed(self, count: int) -> None:
-        """Note a batch of `count` that was too large, or that broke on its way."""
+    def failed(self, count: int, *, sent_bytes: int | None = None) -> None:
+        """Note a batch of `count` that was too large, or that broke after `sent_bytes`, where that is known."""
         self.limit = max(count // 2, 1)
+        if sent_bytes is not None:
+            self.limit_bytes = min(self.limit_bytes, max(sent_bytes // 2, LEAST_BYTES))
 
 
 class Bandwidth:

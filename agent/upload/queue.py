@@ -10,8 +10,9 @@ never taken for an envelope that still waits, and no erasure waits for a listing
 
 from __future__ import annotations
 
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
+from enum import StrEnum
 from typing import Final
 
 from agent.ports import Clock, Spool
@@ -23,6 +24,16 @@ FRESH_LISTING: Final = 1024
 FRESH_EVERY_S: Final = 5.0
 """The newest reads are looked for this often, and so seldom that it takes at most `SCAN_SHARE` of the time."""
 SCAN_SHARE: Final = 0.05
+
+
+class Waiting(StrEnum):
+    """Why an envelope is put off, in the words of a drain that cannot end well."""
+
+    LATER = "put off by the receiver, whose log says why"
+    OLD_RECEIVER = "held back for a receiver that takes version 1 only"
+    SLOW = "not carried by the line so far"
+    STUCK = "not to be moved in the spool"
+    UNREADABLE = "not readable on the disk"
 
 
 class DeliveryQueue:
@@ -46,7 +57,7 @@ class DeliveryQueue:
         self._newest: deque[str] = deque()
         self._under_way: dict[str, deque[str]] = {}
         self._look_at_s = clock.monotonic_s()
-        self._put_off: dict[str, float] = {}
+        self._put_off: dict[str, tuple[float, Waiting]] = {}
 
     def next_ids(self) -> Iterator[str]:
         """Yield the ids for one batch, as many as the caller takes; each is under way until the caller is done with it.
@@ -75,14 +86,29 @@ class DeliveryQueue:
         for envelope_id in reversed(list(envelope_ids)):
             self._under_way.pop(envelope_id).appendleft(envelope_id)
 
-    def put_off(self, envelope_id: str, *, wait_s: float) -> None:
-        """Hold an envelope that is under way back for `wait_s` seconds; others go on."""
-        del self._under_way[envelope_id]
-        self._put_off[envelope_id] = self._clock.monotonic_s() + wait_s
+    def put_off(self, envelope_id: str, *, wait_s: float, why: Waiting) -> None:
+        """Hold an envelope back for `wait_s` seconds, whether it is under way or not; others go on."""
+        self._under_way.pop(envelope_id, None)
+        self._put_off[envelope_id] = self._clock.monotonic_s() + wait_s, why
+
+    def has_others(self, envelope_id: str) -> bool:
+        """Whether anything else that is listed may go now."""
+        return any(key != envelope_id and self._is_due(key) for key in self._oldest)
+
+    def recall(self, why: Waiting) -> bool:
+        """Let what is put off for one reason go now, each in its place; return whether there was any."""
+        kept = {key: wait for key, wait in self._put_off.items() if wait[1] is not why}
+        found, self._put_off = len(kept) < len(self._put_off), kept
+        return found
+
+    def waiting(self) -> Counter[Waiting]:
+        """Count what is put off now, by reason."""
+        now_s = self._clock.monotonic_s()
+        return Counter(why for until_s, why in self._put_off.values() if until_s > now_s)
 
     def _list_oldest(self) -> None:
         now_s = self._clock.monotonic_s()
-        self._put_off = {key: until_s for key, until_s in self._put_off.items() if until_s > now_s}
+        self._put_off = {key: wait for key, wait in self._put_off.items() if wait[0] > now_s}
         if len(self._put_off) >= LISTING:
             return  # the receiver puts off whatever it is sent: more of the same would only grow this book
         listed = self._spool.entries(SpoolState.PENDING, limit=LISTING + len(self._put_off))
@@ -112,14 +138,17 @@ class DeliveryQueue:
             self._newest.extend(entry.envelope_id for entry in listed)
         return True
 
+    def _is_due(self, envelope_id: str) -> bool:
+        return envelope_id not in self._put_off or self._put_off[envelope_id][0] <= self._clock.monotonic_s()
+
     def _take(self, ids: deque[str]) -> Iterator[str]:
         while ids:
             envelope_id = ids.popleft()
             if envelope_id in self._under_way:  # it may be among the oldest and the newest
                 continue
-            if self._put_off.get(envelope_id, 0.0) <= self._clock.monotonic_s():
+            if self._is_due(envelope_id):
                 self._under_way[envelope_id] = ids
                 yield envelope_id
 
 
-__all__ = ["DeliveryQueue"]
+__all__ = ["DeliveryQueue", "Waiting"]

@@ -25,6 +25,7 @@ from agent.errors import (
     TransportError,
 )
 from agent.ports import Clock
+from agent.upload.body import SOCKET_OPTIONS, STEP_BYTES, Body, allowed_s, reply_within_s
 from agent.upload.causes import why_refused, words_for
 from agent.wire import protocol as reply
 from agent.wire.health import HEALTH_MEDIA_TYPE, HEALTH_PATH, one_line
@@ -82,6 +83,7 @@ class HttpsTransport:
         reply_timeout_s: float,
         renewed: Callable[[], ssl.SSLContext | None] = lambda: None,
         own: Callable[[], str] = lambda: "the receiver's log says why",
+        is_stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         """Prepare the connection; nothing is sent yet.
 
@@ -90,9 +92,11 @@ class HttpsTransport:
             context: From `client_context`.
             clock: For the deadline of a whole reply.
             connect_timeout_s: For the TCP and TLS handshakes.
-            reply_timeout_s: For one batch, from the first byte sent to the last byte received.
+            reply_timeout_s: For each step of a batch and of its reply (`agent.upload.body`), and the
+                receiver's work.
             renewed: Asked before each batch; a context it returns is used from then on, over a new connection.
             own: Says what is known here of this unit's certificate, for when the receiver refuses it without a word.
+            is_stopped: Whether the daemon is to end: a batch that takes long is broken off then.
         """
         self._url = url + reply.ENVELOPES_PATH
         self._clock = clock
@@ -102,6 +106,7 @@ class HttpsTransport:
         self._own = own
         self._context = context
         self._is_answered = False
+        self._is_stopped = is_stopped
         self._client = self._new_client(context)
 
     def send(self, envelopes: Sequence[bytes]) -> list[reply.Answer]:
@@ -119,20 +124,33 @@ class HttpsTransport:
             self._client.close()
             self._context = context
             self._client = self._new_client(context)
-        deadline_s = self._clock.monotonic_s() + self._reply_timeout_s
+        body = Body(reply.encode_request(envelopes), self._clock, is_stopped=self._is_stopped)
         try:
-            with self._client.stream("POST", self._url, content=reply.encode_request(envelopes)) as response:
-                self._is_answered = True
-                _raise_for_status(response, self._clock.now())
-                media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-                body = self._read_body(response, deadline_s)
+            answer, media_type = self._exchange(body)
         except httpx.HTTPError as error:
-            kind = TransportError if isinstance(error, _NOT_CONNECTED) else BrokenTransferError
-            raise kind(f"{self._url}: {self._cause(error)}"[:MAX_CAUSE_CHARS]) from None
+            what = f"{self._url}: {self._cause(error)}"[:MAX_CAUSE_CHARS]
+            if isinstance(error, _NOT_CONNECTED):
+                raise TransportError(what) from None
+            raise _broken(what, body, timed_out=isinstance(error, httpx.TimeoutException)) from None
         try:
-            return reply.parse_reply(body, expected=len(envelopes))
+            return reply.parse_reply(answer, expected=len(envelopes))
         except FormatError as error:
             raise TransportError(f"{self._url}: {_no_reply(media_type, error)}") from None
+
+    def _exchange(self, body: Body) -> tuple[bytes, str]:
+        """Return the reply's body and its media type."""
+        timeout = httpx.Timeout(
+            self._reply_timeout_s,
+            connect=self._connect_timeout_s,
+            write=allowed_s(2 * STEP_BYTES, self._reply_timeout_s),
+            read=reply_within_s(len(body), self._reply_timeout_s),
+        )
+        headers = {"Content-Length": str(len(body))}
+        with self._client.stream("POST", self._url, content=body.steps(), headers=headers, timeout=timeout) as response:
+            self._is_answered = True
+            _raise_for_status(response, self._clock.now(), body)
+            media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
+            return self._read_body(response, body), media_type
 
     def report(self, body: bytes) -> None:
         """Send a health report, on any thread, over the connection that is there or one more.
@@ -216,27 +234,34 @@ class HttpsTransport:
         self._client.close()
 
     def _new_client(self, context: ssl.SSLContext) -> httpx.Client:
-        return httpx.Client(
+        transport = httpx.HTTPTransport(
             verify=context,
+            trust_env=False,
+            limits=httpx.Limits(max_connections=2, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE_S),
+            socket_options=SOCKET_OPTIONS,
+        )
+        return httpx.Client(
+            transport=transport,
             trust_env=False,
             follow_redirects=False,
             timeout=httpx.Timeout(self._reply_timeout_s, connect=self._connect_timeout_s),
-            limits=httpx.Limits(max_connections=2, max_keepalive_connections=1, keepalive_expiry=KEEP_ALIVE_S),
             headers={"Content-Type": reply.MEDIA_TYPE, "Accept": reply.MEDIA_TYPE, "Accept-Encoding": "identity"},
         )
 
-    def _read_body(self, response: httpx.Response, deadline_s: float) -> bytes:
+    def _read_body(self, response: httpx.Response, sent: Body) -> bytes:
         body = bytearray()
+        began_s = self._clock.monotonic_s()
         for chunk in response.iter_raw():
             body += chunk
             if len(body) > reply.MAX_REPLY_BYTES:
                 raise TransportError(f"{self._url}: the reply is longer than {reply.MAX_REPLY_BYTES} bytes")
-            if self._clock.monotonic_s() > deadline_s:
-                raise BrokenTransferError(f"{self._url}: the reply took longer than {self._reply_timeout_s:g} s")
+            most_s = allowed_s(len(body), self._reply_timeout_s)
+            if self._clock.monotonic_s() - began_s > most_s:
+                raise _broken(f"{self._url}: the reply took longer than {most_s:.0f} s", sent, timed_out=True)
         return bytes(body)
 
 
-def _raise_for_status(response: httpx.Response, now: datetime) -> None:
+def _raise_for_status(response: httpx.Response, now: datetime, body: Body) -> None:
     status = response.status_code
     if status == HTTPStatus.OK:
         return
@@ -244,7 +269,8 @@ def _raise_for_status(response: httpx.Response, now: datetime) -> None:
     if status == HTTPStatus.REQUEST_ENTITY_TOO_LARGE:
         raise BatchTooLargeError(what)
     if status == HTTPStatus.REQUEST_TIMEOUT:
-        raise BrokenTransferError(what, retry_after_s=_retry_after_s(response.headers.get("Retry-After"), now))
+        after_s = _retry_after_s(response.headers.get("Retry-After"), now)
+        raise _broken(what, body, timed_out=True, retry_after_s=after_s)
     if status in _TRY_AGAIN or status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         raise TransportError(what, retry_after_s=_retry_after_s(response.headers.get("Retry-After"), now))
     raise RejectedError(what)
@@ -255,6 +281,12 @@ def _no_reply(media_type: str, error: FormatError) -> str:
         return f"answered 200 with no agreed reply: {error}"
     found = one_line(media_type, max_chars=60)
     return f"answered 200 with {found}, so something answers in its place, as a captive portal or a proxy does"
+
+
+def _broken(what: str, body: Body, *, timed_out: bool, retry_after_s: float | None = None) -> BrokenTransferError:
+    return BrokenTransferError(
+        f"{what}; {body.progress()}", retry_after_s=retry_after_s, sent_bytes=body.sent_bytes, timed_out=timed_out
+    )
 
 
 def _retry_after_s(value: str | None, now: datetime) -> float | None:

@@ -1,8 +1,8 @@
 """The delivery loop: again and again until every envelope has its receipt.
 
-Owns: what is checked before an envelope is sent, and what an answer does to the spool. Leaves to others: which
-envelope goes next (`queue`), how many at once and how fast (`pace`), the thread that sends (`request`), how long to
-wait after a failure (`backoff`).
+Owns: what an answer does to the spool, and when a drain is over. Leaves to others: which envelope goes next (`queue`),
+what is checked before it is sent (`checked`), how many at once and how fast (`pace`), the thread that sends
+(`request`), how long to wait after a failure (`backoff`).
 
 A request is sent by a thread of its own; everything else is done by the caller's. While batches go well the caller
 erases the batch before and reads the next one beside the request, so that unit and receiver work at the same time. At
@@ -16,11 +16,12 @@ batches are in memory. Nothing is read ahead while an answer has waited for `ANS
 from __future__ import annotations
 
 import logging
+import re
 import threading
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import Executor, ThreadPoolExecutor
 from contextlib import suppress
-from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
@@ -31,66 +32,32 @@ from agent.config.models import UploadConfig
 from agent.errors import (
     BatchTooLargeError,
     BrokenTransferError,
-    EnvelopeVerificationError,
     FormatError,
     ReceiptVerificationError,
     SpoolError,
-    SpoolMissingError,
     TransportError,
+    UndeliveredError,
 )
 from agent.ports import Clock, Spool, Transport
-from agent.records import Envelope, VerifiedReceipt
+from agent.records import Envelope, SpoolState, VerifiedReceipt
 from agent.upload.backoff import wait_as_told
+from agent.upload.checked import CheckedEnvelopes
 from agent.upload.old_receiver import UPGRADE_WAIT_S, OldReceiver
-from agent.upload.pace import Bandwidth, BatchSize, LogBudget
-from agent.upload.queue import DeliveryQueue
+from agent.upload.pace import Bandwidth, BatchSize
+from agent.upload.queue import DeliveryQueue, Waiting
 from agent.upload.request import Answered, Request, size_in_request
-from agent.wire.envelope import verify_envelope
+from agent.upload.slow import SlowEnvelopes
+from agent.upload.stats import UploadStats
 from agent.wire.protocol import Answer, Later, Refused, Stored
 from agent.wire.receipt import verify_receipt
 
 ANSWER_WAITS_S: Final = 0.25
 """Reading ahead ends when an answer has waited this long: an eighth of what its erasure may take."""
-UNREADABLE_WAIT_S: Final = 60.0
-"""An envelope that the disk cannot read is tried again after this."""
-MAX_UNREADABLE: Final = 64
-"""So many of them are remembered; others are found anew."""
 
 NOTED: Final = {"noted": True}
 """Marks a line that is no error and still belongs into `status` and health reports (`agent.unit.status.last_error`)."""
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(slots=True)
-class UploadStats:
-    """Counts since the start; written by the worker, read by reports.
-
-    Attributes:
-        acknowledged: Envelopes with a verified receipt.
-        shredded: Envelopes erased.
-        refused: Envelopes that the receiver refused for good.
-        corrupt: Envelopes whose bytes on disk are not what was put.
-        unsigned: Envelopes that none of the unit's own keys signed.
-        unreadable: Times the disk could not read an envelope.
-        bad_receipts: Receipts that failed a check.
-        failed_batches: Requests without an agreed answer.
-        sent_bytes: Request bodies, failed ones too.
-        slowest_erasure_s: Longest time from an answer to the end of its reads' files, seconds.
-        link_up: Whether the last request got an agreed answer; None before the first.
-    """
-
-    acknowledged: int = 0
-    shredded: int = 0
-    refused: int = 0
-    corrupt: int = 0
-    unsigned: int = 0
-    unreadable: int = 0
-    bad_receipts: int = 0
-    failed_batches: int = 0
-    sent_bytes: int = 0
-    slowest_erasure_s: float = 0.0
-    link_up: bool | None = None
 
 
 class UploadWorker:
@@ -107,6 +74,7 @@ class UploadWorker:
         clock: Clock,
         stop: threading.Event,
         note_receipt: Callable[[VerifiedReceipt], None] = lambda _: None,
+        stats: UploadStats | None = None,
     ) -> None:
         """Prepare; nothing is sent yet.
 
@@ -119,38 +87,58 @@ class UploadWorker:
             clock: For envelopes that the receiver puts off, and for what a batch takes.
             stop: Set from outside to end the loop at the next safe point.
             note_receipt: Told the newest of the verified receipts of each batch.
+            stats: Counted on in these, where a worker before this one has counted.
         """
-        self.stats = UploadStats()
+        self.stats = stats or UploadStats()
         self._spool = spool
         self._transport = transport
         self._receiver_keys = receiver_keys
-        self._device_key = device_key
         self._settings = settings
         self._clock = clock
         self._stop = stop
         self._note_receipt = note_receipt
         self._queue = DeliveryQueue(spool, clock, backlog=settings.batch_envelopes, fresh_share=settings.fresh_share)
-        self._size = BatchSize(most=settings.batch_envelopes, reply_timeout_s=settings.reply_timeout_s)
+        self._size = BatchSize(
+            most=settings.batch_envelopes, most_bytes=settings.batch_bytes, reply_timeout_s=settings.reply_timeout_s
+        )
+        self._slow = SlowEnvelopes(first_wait_s=settings.retry_most_s)
         self._bandwidth = Bandwidth(settings.max_bytes_per_s, clock)
-        self._lines = LogBudget(clock)
-        self._unreadable: set[str] = set()
         self._old_receiver = OldReceiver(clock)
         self._cause = ""
+        self._checked = CheckedEnvelopes(
+            spool, self._queue, self.stats, device_key=device_key, old_receiver=self._old_receiver, clock=clock
+        )
 
     def run(self, *, drain: bool = False) -> None:
-        """Deliver until told to stop; with `drain`, until nothing that may be sent now is left.
+        """Deliver until told to stop; with `drain`, until nothing is left.
 
         Raises:
+            UndeliveredError: With `drain`, something is left that may not be sent now, or it was told to stop before.
             SpoolError: The disk refused; with `drain`, also where it cannot read envelopes, which stay.
             KeyFileError: One of the unit's public signing keys is damaged.
         """
         while not self._stop.wait(0.0):
-            handled = self._step_with_retry()
-            if handled == 0:
-                if drain:
-                    self._require_readable()
-                    return
-                self._stop.wait(self._settings.poll_s)
+            if self._step_with_retry() or self._queue.recall(Waiting.SLOW):
+                continue
+            if drain and self._drained():
+                return
+            self._stop.wait(self._settings.poll_s)
+        if drain:
+            self._drained(stopped=True)
+
+    def _drained(self, *, stopped: bool = False) -> bool:
+        """Whether nothing waits; False only where more has come meanwhile.
+
+        Raises:
+            UndeliveredError: Something waits that may not be sent now, or that nobody will send.
+            SpoolError: The disk refused, or cannot read what waits.
+        """
+        left = self._spool.usage(SpoolState.PENDING).count
+        waiting = self._queue.waiting()
+        if left and (waiting or stopped):
+            self._checked.require_readable()
+            raise UndeliveredError(_not_drained(left, waiting))
+        return not left
 
     def step(self) -> int:
         """Send one batch and act on every answer, and so on while the next one can be read beside it.
@@ -203,9 +191,10 @@ class UploadWorker:
 
     def _note_failure(self, retry_state: RetryCallState) -> None:
         self.stats.failed_batches += 1
-        cause = str(retry_state.outcome.exception()) if retry_state.outcome else ""
+        told = str(retry_state.outcome.exception()) if retry_state.outcome else ""
+        cause = re.sub(r"[0-9]+", "", told)  # how far a body came is no other cause
         if self.stats.link_up is not False or cause != self._cause:
-            _log.warning("delivery fails, sealed reads stay in the spool and are sent again: %s", cause, extra=NOTED)
+            _log.warning("delivery fails, sealed reads stay in the spool and are sent again: %s", told, extra=NOTED)
         self.stats.link_up, self._cause = False, cause
 
     def _note_success(self) -> None:
@@ -217,10 +206,10 @@ class UploadWorker:
         """Return the next batch, and how many envelopes were looked at for it; a short one if `beside` is answered."""
         batch: list[Envelope] = []
         looked_at = size_bytes = 0
-        most_bytes = self._bandwidth.most_bytes(self._settings.batch_bytes)
+        most_bytes = self._bandwidth.most_bytes(self._size.limit_bytes)
         for envelope_id in self._queue.next_ids():
             looked_at += 1
-            envelope = self._load(envelope_id)
+            envelope = self._checked.load(envelope_id)
             if envelope is None:
                 continue
             size_bytes += size_in_request(envelope)
@@ -233,66 +222,6 @@ class UploadWorker:
         with suppress(SpoolError):  # delivered is better than durable
             self._spool.keep_pending()
         return batch, looked_at
-
-    def _load(self, envelope_id: str) -> Envelope | None:
-        """Return an envelope that may be sent, or None: it is gone, put off, or has been set aside."""
-        try:
-            envelope = self._spool.get(envelope_id)
-        except SpoolMissingError:
-            self._queue.done([envelope_id])  # delivered or expired since it was listed
-            return None
-        except (FormatError, EnvelopeVerificationError) as error:
-            self._set_unreadable_aside()
-            self.stats.corrupt += 1
-            self._set_aside(envelope_id, f"corrupt on disk: {error}")
-            return None
-        except SpoolError as error:
-            self._put_unreadable_off(envelope_id, error)
-            return None
-        self._set_unreadable_aside()
-        try:
-            self._check_signature(envelope)
-        except EnvelopeVerificationError as error:
-            self.stats.unsigned += 1
-            self._set_aside(envelope_id, str(error))
-            return None
-        if self._old_receiver.must_wait(envelope):
-            self._queue.put_off(envelope_id, wait_s=UPGRADE_WAIT_S)
-            return None
-        return envelope
-
-    def _put_unreadable_off(self, envelope_id: str, error: SpoolError) -> None:
-        """Try an envelope that the disk cannot read again later: it may be the whole disk, and only for now."""
-        self.stats.unreadable += 1
-        self._queue.put_off(envelope_id, wait_s=UNREADABLE_WAIT_S)
-        if len(self._unreadable) < MAX_UNREADABLE:
-            self._unreadable.add(envelope_id)
-        self._log_error(f"envelope {envelope_id[:16]} stays for now: {error}")
-
-    def _require_readable(self) -> None:
-        if self._unreadable:
-            count = f"{len(self._unreadable)}{' or more' if len(self._unreadable) == MAX_UNREADABLE else ''}"
-            first = min(self._unreadable)[:16]
-            raise SpoolError(f"not drained: the disk cannot read {count} of the envelopes, {first} first; they stay")
-
-    def _set_unreadable_aside(self) -> None:
-        """The disk reads another one: what it still cannot read is damaged, and is for a person."""
-        unreadable, self._unreadable = self._unreadable, set()
-        for envelope_id in unreadable:
-            try:
-                self._spool.get(envelope_id)
-            except (SpoolMissingError, FormatError, EnvelopeVerificationError):
-                continue  # gone, or looked at in its turn
-            except SpoolError as error:
-                self._set_aside(envelope_id, f"the disk cannot read it: {error}")
-
-    def _check_signature(self, envelope: Envelope) -> None:
-        key = self._device_key(envelope.device_kid)
-        if key is None:
-            raise EnvelopeVerificationError(
-                f"signed by a key that this unit does not know, {envelope.device_kid.hex()[:16]}"
-            )
-        verify_envelope(envelope, key)
 
     def _send(self, batch: list[Envelope], line: Executor) -> Request:
         size_bytes = sum(map(size_in_request, batch))
@@ -319,7 +248,7 @@ class UploadWorker:
         except TransportError as error:
             self._give_back(batch, following)
             if isinstance(error, BrokenTransferError):
-                self._size.failed(len(batch))
+                self._note_broken(batch, error)
             raise
         answered, unproven, doubt = self._sort(request, answers)
         if doubt is not None:
@@ -329,11 +258,19 @@ class UploadWorker:
         self._note_success()
         return answered
 
+    def _note_broken(self, batch: list[Envelope], error: BrokenTransferError) -> None:
+        """Make the next batch smaller; a lone envelope goes behind the others, if there are any."""
+        self._size.failed(len(batch), sent_bytes=error.sent_bytes)
+        if len(batch) == 1:
+            wait_s = self._slow.note(batch[0], error)
+            if wait_s is not None and self._queue.has_others(batch[0].envelope_id):
+                self._queue.put_off(batch[0].envelope_id, wait_s=wait_s, why=Waiting.SLOW)
+
     def _shrink(self, batch: list[Envelope], following: list[Envelope], error: BatchTooLargeError) -> None:
         if len(batch) == 1:
             self._give_back(following)
             self.stats.refused += 1
-            self._set_aside(batch[0].envelope_id, f"the receiver refuses {len(batch[0].data)} bytes: {error}")
+            self._checked.set_aside(batch[0].envelope_id, f"the receiver refuses {len(batch[0].data)} bytes: {error}")
             return
         self._give_back(batch, following)
         self._size.failed(len(batch))
@@ -360,38 +297,37 @@ class UploadWorker:
                         doubt = error
                 case Refused(reason) if self._old_receiver.has_refused(envelope, reason):
                     self._old_receiver.note_refusal()
-                    self._queue.put_off(envelope.envelope_id, wait_s=UPGRADE_WAIT_S)
+                    self._queue.put_off(envelope.envelope_id, wait_s=UPGRADE_WAIT_S, why=Waiting.OLD_RECEIVER)
                 case Refused(reason):
                     refused.append((envelope.envelope_id, reason))
                 case Later(wait_s):
-                    self._queue.put_off(envelope.envelope_id, wait_s=wait_s)
+                    self._queue.put_off(envelope.envelope_id, wait_s=wait_s, why=Waiting.LATER)
         self.stats.acknowledged += len(proven)
         return Answered(proven, refused, len(answers), request.took_s, request.answered_s), unproven, doubt
 
     def _erase(self, answered: Answered) -> None:
         """Erase what is proven, then set aside what is refused."""
-        self._spool.shred(*answered.proven)
-        self.stats.shredded += len(answered.proven)
+        shredded = self._spool.shred(*answered.proven)
+        self.stats.shredded += len(answered.proven) - len(shredded.kept) - len(shredded.unerased)
         self._queue.done(verified.envelope_id for verified in answered.proven)
+        self._slow.done([verified.envelope_id for verified in answered.proven])
+        self._checked.note_shredded(shredded)
         for envelope_id, reason in answered.refused:
             self.stats.refused += 1
-            self._set_aside(envelope_id, f"refused by the receiver: {reason}")
+            self._checked.set_aside(envelope_id, f"refused by the receiver: {reason}")
         erased_s = self._clock.monotonic_s() - answered.at_s
         self.stats.slowest_erasure_s = max(self.stats.slowest_erasure_s, erased_s)
         self._size.worked(answered.count, sent_s=answered.took_s, erased_s=erased_s)
         if answered.proven:
             self._note_receipt(max(answered.proven, key=_age_of_receipt))
 
-    def _set_aside(self, envelope_id: str, reason: str) -> None:
-        self._log_error(f"envelope {envelope_id[:16]} set aside: {reason}")
-        self._queue.done([envelope_id])
-        with suppress(SpoolMissingError):  # expired meanwhile
-            self._spool.quarantine(envelope_id, reason=reason)
 
-    def _log_error(self, line: str) -> None:
-        held_back = self._lines.spend()
-        if held_back is not None:
-            _log.error("%s%s", line, f" ({held_back} others before it without a line)" if held_back else "")
+def _not_drained(left: int, waiting: Counter[Waiting]) -> str:
+    known = [f"{count} {why}" for why, count in waiting.most_common()]
+    others = left - waiting.total()
+    if others > 0:
+        known.append(f"{others} not sent yet")
+    return f"not drained: {left} left in the spool ({', '.join(known)})"
 
 
 def _age_of_receipt(verified: VerifiedReceipt) -> tuple[datetime, int]:

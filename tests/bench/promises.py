@@ -19,7 +19,7 @@ from agent.disk.files import LocalFiles
 from agent.errors import TransportError
 from agent.keys.keyfiles import load_ed25519_private, load_ed25519_public
 from agent.ports import Spool, Transport
-from agent.records import VerifiedReceipt
+from agent.records import Shredded, VerifiedReceipt
 from agent.spool.spool import FileSpool
 from agent.unit.process.clock import SystemClock
 from agent.upload.pace import ERASE_WITHIN_S
@@ -55,10 +55,11 @@ class TimedSpool(FileSpool):
 
     gone_at_s: list[float]
 
-    def shred(self, *verified: VerifiedReceipt) -> None:
+    def shred(self, *receipts: VerifiedReceipt) -> Shredded:
         """As the port."""
-        super().shred(*verified)
+        shredded = super().shred(*receipts)
         self.gone_at_s.append(time.monotonic())
+        return shredded
 
 
 class TimedTransport:

@@ -18,6 +18,7 @@ from agent.spool.spool import FileSpool
 from agent.wire.envelope import sign_tombstone
 from agent.wire.tombstone import Gone, LossReason, Tombstone
 from tests.fakes.envelopes import make_chain, make_envelope, next_position
+from tests.fakes.files import NoLinks
 from tests.fakes.receipts import proof
 from tests.fakes.spool import MemorySpool
 
@@ -31,13 +32,14 @@ Spool = FileSpool | MemorySpool
 Corrupt = Callable[[str, bytes], None]
 
 
-@pytest.fixture(params=["file", "memory"])
+@pytest.fixture(params=["file", "file without links", "memory"])
 def parts(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[Spool, Corrupt]:
     """Return a spool and a way to damage a pending envelope in it."""
     if request.param == "memory":
         memory = MemorySpool(max_bytes=ROOM, max_count=PLACES)
         return memory, memory.corrupt
-    spool = FileSpool(tmp_path / "spool", max_bytes=ROOM, max_count=PLACES, files=LocalFiles())
+    files = LocalFiles() if request.param == "file" else NoLinks()
+    spool = FileSpool(tmp_path / "spool", max_bytes=ROOM, max_count=PLACES, files=files)
 
     def corrupt(envelope_id: str, data: bytes) -> None:
         (tmp_path / "spool" / "pending" / envelope_id).write_bytes(data)

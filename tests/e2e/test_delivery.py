@@ -58,6 +58,12 @@ def upload_log(bench: LiveBench) -> str:
     return (bench.root / "upload.log").read_text()
 
 
+def drain(bench: LiveBench) -> int:
+    """Run `plateseal upload --drain` and return its exit code."""
+    with (bench.root / "upload.log").open("wb") as log:
+        return start_daemon("upload", bench.config, "--drain", log=log).wait(WITHIN_S)
+
+
 def test_only_what_the_unit_signed_is_sent(bench: LiveBench) -> None:
     """A stranger's envelope and a damaged one are set aside with an alarm; the others arrive, and the clock hears."""
     good = make_chain(signing_key(bench), 3)
@@ -94,14 +100,33 @@ def test_nothing_is_taken_for_a_strangers_before_a_key_is_recorded(bench: LiveBe
 
 def test_a_drain_without_a_recorded_key_says_so(bench: LiveBench) -> None:
     """Nobody would come and record one: one line, exit code 8, everything kept; an empty spool is drained."""
-
-    def drain() -> int:
-        with (bench.root / "upload.log").open("wb") as log:
-            return start_daemon("upload", bench.config, "--drain", log=log).wait(WITHIN_S)
-
-    assert drain() == 0
+    assert drain(bench) == 0
     spool = fill(bench, make_chain(signing_key(bench), 2))
-    assert drain() == 8
+    assert drain(bench) == 8
     assert "start capture once" in upload_log(bench)
     assert "Traceback" not in upload_log(bench)
     assert spool.usage(SpoolState.PENDING).count == 2
+
+
+def test_a_drain_that_leaves_something_says_what_and_why(bench: LiveBench) -> None:
+    """A receiver that does not know the signing key yet answers "later": exit code 10, and one line."""
+    key, unknown = signing_key(bench), Ed25519PrivateKey.generate()
+    known = KnownKeys(state_dir(bench))
+    for each in (key, unknown):
+        known.record(each.public_key())
+    spool = fill(bench, [*make_chain(key, 2), *make_chain(unknown, 3)])
+    assert drain(bench) == 10
+    last = upload_log(bench).splitlines()[-1]
+    assert "not drained: 3 left in the spool (3 put off by the receiver, whose log says why)" in last
+    assert "Traceback" not in upload_log(bench)
+    assert spool.usage(SpoolState.PENDING).count == 3
+
+
+def test_odd_things_in_the_spool_keep_a_drain_from_nothing(bench: LiveBench) -> None:
+    """A mount's `lost+found` in each of its directories: the daemon starts, and everything is delivered."""
+    KnownKeys(state_dir(bench)).record(signing_key(bench).public_key())
+    fill(bench, make_chain(signing_key(bench), 3))
+    for state in ("incoming", "pending", "quarantine", "shredding"):
+        (bench.spool / state / "lost+found" / "inside").mkdir(parents=True)
+    assert drain(bench) == 0
+    assert bench.measured().total("acknowledged") == 3

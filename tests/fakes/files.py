@@ -8,12 +8,21 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from agent.disk.files import LocalFiles
-from agent.errors import SpoolError, SpoolFullError
+from agent.errors import SpoolError, SpoolFileError, SpoolFullError
 from agent.records import FileStatus
 
 
 class PowerCutError(Exception):
     """The machine lost power: nothing after this moment happened. Not one of ours, so nobody handles it."""
+
+
+class NoLinks(LocalFiles):
+    """A file system that has no links, as vfat and exFAT."""
+
+    def link(self, source: Path, target: Path) -> None:
+        """As the port."""
+        self.status(source)
+        raise SpoolFileError(f"spool: cannot link {source}: {os.strerror(errno.EPERM)}")
 
 
 class FaultyFiles:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 
 from agent.errors import EnvelopeVerificationError, FormatError, SpoolError, SpoolFullError, SpoolMissingError
-from agent.records import Envelope, SpoolEntry, SpoolState, Usage, VerifiedReceipt
+from agent.records import Envelope, Shredded, SpoolEntry, SpoolState, Usage, VerifiedReceipt
 from agent.spool.reserve import reserve_bytes, reserve_count
 from agent.wire.envelope import parse_envelope
 
@@ -57,10 +57,11 @@ class MemorySpool:
     def keep_pending(self) -> None:
         """As the port: there is nothing to do in memory."""
 
-    def shred(self, *receipts: VerifiedReceipt) -> None:
+    def shred(self, *receipts: VerifiedReceipt) -> Shredded:
         """As the port."""
         for receipt in receipts:
             self._held[SpoolState.PENDING].pop(receipt.envelope_id, None)
+        return Shredded()
 
     def expire(self, tombstone: Envelope, envelope_ids: Sequence[str]) -> None:
         """As the port."""

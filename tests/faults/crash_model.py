@@ -19,6 +19,8 @@ in the same way, until no new state appears. A `Ledger` says what is owed for ea
 | returning | a release that has not returned | as leaving |
 | contested | a quarantine and an expiry at once | any of these |
 
+On a disk without links, what is leaving or returning may also be nowhere after a power cut, and an odd name too.
+
 After recovery, besides: incoming and shredding are empty; whatever is pending is whole and can be put again, shredded
 and set aside; nothing proven has left its content behind; no reason is left without what it is for; and all of it is
 durable, so that recovering again changes nothing.
@@ -39,7 +41,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.errors import PlatesealError, SpoolError
-from agent.records import Envelope, Link, SpoolState
+from agent.records import Envelope, Link, Shredded, SpoolState
 from agent.spool.newest import parse_mark
 from agent.spool.reader import is_id
 from agent.spool.spool import FileSpool
@@ -99,6 +101,9 @@ _MAY_LIE: Final = {
 }
 
 _SURELY_ACCEPTED: Final = frozenset(Duty) - {Duty.UNSURE}
+_MOVING: Final = frozenset({Duty.LEAVING, Duty.RETURNING})
+_NOT_WITHOUT_LINKS: Final = {_NOWHERE}
+"""Where a power cut may leave what is moved by a rename: both of its names may go. The spool's table says so."""
 
 Ledger = tuple[tuple[Envelope, Duty], ...]
 Act = Callable[["Unit"], None]
@@ -190,7 +195,7 @@ class Unit:
         """Whether a running system sees it in pending."""
         return _lies(self.disk.shown(), SpoolState.PENDING, envelope)
 
-    def _erase(self, envelopes: Sequence[Envelope], duty: Duty, act: Callable[[], None]) -> None:
+    def _erase(self, envelopes: Sequence[Envelope], duty: Duty, act: Callable[[], object]) -> None:
         for envelope in envelopes:
             before = self.duties[envelope.envelope_id]
             if before in (Duty.LEAVING, Duty.ASIDE, Duty.CONTESTED):
@@ -200,9 +205,12 @@ class Unit:
             elif before not in (Duty.LET_GO, Duty.EARLY):  # a proof needs no tombstone
                 self._owe(envelope, duty)
             self._erasing[envelope.envelope_id] += 1
-        act()
+        shredded = act()
+        kept = shredded.kept if isinstance(shredded, Shredded) else {}  # by a disk that refuses one file alone
         for envelope in envelopes:
             self._erasing[envelope.envelope_id] -= 1
+            if envelope.envelope_id in kept:
+                continue
             if not self._erasing[envelope.envelope_id] and self.duties[envelope.envelope_id] in _ENDING:
                 self._owe(envelope, Duty.ERASED)
 
@@ -228,12 +236,14 @@ class Scenario:
         given: Done first, and durable when the rest begins.
         acts: Done with a power cut after every step.
         odd: Names that cannot be envelopes, in pending from the start.
+        links: Whether the disk has links; without them files are renamed.
     """
 
     name: str
     given: tuple[Act, ...]
     acts: tuple[Act, ...]
     odd: tuple[str, ...] = ()
+    links: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +333,7 @@ class Census:
             final = disk.shown()
             if disk.in_doubt:
                 self._broken("stuck", where, f"recovery ended with {disk.in_doubt} not durable")
-            for content in _odd(cut.image) - _odd(final):
+            for content in _odd(cut.image) - _odd(final) if cut.image.links else ():
                 self._broken("lost", where, f"{len(content)} bytes under an odd name are gone")
             key = hash((_key(cut.ledger), final))
             if key not in self._sound:
@@ -369,7 +379,7 @@ def _odd(image: Image) -> set[bytes]:
 
 def settled(scenario: Scenario) -> Unit:
     """Return a unit that has done what a scenario begins with, all of it durable."""
-    unit = Unit(SimulatedDisk())
+    unit = Unit(SimulatedDisk(Image(("/",), (), scenario.links)))
     if scenario.given:
         unit.start()
         for act in scenario.given:
@@ -400,11 +410,14 @@ def faults_of(image: Image, ledger: Ledger) -> Iterator[tuple[str, str]]:
 
 def _unnamed(image: Image, ledger: Ledger) -> Iterator[tuple[str, str]]:
     """Yield a fault if the next chain would not name the envelope that was accepted last."""
-    last = max((_link(envelope) for envelope, duty in ledger if duty in _SURELY_ACCEPTED), default=BEFORE)
+    doubtful = frozenset() if image.links else _MOVING
+    sure = _SURELY_ACCEPTED - doubtful
+    last = max((_link(envelope) for envelope, duty in ledger if duty in sure), default=BEFORE)
     perhaps = {_link(envelope) for envelope, _ in ledger if _lies(image, SpoolState.PENDING, envelope)}
-    allowed = {last, *(link for link in perhaps if link > last)}
+    least = max(last, *perhaps) if perhaps else last
+    allowed = {last, *perhaps, *(_link(envelope) for envelope, duty in ledger if duty in doubtful)}
     newest = Unit(SimulatedDisk(image)).open_spool().newest() or BEFORE
-    if newest not in allowed or newest < max(allowed):
+    if newest not in allowed or newest < least:
         yield "unnamed", f"the next chain would name {newest.run}/{newest.seq}, and {last.run}/{last.seq} was the last"
 
 
@@ -427,9 +440,10 @@ def _misplaced(image: Image, ledger: Ledger) -> Iterator[tuple[str, str]]:
         if known.get(entry.envelope_id) != envelope:
             yield "false accept", f"pending {entry.envelope_id[:16]} was handed out with other bytes"
     for envelope, duty in ledger:
+        may_lie = _MAY_LIE[duty] | (_NOT_WITHOUT_LINKS if not image.links and duty in _MOVING else set())
         whole = [contents.get(f"{SPOOL}/{state}/{envelope.envelope_id}") == envelope.data for state in SpoolState]
         lies = (_PENDING if whole[0] else "") + (_ASIDE if whole[1] else "")
-        if lies not in _MAY_LIE[duty]:
+        if lies not in may_lie:
             kind = "lost" if not lies else "not erased" if duty is Duty.ERASED else "false accept"
             yield kind, f"{duty} {envelope.envelope_id[:16]} lies in {lies or 'nothing'}"
         if duty is Duty.EXPIRING and not lies and not _is_told_of(envelope, image, ledger):

@@ -33,6 +33,16 @@ def shred(*envelopes: Envelope) -> Act:
     return lambda unit: unit.shred(*envelopes)
 
 
+def in_turn(*acts: Act) -> Act:
+    """Do one after the other, as one act."""
+
+    def act(unit: Unit) -> None:
+        for each in acts:
+            each(unit)
+
+    return act
+
+
 def shred_shown(*envelopes: Envelope) -> Act:
     """Shred together those of them that are in pending by now, durably or not: they may have been delivered."""
     return lambda unit: unit.shred(*(envelope for envelope in envelopes if unit.shows(envelope)))
@@ -155,9 +165,9 @@ def calls_of(given: tuple[Act, ...], act: Act) -> int:
     return calls
 
 
-def steps_of(given: tuple[Act, ...], act: Act) -> int:
+def steps_of(given: tuple[Act, ...], act: Act, *, odd: tuple[str, ...] = (), links: bool = True) -> int:
     """Count the steps that an act takes."""
-    unit = settled(Scenario("dry run", given, ()))
+    unit = settled(Scenario("dry run", given, (), odd, links=links))
     before = unit.disk.changes
     act(unit)
     return unit.disk.changes - before
@@ -182,13 +192,15 @@ def scenarios(reads: int) -> Iterator[Scenario]:
                 yield Scenario(f"{what} killed twice", given, (cut, killed(again[0], after=second), start))
     yield from _on_a_doubtful_tombstone(two)
     yield from _together(one, two)
+    yield from _without_links(two)
 
 
 def share() -> list[Scenario]:
     """Return a share of the scenarios that takes seconds: the single acts, and an interruption of each kind."""
     every = list(scenarios(1))
     interrupted = [each for each in every if "after" in each.name]
-    return [each for each in every if each.name in _SHARE or "tombstone killed" in each.name] + interrupted[::_STRIDE]
+    whole = [each for each in every if each.name in _SHARE or each.name.endswith(("without links",))]
+    return whole + [each for each in every if "tombstone killed" in each.name] + interrupted[::_STRIDE]
 
 
 def _alone(several: tuple[Envelope, ...], two: tuple[Envelope, ...]) -> Iterator[Scenario]:
@@ -204,6 +216,22 @@ def _alone(several: tuple[Envelope, ...], two: tuple[Envelope, ...]) -> Iterator
     yield Scenario("put, then quarantine", (put(),), (put(*two), quarantine(two[0]), shred(two[1])))
     yield Scenario("release", (put(*two), quarantine(*two)), (release(two[0]), shred(two[0]), release(two[1])))
     yield Scenario("odd names", (put(two[0]),), (start, shred(two[0])), odd=tuple(ODD_NAMES)[: len(several)])
+
+
+def _without_links(two: tuple[Envelope, ...]) -> Iterator[Scenario]:
+    """The acts that give second names, on a disk that has none (vfat, exFAT), whole and killed after each step."""
+    acts: tuple[tuple[str, tuple[Act, ...], Act, tuple[str, ...]], ...] = (
+        ("shred", (put(*two),), shred(*two), ()),
+        ("shred one by one", (put(*two),), in_turn(*(shred(each) for each in two)), ()),
+        ("quarantine", (put(*two),), quarantine(*two), ()),
+        ("release", (put(*two), quarantine(*two)), in_turn(release(two[0]), shred(two[0]), release(two[1])), ()),
+        ("odd names", (put(two[0]),), start, tuple(ODD_NAMES)[:1]),
+    )
+    for what, given, act, odd in acts:
+        yield Scenario(f"{what} without links", given, (act,), odd, links=False)
+        for after in range(1, steps_of(given, act, odd=odd, links=False)):
+            cut = (killed(act, after=after), start)
+            yield Scenario(f"{what} without links, killed after {after}", given, cut, odd, links=False)
 
 
 def _on_a_doubtful_tombstone(two: tuple[Envelope, ...]) -> Iterator[Scenario]:

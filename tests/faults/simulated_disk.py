@@ -18,7 +18,8 @@ directory that fails may be tried again: journals that cannot be written make a 
 
 Real systems do better in part, and none of it is relied on. ext4, XFS and btrfs journal a rename as one transaction, so
 that it is all or nothing, and a sync of a new file brings its name along; ext4 with `auto_da_alloc` writes a file's
-blocks before a rename over another one; ext2, FAT and a disk that lies about its cache do none of this.
+blocks before a rename over another one; ext2, FAT and a disk that lies about its cache do none of this. FAT and
+exFAT have no links either (`Image.links`).
 
 Sources: POSIX fsync() ("the directory entry is not covered", Linux fsync(2) NOTES); Pillai et al., All File Systems Are
 Not Created Equal, OSDI 2014, table 1 (content, name and rename persisting out of order, per file system); Rebello et
@@ -38,7 +39,8 @@ from itertools import product
 from pathlib import Path
 from typing import Final
 
-from agent.errors import SpoolError, SpoolFullError, SpoolMissingError
+from agent.disk.files import ONE_FILE
+from agent.errors import SpoolError, SpoolFileError, SpoolFullError, SpoolMissingError
 from agent.records import FileStatus
 
 NO_FILE: Final = 0
@@ -49,6 +51,7 @@ _KINDS: Final = {
     errno.ENOSPC: SpoolFullError,
     errno.EDQUOT: SpoolFullError,
     errno.ENOENT: SpoolMissingError,
+    **dict.fromkeys(ONE_FILE, SpoolFileError),
 }
 
 Watch = Callable[[str, bool], None]
@@ -62,10 +65,12 @@ class Image:
     Attributes:
         directories: Their paths, sorted.
         files: (path, label, content) sorted by path; the same label means the same inode under two names.
+        links: Whether files of this disk can be given second names.
     """
 
     directories: tuple[str, ...]
     files: tuple[tuple[str, int, bytes], ...]
+    links: bool = True
 
 
 @dataclass(slots=True)
@@ -98,6 +103,7 @@ class SimulatedDisk:
         self.changes = 0
         self.abandoned: list[tuple[str, bytes]] = []
         image = image or Image(("/",), ())
+        self._links = image.links
         self._state = _State(
             directories=dict.fromkeys(image.directories, (True,)),
             names={path: (label,) for path, label, _ in image.files},
@@ -147,6 +153,8 @@ class SimulatedDisk:
         with _Step(self, "link", name):
             self._require_directory(target)
             inode = self._existing(os.fspath(source))
+            if not self._links:
+                raise OSError(errno.EPERM, os.strerror(errno.EPERM))
             if self._shown(name) != NO_FILE:
                 raise OSError(errno.EEXIST, os.strerror(errno.EEXIST))
             self._set_name(name, inode)
@@ -218,6 +226,7 @@ class SimulatedDisk:
     def fork(self) -> SimulatedDisk:
         """Return a copy that goes its own way, unwatched."""
         copy = SimulatedDisk()
+        copy._links = self._links
         state = self._state
         copy._state = _State(dict(state.directories), dict(state.names), dict(state.inodes))
         copy._next_inode = self._next_inode
@@ -227,7 +236,7 @@ class SimulatedDisk:
         """Return what a running system sees."""
         directories = tuple(sorted(path for path, there in self._state.directories.items() if there[-1]))
         paths = sorted((path, inodes[-1]) for path, inodes in self._state.names.items() if inodes[-1])
-        return _image(directories, paths, {inode: self._state.inodes[inode][-1] for _, inode in paths})
+        return self._image(directories, paths, {inode: self._state.inodes[inode][-1] for _, inode in paths})
 
     @property
     def in_doubt(self) -> list[str]:
@@ -259,7 +268,15 @@ class SimulatedDisk:
             paths = [(path, inode) for (path, _), inode in zip(entries, inodes, strict=True) if inode != NO_FILE]
             reached = list(dict.fromkeys(inode for _, inode in paths))
             for contents in product(*(self._state.inodes[inode] for inode in reached)):
-                yield _image(directories, paths, dict(zip(reached, contents, strict=True)))
+                yield self._image(directories, paths, dict(zip(reached, contents, strict=True)))
+
+    def _image(self, directories: tuple[str, ...], paths: list[tuple[str, int]], contents: dict[int, bytes]) -> Image:
+        labels: dict[int, int] = {}
+        return Image(
+            directories,
+            tuple((path, labels.setdefault(inode, len(labels) + 1), contents[inode]) for path, inode in paths),
+            self._links,
+        )
 
     def _shown(self, name: str) -> int:
         return self._state.names.get(name, (NO_FILE,))[-1]
@@ -326,14 +343,6 @@ class _Step:
 
     def _translated(self, error: OSError) -> SpoolError:
         return _KINDS.get(error.errno or 0, SpoolError)(f"spool: cannot {self._what}: {error.strerror}")
-
-
-def _image(directories: tuple[str, ...], paths: list[tuple[str, int]], contents: dict[int, bytes]) -> Image:
-    labels: dict[int, int] = {}
-    return Image(
-        directories,
-        tuple((path, labels.setdefault(inode, len(labels) + 1), contents[inode]) for path, inode in paths),
-    )
 
 
 def _parent(path: str) -> str:

@@ -6,7 +6,9 @@ import errno
 import os
 import stat
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from unittest import mock
 
 import pytest
 
@@ -134,3 +136,17 @@ def test_short_writes_are_gone_on_with(tmp_path: Path, most_bytes: int) -> None:
         durable.overwrite_file(root / "old")
     assert (root / "new").read_bytes() == OLD
     assert (root / "old").read_bytes() == bytes(len(OLD))
+
+
+@pytest.mark.parametrize(("has_mode", "is_refused"), [(0o600, False), (0o700, False), (0o640, True), (0o604, True)])
+def test_a_file_system_with_one_mode_for_all_keeps_it_if_it_is_closed_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, has_mode: int, is_refused: bool
+) -> None:
+    """As vfat, whose driver refuses to change modes."""
+    path = tmp_path / "file"
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT, 0o600)
+    os.fchmod(descriptor, has_mode)
+    monkeypatch.setattr(os, "fchmod", mock.Mock(side_effect=PermissionError(errno.EPERM, "not permitted")))
+    with pytest.raises(PermissionError) if is_refused else nullcontext():
+        durable.write_whole(descriptor, b"data", mode=0o600)
+    assert path.read_bytes() == (b"" if is_refused else b"data")

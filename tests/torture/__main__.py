@@ -27,6 +27,7 @@ NAMES: Final = (
     "quota",
     "forensics",
     "proxy",
+    "slow",
     "kills",
     "backlog",
     "put",

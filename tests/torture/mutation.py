@@ -54,6 +54,7 @@ SPOOL_TESTS: Final = (
     "tests/contract/test_spool.py",
     "tests/unit/spool",
     "tests/faults/test_spool_faults.py",
+    "tests/faults/test_unusable_files.py",
     "tests/faults/test_crash_states.py",
     "tests/faults/test_system_calls.py",
     "tests/faults/test_error_injection.py",
@@ -82,6 +83,8 @@ PLACES: Final = (
     Place("agent/disk/durable.py", DURABLE_TESTS),
     Place("agent/disk/files.py", FILES_TESTS),
     Place("agent/spool/spool.py", SPOOL_TESTS),
+    Place("agent/spool/aside.py", SPOOL_TESTS),
+    Place("agent/spool/erasing.py", SPOOL_TESTS),
     Place("agent/spool/reader.py", SPOOL_TESTS),
     Place("agent/seal/last_link.py", NOTE_TESTS),
     Place("agent/keys/keyring_serial.py", NOTE_TESTS),
@@ -92,6 +95,7 @@ PLACES: Final = (
     Place("agent/wire/receipt.py", FORMAT_TESTS, frozenset({"verify_receipt", "VerifiedReceipt"})),
     Place("agent/wire/cose.py", FORMAT_TESTS, frozenset({"verify_sign1"})),
     Place("agent/wire/envelope.py", FORMAT_TESTS, frozenset({"verify_envelope"})),
+    Place("agent/upload/checked.py", ("tests/unit/upload/test_worker.py",)),
     Place("agent/upload/worker.py", ("tests/unit/upload/test_worker.py", "tests/unit/upload/test_queue.py")),
 )
 REDUCED: Final = (

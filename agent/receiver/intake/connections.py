@@ -8,8 +8,9 @@ everything on to uvicorn's own. Above, it is an ASGI application that hands ever
 the connection with the same two addresses, which is one alone while it lasts: TCP has no second one.
 
 Invariants: no connection lasts longer without a request than `IDLE_DEADLINE_S`, none is in a request longer than
-`REQUEST_DEADLINE_S`, whatever it sends. A certificate has at most `MAX_OF_A_CERTIFICATE` of them: the newest, for of a
-unit whose line broke the older ones are dead. A request whose connection is not known has no certificate.
+`REQUEST_DEADLINE_S` without a step of progress (`service.BODY_STEP_BYTES`), whatever it sends. A certificate has at
+most `MAX_OF_A_CERTIFICATE` of them: the newest, for of a unit whose line broke the older ones are dead. A request
+whose connection is not known has no certificate.
 """
 
 from __future__ import annotations
@@ -22,12 +23,13 @@ from typing import Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from agent.receiver.intake.service import PEER_CERTIFICATE
+from agent.receiver.intake.service import BODY_STEP_BYTES, PEER_CERTIFICATE
 
 IDLE_DEADLINE_S: Final = 90.0
 """From the handshake, or the last reply, to the end of the next request's head. A quiet unit reports once a minute."""
-REQUEST_DEADLINE_S: Final = 150.0
-"""From the end of a request's head to the end of its reply: waiting for a turn, 60 s of body, storing, replying."""
+REQUEST_DEADLINE_S: Final = 300.0
+"""From the end of a request's head, or a step of its body, to the next step or the end of the reply: waiting for a
+turn, 180 s for a step, storing, replying."""
 MAX_OF_A_CERTIFICATE: Final = 8
 """A unit has one connection, for moments two; a browser opens six."""
 
@@ -105,6 +107,8 @@ class _Connection(asyncio.Protocol):
         self._connections = connections
         self._transport: asyncio.Transport | None = None
         self._deadline: asyncio.TimerHandle | None = None
+        self._is_in_request = False
+        self._step_bytes = 0
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Keep the verified certificate where every request of this connection finds it."""
@@ -130,7 +134,11 @@ class _Connection(asyncio.Protocol):
             self._transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Hand the event on to uvicorn's protocol."""
+        """Hand the event on to uvicorn's protocol; in a request, each step of its body sets the deadline anew."""
+        self._step_bytes += len(data)
+        if self._is_in_request and self._step_bytes >= BODY_STEP_BYTES:
+            self._step_bytes = 0
+            self._set_deadline(REQUEST_DEADLINE_S)
         self._inner.data_received(data)
 
     def eof_received(self) -> bool | None:
@@ -148,10 +156,12 @@ class _Connection(asyncio.Protocol):
     @contextmanager
     def in_request(self) -> Iterator[None]:
         """Hold the peer to the deadline of a request, then to that of the wait for the next one."""
+        self._is_in_request, self._step_bytes = True, 0
         self._set_deadline(REQUEST_DEADLINE_S)
         try:
             yield
         finally:
+            self._is_in_request = False
             self._set_deadline(IDLE_DEADLINE_S)
 
     def _set_deadline(self, seconds: float) -> None:

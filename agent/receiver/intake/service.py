@@ -11,7 +11,7 @@ For `POST /v1/envelopes`:
 | 200 | one answer per envelope | what the answers say |
 | 400 | the body is no sequence of 1 to 64 byte strings | nothing |
 | 401, 403 | no client certificate; not that of an enrolled device | nothing |
-| 408 | the body took longer than `BODY_DEADLINE_S`, or gave way to newer ones of its unit | nothing |
+| 408 | the body made no step (`BODY_STEP_BYTES`) in `BODY_DEADLINE_S`, or gave way to newer ones of its unit | nothing |
 | 413 | the body is longer than 8 MiB | nothing |
 | 415 | another media type | nothing |
 | 503 | a device's file cannot be read | nothing |
@@ -69,8 +69,10 @@ from agent.wire.renewal import CERTIFICATE_MEDIA_TYPE, MAX_RENEWAL_BYTES, RENEWA
 
 PEER_CERTIFICATE: Final = "peer_certificate"
 """Key in the request's state: the verified client certificate (DER bytes), if there is one."""
-BODY_DEADLINE_S: Final = 60.0
-"""8 MiB at 140 kB/s, an LTE uplink at the edge of its cell. A slower link sends smaller batches."""
+BODY_DEADLINE_S: Final = 180.0
+BODY_STEP_BYTES: Final = 4 << 10
+"""So much of a body, or all that is left, must come within each `BODY_DEADLINE_S`: 23 bytes a second. On a line that
+loses every fifth packet nothing comes for a minute or two now and then: TCP waits longer and longer for one of them."""
 SLICE_BYTES: Final = 1 << 20
 """So much of a batch is taken at once of a unit that is over its share while nobody else asks."""
 SMALL_SLICE_BYTES: Final = 200_000
@@ -393,14 +395,19 @@ async def _read_body(request: Request, max_bytes: int, shares: Shares) -> bytes:
     """Read the body within its limits of size and time, a piece when it is the unit's turn."""
     certificate = _peer_certificate(request)
     body = bytearray()
+    step_ends = BODY_STEP_BYTES
     try:
-        async with asyncio.timeout(BODY_DEADLINE_S):
+        async with asyncio.timeout(BODY_DEADLINE_S) as deadline:
             async for chunk in request.stream():
                 body += chunk
-                shares.charge(certificate, SECONDS_PER_BYTE * len(chunk))
-                await shares.turn(certificate)
                 if len(body) > max_bytes:
                     raise _too_long(max_bytes)
+                if len(body) >= step_ends:
+                    step_ends = len(body) + BODY_STEP_BYTES
+                    deadline.reschedule(asyncio.get_running_loop().time() + BODY_DEADLINE_S)
+                shares.charge(certificate, SECONDS_PER_BYTE * len(chunk))
+                await shares.turn(certificate)
     except TimeoutError:
-        raise _RefusedError(408, f"the body took longer than {BODY_DEADLINE_S:.0f} s") from None
+        line = f"less than {BODY_STEP_BYTES} bytes of the body came in {BODY_DEADLINE_S:.0f} s, after {len(body)}"
+        raise _RefusedError(408, line) from None
     return bytes(body)

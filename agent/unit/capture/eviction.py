@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import Final
 
 from agent.config.models import OnFull
-from agent.errors import EnvelopeVerificationError, FormatError, SpoolFullError, SpoolMissingError
+from agent.errors import EnvelopeVerificationError, FormatError, SpoolFileError, SpoolFullError, SpoolMissingError
 from agent.ports import Clock, SpoolIntake
 from agent.records import Envelope, SpoolEntry, SpoolState
 from agent.spool.reserve import reserve_bytes, reserve_count
@@ -142,14 +142,16 @@ def oldest(spool: SpoolIntake, bounds: Bounds) -> list[SpoolEntry]:
 
 
 def get_whole(spool: SpoolIntake, entry: SpoolEntry) -> Envelope | None:
-    """Return a pending envelope; None if it was delivered meanwhile, or is damaged and for the uploader to set aside.
+    """Return a pending envelope; None if it was delivered meanwhile, or is for the uploader to set aside.
+
+    That is one that is damaged, or that the system keeps from this process.
 
     Raises:
         SpoolError: The disk refused.
     """
     try:
         return spool.get(entry.envelope_id)
-    except (SpoolMissingError, FormatError, EnvelopeVerificationError):
+    except (SpoolMissingError, SpoolFileError, FormatError, EnvelopeVerificationError):
         return None
 
 

@@ -92,7 +92,7 @@ def run_upload(config: UnitConfig, *, drain: bool = False) -> None:
 
     Args:
         config: The unit's configuration.
-        drain: End as soon as nothing is left that may be sent now.
+        drain: End as soon as nothing is left; or fail, as soon as all that is left may not be sent now.
 
     Raises:
         PlatesealError: Anything that keeps the daemon from running, in one line.
@@ -176,8 +176,9 @@ class _Delivery:
             own=lambda: certificate_words(
                 newest_certificate(settings.certificate, self._state_dir), settings.ca, self._clock.now()
             ),
+            is_stopped=self._changes.halt.is_set,
         )
-        worker = UploadWorker(
+        return UploadWorker(
             spool=self._spool,
             transport=transport,
             receiver_keys=receiver_keys,
@@ -186,9 +187,8 @@ class _Delivery:
             clock=self._clock,
             stop=self._changes.halt,
             note_receipt=self._receipt_time.note_receipt,
+            stats=self._stats,
         )
-        worker.stats = self._stats
-        return worker
 
     def _deliver(self, worker: UploadWorker | None, *, drain: bool) -> None:
         """Let a worker deliver until it is told to end."""

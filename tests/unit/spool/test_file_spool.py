@@ -13,7 +13,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent.disk.files import LocalFiles
 from agent.disk.lock import SpoolLock, SpoolPart
 from agent.errors import EnvelopeVerificationError, SpoolError, SpoolFullError, SpoolMissingError
-from agent.records import SpoolState, Usage
+from agent.records import Shredded, SpoolState, Usage
 from agent.spool.spool import FileSpool
 from agent.wire.envelope import sign_tombstone
 from agent.wire.tombstone import Gone, LossReason, Tombstone
@@ -211,11 +211,11 @@ def test_files_are_erased_side_by_side_and_none_is_forgotten(tmp_path: Path, era
     spool = FileSpool(tmp_path / "spool", max_bytes=1 << 20, files=files, erasers=erasers)
     for envelope in envelopes:
         spool.put(envelope)
-    with pytest.raises(SpoolError, match="cannot overwrite"):
-        spool.shred(*(proof(envelope) for envelope in envelopes))
+    shredded = spool.shred(*(proof(envelope) for envelope in envelopes))
+    assert shredded == Shredded(unerased={envelopes[3].envelope_id: "spool: cannot overwrite"})
     assert spool.entries(SpoolState.PENDING) == []
     left = {path.name for path in (tmp_path / "spool" / "shredding").iterdir()}
-    assert envelopes[3].envelope_id in left
+    assert left == {envelopes[3].envelope_id}
     again = FileSpool(tmp_path / "spool", max_bytes=1 << 20, files=LocalFiles(), erasers=erasers)
     assert again.recover_shreds() == len(left)
     assert list((tmp_path / "spool" / "shredding").iterdir()) == []

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agent.upload.pace import SLICE_S, Bandwidth, BatchSize, LogBudget
+from agent.upload.pace import LEAST_BYTES, SLICE_S, Bandwidth, BatchSize, LogBudget
 from tests.fakes.clock import FakeClock
 
 
@@ -25,7 +25,7 @@ from tests.fakes.clock import FakeClock
 )
 def test_a_batch_grows_only_while_it_is_easy(sent_s: float, erased_s: float, limit: int) -> None:
     """By the line's time out of 60 s, and by the disk's time for erasing out of 2 s."""
-    size = BatchSize(most=64, reply_timeout_s=60)
+    size = BatchSize(most=64, most_bytes=1 << 23, reply_timeout_s=60)
     size.failed(32)
     assert size.limit == 16
     size.worked(16, sent_s=sent_s, erased_s=erased_s)
@@ -34,7 +34,7 @@ def test_a_batch_grows_only_while_it_is_easy(sent_s: float, erased_s: float, lim
 
 def test_a_batch_stays_between_one_and_the_most() -> None:
     """Whatever happens how often."""
-    size = BatchSize(most=6, reply_timeout_s=60)
+    size = BatchSize(most=6, most_bytes=1 << 23, reply_timeout_s=60)
     assert size.limit == 6
     for _ in range(10):
         size.failed(size.limit)
@@ -46,7 +46,7 @@ def test_a_batch_stays_between_one_and_the_most() -> None:
 
 def test_the_first_batches_feel_their_way() -> None:
     """Doubled from a few up to the most."""
-    size, limits = BatchSize(most=50, reply_timeout_s=60), []
+    size, limits = BatchSize(most=50, most_bytes=1 << 23, reply_timeout_s=60), []
     for _ in range(5):
         limits.append(size.limit)
         size.worked(size.limit, sent_s=0, erased_s=0)
@@ -99,3 +99,19 @@ def test_lines_come_back_with_the_next_window() -> None:
     assert [lines.spend() for _ in range(12)] == [0] * 10 + [None, None]
     clock.advance(LogBudget.WINDOW_S)
     assert [lines.spend() for _ in range(3)] == [2, 0, 0]
+
+
+def test_after_a_break_a_batch_has_at_most_half_of_what_had_gone_out() -> None:
+    """Whatever the envelopes' sizes are; easy batches double it again."""
+    size = BatchSize(most=64, most_bytes=1 << 20, reply_timeout_s=60)
+    size.failed(8)
+    assert size.limit_bytes == 1 << 20
+    size.failed(4, sent_bytes=100_000)
+    assert (size.limit, size.limit_bytes) == (2, 50_000)
+    size.failed(2, sent_bytes=0)
+    assert (size.limit, size.limit_bytes) == (1, LEAST_BYTES)
+    limits = []
+    while not size.is_largest:
+        size.worked(1, sent_s=1, erased_s=0)
+        limits.append(size.limit_bytes)
+    assert limits == [LEAST_BYTES << doubling for doubling in range(1, 8)]

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.records import SpoolEntry, SpoolState
-from agent.upload.queue import FRESH_EVERY_S, SCAN_SHARE, DeliveryQueue
+from agent.upload.queue import FRESH_EVERY_S, SCAN_SHARE, DeliveryQueue, Waiting
 from tests.fakes.clock import FakeClock
 from tests.fakes.envelopes import make_chain
 from tests.fakes.spool import MemorySpool
@@ -85,7 +85,7 @@ def test_what_is_put_off_is_left_out_until_its_time() -> None:
     ids = fill(spool, 6)
     queue = DeliveryQueue(spool, clock, backlog=2, fresh_share=1.0)
     assert list(islice(queue.next_ids(), 1)) == [ids[5]]
-    queue.put_off(ids[5], wait_s=60)
+    queue.put_off(ids[5], wait_s=60, why=Waiting.LATER)
     assert take(queue, 9) == ids[4::-1]
     clock.advance(61)
     assert list(queue.next_ids()) == list(reversed(ids))

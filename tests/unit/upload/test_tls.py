@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ssl
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -11,6 +12,7 @@ import httpx
 import pytest
 
 from agent.errors import BatchTooLargeError, BrokenTransferError, KeyFileError, RejectedError, TransportError
+from agent.upload.body import FINISH_WITHIN_S, IN_FLIGHT_BYTES, STEP_BYTES, Body, allowed_s, reply_within_s
 from agent.upload.tls import HttpsTransport, client_context
 from agent.wire import protocol as reply
 from agent.wire.protocol import Refused, encode_reply
@@ -284,3 +286,68 @@ def test_the_receiver_is_asked_without_a_change() -> None:
 
     with pytest.raises(TransportError, match="ConnectError: refused"):
         transport_to(httpx.MockTransport(refuse)).ask()
+
+
+def test_a_body_goes_out_in_steps_with_its_length() -> None:
+    """So that a slow line is told from a dead one; no more is asked for than has gone."""
+    seen: list[tuple[str, list[int]]] = []
+
+    class Steps(httpx.BaseTransport):
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            assert isinstance(request.stream, httpx.SyncByteStream)
+            seen.append((request.headers["content-length"], [len(step) for step in request.stream]))
+            assert "transfer-encoding" not in request.headers
+            assert request.extensions["timeout"]["write"] == 3
+            assert request.extensions["timeout"]["read"] == reply_within_s(seen[-1][1][0] * 2 + 1, 1)
+            return httpx.Response(200, stream=httpx.ByteStream(encode_reply([Refused("a")])))
+
+    transport = answering(200)
+    transport._client._transport = Steps()
+    transport.send([bytes(2 * STEP_BYTES + 1 - 3)])
+    assert seen == [(str(2 * STEP_BYTES + 1), [STEP_BYTES, STEP_BYTES, 1])]
+
+
+def test_the_time_for_a_reply_follows_what_may_still_be_under_way() -> None:
+    """One timeout for the receiver's work, and one for each step that the kernel may hold; never more of them."""
+    assert reply_within_s(0, 60) == 60
+    assert reply_within_s(STEP_BYTES, 60) == 120
+    assert reply_within_s(1 << 23, 60) == reply_within_s(IN_FLIGHT_BYTES, 60) == allowed_s(IN_FLIGHT_BYTES, 60)
+
+
+def test_a_broken_transfer_says_how_far_it_came() -> None:
+    """Bytes and speed for a person, and for the size of the next batch; a timeout is told from a reset."""
+    clock = FakeClock()
+
+    class Breaks(httpx.BaseTransport):
+        def __init__(self, error: httpx.HTTPError) -> None:
+            self._error = error
+
+        def handle_request(self, request: httpx.Request) -> httpx.Response:
+            assert isinstance(request.stream, httpx.SyncByteStream)
+            for number, _ in enumerate(request.stream):
+                clock.advance(20)
+                if number == 2:
+                    raise self._error
+            raise AssertionError
+
+    for error, is_timeout in ((httpx.WriteTimeout("slow"), True), (httpx.WriteError("reset"), False)):
+        transport = answering(200)
+        transport._clock = clock
+        transport._client._transport = Breaks(error)
+        with pytest.raises(
+            BrokenTransferError, match=r"; 16384 of 100005 bytes had gone out in 60 s, 273 bytes/s$"
+        ) as caught:
+            transport.send([bytes(100_000)])
+        assert (caught.value.sent_bytes, caught.value.timed_out) == (2 * STEP_BYTES, is_timeout)
+
+
+def test_a_long_request_is_broken_off_when_the_daemon_ends() -> None:
+    """Not a short one, which is worth finishing."""
+    clock = FakeClock()
+    for took_s, steps in ((FINISH_WITHIN_S, 3), (FINISH_WITHIN_S + 1, 1)):
+        body, sent = Body(bytes(3 * STEP_BYTES), clock, is_stopped=lambda: True), 0
+        with suppress(httpx.WriteError):
+            for _ in body.steps():
+                sent += 1
+                clock.advance(took_s if sent == 1 else 0)
+        assert sent == steps

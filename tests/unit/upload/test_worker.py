@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import concurrent.futures
 import logging
+import re
 import threading
 from collections import Counter
 from collections.abc import Callable, Sequence
@@ -17,15 +18,26 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from tenacity import Future, RetryCallState, Retrying
 
 from agent.config.models import UploadConfig
-from agent.errors import BatchTooLargeError, BrokenTransferError, RejectedError, SpoolError, TransportError
-from agent.records import Envelope, SpoolState, VerifiedReceipt
+from agent.errors import (
+    BatchTooLargeError,
+    BrokenTransferError,
+    RejectedError,
+    SpoolError,
+    SpoolFileError,
+    TransportError,
+    UndeliveredError,
+)
+from agent.records import Envelope, Shredded, SpoolState, Usage, VerifiedReceipt
 from agent.upload import queue
 from agent.upload import request as request_module
+from agent.upload import slow as slow_module
 from agent.upload import worker as worker_module
 from agent.upload.backoff import wait_as_told
+from agent.upload.checked import MAX_UNREADABLE, STUCK_WAIT_S, UNREADABLE_WAIT_S
 from agent.upload.old_receiver import UPGRADE_WAIT_S
 from agent.upload.pace import LogBudget
-from agent.upload.worker import ANSWER_WAITS_S, MAX_UNREADABLE, UNREADABLE_WAIT_S, UploadWorker
+from agent.upload.slow import SlowEnvelopes
+from agent.upload.worker import ANSWER_WAITS_S, UploadWorker
 from agent.wire.cose import ed25519_kid
 from agent.wire.envelope import parse_envelope
 from agent.wire.protocol import Answer, Later, Refused, Stored
@@ -89,6 +101,11 @@ class Parts:
         """Return the ids that wait, oldest first."""
         return [entry.envelope_id for entry in self.spool.entries(SpoolState.PENDING)]
 
+    def drain_in_vain(self, left: str) -> None:
+        """Drain, and have it say what is left."""
+        with pytest.raises(UndeliveredError, match=f"^not drained: {re.escape(left)}"):
+            self.worker.run(drain=True)
+
     def set_aside(self) -> list[str]:
         """Return the ids in quarantine."""
         return [entry.envelope_id for entry in self.spool.entries(SpoolState.QUARANTINE)]
@@ -101,9 +118,16 @@ def settings(**changes: object) -> UploadConfig:
     return UploadConfig.model_validate({"url": "https://localhost:1", **paths, **waits, **changes})
 
 
-def make_parts(*, clock: FakeClock | None = None, stop: threading.Event | None = None, **changes: object) -> Parts:
+def make_parts(
+    *,
+    clock: FakeClock | None = None,
+    stop: threading.Event | None = None,
+    spool: SteadySpool | None = None,
+    **changes: object,
+) -> Parts:
     """Wire a worker to fakes."""
-    spool, receiver, clock, stop = SteadySpool(), ReceiverSimulator(), clock or FakeClock(), stop or threading.Event()
+    spool, receiver, clock = spool or SteadySpool(), ReceiverSimulator(), clock or FakeClock()
+    stop = stop or threading.Event()
     noted: list[VerifiedReceipt] = []
     worker = UploadWorker(
         spool=spool,
@@ -237,9 +261,9 @@ def test_an_envelope_put_off_waits_its_time() -> None:
     parts = make_parts()
     late, early = parts.fill(2)
     parts.receiver.script.append(lambda batch: [Later(60), Stored(honest_receipt(batch[1]))])
-    parts.worker.run(drain=True)
+    parts.drain_in_vain("1 left in the spool (1 put off by the receiver, whose log says why)")
     assert parts.pending() == [late.envelope_id]
-    parts.worker.run(drain=True)
+    parts.drain_in_vain("1 left in the spool (1 put off by the receiver, whose log says why)")
     assert len(parts.receiver.requests) == 1
     parts.clock.advance(61)
     parts.worker.run(drain=True)
@@ -511,7 +535,7 @@ def test_a_receiver_of_version_1_gets_the_reads_once_it_is_upgraded(caplog: pyte
     parts = make_parts(batch_envelopes=2)
     parts.fill(5, run=0)
     parts.receiver.script.append(lambda batch: [Refused(OLD_REFUSAL)] * len(batch))
-    parts.worker.run(drain=True)
+    parts.drain_in_vain("5 left in the spool (5 held back for a receiver that takes version 1 only)")
     assert len(parts.receiver.requests) == 1
     assert (len(parts.pending()), parts.worker.stats.refused) == (5, 0)
     assert [record.message for record in caplog.records if record.levelname == "ERROR"] == [
@@ -528,9 +552,9 @@ def test_reads_of_version_1_go_on_to_a_receiver_of_version_1() -> None:
     parts = make_parts(batch_envelopes=1)
     parts.fill(1, run=0)
     parts.receiver.script.append(lambda _: [Refused(OLD_REFUSAL)])
-    parts.worker.run(drain=True)
+    parts.drain_in_vain("1 left in the spool (1 held back")
     parts.fill(2)
-    parts.worker.run(drain=True)
+    parts.drain_in_vain("1 left in the spool (1 held back")
     assert (len(parts.pending()), len(parts.receiver.stored)) == (1, 2)
 
 
@@ -540,12 +564,12 @@ def test_a_receiver_that_puts_everything_off_costs_bounded_memory(monkeypatch: p
     parts = make_parts(batch_envelopes=4)
     parts.fill(40)
     parts.receiver.script.extend([lambda batch: [Later(60)] * len(batch)] * 40)
-    parts.worker.run(drain=True)
+    parts.drain_in_vain("40 left in the spool (8 put off by the receiver, whose log says why, 32 not sent yet)")
     assert sum(map(len, parts.receiver.requests)) <= 16
     parts.receiver.script.clear()
     while parts.pending():
         parts.clock.advance(61)
-        parts.worker.run(drain=True)
+        parts.worker.step()
     assert len(parts.receiver.stored) == 40
 
 
@@ -726,7 +750,7 @@ def test_a_disk_that_reads_nothing_costs_no_envelope() -> None:
     assert parts.set_aside() == []
     assert len(parts.pending()) == 100
     assert parts.worker.stats.unreadable == 300
-    assert len(parts.worker._unreadable) == MAX_UNREADABLE
+    assert len(parts.worker._checked._unreadable) == MAX_UNREADABLE
     parts.spool.unreadable.clear()
     parts.worker.run(drain=True)
     assert len(parts.receiver.stored) == 100
@@ -764,3 +788,173 @@ def test_waits_follow_the_receiver_and_the_schedule() -> None:
     assert waited_s(TransportError("429", retry_after_s=30.0)) == 30.0
     assert waited_s(RejectedError("403")) == 60.0
     assert 0.5 <= waited_s(TransportError("reset")) <= 2.0
+
+
+def test_a_stopped_drain_says_what_is_left() -> None:
+    """It has not ended well, for nobody sends the rest."""
+    parts = make_parts()
+    parts.fill(3)
+    parts.stop.set()
+    parts.drain_in_vain("3 left in the spool (3 not sent yet)")
+    assert len(parts.pending()) == 3
+
+
+def test_a_drain_goes_on_with_what_came_meanwhile() -> None:
+    """An envelope that was put after the last listing is no reason to end badly, nor to end early."""
+    parts = make_parts()
+    parts.fill(1)
+    usage, late = parts.spool.usage, make_chain(KEY, 1)
+
+    def put_late(state: SpoolState) -> Usage:
+        while late:
+            parts.spool.put(late.pop())
+        return usage(state)
+
+    parts.spool.usage = put_late  # type: ignore[method-assign]
+    parts.worker.run(drain=True)
+    assert len(parts.receiver.stored) == 2
+    assert parts.pending() == []
+
+
+class StuckSpool(SteadySpool):
+    """A spool with files that cannot be moved or erased."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stuck: set[str] = set()
+        self.unerasable: set[str] = set()
+        self.tried = 0
+
+    def quarantine(self, envelope_id: str, *, reason: str) -> None:
+        """As the port."""
+        if envelope_id in self.stuck:
+            self.tried += 1
+            raise SpoolFileError(f"spool: cannot rename {envelope_id}: Operation not permitted")
+        super().quarantine(envelope_id, reason=reason)
+
+    def shred(self, *receipts: VerifiedReceipt) -> Shredded:
+        """As the port."""
+        super().shred(*(receipt for receipt in receipts if receipt.envelope_id not in self.stuck))
+        ids = [receipt.envelope_id for receipt in receipts]
+        return Shredded(
+            kept={key: "not permitted" for key in ids if key in self.stuck},
+            unerased={key: "not permitted" for key in ids if key in self.unerasable},
+        )
+
+
+def errors(caplog: pytest.LogCaptureFixture) -> list[str]:
+    """Return what was logged as an error."""
+    return [record.message for record in caplog.records if record.levelname == "ERROR"]
+
+
+def test_what_cannot_be_set_aside_stops_nothing_and_is_told_of_once(caplog: pytest.LogCaptureFixture) -> None:
+    """It stays, is not sent again, and is not called set aside until it is."""
+    parts = make_parts(spool=StuckSpool())
+    assert isinstance(parts.spool, StuckSpool)
+    bad, good = parts.fill(2)
+    parts.spool.stuck.add(bad.envelope_id)
+    parts.receiver.script.append(lambda batch: [Refused("fork"), Stored(honest_receipt(batch[1]))])
+    parts.drain_in_vain("1 left in the spool (1 not to be moved in the spool)")
+    assert good.envelope_id not in [*parts.pending(), *parts.set_aside()]
+    assert (parts.pending(), parts.set_aside()) == ([bad.envelope_id], [])
+    for _ in range(3):
+        parts.clock.advance(STUCK_WAIT_S)
+        parts.drain_in_vain("1 left in the spool")
+    assert errors(caplog) == [
+        f"envelope {bad.envelope_id[:16]} cannot be set aside and stays pending (spool: cannot rename "
+        f"{bad.envelope_id}: Operation not permitted): refused by the receiver: fork"
+    ]
+    assert (len(parts.receiver.requests), parts.spool.tried, parts.worker.stats.refused) == (1, 4, 1)
+    parts.spool.stuck.clear()
+    parts.clock.advance(STUCK_WAIT_S)
+    parts.worker.run(drain=True)
+    assert parts.set_aside() == [bad.envelope_id]
+    assert errors(caplog)[1:] == [f"envelope {bad.envelope_id[:16]} set aside: refused by the receiver: fork"]
+
+
+def test_what_cannot_be_erased_stops_nothing_and_is_not_counted_as_erased(caplog: pytest.LogCaptureFixture) -> None:
+    """One that stays pending is sent again in an hour at the earliest; each is told of once."""
+    parts = make_parts(spool=StuckSpool())
+    assert isinstance(parts.spool, StuckSpool)
+    stuck, unerasable, good = parts.fill(3)
+    parts.spool.stuck.add(stuck.envelope_id)
+    parts.spool.unerasable.add(unerasable.envelope_id)
+    parts.drain_in_vain("1 left in the spool (1 not to be moved in the spool)")
+    assert (parts.worker.stats.acknowledged, parts.worker.stats.shredded) == (3, 1)
+    assert (len(parts.receiver.stored), parts.pending()) == (3, [stuck.envelope_id])
+    assert good.envelope_id in parts.receiver.stored
+    parts.clock.advance(STUCK_WAIT_S)
+    parts.drain_in_vain("1 left in the spool")
+    assert parts.receiver.requests[1:] == [[stuck.envelope_id]]
+    assert errors(caplog) == [
+        f"envelope {stuck.envelope_id[:16]} is delivered, cannot be erased and stays pending: not permitted",
+        f"envelope {unerasable.envelope_id[:16]} is delivered, and its file stays in shredding/ until a start can "
+        "erase it: not permitted",
+    ]
+
+
+def test_an_envelope_that_went_meanwhile_is_not_called_set_aside(caplog: pytest.LogCaptureFixture) -> None:
+    """Expired between the answer and the move."""
+    parts = make_parts()
+    (envelope,) = parts.fill(1)
+
+    def expire(batch: list[Envelope]) -> list[Answer]:
+        parts.spool.shred(proof(envelope))
+        return [Refused("fork")]
+
+    parts.receiver.script.append(expire)
+    parts.worker.run(drain=True)
+    assert errors(caplog) == []
+
+
+def timed_out(sent_bytes: int = 20_000) -> BrokenTransferError:
+    """Return the failure of a transfer that was too slow."""
+    return BrokenTransferError("WriteTimeout; 20000 of 200805 bytes", sent_bytes=sent_bytes, timed_out=True)
+
+
+def test_an_envelope_that_the_line_does_not_carry_goes_behind_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    """After two transfers that timed out; the others are delivered, then it is tried again. Its size is told once."""
+    parts = make_parts(fresh_share=0)
+    (large,) = make_chain(KEY, 1, body=bytes(200_000))
+    parts.spool.put(large)
+    small = [envelope.envelope_id for envelope in parts.fill(5)]
+    parts.receiver.script.extend([timed_out(), timed_out()])
+    parts.worker.run(drain=True)
+    assert parts.receiver.requests[0] == [large.envelope_id, *small]
+    assert parts.receiver.requests[1] == [large.envelope_id]
+    assert list(parts.receiver.stored) == [*small, large.envelope_id]
+    lines = [record.message for record in caplog.records if "does not get through" in record.message]
+    assert lines == [
+        f"envelope {large.envelope_id[:16]} of {len(large.data)} bytes does not get through, the others go first: "
+        "WriteTimeout; 20000 of 200805 bytes"
+    ]
+
+
+def test_a_connection_that_breaks_once_puts_nothing_off() -> None:
+    """A lone envelope is tried again at once; the second time it goes behind the others."""
+    parts = make_parts(batch_envelopes=1, fresh_share=0)
+    ids = [envelope.envelope_id for envelope in parts.fill(3)]
+    parts.receiver.script.extend([BrokenTransferError("reset"), BrokenTransferError("reset")])
+    parts.worker.run(drain=True)
+    assert [batch[0] for batch in parts.receiver.requests] == [ids[0], ids[0], *ids[1:], ids[0]]
+
+
+def test_an_envelope_that_is_alone_is_tried_again_as_often_as_it_takes() -> None:
+    """Behind nothing; a drain does not end for it."""
+    parts = make_parts()
+    (envelope,) = parts.fill(1)
+    parts.receiver.script.extend([timed_out() for _ in range(6)])
+    parts.worker.run(drain=True)
+    assert list(parts.receiver.stored) == [envelope.envelope_id]
+    assert len(parts.receiver.requests) == 7
+
+
+def test_slow_envelopes_wait_longer_each_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Twice as long, up to an hour; one that was answered begins anew, and the book is bounded."""
+    (envelope,) = make_chain(KEY, 1)
+    slow = SlowEnvelopes(first_wait_s=60)
+    assert [slow.note(envelope, timed_out()) for _ in range(9)] == [60, 120, 240, 480, 960, 1920, 3600, 3600, 3600]
+    slow.done([envelope.envelope_id])
+    assert slow.note(envelope, timed_out()) == 60
+    monkeypatch.setattr(slow_module, "MAX_REMEMBERED", 1)
+    assert slow.note(envelope, timed_out()) == 60

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from agent.receiver.intake.connections import Connections
-from agent.receiver.intake.service import PEER_CERTIFICATE
+from agent.receiver.intake.connections import IDLE_DEADLINE_S, REQUEST_DEADLINE_S, Connections
+from agent.receiver.intake.service import BODY_STEP_BYTES, PEER_CERTIFICATE
 
 SERVER = ("192.0.2.1", 8443)
 
@@ -175,3 +175,32 @@ def test_a_request_that_outlives_its_connection_sets_no_deadline(monkeypatch: py
         assert waits[0].cancelled()
 
     in_loop(check)
+
+
+def test_a_step_of_a_body_sets_the_deadline_of_its_request_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Less than a step does not, and outside of a request nothing does."""
+    set_s: list[float] = []
+
+    async def check(connections: Connections) -> None:
+        loop, client = asyncio.get_running_loop(), ("192.0.2.9", 4000)
+        call_later = loop.call_later
+
+        def noted(seconds: float, act: Callable[..., object]) -> asyncio.TimerHandle:
+            set_s.append(seconds)
+            return call_later(seconds, act)
+
+        monkeypatch.setattr(loop, "call_later", noted)
+        connection = connect(connections, _Transport(client, b"der"))
+        connection.data_received(bytes(BODY_STEP_BYTES))
+
+        async def app(_scope: Scope, _receive: Receive, _send: Send) -> None:
+            connection.data_received(bytes(BODY_STEP_BYTES - 1))
+            assert set_s == [IDLE_DEADLINE_S, REQUEST_DEADLINE_S]
+            connection.data_received(b"1")
+            connection.data_received(bytes(3 * BODY_STEP_BYTES))
+
+        await connections.above(app)({"type": "http", "client": client, "server": SERVER}, _nothing, _nowhere)
+        connection.connection_lost(None)
+
+    in_loop(check)
+    assert set_s == [IDLE_DEADLINE_S, *[REQUEST_DEADLINE_S] * 3, IDLE_DEADLINE_S]

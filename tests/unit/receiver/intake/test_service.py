@@ -87,8 +87,13 @@ class Door:
 
     def ask(self, exchange: Exchange, *, certificate: bytes | None = None, **headers: str) -> Exchange:
         """Run one exchange; by default with the bench's device's certificate and the right media type."""
+        asyncio.run(_run(self.app, self.scope(certificate=certificate, **headers), exchange))
+        return exchange
+
+    def scope(self, *, certificate: bytes | None = None, **headers: str) -> dict[str, Any]:
+        """Return a request's head."""
         pairs = {"content_type": MEDIA_TYPE, **headers}
-        scope: dict[str, Any] = {
+        return {
             "type": "http",
             "method": "POST",
             "path": ENVELOPES_PATH,
@@ -96,8 +101,6 @@ class Door:
             "headers": [(key.replace("_", "-").encode(), value.encode()) for key, value in pairs.items()],
             "state": {PEER_CERTIFICATE: certificate or self.certificate},
         }
-        asyncio.run(_run(self.app, scope, exchange))
-        return exchange
 
     @property
     def certificate(self) -> bytes:
@@ -192,6 +195,37 @@ def test_trickling_body_gets_408(door: Door, monkeypatch: pytest.MonkeyPatch) ->
     body = encode_request([make_envelope(door.bench.device.signing_key).data])
     assert door.ask(Exchange([body], hangs=True)).status == 408
     assert door.store.count() == 0
+
+
+class TurnedLoop(asyncio.SelectorEventLoop):
+    """An event loop whose clock the test turns."""
+
+    ahead_s = 0.0
+
+    def time(self) -> float:
+        """Return the time, further on than it is."""
+        return super().time() + self.ahead_s
+
+
+@pytest.mark.parametrize(("step_s", "status"), [(0.9, 200), (1.1, 408)])
+def test_a_slow_body_has_the_time_it_needs_as_long_as_it_comes_on(door: Door, step_s: float, status: int) -> None:
+    """Each step within its deadline, all of them together far beyond it; one that is late ends it."""
+    loop, body = TurnedLoop(), encode_request([make_envelope(door.bench.device.signing_key, body=bytes(100_000)).data])
+
+    class Slow(Exchange):
+        async def receive(self) -> Message:
+            """Take its time for the next step."""
+            if self.taken:
+                loop.ahead_s += step_s * service.BODY_DEADLINE_S
+                await asyncio.to_thread(int)  # meanwhile a deadline that is over takes effect
+            return await super().receive()
+
+    pieces = range(0, len(body), service.BODY_STEP_BYTES)
+    exchange = Slow([body[at : at + service.BODY_STEP_BYTES] for at in pieces])
+    with asyncio.Runner(loop_factory=lambda: loop) as runner:
+        runner.run(_run(door.app, door.scope(), exchange))
+    assert exchange.status == status
+    assert door.store.count() == (status == 200)
 
 
 def test_broken_connection_stores_nothing(door: Door) -> None:
