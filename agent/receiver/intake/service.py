@@ -11,7 +11,7 @@ For `POST /v1/envelopes`:
 | 200 | one answer per envelope | what the answers say |
 | 400 | the body is no sequence of 1 to 64 byte strings | nothing |
 | 401, 403 | no client certificate; not that of an enrolled device | nothing |
-| 408 | the body made no step (`BODY_STEP_BYTES`) in `BODY_DEADLINE_S`, or gave way to newer ones of its unit | nothing |
+| 408 | the body made no step of `BODY_STEP_BYTES` in `BODY_DEADLINE_S`, or gave way to newer ones of its unit | nothing |
 | 413 | the body is longer than 8 MiB | nothing |
 | 415 | another media type | nothing |
 | 503 | a device's file cannot be read | nothing |
