@@ -51,6 +51,7 @@ PRIVATE_READERS: Final = {
     "agent/unit/reload/capture.py": "a new configuration is tried before the daemon takes it",
     "agent/unit/upload/tls_files.py": "the unit's TLS key is looked at with care before OpenSSL reads it",
     "agent/upload/tls.py": "OpenSSL reads the unit's TLS key from its file",
+    "agent/unit/doctor/delivery.py": "the doctor signs a probe with the unit's key",
     "agent/unit/doctor/parts.py": "the doctor says what is wrong with the unit's keys",
 }
 """Modules outside of `keys` and `custody` that read private key files: what for."""

@@ -34,19 +34,20 @@ _DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 _AGE: Final = re.compile(r"[0-9]+[mhd]")
 
 
-def unlock(directory: Path, passphrase_file: Path | None) -> Owner:
+def unlock(directory: Path, passphrase_file: Path | None, *, finishes: bool = False) -> Owner:
     """Unlock an owner's directory with the passphrase from a file or a terminal, if it is under one.
 
-    What is left to do of a destruction that was cut off is printed.
+    What is left to do of a destruction that was cut off is printed, but for a command that may finish it: that one
+    tells what is left after its work (`tell_unfinished`).
 
     Raises:
         UsageError: A passphrase is needed, and there is neither a file nor a terminal.
         KeyFileError: The directory or the file cannot be used, or the passphrase is wrong.
     """
-    return unlock_with(directory, passphrase_file)[0]
+    return unlock_with(directory, passphrase_file, finishes=finishes)[0]
 
 
-def unlock_with(directory: Path, passphrase_file: Path | None) -> tuple[Owner, bytes | None]:
+def unlock_with(directory: Path, passphrase_file: Path | None, *, finishes: bool = False) -> tuple[Owner, bytes | None]:
     """Do the same, and return the passphrase as well.
 
     Raises:
@@ -64,7 +65,8 @@ def unlock_with(directory: Path, passphrase_file: Path | None) -> tuple[Owner, b
         if not odd:
             raise
         raise KeyFileError(f"{error}. {passphrase_file} {' and '.join(odd)}, and all of that was tried") from None
-    tell_unfinished(directory)
+    if not finishes:
+        tell_unfinished(directory)
     return owner, passphrase
 
 

@@ -57,10 +57,10 @@ def words_for(error: Exception, now: datetime) -> str:
     if own is not None:
         return own
     for part, words in _RECEIVERS:
-        if part in text and "CERTIFICATE_VERIFY_FAILED" in text:
+        if part in text and "certificate verify failed" in text:
             is_time = part in ("not yet valid", "has expired")
             clock = f", by this unit's clock, which shows {now:%Y-%m-%d %H:%M} UTC" if is_time else ""
-            return f"{words}{clock} ({text})"
+            return f"{type(error).__name__}: {text}; {words}{clock}"
     return f"{type(error).__name__}: {text}"
 
 

@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from agent.cli.custody.options import AsJson, Case, Directory, PassphraseFile, Reason, Who, mandate_of
-from agent.cli.owner import Progress, confirm, open_receiver, unlock
+from agent.cli.owner import Progress, confirm, open_receiver, tell_unfinished, unlock
 from agent.custody.closing import Closing, Outcome, close_case, plan_closing, weigh_closing
 from agent.errors import UsageError
 
@@ -38,7 +38,7 @@ def close(
     mandate = mandate_of(who, case, reason)
     if not reason.strip():
         raise UsageError("--reason: needed; it goes into the audit log")
-    owner = unlock(directory, passphrase_file)
+    owner = unlock(directory, passphrase_file, finishes=True)
     plan, outcome = plan_closing(owner, case), None
     if store is not None:
         with open_receiver(store, Progress("counting")) as receiver:
@@ -48,6 +48,7 @@ def close(
     if not yes:
         confirm("Destroy the key of this case for good?")
     close_case(owner, plan, mandate)
+    tell_unfinished(directory)
     if as_json:
         typer.echo(json.dumps(_as_json(plan, outcome)))
         return

@@ -9,7 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from agent.cli.custody.options import AsJson, Directory, PassphraseFile, Reason, Who, mandate_of
-from agent.cli.owner import Progress, confirm, open_receiver, parse_before, unlock
+from agent.cli.owner import Progress, confirm, open_receiver, parse_before, tell_unfinished, unlock
 from agent.custody.destroy import Consequence, Destruction, plan_destruction, weigh
 from agent.custody.destroy import destroy as destroy_keys
 from agent.custody.export import iso
@@ -49,7 +49,7 @@ def destroy(
     moment, mandate = parse_before(before), mandate_of(who, case, reason)
     if not reason.strip():
         raise UsageError("--reason: needed; it goes into the audit log")
-    owner = unlock(directory, passphrase_file)
+    owner = unlock(directory, passphrase_file, finishes=True)
     plan = plan_destruction(owner.layout, owner.keyring(), moment, key_history(owner.layout, owner.public_key))
     consequence = None
     if store is not None and plan.kids:
@@ -60,6 +60,7 @@ def destroy(
     if plan.kids and not yes:
         confirm("Destroy these keys for good?")
     destroyed = destroy_keys(owner, plan, mandate) if plan.is_due else 0
+    tell_unfinished(directory)
     keyring = owner.keyring()
     if as_json:
         typer.echo(

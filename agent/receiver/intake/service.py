@@ -11,7 +11,7 @@ For `POST /v1/envelopes`:
 | 200 | one answer per envelope | what the answers say |
 | 400 | the body is no sequence of 1 to 64 byte strings | nothing |
 | 401, 403 | no client certificate; not that of an enrolled device | nothing |
-| 408 | the body made no step of `BODY_STEP_BYTES` in `BODY_DEADLINE_S`, or gave way to newer ones of its unit | nothing |
+| 408 | the body made no step (`BODY_STEP_BYTES`) in `BODY_DEADLINE_S`, or gave way to newer ones | nothing |
 | 413 | the body is longer than 8 MiB | nothing |
 | 415 | another media type | nothing |
 | 503 | a device's file cannot be read | nothing |
@@ -38,9 +38,8 @@ from typing import Final
 
 from starlette.applications import Starlette
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import Response
 from starlette.routing import Route
-from starlette.types import Receive, Scope, Send
 
 from agent.errors import FormatError, ReceiverError, VerificationError
 from agent.health.assess import Finding
@@ -54,6 +53,7 @@ from agent.receiver.intake.bodies import Bodies, GaveWayError
 from agent.receiver.intake.counts import Counts
 from agent.receiver.intake.decide import STORE_WAIT_S, Intake
 from agent.receiver.intake.notices import Notices, Pace
+from agent.receiver.intake.refusals import Refusal, RefusedError
 from agent.receiver.intake.shares import SECONDS_PER_BYTE, Shares
 from agent.wire.health import HEALTH_MEDIA_TYPE, HEALTH_PATH, MAX_HEALTH_BYTES, parse_health
 from agent.wire.probe import MAX_PROBE_BYTES, PROBE_MEDIA_TYPE, PROBE_PATH
@@ -77,55 +77,10 @@ SLICE_BYTES: Final = 1 << 20
 """So much of a batch is taken at once of a unit that is over its share while nobody else asks."""
 SMALL_SLICE_BYTES: Final = 200_000
 """The same of a unit within its share while others ask: 16 usual reads. Of one that is over it, it is one envelope."""
-DRAIN_BYTES: Final = 2 * MAX_BATCH_BYTES
-DRAIN_DEADLINE_S: Final = 5.0
-"""How much more of a refused body is read, and for how long, so that the sender gets to see the refusal."""
 
 OwnFindings = Callable[[datetime], Iterable[Finding]]
 
 _log = logging.getLogger(__name__)
-
-
-class _RefusedError(Exception):
-    """The request as a whole is not taken."""
-
-    def __init__(self, status: int, line: str, *, retry_after_s: int | None = None) -> None:
-        super().__init__(line)
-        self.status = status
-        self.line = line
-        self.retry_after_s = retry_after_s
-
-
-class _Refusal(PlainTextResponse):
-    """One line of text that ends the connection, after letting the sender finish what it is sending.
-
-    Closing at once would reset the connection under the sender's writes, and it might never read the status.
-    """
-
-    def __init__(self, error: _RefusedError) -> None:
-        headers = {"connection": "close"}
-        if error.retry_after_s is not None:
-            headers["retry-after"] = str(error.retry_after_s)
-        super().__init__(f"{error.line}\n", status_code=error.status, headers=headers)
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        await send({"type": "http.response.body", "body": self.body, "more_body": True})
-        try:
-            async with asyncio.timeout(DRAIN_DEADLINE_S):
-                await _drain(receive)
-        except TimeoutError:
-            pass  # the sender had its time
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-
-async def _drain(receive: Receive) -> None:
-    drained = 0
-    while drained < DRAIN_BYTES:
-        message = await receive()
-        drained += len(message.get("body", b""))
-        if message["type"] != "http.request" or not message.get("more_body", False):
-            return
 
 
 class _Units:
@@ -158,7 +113,7 @@ class _Units:
         """Tell a unit that it may send."""
         try:
             await self._sender(request)
-        except _RefusedError as error:
+        except RefusedError as error:
             return self._refuse(error)
         return Response(status_code=204)
 
@@ -185,15 +140,15 @@ class _Units:
                 ) as body:
                     return await answer(body, sender, _peer_certificate(request))
             except GaveWayError:
-                return self._refuse(_RefusedError(408, "newer requests of the same unit took its place"), sender)
-            except _RefusedError as error:
+                return self._refuse(RefusedError(408, "newer requests of the same unit took its place"), sender)
+            except RefusedError as error:
                 return self._refuse(error, sender)
-        except _RefusedError as error:
+        except RefusedError as error:
             return self._refuse(error)
         except ClientDisconnect:
             return Response(status_code=400)  # to nobody: the connection is gone, and nothing was stored
 
-    def _refuse(self, error: _RefusedError, sender: Device | None = None) -> Response:
+    def _refuse(self, error: RefusedError, sender: Device | None = None) -> Response:
         """Count a refusal; tell of it where the sender is known, and `_sender` has not told already."""
         self._counts.add("requests_refused", str(error.status))
         if sender is not None:
@@ -201,7 +156,7 @@ class _Units:
             if left_out is not None:
                 more = f"; {left_out} more like this since the last line" if left_out else ""
                 _log.warning("%d for a request of %s: %s%s", error.status, sender.name, error.line, more)
-        return _Refusal(error)
+        return Refusal(error)
 
     async def _sender(self, request: Request) -> Device:
         certificate = _peer_certificate(request)
@@ -211,11 +166,11 @@ class _Units:
         except ReceiverError as error:
             if self._notices.begins(subject):
                 _log.error("503 for %s: %s", subject, error)
-            raise _RefusedError(503, "not able to look up devices", retry_after_s=STORE_WAIT_S) from None
+            raise RefusedError(503, "not able to look up devices", retry_after_s=STORE_WAIT_S) from None
         if device is None:
             if self._notices.begins(subject):
                 _log.warning("403 for %s: it is not that of an enrolled device", subject)
-            raise _RefusedError(403, "the client certificate is not that of an enrolled device")
+            raise RefusedError(403, "the client certificate is not that of an enrolled device")
         if self._notices.ends(subject):
             _log.info("%s is that of %s now", subject, device.name)
         return device
@@ -224,7 +179,7 @@ class _Units:
         try:
             batch = await self._shares.do(certificate, parse_request, body)
         except FormatError as error:
-            raise _RefusedError(400, str(error)) from None
+            raise RefusedError(400, str(error)) from None
         answers: list[Answer] = []
         while len(answers) < len(batch):
             await self._shares.turn(certificate)
@@ -247,24 +202,24 @@ class _Units:
         except ReceiverError as error:
             if self._notices.begins("probe"):
                 _log.error("503 for a probe: %s", error)
-            raise _RefusedError(503, "not able to store envelopes now", retry_after_s=STORE_WAIT_S) from None
+            raise RefusedError(503, "not able to store envelopes now", retry_after_s=STORE_WAIT_S) from None
         self._notices.ends("probe")
         if isinstance(answer, str):
-            raise _RefusedError(403, answer)
+            raise RefusedError(403, answer)
         return Response(answer, media_type=PROBE_MEDIA_TYPE)
 
     async def _keep_report(self, body: bytes, sender: Device, certificate: bytes) -> Response:
         try:
             report = parse_health(body)
         except FormatError as error:
-            raise _RefusedError(400, str(error)) from None
+            raise RefusedError(400, str(error)) from None
         try:
             if self._fleet is not None:
                 await self._shares.do(certificate, self._fleet.keep, sender.name, report, datetime.now(UTC))
         except ReceiverError as error:
             if self._notices.begins("health"):
                 _log.error("health reports are not kept: %s", error)
-            raise _RefusedError(503, "not able to keep reports", retry_after_s=STORE_WAIT_S) from None
+            raise RefusedError(503, "not able to keep reports", retry_after_s=STORE_WAIT_S) from None
         if self._notices.ends("health"):
             _log.info("health reports are kept again")
         return Response(status_code=204)
@@ -275,13 +230,13 @@ class _Units:
             is_new = await asyncio.to_thread(self._renewals.is_new, body)
             answer = await asyncio.to_thread(self._renewals.ask, body, sender)
         except FormatError as error:
-            raise _RefusedError(400, str(error)) from None
+            raise RefusedError(400, str(error)) from None
         except VerificationError as error:
-            raise _RefusedError(403, str(error)) from None
+            raise RefusedError(403, str(error)) from None
         except ReceiverError as error:
             if self._notices.begins("renewal"):
                 _log.error("requests for certificates are not kept: %s", error)
-            raise _RefusedError(503, "not able to keep requests", retry_after_s=STORE_WAIT_S) from None
+            raise RefusedError(503, "not able to keep requests", retry_after_s=STORE_WAIT_S) from None
         self._notices.ends("renewal")
         if answer is not None:
             _log.info("%s has been handed its new certificate", sender.name)
@@ -306,18 +261,18 @@ class _Operators:
         try:
             await self._operator(request)
             page = await asyncio.to_thread(self._page)
-        except _RefusedError as error:
-            return _Refusal(error)
+        except RefusedError as error:
+            return Refusal(error)
         except ReceiverError as error:
             _log.error("503 for the fleet page: %s", error)
-            return _Refusal(_RefusedError(503, "not able to read the fleet", retry_after_s=STORE_WAIT_S))
+            return Refusal(RefusedError(503, "not able to read the fleet", retry_after_s=STORE_WAIT_S))
         return Response(page, media_type="text/html", headers=PAGE_HEADERS)
 
     async def _operator(self, request: Request) -> Operator:
         certificate = _peer_certificate(request)
         operator = await asyncio.to_thread(self._operators.by_certificate, certificate)
         if operator is None:
-            raise _RefusedError(403, "the client certificate is not that of an operator")
+            raise RefusedError(403, "the client certificate is not that of an operator")
         if self._notices.begins(operator.fingerprint):
             _log.info("%s looks at the fleet", operator.name)
         return operator
@@ -369,14 +324,14 @@ def build_service(
 def _peer_certificate(request: Request) -> bytes:
     certificate = request.scope.get("state", {}).get(PEER_CERTIFICATE)
     if not isinstance(certificate, bytes):
-        raise _RefusedError(401, "a client certificate is needed")
+        raise RefusedError(401, "a client certificate is needed")
     return certificate
 
 
 def _check_media_type(request: Request, media_type: str) -> None:
     found = request.headers.get("content-type", "").partition(";")[0].strip().lower()
     if found != media_type:
-        raise _RefusedError(415, f"the body must be {media_type}")
+        raise RefusedError(415, f"the body must be {media_type}")
 
 
 def _announced_bytes(request: Request, max_bytes: int) -> int:
@@ -387,8 +342,8 @@ def _announced_bytes(request: Request, max_bytes: int) -> int:
     return int(announced)
 
 
-def _too_long(max_bytes: int) -> _RefusedError:
-    return _RefusedError(413, f"the body is longer than {max_bytes} bytes")
+def _too_long(max_bytes: int) -> RefusedError:
+    return RefusedError(413, f"the body is longer than {max_bytes} bytes")
 
 
 async def _read_body(request: Request, max_bytes: int, shares: Shares) -> bytes:
@@ -409,5 +364,5 @@ async def _read_body(request: Request, max_bytes: int, shares: Shares) -> bytes:
                 await shares.turn(certificate)
     except TimeoutError:
         line = f"less than {BODY_STEP_BYTES} bytes of the body came in {BODY_DEADLINE_S:.0f} s, after {len(body)}"
-        raise _RefusedError(408, line) from None
+        raise RefusedError(408, line) from None
     return bytes(body)

@@ -15,7 +15,7 @@ from starlette.types import ASGIApp, Message, Scope
 
 from agent.keys import keyfiles
 from agent.receiver.admission.devices import DeviceBook
-from agent.receiver.intake import service
+from agent.receiver.intake import refusals, service
 from agent.receiver.intake.decide import Intake
 from agent.receiver.intake.service import PEER_CERTIFICATE, build_service
 from agent.receiver.stores.sqlite import EnvelopeStore
@@ -179,7 +179,7 @@ def test_stream_over_the_limit_gets_413_before_its_end(door: Door) -> None:
     chunk = bytes(1 << 20)
     exchange = Exchange([chunk] * 100)
     assert door.ask(exchange).status == 413
-    assert exchange.taken <= 9 + service.DRAIN_BYTES // len(chunk)
+    assert exchange.taken <= 9 + refusals.DRAIN_BYTES // len(chunk)
     assert exchange.sent[-1] == {"type": "http.response.body", "body": b"", "more_body": False}
 
 
@@ -191,7 +191,7 @@ def test_body_at_the_limit_is_read(door: Door) -> None:
 def test_trickling_body_gets_408(door: Door, monkeypatch: pytest.MonkeyPatch) -> None:
     """A body that does not end is given up at its deadline, and nothing of it is stored."""
     monkeypatch.setattr(service, "BODY_DEADLINE_S", 0.05)
-    monkeypatch.setattr(service, "DRAIN_DEADLINE_S", 0.05)
+    monkeypatch.setattr(refusals, "DRAIN_DEADLINE_S", 0.05)
     body = encode_request([make_envelope(door.bench.device.signing_key).data])
     assert door.ask(Exchange([body], hangs=True)).status == 408
     assert door.store.count() == 0
