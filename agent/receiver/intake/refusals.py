@@ -42,6 +42,7 @@ class Refusal(PlainTextResponse):
         super().__init__(f"{error.line}\n", status_code=error.status, headers=headers)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, and read on for a moment; Starlette calls this."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
         await send({"type": "http.response.body", "body": self.body, "more_body": True})
         with suppress(TimeoutError):  # the sender had its time
