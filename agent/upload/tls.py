@@ -206,7 +206,8 @@ class HttpsTransport:
         if isinstance(error, _ENDED) and not was_answered:
             refusal = why_refused(self._url, self._context, timeout_s=self._connect_timeout_s)
             if refusal is not None:
-                return refusal or f"the receiver refuses this unit's certificate: {self._own()}"
+                refusal = refusal or "the receiver refuses this unit's certificate"
+                return f"{refusal}: {self._own()}"
         return words_for(error, self._clock.now())
 
     def renew(self, request: bytes) -> bytes | None:

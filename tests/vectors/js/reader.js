@@ -69,10 +69,13 @@ const LOCK = map(new Map([
 const ENTRY = map(
   fields({
     v: 1, seq: SEQ, prev: B32, at: TIME, who: NAME, case: NAME, reason: text(400), count: SEQ,
-    action: oneOf("value", "keys", "open", "search", "hold", "destroy", "export", "mend"),
+    action: oneOf(
+      "value", "keys", "open", "search", "hold", "destroy", "export", "mend", "lost", "close", "passphrase", "copy",
+    ),
   }),
   fields({
     serial: SEQ, ids: all(B32, 0, 4096), by: all(NAME, 0, 8), camera: NAME, from: TIME, until: TIME, before: TIME,
+    head: oneOf("value", true),
   }),
 );
 
