@@ -5,6 +5,7 @@ PlatesealError                     exit
 ├── UsageError                        2
 ├── ConfigError                       3
 ├── SourceError                       4
+│   ├── SourceDamagedError            4
 │   └── SourceLostError               4
 ├── ModelError                        5
 │   ├── ModelMissingError             5
@@ -69,6 +70,10 @@ class SourceError(PlatesealError):
     """A frame source cannot be opened or decoded. Frames delivered before it stay valid."""
 
     exit_code = 4
+
+
+class SourceDamagedError(SourceError):
+    """A recording is damaged or cut off. Every frame that can be decoded was delivered; the others are counted."""
 
 
 class SourceLostError(SourceError):

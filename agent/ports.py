@@ -82,11 +82,17 @@ class FrameSource(Protocol):
         """What `captured_at` of the frames rests on."""
         ...
 
+    @property
+    def frames_lost(self) -> int:
+        """Frames that came and could not be decoded: of a recording, since it was last played from the start."""
+        ...
+
     def frames(self) -> Iterator[Frame]:
         """Yield frames in order; ends when the recording does.
 
         Raises:
             SourceError: The source cannot be opened or decoded.
+            SourceDamagedError: The recording is at its end, and something of it was lost.
             SourceLostError: A live source stopped delivering.
         """
         ...

@@ -41,6 +41,7 @@ __all__ = [
     "Receipt",
     "SpoolEntry",
     "SpoolState",
+    "TimeSource",
     "Usage",
     "VerifiedReceipt",
 ]
@@ -108,6 +109,19 @@ class Picture:
         return self.bgr[..., 1] if self._luma is None else self._luma()
 
 
+class TimeSource(StrEnum):
+    """What a frame's time of capture was taken from."""
+
+    PTS = "pts"
+    """The recording's own presentation time of that frame."""
+    RATE = "rate"
+    """The frame's number and a rate, because the recording has no times."""
+    ARRIVAL = "arrival"
+    """A camera's frame: its arrival at this unit, and the time in the stream."""
+    CAMERA = "camera"
+    """A camera's frame: the clock of the camera."""
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class Frame:
     """One captured image.
@@ -118,6 +132,7 @@ class Frame:
         captured_at: Aware UTC time at which the picture was taken, not processed.
         monotonic_s: The same moment on a clock for intervals, seconds. For a recording: seconds from its start.
         picture: What was captured.
+        time_source: Where `captured_at` comes from; None where it is the time of a file.
     """
 
     camera_id: str
@@ -125,6 +140,7 @@ class Frame:
     captured_at: datetime
     monotonic_s: float
     picture: Picture = field(repr=False)
+    time_source: TimeSource | None = None
 
     def __post_init__(self) -> None:
         """Check the time.
@@ -197,7 +213,7 @@ class PlateRead:
     """One look at one plate: a detection and the text in it.
 
     Attributes:
-        sequence, captured_at, monotonic_s: Of the frame.
+        sequence, captured_at, monotonic_s, time_source: Of the frame.
         frame_wh: Frame (width, height), pixels.
         detection: The box that was read.
         plate: The text and its confidences.
@@ -211,6 +227,7 @@ class PlateRead:
     detection: Detection
     plate: PlateText
     crop: Image = field(repr=False)
+    time_source: TimeSource | None = None
 
     def __post_init__(self) -> None:
         """Make the crop read-only.

@@ -13,7 +13,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-_OF_GLIBC: Final = ("libc", "libm", "libpthread", "libdl", "librt", "libutil", "ld-linux-x86-64", "ld-linux-aarch64")
+_OF_GLIBC: Final = (
+    "libc",
+    "libm",
+    "libmvec",
+    "libpthread",
+    "libdl",
+    "librt",
+    "libutil",
+    "ld-linux-x86-64",
+    "ld-linux-aarch64",
+)
 PACKAGE_OF: Final = dict.fromkeys(_OF_GLIBC, "libc6") | {
     "libstdc++": "libstdc++6",
     "libgcc_s": "libgcc-s1",

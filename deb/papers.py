@@ -26,7 +26,32 @@ A shared library of its own: whoever wants another build of it may put one with 
 Debian the text is in /usr/share/common-licenses/LGPL-2.1. The source is at the address above, in the version that the
 file name ends with; the recipe is https://github.com/opencv/opencv-python, under docker/."""
 _GCC: Final = "With the GCC Runtime Library Exception 3.1. On Debian the text is in /usr/share/common-licenses/GPL-3."
+_GPL: Final = """\
+An encoder, which FFmpeg's library asks for when it is loaded; plateseal encodes no video. For its sake the package as a
+whole may be given away under the GPL, version 3 or later, only, and its source must be offered with it: see NOTICE."""
+_WITH_SOURCE: Final = "The whole text is with its source, at this address."
+_LGPL_3: Final = """\
+A shared library of its own: whoever wants another build of it may put one with the same file name in its place. On
+Debian the texts are in /usr/share/common-licenses. The source is at the address above; the recipe is
+https://github.com/PyAV-Org/pyav-ffmpeg."""
 BUNDLED: Final = {
+    r"av\.libs/lib(av|sw)": ("FFmpeg", "https://ffmpeg.org", "LGPL-3+", _LGPL_3),
+    "libx264": ("x264", "https://www.videolan.org/developers/x264.html", "GPL-2+", _GPL),
+    "libx265": ("x265", "https://www.videolan.org/developers/x265.html", "GPL-2+", _GPL),
+    "libgnutls": ("GnuTLS", "https://gnutls.org", "LGPL-2.1+", _LGPL_3),
+    "libnettle|libhogweed": ("Nettle", "https://www.lysator.liu.se/~nisse/nettle", "LGPL-3+ or GPL-2+", _LGPL_3),
+    "libgmp": ("GMP", "https://gmplib.org", "LGPL-3+ or GPL-2+", _LGPL_3),
+    "libunistring": ("libunistring", "https://www.gnu.org/software/libunistring", "LGPL-3+ or GPL-2+", _LGPL_3),
+    "libmp3lame": ("LAME", "https://lame.sourceforge.io", "LGPL-2+", _LGPL_3),
+    "libasound": ("alsa-lib", "https://www.alsa-project.org", "LGPL-2.1+", _LGPL_3),
+    "libopencore-amr": ("opencore-amr", "https://opencore-amr.sourceforge.io", "Apache-2.0", ""),
+    "libSvtAv1Enc": ("SVT-AV1", "https://gitlab.com/AOMediaCodec/SVT-AV1", "BSD-3-Clause-Clear", _WITH_SOURCE),
+    "libdav1d": ("dav1d", "https://code.videolan.org/videolan/dav1d", "BSD-2-Clause", _WITH_SOURCE),
+    "libopus": ("Opus", "https://opus-codec.org", "BSD-3-Clause", _WITH_SOURCE),
+    "libwebp|libsharpyuv": ("libwebp", "https://chromium.googlesource.com/webm/libwebp", "BSD-3-Clause", _WITH_SOURCE),
+    "libvpl": ("libvpl", "https://github.com/intel/libvpl", "Expat", _WITH_SOURCE),
+    "libxcb": ("libxcb", "https://xcb.freedesktop.org", "X11", _WITH_SOURCE),
+    "libXau": ("libXau", "https://www.x.org", "X11", _WITH_SOURCE),
     "libav(codec|format|util)|libsw(resample|scale)": ("FFmpeg", "https://ffmpeg.org", "LGPL-2.1+", _LGPL),
     "libquadmath": ("libquadmath", "https://gcc.gnu.org", "LGPL-2.1+", _LGPL.partition(" The source")[0]),
     "libgfortran": ("libgfortran", "https://gcc.gnu.org", "GPL-3+ with GCC exception", _GCC),
@@ -38,7 +63,8 @@ BUNDLED: Final = {
     "libpng16": ("libpng", "http://www.libpng.org", "libpng-2.0", ""),
     "libdrm": ("libdrm", "https://dri.freedesktop.org", "Expat", ""),
 }
-"""Libraries that wheels bring, by the file's name before its hash: project, address, licence, what to add."""
+"""Libraries that wheels bring, by the file's name before its hash, or by folder and name: project, address, licence,
+what to add. The first that matches holds."""
 
 
 class PaperError(Exception):
@@ -161,9 +187,11 @@ def _address(metadata: Message) -> str:
 
 def _of_library(path: Path) -> Iterator[str]:
     for pattern, (project, address, licence, more) in BUNDLED.items():
-        if re.match(pattern, path.name):
+        if re.match(pattern, path.name) or re.match(pattern, f"{path.parent.name}/{path.name}"):
             yield f"Files: {path}\nCopyright: the authors of {project}\nLicense: {licence}"
             yield textwrap.indent(textwrap.fill(f"{project}, {address}. {_line(more)}".rstrip(), 110), " ")
-            yield " The whole text is with the wheel's, above, and among the notices of OpenCV and NumPy.\n"
+            if path.parent.name != "av.libs":  # PyAV's wheel brings its own licence alone
+                yield " The whole text is with the wheel's, above, and among the notices of OpenCV and NumPy."
+            yield ""
             return
     raise PaperError(f"{path}: no licence is known for this library; add it to BUNDLED in deb/papers.py")

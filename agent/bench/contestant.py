@@ -22,7 +22,7 @@ from typing import Final, TextIO
 from agent.bench.measured import Failure, Job, Played, Ready, Report, SeenPassage, SeenRejection, Sighting, TurnDone
 from agent.bench.plain_loop import open_plain_loop
 from agent.capture import open_source
-from agent.errors import PlatesealError
+from agent.errors import PlatesealError, SourceDamagedError
 from agent.ports import FrameSource
 from agent.records import Detection, Frame, Passage, PlateRead
 from agent.unit.capture.describe import encode_jpeg
@@ -217,7 +217,8 @@ def _play(job: Job, out: TextIO) -> None:
     source = open_source(job.source, camera_id=CAMERA_ID, clock=SystemClock())
     contestant.warm_up(next(source.frames()))
     _say(out, Ready(frame_count=None if source.frame_count is None else source.frame_count * job.rounds))
-    frames, frame_ms, is_last = _rounds(source, job.rounds), list[float](), False
+    rounds = _Rounds(source, job.rounds)
+    frames, frame_ms, is_last = rounds.frames(), list[float](), False
     frame: Frame | None = None
     while not is_last:
         line = sys.stdin.readline()
@@ -243,24 +244,44 @@ def _play(job: Job, out: TextIO) -> None:
         peak_rss_bytes=_memory_bytes("VmHWM"),
         frame_wh=(0, 0) if frame is None else frame.wh,
         stream_s=0.0 if frame is None else frame.monotonic_s,
+        frames_lost=rounds.lost,
+        damage=rounds.damage,
         frame_ms=tuple(round(ms, 3) for ms in frame_ms),
     )
     _say(out, contestant.played(played))
 
 
-def _rounds(source: FrameSource, rounds: int) -> Iterator[Frame]:
-    """Play a recording again and again as one: numbers and times go on."""
-    number, since_s = 0, 0.0
-    for _ in range(rounds):
-        step_s, last_s = 0.0, 0.0
-        for frame in source.frames():
-            step_s, last_s = frame.monotonic_s - last_s, frame.monotonic_s
-            moved = timedelta(seconds=since_s)
-            yield replace(
-                frame, sequence=number, captured_at=frame.captured_at + moved, monotonic_s=frame.monotonic_s + since_s
-            )
-            number += 1
-        since_s += last_s + step_s
+class _Rounds:
+    """Plays a recording again and again as one: numbers and times go on. Damage is noted, and does not end it."""
+
+    def __init__(self, source: FrameSource, rounds: int) -> None:
+        self.lost = 0
+        self.damage = ""
+        self._source = source
+        self._rounds = rounds
+
+    def frames(self) -> Iterator[Frame]:
+        number, since_s = 0, 0.0
+        for _ in range(self._rounds):
+            step_s, last_s = 0.0, 0.0
+            for frame in self._once():
+                step_s, last_s = frame.monotonic_s - last_s, frame.monotonic_s
+                moved = timedelta(seconds=since_s)
+                yield replace(
+                    frame,
+                    sequence=number,
+                    captured_at=frame.captured_at + moved,
+                    monotonic_s=frame.monotonic_s + since_s,
+                )
+                number += 1
+            since_s += last_s + step_s
+
+    def _once(self) -> Iterator[Frame]:
+        try:
+            yield from self._source.frames()
+        except SourceDamagedError as error:
+            self.damage = str(error)
+        self.lost += self._source.frames_lost
 
 
 def _say(out: TextIO, line: Ready | TurnDone | Played | Failure) -> None:

@@ -114,6 +114,8 @@ class Played(_Line):
         note: How it was run, for the report.
         frame_wh: Width and height of the frames, pixels.
         stream_s: Length of what was played, seconds of stream time.
+        frames_lost: Frames of it that could not be decoded.
+        damage: What the source said at its end, if anything was lost or missing.
         frame_ms: Processing time of each frame without decoding, milliseconds.
         stages_s: Wall seconds by stage.
         frames_moving, frames_searched: Frames on which the gate saw motion, and on which the detector ran.
@@ -128,6 +130,8 @@ class Played(_Line):
     note: str = ""
     frame_wh: tuple[int, int] = (0, 0)
     stream_s: float = 0.0
+    frames_lost: int = 0
+    damage: str = ""
     frame_ms: tuple[float, ...] = Field(default=(), repr=False)
     stages_s: dict[str, float] = {}
     frames_moving: int = 0

@@ -77,6 +77,7 @@ class Outcome:
         run, played, result = self.run, self.run.played, self.score
         return {
             "frames": run.frames,
+            "frames_lost": played.frames_lost,
             "seconds": round(run.seconds, 3),
             "fps": round(run.fps, 1),
             "cpu_seconds": round(run.cpu_seconds, 3),

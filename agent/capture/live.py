@@ -29,7 +29,7 @@ from agent.capture.newest import NewestFrame
 from agent.config.models import SourceConfig
 from agent.errors import SourceError, SourceLostError
 from agent.ports import Clock
-from agent.records import ClockState, Frame, Picture, Plane
+from agent.records import ClockState, Frame, Picture, Plane, TimeSource
 
 STEADY_S: Final = 2.0
 """A camera that delivers for this long is back. A connection that ends sooner is made again ever more rarely, a longer
@@ -67,6 +67,7 @@ class LiveStats:
             catch up.
         frames_dropped_waiting: Of these, dropped because a newer one came while other cameras had their turn; written
             by the thread that waits for frames.
+        frames_lost: Frames that came and could not be decoded; they are not among those received.
         reconnects: Connections made, but for the first.
         frozen: Times the camera was found frozen.
         lag_s: How much later than the fastest the newest frame came, seconds; it stays small on a unit that keeps up.
@@ -76,6 +77,7 @@ class LiveStats:
     frames_received: int = 0
     frames_dropped_stale: int = 0
     frames_dropped_waiting: int = 0
+    frames_lost: int = 0
     reconnects: int = 0
     frozen: int = 0
     lag_s: float = 0.0
@@ -146,6 +148,11 @@ class LiveCamera:
     def clock_state(self) -> ClockState:
         """What this unit's clock says of itself."""
         return self._clock.state()
+
+    @property
+    def frames_lost(self) -> int:
+        """Frames that came and could not be decoded, over all connections."""
+        return self._stats.frames_lost
 
     def frames(self) -> Iterator[Frame]:
         """Connect and yield the newest frame, each at most once, until closed or told to stop.
@@ -250,6 +257,7 @@ class LiveCamera:
             captured_at=grab.captured_at + timedelta(seconds=late_s),
             monotonic_s=self._last_captured_s,
             picture=picture,
+            time_source=TimeSource.ARRIVAL,
         )
 
     def _look(self, luma: Plane, grab: Grab, connection: Connection) -> None:

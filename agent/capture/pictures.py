@@ -20,7 +20,7 @@ from agent.capture.pacing import Pacer, recording_start
 from agent.config.models import SourceConfig
 from agent.errors import SourceError
 from agent.ports import Clock
-from agent.records import ClockState, Frame, Image, Picture
+from agent.records import ClockState, Frame, Image, Picture, TimeSource
 
 PICTURE_SUFFIXES: Final = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 """What counts as a picture in a folder, in lower case."""
@@ -97,6 +97,11 @@ class PictureFolder:
         """Times are the recording's."""
         return ClockState.RECORDED
 
+    @property
+    def frames_lost(self) -> int:
+        """None: a picture that cannot be decoded ends the playback."""
+        return 0
+
     def frames(self) -> Iterator[Frame]:
         """Yield one frame a picture, in natural order, from the first.
 
@@ -112,14 +117,13 @@ class PictureFolder:
         self._closed = True
 
     def _play(self) -> Iterator[Frame]:
-        pacer = Pacer(self._clock, frame_rate=self._config.frame_rate, started_at=self._started_at)
+        pacer = Pacer(self._clock, self._config, camera_id=self._camera_id, started_at=self._started_at)
         for sequence, path in enumerate(self._paths):
             if self._closed:
                 return
-            image = read_picture(path)
-            if self._config.pace == "real":
-                pacer.wait_for(sequence)
-            yield pacer.frame(sequence, Picture.of(image), camera_id=self._camera_id)
+            picture = Picture.of(read_picture(path))
+            since_start_s = sequence / self._config.frame_rate
+            yield pacer.frame(sequence, picture, since_start_s=since_start_s, time_source=TimeSource.RATE)
 
 
 def _read_bytes(path: Path) -> bytes:

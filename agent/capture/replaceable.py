@@ -16,6 +16,7 @@ class ReplaceableSource:
         """Begin with `source`."""
         self._source = source
         self._next: tuple[FrameSource, Iterator[Frame]] | None = None
+        self._lost_before = 0
         self._lock = threading.Lock()
 
     @property
@@ -27,6 +28,11 @@ class ReplaceableSource:
     def clock_state(self) -> ClockState:
         """How far the times of the source of now can be trusted."""
         return self._source.clock_state
+
+    @property
+    def frames_lost(self) -> int:
+        """Frames that could not be decoded, of the sources before too."""
+        return self._lost_before + self._source.frames_lost
 
     def frames(self) -> Iterator[Frame]:
         """Yield the frames of one source after the other; ends when the last one does.
@@ -43,6 +49,7 @@ class ReplaceableSource:
             with self._lock:
                 if self._next is None:
                     return
+                self._lost_before += self._source.frames_lost
                 (self._source, frames), self._next = self._next, None
 
     def switch(self, source: FrameSource, frames: Iterator[Frame]) -> None:

@@ -1,141 +1,186 @@
-"""Recorded video: any file that OpenCV's FFmpeg reads.
+"""Recorded video: any file that FFmpeg reads.
 
-Owns: frame rate, the promise of the file's header, and noticing that a file ends before it.
+Owns: one playback from the first frame to the last, the rate of a stream without times, and saying at the end what is
+missing. Leaves to others: decoding (`decoder`), dates (`frame_times`, `pacing`), what was promised (`wholeness`).
 """
 
 from __future__ import annotations
 
-import math
+import logging
 from collections.abc import Generator, Iterator
 from contextlib import closing
+from datetime import UTC, datetime
+from fractions import Fraction
 from itertools import takewhile
 from pathlib import Path
 from typing import Final
 
-import numpy as np
+from av.container import InputContainer
 
-from agent.capture.opencv import check_size, cv2
+from agent.capture.decoder import Decoded, Decoder
+from agent.capture.ffmpeg import VideoStream, has_times, open_recording, packets_of
+from agent.capture.frame_times import FrameTimes
+from agent.capture.opencv import check_size
 from agent.capture.pacing import Pacer, recording_start
 from agent.capture.prefetch import prefetched
+from agent.capture.wholeness import Wholeness, length_s
 from agent.config.models import SourceConfig
-from agent.errors import SourceError
+from agent.errors import SourceDamagedError, SourceError
 from agent.ports import Clock
-from agent.records import ClockState, Frame, Picture
+from agent.records import ClockState, Frame
 
 MAX_FRAME_RATE: Final = 1000.0
 """Frames per second; above it the figure is a container's time base (90000 is common), not a rate."""
-COUNT_SLACK_FRAMES: Final = 2
-COUNT_SLACK_SHARE: Final = 0.01
-"""A header may promise this many frames more than come: some containers state a duration only, and the count made of it
-is off by a frame at either end, or by the rounding of the rate."""
+GUESSED_FRAME_RATE: Final = 25.0
+"""Frames per second of a stream that has no times and states no rate: that of many cameras, and FFmpeg's own guess."""
+FIRST_CREDIBLE_YEAR: Final = 1990
+"""A creation time before this is a clock that was never set: 1904, 1970 and 1980 are where they begin."""
+
+_log = logging.getLogger(__name__)
 
 
 class VideoFile:
     """One recorded video, decoded from its first frame by each `frames()`."""
 
     def __init__(self, config: SourceConfig, *, camera_id: str, clock: Clock) -> None:
-        """Open the file and read its header.
+        """Open the file and read its headers.
 
         Raises:
-            SourceError: Missing, empty, no video, an absurd size, or no usable frame rate.
+            SourceError: Missing, empty, no video, or an absurd size.
         """
         self._path = Path(config.uri)
         _check_file(self._path)
         self._config = config
         self._camera_id = camera_id
         self._clock = clock
-        self._started_at = recording_start(config, self._path)
-        capture = self._open()
-        try:
-            self._frame_rate = self._rate_of(capture)
-            self._promised = _count_of(capture)
-        finally:
-            capture.release()
+        self._lost = 0
         self._closed = False
+        container, stream = open_recording(self._path)
+        with container:
+            context = stream.codec_context
+            check_size(context.width, context.height, where=str(self._path))
+            self._has_times = has_times(container)
+            self._step_s = 1 / self._rate_of(stream)
+            self._promised = stream.frames - sum(entry.is_discard for entry in stream.index_entries)
+            self._started_at = self._start_of(container, stream)
 
     @property
     def frame_count(self) -> int | None:
-        """Frames that the header promises."""
-        return self._promised
+        """Frames that the header promises; None where it counts none."""
+        return self._promised if self._promised > 0 else None
 
     @property
     def clock_state(self) -> ClockState:
         """Times are the recording's."""
         return ClockState.RECORDED
 
+    @property
+    def frames_lost(self) -> int:
+        """Frames that came and could not be decoded, in the latest playback."""
+        return self._lost
+
     def frames(self) -> Iterator[Frame]:
-        """Yield the frames from the first.
+        """Yield the frames from the first; damaged ones are left out and counted.
 
         Raises:
-            SourceError: The source is closed, a frame has an absurd size, or the file ends before its header says.
+            SourceError: The source is closed, a frame has an absurd size, or none can be decoded.
+            SourceDamagedError: At the end: frames were lost, or the file ends before its header says.
         """
         if self._closed:
             raise SourceError(f"{self._path}: the source is closed")
-        decoded = self._decode(self._open())
-        with closing(decoded if self._config.pace == "real" else prefetched(decoded)) as frames:
+        self._lost = 0
+        played = self._play()
+        with closing(played if self._config.pace == "real" else prefetched(played)) as frames:
             yield from takewhile(lambda _: not self._closed, frames)
 
     def close(self) -> None:
         """End a running `frames()` after its frame. Idempotent."""
         self._closed = True
 
-    def _decode(self, capture: cv2.VideoCapture) -> Generator[Frame]:
-        try:
-            yield from self._frames_of(capture)
-        finally:
-            capture.release()
+    def _play(self) -> Generator[Frame]:
+        container, stream = open_recording(self._path)
+        pacer = Pacer(self._clock, self._config, camera_id=self._camera_id, started_at=self._started_at)
+        times, came, missing_s = FrameTimes(self._step_s), 0, 0.0
+        with container:
+            decoder = Decoder(stream, where=str(self._path))
+            whole = Wholeness(container, stream, step_s=self._step_s)
+            in_order_of_decoding = "avi" in container.format.name.split(",")  # AVI has no times of presentation
+            for decoded in self._decoded(container, stream, decoder, whole):
+                stream_s = decoded.dts_s if in_order_of_decoding else decoded.pts_s
+                if not self._has_times:
+                    stream_s = None
+                    times.pass_over(decoder.lost - self._lost)
+                self._lost = decoder.lost
+                since_start_s, source = times.next(stream_s)
+                yield pacer.frame(came, decoded.picture, since_start_s=since_start_s, time_source=source)
+                came += 1
+            self._lost, missing_s = decoder.lost, whole.missing_s()
+        if not self._closed:
+            self._check_whole(came, missing_s)
 
-    def _frames_of(self, capture: cv2.VideoCapture) -> Iterator[Frame]:
-        pacer = Pacer(self._clock, frame_rate=self._frame_rate, started_at=self._started_at)
-        came = 0
-        while not self._closed:
-            done, image = capture.read()
-            if not done:
-                self._check_whole(came)
+    def _decoded(
+        self, container: InputContainer, stream: VideoStream, decoder: Decoder, whole: Wholeness
+    ) -> Iterator[Decoded]:
+        for packet in packets_of(container):
+            if self._closed:
                 return
-            check_size(image.shape[1], image.shape[0], where=f"{self._path}: frame {came}")
-            if self._config.pace == "real":
-                pacer.wait_for(came)
-            # OpenCV forgets a frame with the next one, which is decoded ahead: it cannot be converted later.
-            picture = Picture.of(np.asarray(image, dtype=np.uint8))
-            yield pacer.frame(came, picture, camera_id=self._camera_id)
-            came += 1
+            whole.note(packet)
+            if packet.stream_index == stream.index:
+                yield from decoder.decode(packet)
+        yield from decoder.flush()
 
-    def _check_whole(self, came: int) -> None:
+    def _check_whole(self, came: int, missing_s: float) -> None:
         if came == 0:
             raise SourceError(f"{self._path}: no frame in it can be decoded")
-        if self._promised is None:
-            return
-        missing = self._promised - came
-        if missing > max(COUNT_SLACK_FRAMES, math.ceil(self._promised * COUNT_SLACK_SHARE)):
-            raise SourceError(
-                f"{self._path}: the video is cut off or damaged: {came} of {self._promised} frames came; "
-                "those were used"
+        faults = [f"{self._lost} {'was' if self._lost == 1 else 'were'} lost"] if self._lost else []
+        faults += [f"{missing_s:.1f} s are missing at its end"] if missing_s else []
+        if faults:
+            raise SourceDamagedError(
+                f"{self._path}: the video is cut off or damaged: {came} frames came, {' and '.join(faults)}; "
+                "those that came were used"
             )
 
-    def _open(self) -> cv2.VideoCapture:
-        # An absolute path, and FFmpeg by name: a relative one could be taken for a protocol, a pattern or a device.
-        capture = cv2.VideoCapture(str(self._path.absolute()), cv2.CAP_FFMPEG)
-        if not capture.isOpened():
-            raise SourceError(f"{self._path}: not a video that OpenCV can read, or cut off before its index")
-        try:
-            width, height = (int(capture.get(p)) for p in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
-            check_size(width, height, where=str(self._path))
-        except SourceError:
-            capture.release()
-            raise
-        return capture
-
-    def _rate_of(self, capture: cv2.VideoCapture) -> float:
-        stated = float(capture.get(cv2.CAP_PROP_FPS))
-        if math.isfinite(stated) and 0.0 < stated <= MAX_FRAME_RATE:
-            return stated
+    def _rate_of(self, stream: VideoStream) -> float:
+        """Return the frames a second: with times of its own, they are for where those fail; without, for all of it."""
+        stated = _credible(stream.guessed_rate if self._has_times else stream.codec_context.framerate)
+        if self._has_times:
+            return stated or GUESSED_FRAME_RATE
         if "frame_rate" in self._config.model_fields_set:
             return self._config.frame_rate
-        raise SourceError(
-            f"{self._path}: states {stated:g} frames per second; allowed are more than 0 and at most "
-            f"{MAX_FRAME_RATE:g}. Set frame_rate for this source, or copy the video into another container"
+        _log.warning(
+            "%s: has no times; its frames are dated at %g a second, which %s. Set frame_rate if that is wrong",
+            self._path,
+            stated or GUESSED_FRAME_RATE,
+            "it states" if stated else "is a guess",
         )
+        return stated or GUESSED_FRAME_RATE
+
+    def _start_of(self, container: InputContainer, stream: VideoStream) -> datetime:
+        created_at = _created_at(container, stream)
+        length = 0.0
+        if self._config.started_at is None and created_at is None:
+            known = length_s(container) if self._has_times else None
+            length = self._counted_s(container, stream) if known is None else known
+        return recording_start(self._config, self._path, created_at=created_at, length_s=length)
+
+    def _counted_s(self, container: InputContainer, stream: VideoStream) -> float:
+        """Return the length of a recording that does not state it: its packets are read, none is decoded."""
+        return self._step_s * sum(packet.stream_index == stream.index for packet in packets_of(container))
+
+
+def _credible(rate: Fraction | None) -> float | None:
+    return float(rate) if rate is not None and 0 < rate <= MAX_FRAME_RATE else None
+
+
+def _created_at(container: InputContainer, stream: VideoStream) -> datetime | None:
+    text = container.metadata.get("creation_time") or stream.metadata.get("creation_time") or ""
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        return None
+    if moment.year < FIRST_CREDIBLE_YEAR:
+        return None
+    return moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment.astimezone(UTC)
 
 
 def _check_file(path: Path) -> None:
@@ -152,8 +197,3 @@ def _check_file(path: Path) -> None:
             pass
     except OSError as error:
         raise SourceError(f"{path}: cannot be read: {error.strerror}") from error
-
-
-def _count_of(capture: cv2.VideoCapture) -> int | None:
-    count = float(capture.get(cv2.CAP_PROP_FRAME_COUNT))
-    return int(count) if math.isfinite(count) and count >= 1 else None

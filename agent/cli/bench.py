@@ -25,7 +25,7 @@ from agent.cli.options import ModelsFolder, TruthFile
 from agent.cli.private import write_private
 from agent.cli.settings import vision_settings
 from agent.config.models import SourceConfig
-from agent.errors import UsageError
+from agent.errors import SourceDamagedError, UsageError
 
 
 class Rival(StrEnum):
@@ -64,7 +64,8 @@ def bench(
     """Play a recording, score what is read against the truth, and measure what it costs.
 
     Decoding alone, plateseal and, where asked for, the plain fast-alpr loop play it in turns, each in a process of its
-    own. The HTML report holds plate texts and pictures of plates; it is written where you ask for it, and nowhere else.
+    own. What is lost of a damaged recording is told at the end. The HTML report holds plate texts and pictures of
+    plates; it is written where you ask for it, and nowhere else.
 
     Example: plateseal bench road.mp4 --compare fast-alpr --html report.html
     """
@@ -88,6 +89,8 @@ def bench(
     write_json(outcome.as_json(), json_file)
     if json_file != STDOUT:
         _show(outcome, html)
+    if outcome.run.played.damage:
+        raise SourceDamagedError(outcome.run.played.damage)
 
 
 @contextmanager

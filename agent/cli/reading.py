@@ -71,6 +71,7 @@ class _Line:
                 "detector_confidence": round(self.best.detection.confidence, 4),
                 "votes": self.votes,
                 "looks": self.looks,
+                "time_source": self.best.time_source,
             },
             ensure_ascii=False,
         )

@@ -51,8 +51,10 @@ class SourceConfig(_Section):
 
     Attributes:
         uri: A video file, a folder of pictures, `rtsp://..`, `/dev/video0`, or `gst:` and a GStreamer pipeline.
-        started_at: When a recording began; its file's modification time if left out.
-        frame_rate: Pictures per second of a folder, which has no rate of its own.
+        started_at: When a recording began. If left out: its creation time by its own word, else its file's modification
+            time less its length.
+        frame_rate: Pictures per second of a folder, or of a raw stream (`.h264`, `.hevc`, `.mjpeg`): those have no times
+            of their own.
         pace: `fast` plays a recording as fast as the machine can, `real` at its own rate.
         credential: A file that holds `USER:PASSWORD` of an RTSP camera; they are refused inside the URI.
         reconnect: Whether a camera that is lost, or not there at the start, is tried again, for as long as it takes.

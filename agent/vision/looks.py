@@ -16,7 +16,7 @@ from typing import Final, NamedTuple
 
 import cv2
 
-from agent.records import Detection, Frame, Image, PlateRead, PlateText
+from agent.records import Detection, Frame, Image, PlateRead, PlateText, TimeSource
 from agent.vision.regions import Regions
 
 PIECE_MARGIN: Final = 0.5
@@ -24,12 +24,13 @@ PIECE_MARGIN: Final = 0.5
 
 
 class Moment(NamedTuple):
-    """Which frame a picture was cut from, without its pixels; the fields are those of `PlateRead`."""
+    """Which frame a picture was cut from, without its pixels."""
 
     sequence: int
     captured_at: datetime
     monotonic_s: float
     frame_wh: tuple[int, int]
+    time_source: TimeSource | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -50,7 +51,17 @@ class Look:
 
     def with_text(self, plate: PlateText) -> PlateRead:
         """Return the look with what the reader made of it."""
-        return PlateRead(*self.moment, self.detection, plate, self.crop)
+        moment = self.moment
+        return PlateRead(
+            sequence=moment.sequence,
+            captured_at=moment.captured_at,
+            monotonic_s=moment.monotonic_s,
+            frame_wh=moment.frame_wh,
+            detection=self.detection,
+            plate=plate,
+            crop=self.crop,
+            time_source=moment.time_source,
+        )
 
 
 def cut_out(frame: Frame, box: Detection, *, margin: float = 0.0) -> Look:
@@ -105,7 +116,7 @@ def cut_piece(frame: Frame, expected: Detection, regions: Regions) -> Piece | No
 
 
 def _moment(frame: Frame) -> Moment:
-    return Moment(frame.sequence, frame.captured_at, frame.monotonic_s, frame.wh)
+    return Moment(frame.sequence, frame.captured_at, frame.monotonic_s, frame.wh, frame.time_source)
 
 
 def _widened(box: Detection, margin: float) -> tuple[int, int, int, int]:

@@ -14,8 +14,9 @@ from agent.capture import open_source
 from agent.config.models import SourceConfig
 from agent.errors import SourceError
 from agent.ports import FrameSource
-from agent.records import ClockState, Image
+from agent.records import ClockState, Image, TimeSource
 from tests.fakes.clock import FakeClock
+from tests.fakes.recordings import record
 from tests.fakes.source import ReplaySource
 
 COUNT = 12
@@ -43,21 +44,32 @@ def _write_folder(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(params=["mp4", "avi", "folder", "fake"])
-def opener(request: pytest.FixtureRequest, tmp_path: Path) -> Opener:
+UNCOUNTED = ("mkv", "ts", "h264")
+"""Containers that do not say how many frames they hold."""
+
+
+@pytest.fixture(params=["mp4", "avi", *UNCOUNTED, "folder", "fake"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """Name of each implementation and each way in which it stores its pictures."""
+    return str(request.param)
+
+
+@pytest.fixture
+def opener(kind: str, tmp_path: Path) -> Opener:
     """What opens each implementation on the same twelve pictures."""
-    if request.param == "fake":
+    if kind == "fake":
         return lambda: ReplaySource(_images(), camera_id="cam-1", frame_rate=RATE, started_at=STARTED_AT)
     path = {
         "mp4": lambda: _write_video(tmp_path / "clip.mp4", "mp4v"),
         "avi": lambda: _write_video(tmp_path / "clip.avi", "MJPG"),
         "folder": lambda: _write_folder(tmp_path / "folder"),
-    }[request.param]()
+        **dict.fromkeys(UNCOUNTED, lambda: record(tmp_path / f"clip.{kind}", _images(), rate=int(RATE))),
+    }[kind]()
     config = SourceConfig(uri=str(path), started_at=STARTED_AT, frame_rate=RATE)
     return lambda: open_source(config, camera_id="cam-1", clock=FakeClock())
 
 
-def test_frames_are_numbered_dated_and_read_only(opener: Opener) -> None:
+def test_frames_are_numbered_dated_and_read_only(opener: Opener, kind: str) -> None:
     """Every frame comes once, in order, dated by the recording's rate, and nobody can write into it."""
     source = opener()
     frames = list(source.frames())
@@ -67,17 +79,21 @@ def test_frames_are_numbered_dated_and_read_only(opener: Opener) -> None:
         assert abs(frame.captured_at - STARTED_AT - late) < timedelta(milliseconds=1)
         assert frame.captured_at.utcoffset() == timedelta(0)
         assert frame.monotonic_s == pytest.approx(frame.sequence / RATE)
+        assert frame.time_source is (TimeSource.RATE if kind in {"h264", "folder", "fake"} else TimeSource.PTS)
         assert frame.camera_id == "cam-1"
         assert frame.wh == (64, 48)
         assert not frame.image.flags.writeable
+        assert frame.picture.luma.shape == (48, 64)
         assert abs(frame.image.mean() - 10 * frame.sequence) < 5  # lossy codecs
+    assert source.frames_lost == 0
     source.close()
 
 
-def test_count_and_clock_state_are_known_beforehand(opener: Opener) -> None:
-    """Progress and the sealed read need both before the first frame."""
+def test_count_and_clock_state_are_known_beforehand(opener: Opener, kind: str) -> None:
+    """The sealed read needs the state before the first frame, progress the count: which is never a guess."""
     source = opener()
-    assert source.frame_count == COUNT
+    assert source.frame_count == (None if kind in UNCOUNTED else COUNT)
+    assert source.frames_lost == 0
     assert source.clock_state is ClockState.RECORDED
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from agent.errors import SourceError
-from agent.records import ClockState, Frame, Image, Picture
+from agent.records import ClockState, Frame, Image, Picture, TimeSource
 
 STARTED_AT = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -43,6 +43,11 @@ class ReplaySource:
         """As the port."""
         return self._clock_state
 
+    @property
+    def frames_lost(self) -> int:
+        """As the port."""
+        return 0
+
     def frames(self) -> Iterator[Frame]:
         """As the port."""
         if self.is_closed:
@@ -64,6 +69,7 @@ class ReplaySource:
                 captured_at=self._started_at + timedelta(seconds=since_start_s),
                 monotonic_s=since_start_s,
                 picture=Picture.of(image.copy()),
+                time_source=TimeSource.RATE,
             )
         if self._fault is not None:
             raise self._fault

@@ -62,6 +62,7 @@ class Camera:
         values = {
             "frames": vision.frames,
             "frames_expected": self.source.frame_count or 0,
+            "frames_lost": self.source.frames_lost,
             "frames_moving": vision.moving,
             "frames_searched": vision.searched,
             "detections": vision.detections,

@@ -75,6 +75,7 @@ METRICS: Final = {
         Metric("failed_batches", Kind.COUNTER, "Requests without an agreed answer."),
         Metric("frames", Kind.COUNTER, "Frames that were looked at.", ("camera",)),
         Metric("frames_expected", Kind.GAUGE, "Frames of the recording; 0 for a camera.", ("camera",)),
+        Metric("frames_lost", Kind.COUNTER, "Frames that came and could not be decoded.", ("camera",)),
         Metric("frames_moving", Kind.COUNTER, "Frames on which something moved.", ("camera",)),
         Metric("frames_searched", Kind.COUNTER, "Frames on which the detector ran.", ("camera",)),
         Metric("keyring_expired", Kind.GAUGE, "Whether reads are sealed to keys of past epochs: 1 or 0."),

@@ -6,6 +6,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from agent.bench.contestant import Witness
@@ -13,6 +15,7 @@ from agent.bench.match import play
 from agent.bench.measured import Job
 from agent.config.models import SourceConfig, VisionConfig
 from agent.errors import BenchError, ModelMissingError, SourceError
+from tests.fakes.recordings import packets, spoil
 from tests.fakes.waiting import wait_until
 from tests.toy_models import ToyClip, render_clip, write_toy_models
 
@@ -82,11 +85,21 @@ def test_an_error_of_a_contestant_is_raised_as_its_own(toys: Path, clip: ToyClip
     """Of its own class, with its own line, whether it comes at the start or in the middle."""
     with pytest.raises(ModelMissingError, match="no such folder"):
         play([job("plateseal", clip.clip, tmp_path / "none")], watch=quiet)
-    cut = tmp_path / "cut.avi"
-    content = render_clip(tmp_path / "whole.avi", ["KRW482"]).clip.read_bytes()
-    cut.write_bytes(content[: int(len(content) * 0.6)])
-    with pytest.raises(SourceError, match="cut off"):
-        play([job("decode", cut, toys)], watch=quiet)
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    cv2.imwrite(str(pictures / "1.png"), np.zeros((48, 64, 3), np.uint8))
+    (pictures / "2.png").write_bytes(b"nothing")
+    with pytest.raises(SourceError, match="not a picture"):
+        play([job("decode", pictures, toys)], watch=quiet)
+
+
+def test_damage_does_not_end_a_run(toys: Path, tmp_path: Path) -> None:
+    """What can be decoded is played, in each round; what was lost is counted, and what the source said is kept."""
+    clip = render_clip(tmp_path / "clip.mp4", ["KRW482"]).clip
+    spoil(clip, packets(clip)[5:6])
+    (run,) = play([job("decode", clip, toys, rounds=2)], watch=quiet)
+    assert run.played.frames_lost >= 2
+    assert "damaged" in run.played.damage
 
 
 def test_a_contestant_that_breaks_off_is_said(toys: Path, clip: ToyClip, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,6 +26,7 @@ class SilentSource:
     """A camera that delivers one frame, and no other until it is closed."""
 
     frame_count: int | None = None
+    frames_lost: int = 0
     clock_state = ClockState.SYNCHRONIZED
 
     def __init__(self) -> None:

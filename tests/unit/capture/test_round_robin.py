@@ -32,6 +32,7 @@ class GatedCamera:
         self.is_closed = False
         self.clock_state = ClockState.SYNCHRONIZED
         self.frame_count = None
+        self.frames_lost = 0
 
     def make(self, count: int) -> None:
         """Deliver more frames, and return when whoever reads the source has asked for the one after."""

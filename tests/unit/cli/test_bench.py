@@ -10,7 +10,8 @@ import typer
 from typer.testing import CliRunner, Result
 
 from agent.cli.bench import bench
-from agent.errors import ModelMissingError, UsageError
+from agent.errors import ModelMissingError, SourceDamagedError, UsageError
+from tests.fakes.recordings import packets, spoil
 from tests.toy_models import ToyClip, render_clip, write_toy_models
 
 
@@ -49,6 +50,15 @@ def test_a_bench_scores_compares_and_reports(toys: Path, clip: ToyClip, tmp_path
     assert html.stat().st_mode & 0o777 == 0o600
     assert all(text in html.read_text() for text in clip.texts)
     assert not any(text in result.output + figures_file.read_text() for text in clip.texts)
+
+
+def test_what_was_lost_is_counted_and_told(toys: Path, tmp_path: Path) -> None:
+    """The figures are there, with the frames that were lost; then the line of the damage, with its exit code."""
+    damaged = render_clip(tmp_path / "damaged.mp4", ["KRW482"]).clip
+    spoil(damaged, packets(damaged)[5:6])
+    result = _run(damaged, "--models", toys, "--json", "-")
+    assert isinstance(result.exception, SourceDamagedError)
+    assert json.loads(result.stdout)["frames_lost"] >= 1
 
 
 def test_figures_alone_go_to_standard_output(toys: Path, clip: ToyClip, tmp_path: Path) -> None:

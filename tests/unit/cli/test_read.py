@@ -21,7 +21,7 @@ from tests.toy_models import render_clip, render_frame, write_toy_models
 
 KEYS = [
     "source", "frame", "captured_at", "text", "confidence", "chars", "box", "region", "detector_confidence", "votes",
-    "looks",
+    "looks", "time_source",
 ]  # fmt: skip
 EU = SHARED / "data" / "openalpr-eu"
 
@@ -70,6 +70,7 @@ def test_a_clip_gives_one_documented_line_per_passage(models: Path, clip: Path) 
         assert 2 <= line["votes"] <= line["looks"]
         assert len(line["box"]) == 4
         assert line["region"] is None
+        assert line["time_source"] == "pts"
 
 
 def test_a_picture_gives_one_line_per_plate(models: Path, tmp_path: Path) -> None:

@@ -1,0 +1,171 @@
+"""From the packets of a video stream to pictures: damage is passed over and counted, interlaced frames are made whole.
+
+Owns: one decoder, and what is lost in it. Leaves to others: where packets come from (`ffmpeg`), what a time means
+(`frame_times`), conversion (`unconverted`).
+
+A packet that cannot be decoded loses its frame. A frame that the decoder made up in part, because something was missing
+or damaged, is no picture of what was there: it is lost too. What follows on a lost frame and is decoded whole is used,
+smeared as it may be until the next key frame: no decoder marks that, and waiting would lose it all.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from fractions import Fraction
+from typing import Final
+
+from av.video.frame import VideoFrame
+
+from agent.capture.deinterlace import Deinterlacer, is_combed, kind_of
+from agent.capture.ffmpeg import AnyPacket, FFmpegError, VideoStream
+from agent.capture.opencv import check_size
+from agent.capture.unconverted import Converter, luma_of
+from agent.errors import SourceError
+from agent.records import Picture
+
+EXPLODING: Final = frozenset({"hevc", "mjpeg"})
+"""Codecs whose decoders hand out damaged frames unmarked. Asked to (`err_detect=explode`), they report an error. The
+other decoders mark the frame as corrupt by themselves, and do so less with this option than without."""
+MAX_REMEMBERED: Final = 64
+"""Damaged packets whose frame may still come. Frames come at most 16 packets later."""
+FIELDS: Final = frozenset({"hevc"})
+"""Codecs whose interlaced frames are single half pictures, of half the height. Nothing is woven, so nothing is taken
+apart; each line is seen twice as high."""
+
+
+@dataclass(frozen=True, slots=True)
+class Decoded:
+    """One decoded frame.
+
+    Attributes:
+        picture: What it shows.
+        pts_s: Its presentation time in the stream, seconds; None without one.
+        dts_s: The time at which it was to be decoded, seconds: in the order of presentation too, for decoded frames.
+    """
+
+    picture: Picture = field(repr=False)
+    pts_s: float | None
+    dts_s: float | None
+
+
+class Decoder:
+    """Decodes one stream."""
+
+    def __init__(self, stream: VideoStream, *, where: str, threads: int = 1) -> None:
+        """Set the stream's decoder up; nothing is decoded yet.
+
+        Args:
+            stream: Its decoder is used for this alone.
+            where: What is being read, for messages.
+            threads: Threads that decode; each but the first delays every frame by one. With one, it is known which
+                packet a damaged frame came from.
+        """
+        self.lost = 0
+        self._stream = stream
+        self._context = stream.codec_context
+        self._context.thread_count = threads
+        self._context.thread_type = "FRAME" if threads > 1 else "SLICE"
+        if self._context.name in EXPLODING:
+            self._context.options = {"err_detect": "explode"}
+        self._where = where
+        self._knows_packet = threads == 1
+        self._converter = Converter()
+        self._deinterlacer: Deinterlacer | None = None
+        self._waiting: deque[VideoFrame] = deque()  # in the deinterlacer, which changes their times
+        self._damaged: deque[int] = deque(maxlen=MAX_REMEMBERED)
+        self._last_dts = 0
+        self._has_begun = False
+
+    def decode(self, packet: AnyPacket) -> Iterator[Decoded]:
+        """Decode one packet; yield the frames that are ready, in the order of presentation.
+
+        Raises:
+            SourceError: A frame has an absurd size.
+        """
+        self._has_begun = self._has_begun or packet.is_keyframe
+        if packet.dts is not None:
+            if packet.dts < self._last_dts:
+                self._damaged.clear()  # the clock was set back: what comes now has the same times again
+            self._last_dts = packet.dts
+        try:
+            frames = self._context.decode(packet)
+        except FFmpegError:
+            if not packet.is_discard:
+                self._lose(packet.pts if self._knows_packet else None)
+            return
+        yield from self._pictures(frames)
+
+    def flush(self) -> Iterator[Decoded]:
+        """Yield the frames that are left at the end of the stream.
+
+        Raises:
+            SourceError: A frame has an absurd size.
+        """
+        try:
+            frames = self._context.decode(None)
+        except FFmpegError:
+            self._lose(None)
+            frames = []
+        yield from self._pictures(frames)
+        yield from self._end_deinterlacing()
+
+    def _lose(self, pts: int | None) -> None:
+        """Count a frame, unless it was counted; not before a key frame has come, for a stream may begin anywhere."""
+        if pts is not None and pts in self._damaged:
+            return
+        if pts is not None:
+            self._damaged.append(pts)
+        self.lost += self._has_begun
+
+    def _pictures(self, frames: list[VideoFrame]) -> Iterator[Decoded]:
+        for frame in frames:
+            check_size(frame.width, frame.height, where=self._where)
+            if frame.is_corrupt:
+                self._lose(frame.pts)
+            elif frame.pts is None or frame.pts not in self._damaged:
+                yield from self._whole(frame)
+
+    def _whole(self, frame: VideoFrame) -> Iterator[Decoded]:
+        if self._deinterlacer is not None and self._deinterlacer.kind != kind_of(frame):
+            yield from self._end_deinterlacing()
+        is_field = self._context.name in FIELDS and frame.interlaced_frame
+        if self._deinterlacer is None and (is_field or not frame.interlaced_frame):
+            yield self._decoded(frame, frame, is_field=is_field)
+            return
+        if self._deinterlacer is None:
+            self._deinterlacer = self._deinterlacer_for(frame)
+        self._waiting.append(frame)
+        yield from self._made_whole(self._deinterlacer.push(frame))
+
+    def _deinterlacer_for(self, frame: VideoFrame) -> Deinterlacer:
+        try:
+            return Deinterlacer(frame)
+        except FFmpegError as error:
+            kind = f"{frame.width}x{frame.height}, {frame.format.name}"
+            raise SourceError(f"{self._where}: interlaced video that cannot be made whole ({kind})") from error
+
+    def _end_deinterlacing(self) -> Iterator[Decoded]:
+        if self._deinterlacer is None:
+            return
+        yield from self._made_whole(self._deinterlacer.push(None))
+        self._deinterlacer = None
+        self._waiting.clear()
+
+    def _made_whole(self, frames: list[VideoFrame]) -> Iterator[Decoded]:
+        for frame in frames:
+            woven = self._waiting.popleft()
+            luma = luma_of(woven) if woven.interlaced_frame else None
+            yield self._decoded(woven if luma is not None and not is_combed(luma) else frame, woven)
+
+    def _decoded(self, frame: VideoFrame, dated: VideoFrame, *, is_field: bool = False) -> Decoded:
+        aspect = self._stream.sample_aspect_ratio or self._context.sample_aspect_ratio
+        if is_field:
+            aspect = (aspect or Fraction(1)) / 2
+        base = float(dated.time_base or self._stream.time_base or 0)
+        return Decoded(
+            picture=self._converter.picture_of(frame, aspect),
+            pts_s=None if dated.pts is None else dated.pts * base,
+            dts_s=None if dated.dts is None else dated.dts * base,
+        )
