@@ -175,6 +175,7 @@ NEEDS: Final = {
     "memory-of-a-child": Need(
         "the right to read a child's memory", _may_read_memory, otherwise="run the tests as root (Yama forbids it)"
     ),
+    "shared-cases": _shared("cases/video"),
     "shared-data": _shared("data"),
     "shared-models": _shared("models"),
     "shared-tools": _shared("tools"),

@@ -14,8 +14,8 @@ from typing import Final
 
 PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 JPEG_SOI: Final = b"\xff\xd8"
-_JPEG_EOI: Final = b"\xff\xd9"
-_JPEG_SOS: Final = b"\xff\xda"
+_JPEG_EOI: Final = 0xD9
+_JPEG_SOS: Final = 0xDA
 _SOF_MARKERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
 """Start-of-frame markers; C4, C8 and CC in their midst are Huffman tables, a reserve and arithmetic conditioning."""
 _BARE_MARKERS: Final = frozenset({0x01, 0xFF, *range(0xD0, 0xD9)})
@@ -36,9 +36,7 @@ def is_cut_off(data: bytes) -> bool:
     if data.startswith(PNG_SIGNATURE):
         return not _png_is_whole(data)
     if data.startswith(JPEG_SOI):
-        # Inside the scan FF is always followed by 00 or a restart marker, so the last SOS is the picture's own;
-        # a thumbnail's EOI in the metadata comes before it.
-        return data.rfind(_JPEG_EOI) < data.rfind(_JPEG_SOS) or _JPEG_SOS not in data
+        return not _jpeg_is_whole(data)
     return False
 
 
@@ -59,6 +57,21 @@ def _png_is_whole(data: bytes) -> bool:
         if data[offset + 4 : offset + 8] == b"IEND":
             return True
         offset = end + 4
+    return False
+
+
+def _jpeg_is_whole(data: bytes) -> bool:
+    """Follow the markers to the end of the first picture: a thumbnail lies inside a segment, a film behind the end."""
+    offset, has_scan = 2, False
+    while (offset := data.find(b"\xff", offset)) >= 0 and offset + 1 < len(data):
+        marker = data[offset + 1]
+        if marker == _JPEG_EOI:
+            return has_scan
+        if marker == 0 or marker in _BARE_MARKERS:  # 0: FF itself, inside a scan
+            offset += 1 if marker == 0xFF else 2
+            continue
+        has_scan = has_scan or marker == _JPEG_SOS
+        offset += 2 + int.from_bytes(data[offset + 2 : offset + 4], "big")
     return False
 
 

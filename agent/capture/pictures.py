@@ -6,6 +6,7 @@ checked before the decoder sees it, because decoders fill what is missing with g
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator
 from datetime import datetime
@@ -18,7 +19,7 @@ from agent.capture.header import is_cut_off, picture_wh
 from agent.capture.opencv import check_size, cv2
 from agent.capture.pacing import Pacer, recording_start
 from agent.config.models import SourceConfig
-from agent.errors import SourceError
+from agent.errors import SourceDamagedError, SourceError
 from agent.ports import Clock
 from agent.records import ClockState, Frame, Image, Picture, TimeSource
 
@@ -27,6 +28,8 @@ PICTURE_SUFFIXES: Final = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
 MAX_PICTURE_BYTES: Final = 64 << 20
 """Largest picture file: 64 MiB, a 20-megapixel picture without compression."""
 _DIGITS: Final = re.compile(r"(\d+)")
+
+_log = logging.getLogger(__name__)
 
 
 def list_pictures(folder: Path) -> list[Path]:
@@ -85,6 +88,7 @@ class PictureFolder:
         self._config = config
         self._camera_id = camera_id
         self._clock = clock
+        self._lost = 0
         self._closed = False
 
     @property
@@ -99,17 +103,21 @@ class PictureFolder:
 
     @property
     def frames_lost(self) -> int:
-        """None: a picture that cannot be decoded ends the playback."""
-        return 0
+        """Pictures that could not be decoded, in the latest playback."""
+        return self._lost
 
     def frames(self) -> Iterator[Frame]:
-        """Yield one frame a picture, in natural order, from the first.
+        """Yield one frame a picture, in natural order, from the first; one that cannot be decoded is left out.
+
+        Its place and its time stay empty. The log names it.
 
         Raises:
-            SourceError: The source is closed, or a picture cannot be decoded; it is named.
+            SourceError: The source is closed, or no picture can be decoded.
+            SourceDamagedError: At the end: some could not be decoded; the first is named.
         """
         if self._closed:
             raise SourceError(f"{self._folder}: the source is closed")
+        self._lost = 0
         yield from self._play()
 
     def close(self) -> None:
@@ -118,12 +126,26 @@ class PictureFolder:
 
     def _play(self) -> Iterator[Frame]:
         pacer = Pacer(self._clock, self._config, camera_id=self._camera_id, started_at=self._started_at)
+        faults: list[SourceError] = []
         for sequence, path in enumerate(self._paths):
             if self._closed:
                 return
-            picture = Picture.of(read_picture(path))
+            try:
+                picture = Picture.of(read_picture(path))
+            except SourceError as error:
+                _log.warning("%s; going on with the others", error)
+                faults.append(error)
+                self._lost = len(faults)
+                continue
             since_start_s = sequence / self._config.frame_rate
             yield pacer.frame(sequence, picture, since_start_s=since_start_s, time_source=TimeSource.RATE)
+        if len(faults) == len(self._paths):
+            raise faults[0]
+        if faults:
+            raise SourceDamagedError(
+                f"{self._folder}: {len(faults)} of {len(self._paths)} pictures cannot be decoded, "
+                f"the others were used; the first is {faults[0]}"
+            )
 
 
 def _read_bytes(path: Path) -> bytes:

@@ -53,7 +53,7 @@ class SourceConfig(_Section):
         uri: A video file, a folder of pictures, `rtsp://..`, `/dev/video0`, or `gst:` and a GStreamer pipeline.
         started_at: When a recording began. If left out: its creation time by its own word, else its file's modification
             time less its length.
-        frame_rate: Pictures per second of a folder, or of a raw stream (`.h264`, `.hevc`, `.mjpeg`): those have no times
+        frame_rate: Pictures per second of a folder, or of a raw stream (`.h264`, `.hevc`, `.mjpeg`), which say no time
             of their own.
         pace: `fast` plays a recording as fast as the machine can, `real` at its own rate.
         credential: A file that holds `USER:PASSWORD` of an RTSP camera; they are refused inside the URI.

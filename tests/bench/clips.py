@@ -5,6 +5,7 @@ The photographs, the tool that makes clips of them and the public models lie bes
 
 from __future__ import annotations
 
+import math
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from typing import Final
 import cv2
 import numpy as np
 
+from tests.fakes.recordings import record
 from tests.needs import SHARED
 
 PHOTOS: Final = SHARED / "data" / "openalpr-eu"
@@ -46,6 +48,17 @@ def empty_road(seconds: int, wh: tuple[int, int] = (1280, 720)) -> Path:
         rng = np.random.default_rng(1)
         frames = (road + rng.normal(0, NOISE_LEVELS, (*wh[::-1], 1)).astype(np.float32) for _ in range(seconds * 15))
         _write(path, (np.clip(frame, 0, 255).astype(np.uint8) for frame in frames), wh)
+    return path
+
+
+def camera_road(seconds: int) -> Path:
+    """Return the same empty road as a camera sends it: 1920x1080, H.264, 25 frames a second."""
+    path = BUILD / f"camera-road-{seconds}.mp4"
+    if not path.exists():
+        source = cv2.VideoCapture(str(empty_road(math.ceil(seconds * 25 / FPS), FULL_HD)))
+        draft = path.with_name(f"draft-{path.name}")
+        pictures = [np.asarray(source.read()[1], np.uint8) for _ in range(seconds * 25)]
+        record(draft, pictures, options={"preset": "veryfast", "g": "50", "crf": "28"}).rename(path)
     return path
 
 

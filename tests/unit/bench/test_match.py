@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 
-import cv2
-import numpy as np
 import pytest
 
 from agent.bench.contestant import Witness
@@ -85,12 +84,12 @@ def test_an_error_of_a_contestant_is_raised_as_its_own(toys: Path, clip: ToyClip
     """Of its own class, with its own line, whether it comes at the start or in the middle."""
     with pytest.raises(ModelMissingError, match="no such folder"):
         play([job("plateseal", clip.clip, tmp_path / "none")], watch=quiet)
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
-    cv2.imwrite(str(pictures / "1.png"), np.zeros((48, 64, 3), np.uint8))
-    (pictures / "2.png").write_bytes(b"nothing")
-    with pytest.raises(SourceError, match="not a picture"):
-        play([job("decode", pictures, toys)], watch=quiet)
+    last_second = datetime(9999, 12, 31, 23, 59, 59, tzinfo=UTC)
+    late = job("decode", clip.clip, toys).model_copy(
+        update={"source": SourceConfig(uri=str(clip.clip), started_at=last_second)}
+    )
+    with pytest.raises(SourceError, match="year 9999"):
+        play([late], watch=quiet)
 
 
 def test_damage_does_not_end_a_run(toys: Path, tmp_path: Path) -> None:

@@ -184,14 +184,33 @@ def test_pictures_of_every_allowed_kind_are_read(suffix: str, tmp_path: Path) ->
     assert image.dtype == np.uint8
 
 
-def test_a_folder_stops_at_its_bad_picture_by_name(tmp_path: Path) -> None:
-    """Frames before it stay valid."""
-    cv2.imwrite(str(tmp_path / "1.png"), NOISE)
+def test_a_folder_goes_on_after_a_bad_picture(tmp_path: Path) -> None:
+    """The others come, at their own places; at the end the bad one is counted and named."""
+    for n in (1, 3, 4):
+        cv2.imwrite(str(tmp_path / f"{n}.png"), NOISE)
     _write(tmp_path / "2.png", b"nothing")
-    frames = _open(tmp_path).frames()
-    assert next(frames).sequence == 0
+    source, came = _open(tmp_path), list[int]()
+    with pytest.raises(SourceDamagedError, match=r"1 of 4 pictures cannot be decoded.*2\.png: not a picture"):
+        came.extend(frame.sequence for frame in source.frames())
+    assert came == [0, 2, 3]
+    assert source.frames_lost == 1
+
+
+def test_a_folder_without_a_good_picture_is_refused(tmp_path: Path) -> None:
+    """By the first of its pictures."""
+    _write(tmp_path / "2.png", b"nothing")
     with pytest.raises(SourceError, match=r"2\.png: not a picture"):
-        next(frames)
+        list(_open(tmp_path).frames())
+
+
+def test_what_lies_behind_a_jpeg_is_not_taken_for_it(tmp_path: Path) -> None:
+    """A phone puts a film behind its pictures, and two-eyed cameras a second picture; a cut one stays cut."""
+    whole = bytes(cv2.imencode(".jpg", NOISE)[1])
+    film = b"\x00\x00\x00\x18ftypmp42\xff\xd8\xff\xda\x00\x08" + bytes(range(256)) * 8
+    for behind in (film, whole, whole[:500]):
+        assert read_picture(_write(tmp_path / "a.jpg", whole + behind)).shape == (48, 64, 3)
+    with pytest.raises(SourceError, match="cut off"):
+        read_picture(_write(tmp_path / "a.jpg", whole[:-2]))
 
 
 def test_a_date_beyond_the_calendar_is_refused(tmp_path: Path) -> None:
