@@ -7,6 +7,7 @@ PlatesealError                     exit
 ├── SourceError                       4
 │   ├── SourceDamagedError            4
 │   └── SourceLostError               4
+│       └── SourceRefusedError        4
 ├── ModelError                        5
 │   ├── ModelMissingError             5
 │   ├── ModelMismatchError            5
@@ -78,6 +79,10 @@ class SourceDamagedError(SourceError):
 
 class SourceLostError(SourceError):
     """A live source stopped delivering. Opening it again may work."""
+
+
+class SourceRefusedError(SourceLostError):
+    """A camera refuses the login. Cameras lock accounts: it is tried again after minutes, and not after seconds."""
 
 
 class ModelError(PlatesealError):

@@ -1,4 +1,4 @@
-"""From a camera's URI to a `LiveCamera`: RTSP, V4L2 and GStreamer, through OpenCV.
+"""From a camera's URI to a `LiveCamera`: RTSP through PyAV, V4L2 and GStreamer through OpenCV.
 
 Owns: how each kind is opened, with which time limits, and what it is called in messages. A user and password are put
 into an RTSP URL here, in memory, and go to FFmpeg only.
@@ -12,6 +12,8 @@ from urllib.parse import quote, urlsplit
 
 from agent.capture.live import LiveCamera, LiveHooks
 from agent.capture.opencv import cv2
+from agent.capture.opencv_stream import OpenCvStream
+from agent.capture.rtsp import RtspStream
 from agent.config.models import GSTREAMER_PREFIX, RTSP_PREFIXES, SourceConfig
 from agent.errors import SourceError
 from agent.ports import Clock
@@ -40,13 +42,8 @@ def rtsp_camera(
     """
     name = source_name(config.uri)
     url = config.uri if credential is None else _with_credential(config.uri, credential, name=name)
-    options = [
-        *_time_limits(config),
-        # FFmpeg decodes as many frames side by side as it has threads, and each holds a frame back.
-        cv2.CAP_PROP_N_THREADS, config.decode_threads,
-    ]  # fmt: skip
     return LiveCamera(
-        lambda: cv2.VideoCapture(url, cv2.CAP_FFMPEG, options),
+        lambda: RtspStream(url, config, name=name, clock=clock),
         config,
         name=name,
         camera_id=camera_id,
@@ -68,7 +65,7 @@ def v4l2_camera(config: SourceConfig, *, camera_id: str, clock: Clock, hooks: Li
     if device.exists() and not device.is_char_device():
         raise SourceError(f"{device}: not a camera device")
     return LiveCamera(
-        lambda: cv2.VideoCapture(str(device), cv2.CAP_V4L2),
+        lambda: OpenCvStream(cv2.VideoCapture(str(device), cv2.CAP_V4L2), name=str(device)),
         config,
         name=str(device),
         camera_id=camera_id,
@@ -91,10 +88,12 @@ def gstreamer_camera(config: SourceConfig, *, camera_id: str, clock: Clock, hook
             f"gst: this build of OpenCV ({cv2.__version__}) has no GStreamer; use rtsp://.. or /dev/videoN, "
             "or install an OpenCV built with GStreamer"
         )
+    name = source_name(config.uri)
+    limits = [cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS, cv2.CAP_PROP_READ_TIMEOUT_MSEC, config.stall_s * 1000]
     return LiveCamera(
-        lambda: cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER, _time_limits(config)),
+        lambda: OpenCvStream(cv2.VideoCapture(pipeline, cv2.CAP_GSTREAMER, [*map(round, limits)]), name=name),
         config,
-        name=source_name(config.uri),
+        name=name,
         camera_id=camera_id,
         clock=clock,
         hooks=hooks,
@@ -141,10 +140,3 @@ def _with_credential(uri: str, credential: bytes, *, name: str) -> str:
     parts = urlsplit(uri)
     address = parts.netloc.rpartition("@")[2]
     return parts._replace(netloc=f"{quote(user, safe='')}:{quote(password, safe='')}@{address}").geturl()
-
-
-def _time_limits(config: SourceConfig) -> list[int]:
-    return [
-        cv2.CAP_PROP_OPEN_TIMEOUT_MSEC, OPEN_TIMEOUT_MS,
-        cv2.CAP_PROP_READ_TIMEOUT_MSEC, round(config.stall_s * 1000),
-    ]  # fmt: skip

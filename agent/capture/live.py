@@ -20,14 +20,21 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Final
 
-from tenacity import Retrying, retry_if_exception_type, sleep_using_event, stop_after_attempt, stop_when_event_set
+from tenacity import (
+    RetryCallState,
+    Retrying,
+    retry_if_exception_type,
+    sleep_using_event,
+    stop_after_attempt,
+    stop_when_event_set,
+)
 from tenacity.wait import wait_random_exponential
 
 from agent.capture.connection import Connect, Connection, Grab
 from agent.capture.frozen import FrozenWatch
 from agent.capture.newest import NewestFrame
 from agent.config.models import SourceConfig
-from agent.errors import SourceError, SourceLostError
+from agent.errors import SourceError, SourceLostError, SourceRefusedError
 from agent.ports import Clock
 from agent.records import ClockState, Frame, Picture, Plane, TimeSource
 
@@ -38,6 +45,9 @@ RETRY_FIRST_S: Final = 0.5
 RETRY_MOST_S: Final = 30.0
 """Waits between attempts grow from the first to the second, with jitter: many cameras behind one switch come back at
 once, and a camera that is back should not wait for long."""
+REFUSED_S: Final = 180.0
+"""Wait after a refused login. Cameras lock an account after three to ten refusals within minutes, and the person who
+changes the password back should still be let in."""
 LATE_S: Final = 0.2
 """A frame that comes this much later than the fastest did waited behind others: most of the quarter of a second
 within which a frame is to be looked at."""
@@ -134,6 +144,7 @@ class LiveCamera:
         self._back_after_s = STEADY_S
         self._lost_since_s = 0.0
         self._has_connected = False
+        self._lost_before = 0
         self._last_captured_s = float("-inf")
         self._on_time_s = self._made_s = float("-inf")
         self._closed = False
@@ -189,7 +200,7 @@ class LiveCamera:
         """Read one connection after the other: what the thread does."""
         retrying = Retrying(
             retry=retry_if_exception_type(SourceLostError),
-            wait=wait_random_exponential(multiplier=RETRY_FIRST_S, max=RETRY_MOST_S),
+            wait=_wait_s,
             sleep=sleep_using_event(ended),
             stop=stop_when_event_set(ended) if self._config.reconnect else stop_after_attempt(1),
             reraise=True,
@@ -215,6 +226,7 @@ class LiveCamera:
                 opened_s = connection.opened_s
                 self._stats.reconnects += self._has_connected
                 self._has_connected = True
+                self._lost_before = self._stats.frames_lost
                 self._watch.restart(opened_s)
                 self._on_time_s = opened_s
                 while not ended.is_set():
@@ -230,6 +242,7 @@ class LiveCamera:
         grab = connection.grab()
         sequence = self._stats.frames_received
         self._stats.frames_received += 1
+        self._stats.frames_lost = self._lost_before + connection.lost
         self._stats.lag_s = grab.arrived_s - grab.captured_s
         if grab.is_old or self._note_lag(grab):
             self._stats.frames_dropped_stale += 1
@@ -284,3 +297,12 @@ class LiveCamera:
         self._stats.is_up = True
         self._back_after_s = STEADY_S
         self._watch.be_strict()
+
+
+_USUAL_WAIT: Final = wait_random_exponential(multiplier=RETRY_FIRST_S, max=RETRY_MOST_S)
+
+
+def _wait_s(attempts: RetryCallState) -> float:
+    """Return how long to wait before the next attempt, seconds."""
+    failure = None if attempts.outcome is None else attempts.outcome.exception()
+    return REFUSED_S if isinstance(failure, SourceRefusedError) else float(_USUAL_WAIT(attempts))

@@ -17,7 +17,7 @@ import pytest
 
 from agent.capture import LiveHooks, LiveStats, open_source
 from agent.config.models import SourceConfig
-from agent.errors import SourceLostError
+from agent.errors import SourceRefusedError
 from agent.ports import FrameSource
 from agent.records import Frame
 from agent.unit.process.clock import SystemClock
@@ -121,7 +121,7 @@ def test_a_camera_that_is_gone_is_waited_for_and_comes_back(
     assert stats.reconnects == 1
     where = "rtsp://N.N.N.N:N: "
     assert camera_lines(caplog) == [
-        f"{where}the camera cannot be opened, or another program has it; connecting again until it delivers",
+        f"{where}the camera cannot be opened: nothing listens at this port; connecting again until it delivers",
         f"{where}the camera is back after N s",
         f"{where}the camera stopped delivering; connecting again until it delivers",
         f"{where}the camera is back after N s",
@@ -222,9 +222,9 @@ def test_a_password_comes_from_its_file_and_is_never_shown(
         given = f"{user}:{password}\n".encode()
         with closing(open_source(config, camera_id="cam-1", clock=SystemClock(), credential=given)) as source:
             assert next(source.frames()).wh == (640, 360)
-        for wrong in (None, b"viewer:hunter2"):
+        for wrong, why in ((None, "wants a user and password"), (b"viewer:hunter2", "refuses this user or password")):
             source = open_source(config, camera_id="cam-1", clock=SystemClock(), credential=wrong)
-            with closing(source), pytest.raises(SourceLostError, match="cannot be opened") as caught:
+            with closing(source), pytest.raises(SourceRefusedError, match=why) as caught:
                 next(source.frames())
             assert "hunter2" not in str(caught.value)
     assert "p@ss" not in caplog.text

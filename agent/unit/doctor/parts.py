@@ -260,7 +260,7 @@ def _camera_help(camera: CameraConfig) -> tuple[str, str]:
         return why, f"ls -l {uri}; v4l2-ctl --list-devices; the service's user needs the group of the device (video)"
     if is_file_uri(uri):
         return why, f"ls -l {uri}"
-    return why, "look at its cable and power; docs/CAMERAS.md says what is allowed"
+    return why, "cable and power if nothing answers, else what it says; docs/CAMERAS.md explains each answer"
 
 
 def _folder(path: Path, owner: int) -> Finding:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
+import traceback
 from pathlib import Path
 
+import av
 import pytest
 
 from agent.capture import open_source, source_name
 from agent.capture.cameras import has_gstreamer
 from agent.capture.live import LiveCamera
-from agent.capture.opencv import cv2
 from agent.config.models import SourceConfig
 from agent.errors import SourceError, SourceLostError
 from agent.ports import FrameSource
@@ -86,7 +88,7 @@ def test_passwords_of_cameras_are_in_no_message() -> None:
 def test_an_unreachable_rtsp_camera_is_lost_and_unnamed_by_its_password(capfd: pytest.CaptureFixture[str]) -> None:
     """Nothing listens on port 9 of this machine: one line, of a camera that may come back, silent."""
     source = _open("rtsp://127.0.0.1:9/x", credential=b"admin:hunter2")
-    with pytest.raises(SourceLostError, match=r"rtsp://127\.0\.0\.1:9: the camera cannot be opened") as caught:
+    with pytest.raises(SourceLostError, match=r"rtsp://127\.0\.0\.1:9: .* nothing listens at this port") as caught:
         next(source.frames())
     assert "hunter2" not in str(caught.value)
     assert capfd.readouterr() == ("", "")
@@ -104,20 +106,49 @@ def test_a_credential_of_another_form_is_refused(credential: bytes) -> None:
     assert "hunter2" not in str(caught.value)
 
 
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (errno.ECONNREFUSED, "nothing listens at this port"),
+        (errno.EHOSTUNREACH, "no way to it in the network"),
+        (errno.ETIMEDOUT, "no answer within 10 s"),
+        (errno.EIO, "the connection fails"),
+        (av.error.tag_to_code(b"\xf8404"), "no stream at this path"),
+        (av.error.tag_to_code(b"\xf8401"), "refuses this user or password"),
+        (av.error.tag_to_code(b"\xf85XX"), "answers with an error"),
+        (av.error.tag_to_code(b"INDA"), "no RTSP camera"),
+        (av.error.tag_to_code(b"EXIT"), "no answer within 10 s"),
+    ],
+)
+def test_a_camera_that_cannot_be_opened_tells_why(code: int, reason: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In our own words: FFmpeg's hold the password."""
+
+    def fail(url: str, **_: object) -> None:
+        av.error.err_check(-abs(code), url)
+
+    monkeypatch.setattr(av, "open", fail)
+    source = _open("rtsp://127.0.0.1/x", credential=b"admin:hunter2")
+    with pytest.raises(SourceLostError, match=reason) as caught:
+        next(source.frames())
+    assert "hunter2" not in "".join(traceback.format_exception(caught.value))
+
+
+def test_a_host_that_nobody_knows_is_told() -> None:
+    """FFmpeg says the same of it as of a broken cable."""
+    with pytest.raises(SourceLostError, match="no host of this name is known"):
+        next(_open("rtsp://camera.invalid/x").frames())
+
+
 def test_a_credential_may_hold_what_a_url_must_not(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is quoted into the URL that FFmpeg gets, in place of what stands there."""
     opened: list[object] = []
 
-    class Nothing:
-        def __init__(self, *arguments: object) -> None:
-            opened.extend(arguments[:1])
+    def refuse(url: str, **_: object) -> None:
+        opened.append(url)
+        raise av.error.ConnectionRefusedError(111, "refused", url)
 
-        def isOpened(self) -> bool:  # noqa: N802  OpenCV's name
-            return False
-
-        def release(self) -> None: ...
-
-    monkeypatch.setattr(cv2, "VideoCapture", Nothing)
+    monkeypatch.setattr(av, "open", refuse)
+    monkeypatch.setattr("agent.capture.rtsp._resolve", lambda *_, **__: None)
     source = _open("rtsp://old:login@camera:8554/live?x=1", credential=b"admin:p@ss:w/rd #%41?\r\n")
     with pytest.raises(SourceLostError):
         next(source.frames())

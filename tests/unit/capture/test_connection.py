@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from agent.capture.connection import MAX_LAG_S, Connection
-from agent.capture.opencv import cv2
+from agent.capture.opencv_stream import OpenCvStream
 from agent.errors import SourceError, SourceLostError
+from agent.records import Picture
 from tests.fakes.capture import ScriptedCapture, Shot
 from tests.fakes.clock import FakeClock
 
@@ -16,9 +17,9 @@ def _connection(
 ) -> tuple[Connection, ScriptedCapture]:
     capture = ScriptedCapture(clock, *shots, opened=opened, fault=fault, decode_s=3.0)
 
-    def connect() -> cv2.VideoCapture:
+    def connect() -> OpenCvStream:
         clock.advance(opening_s)
-        return capture  # type: ignore[return-value]
+        return OpenCvStream(capture, name="cam")  # type: ignore[arg-type]
 
     return Connection(connect, name="cam", stall_s=10.0, clock=clock), capture
 
@@ -65,6 +66,34 @@ def test_frames_that_piled_up_while_opening_are_old() -> None:
     assert [connection.grab().is_old for _ in shots] == [True, True, True, False, False, False]
 
 
+def test_a_first_frame_without_a_time_is_old_and_no_beginning() -> None:
+    """FFmpeg dates the first frame of an RTSP stream never, and the others from anywhere."""
+
+    class Dated:
+        lost = 3
+
+        def __init__(self) -> None:
+            self.times: list[float | None] = [None, 900.0, 900.5, 901.5]
+
+        def grab(self) -> float | None:
+            clock.advance(0.01)
+            return self.times.pop(0)
+
+        def picture(self) -> Picture:
+            raise NotImplementedError
+
+        def close(self) -> None: ...
+
+    def connect() -> Dated:
+        clock.advance(1.2)
+        return Dated()
+
+    clock = FakeClock()
+    connection = Connection(connect, name="cam", stall_s=10.0, clock=clock)
+    assert [connection.grab().is_old for _ in range(4)] == [True, True, True, False]
+    assert connection.lost == 3
+
+
 def test_a_stream_without_a_clock_is_not_old_for_ever() -> None:
     """After as much time as opening took it is believed."""
     clock = FakeClock()
@@ -76,7 +105,7 @@ def test_a_camera_that_does_not_open_is_lost_and_released() -> None:
     """It may come back: whoever asked tries again."""
     capture = ScriptedCapture(FakeClock(), opened=False)
     with pytest.raises(SourceLostError, match="cam: the camera cannot be opened"):
-        Connection(lambda: capture, name="cam", stall_s=10.0, clock=FakeClock())  # type: ignore[arg-type,return-value]
+        OpenCvStream(capture, name="cam")  # type: ignore[arg-type]
     assert capture.released == 1
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from agent.capture import live
 from agent.capture.live import LiveCamera, LiveHooks
-from agent.capture.opencv import cv2
+from agent.capture.opencv_stream import OpenCvStream
 from agent.config.models import SourceConfig
 from agent.errors import SourceError, SourceLostError
 from agent.records import ClockState
@@ -35,11 +35,11 @@ class Site:
         self.camera = LiveCamera(self.connect, config, name="cam", camera_id="cam-1", clock=clock, hooks=self.hooks)
         self._made: list[ScriptedCapture] = []
 
-    def connect(self) -> cv2.VideoCapture:
+    def connect(self) -> OpenCvStream:
         """Hand out the next connection."""
         capture = self.captures.pop(0) if self.captures else ScriptedCapture(self.clock, opened=False)
         self._made.append(capture)
-        return capture  # type: ignore[return-value]
+        return OpenCvStream(capture, name="cam")  # type: ignore[arg-type]
 
     def end(self) -> None:
         """Close the camera and free a thread that waits for a frame."""
