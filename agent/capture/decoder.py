@@ -30,6 +30,12 @@ EXPLODING: Final = frozenset({"hevc", "mjpeg"})
 other decoders mark the frame as corrupt by themselves, and do so less with this option than without."""
 MAX_REMEMBERED: Final = 64
 """Damaged packets whose frame may still come. Frames come at most 16 packets later."""
+SILENT: Final = frozenset({"hevc"})
+"""Codecs whose decoders leave out, without a word, a frame that hangs on a lost one. Each packet owes a frame."""
+MARK_REACH: Final = 3
+"""A transport stream marks the packet before the gap, and a parser passes that on to one of its neighbours."""
+SET_BACK_S: Final = 0.5
+"""A clock that goes back by more was set; by less, a time was guessed after a gap. Seconds."""
 FIELDS: Final = frozenset({"hevc"})
 """Codecs whose interlaced frames are single half pictures, of half the height. Nothing is woven, so nothing is taken
 apart; each line is seen twice as high."""
@@ -62,7 +68,7 @@ class Decoder:
             threads: Threads that decode; each but the first delays every frame by one. With one, it is known which
                 packet a damaged frame came from.
         """
-        self.lost = 0
+        self._lost = 0
         self._stream = stream
         self._context = stream.codec_context
         self._context.thread_count = threads
@@ -76,7 +82,20 @@ class Decoder:
         self._waiting: deque[VideoFrame] = deque()  # in the deinterlacer, which changes their times
         self._damaged: deque[int] = deque(maxlen=MAX_REMEMBERED)
         self._last_dts = 0
-        self._has_begun = False
+        self._owed: list[int] = []
+        self._marked = 0
+        self._recent_marks: deque[bool] = deque(maxlen=MARK_REACH)
+        self._has_begun = self._has_shown = False
+
+    @property
+    def stream_index(self) -> int:
+        """Number of its stream in the container."""
+        return self._stream.index
+
+    @property
+    def lost(self) -> int:
+        """Frames that could not be decoded; one at least for each place where the container says that some are gone."""
+        return max(self._lost, self._marked)
 
     def decode(self, packet: AnyPacket) -> Iterator[Decoded]:
         """Decode one packet; yield the frames that are ready, in the order of presentation.
@@ -85,17 +104,10 @@ class Decoder:
             SourceError: A frame has an absurd size.
         """
         self._has_begun = self._has_begun or packet.is_keyframe
-        if packet.dts is not None:
-            if packet.dts < self._last_dts:
-                self._damaged.clear()  # the clock was set back: what comes now has the same times again
-            self._last_dts = packet.dts
-        try:
-            frames = self._context.decode(packet)
-        except FFmpegError:
-            if not packet.is_discard:
-                self._lose(packet.pts if self._knows_packet else None)
-            return
-        yield from self._pictures(frames)
+        self._note_marks(packet)
+        if self._context.name in SILENT and self._knows_packet and packet.pts is not None and not packet.is_discard:
+            self._owed.append(packet.pts)
+        yield from self._pictures(self._decode(packet))
 
     def flush(self) -> Iterator[Decoded]:
         """Yield the frames that are left at the end of the stream.
@@ -103,13 +115,32 @@ class Decoder:
         Raises:
             SourceError: A frame has an absurd size.
         """
-        try:
-            frames = self._context.decode(None)
-        except FFmpegError:
-            self._lose(None)
-            frames = []
-        yield from self._pictures(frames)
+        yield from self._pictures(self._decode(None))
+        self._settle(None)
         yield from self._end_deinterlacing()
+
+    def _decode(self, packet: AnyPacket | None) -> list[VideoFrame]:
+        try:
+            return self._context.decode(packet)
+        except FFmpegError:
+            if packet is None or not packet.is_discard:
+                self._lose(packet.pts if packet is not None and self._knows_packet else None)
+            return []
+
+    def _note_marks(self, packet: AnyPacket) -> None:
+        """Note where the container says that something is missing, and where its clock was set back.
+
+        Where recordings were joined, it says so too, of the last packets before; nothing is missing there.
+        """
+        if packet.dts is not None:
+            if (self._last_dts - packet.dts) * packet.time_base > SET_BACK_S:
+                self._settle(None)
+                self._damaged.clear()  # what comes now has the same times again
+                self._marked -= sum(self._recent_marks)
+                self._recent_marks.clear()
+            self._last_dts = packet.dts
+        self._recent_marks.append(packet.is_corrupt)
+        self._marked += packet.is_corrupt
 
     def _lose(self, pts: int | None) -> None:
         """Count a frame, unless it was counted; not before a key frame has come, for a stream may begin anywhere."""
@@ -117,11 +148,21 @@ class Decoder:
             return
         if pts is not None:
             self._damaged.append(pts)
-        self.lost += self._has_begun
+        self._lost += self._has_begun
+
+    def _settle(self, pts: int | None) -> None:
+        """Note that a frame came, or (None) that no more will: frames before it that have not come never will."""
+        if not self._has_shown:
+            self._owed = [owed for owed in self._owed if pts is not None and owed >= pts]  # it may begin anywhere
+            self._has_shown = pts is not None
+        for owed in [owed for owed in self._owed if pts is None or owed < pts]:
+            self._lose(owed)
+        self._owed = [owed for owed in self._owed if pts is not None and owed > pts]
 
     def _pictures(self, frames: list[VideoFrame]) -> Iterator[Decoded]:
         for frame in frames:
             check_size(frame.width, frame.height, where=self._where)
+            self._settle(frame.pts)
             if frame.is_corrupt:
                 self._lose(frame.pts)
             elif frame.pts is None or frame.pts not in self._damaged:

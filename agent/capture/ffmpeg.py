@@ -26,10 +26,12 @@ PLAYLISTS: Final = frozenset({"concat", "dash", "hls", "imf"})
 """Containers that name other files. A recording is one file."""
 AnyPacket: TypeAlias = "Packet[Stream]"  # a string: the class knows its type for checkers only
 """A packet of sound, video or anything else."""
+AVI_HEAD_BYTES: Final = 8
+"""Name and length, before each packet of an AVI file: its index names their place, a packet that of what follows."""
 NO_TIMESTAMPS: Final = 0x0080
 """`AVFMT_NOTIMESTAMPS`, among the flags of a format."""
 
-__all__ = ["AnyPacket", "FFmpegError", "VideoStream", "has_times", "open_recording", "packets_of"]
+__all__ = ["AnyPacket", "FFmpegError", "VideoStream", "has_times", "index_times", "open_recording", "packets_of"]
 
 
 def open_recording(path: Path) -> tuple[InputContainer, VideoStream]:
@@ -62,6 +64,16 @@ def packets_of(container: InputContainer) -> Iterator[AnyPacket]:
             return
         except FFmpegError:
             failures += 1
+
+
+def index_times(container: InputContainer, stream: VideoStream) -> dict[int, int] | None:
+    """Return the time of each packet of an AVI file by its place, in the stream's time base; None for other containers.
+
+    AVI has no times; FFmpeg counts the packets that come, so that all after a missing one are dated too early.
+    """
+    if "avi" not in container.format.name.split(","):
+        return None
+    return {entry.pos + AVI_HEAD_BYTES: entry.timestamp for entry in stream.index_entries}
 
 
 def has_times(container: InputContainer) -> bool:

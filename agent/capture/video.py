@@ -18,7 +18,7 @@ from typing import Final
 from av.container import InputContainer
 
 from agent.capture.decoder import Decoded, Decoder
-from agent.capture.ffmpeg import VideoStream, has_times, open_recording, packets_of
+from agent.capture.ffmpeg import VideoStream, has_times, index_times, open_recording, packets_of
 from agent.capture.frame_times import FrameTimes
 from agent.capture.opencv import check_size
 from agent.capture.pacing import Pacer, recording_start
@@ -100,13 +100,13 @@ class VideoFile:
     def _play(self) -> Generator[Frame]:
         container, stream = open_recording(self._path)
         pacer = Pacer(self._clock, self._config, camera_id=self._camera_id, started_at=self._started_at)
-        times, came, missing_s = FrameTimes(self._step_s), 0, 0.0
+        times, came = FrameTimes(self._step_s), 0
         with container:
             decoder = Decoder(stream, where=str(self._path))
             whole = Wholeness(container, stream, step_s=self._step_s)
-            in_order_of_decoding = "avi" in container.format.name.split(",")  # AVI has no times of presentation
-            for decoded in self._decoded(container, stream, decoder, whole):
-                stream_s = decoded.dts_s if in_order_of_decoding else decoded.pts_s
+            index = index_times(container, stream)
+            for decoded in self._decoded(container, decoder, whole, index):
+                stream_s = decoded.pts_s if index is None else decoded.dts_s
                 if not self._has_times:
                     stream_s = None
                     times.pass_over(decoder.lost - self._lost)
@@ -114,26 +114,28 @@ class VideoFile:
                 since_start_s, source = times.next(stream_s)
                 yield pacer.frame(came, decoded.picture, since_start_s=since_start_s, time_source=source)
                 came += 1
-            self._lost, missing_s = decoder.lost, whole.missing_s()
+            self._lost, missing = decoder.lost, whole.faults()
         if not self._closed:
-            self._check_whole(came, missing_s)
+            self._check_whole(came, missing)
 
     def _decoded(
-        self, container: InputContainer, stream: VideoStream, decoder: Decoder, whole: Wholeness
+        self, container: InputContainer, decoder: Decoder, whole: Wholeness, index: dict[int, int] | None
     ) -> Iterator[Decoded]:
         for packet in packets_of(container):
             if self._closed:
                 return
             whole.note(packet)
-            if packet.stream_index == stream.index:
+            if packet.stream_index == decoder.stream_index:
+                if index is not None and packet.pos is not None:
+                    packet.dts = index.get(packet.pos, packet.dts)
                 yield from decoder.decode(packet)
         yield from decoder.flush()
 
-    def _check_whole(self, came: int, missing_s: float) -> None:
+    def _check_whole(self, came: int, missing: list[str]) -> None:
         if came == 0:
             raise SourceError(f"{self._path}: no frame in it can be decoded")
         faults = [f"{self._lost} {'was' if self._lost == 1 else 'were'} lost"] if self._lost else []
-        faults += [f"{missing_s:.1f} s are missing at its end"] if missing_s else []
+        faults += missing
         if faults:
             raise SourceDamagedError(
                 f"{self._path}: the video is cut off or damaged: {came} frames came, {' and '.join(faults)}; "

@@ -8,9 +8,11 @@ apart from the packets themselves, and sound that goes on longer does not length
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 import av
+import numpy as np
 from av.container import InputContainer
 
 from agent.capture.ffmpeg import AnyPacket, VideoStream
@@ -19,10 +21,18 @@ STATING: Final = frozenset({"avi", "flv", "matroska", "mov"})
 """Containers that state a length in their header. That of the others is made of the last packet, or of the bit rate."""
 FROM_ITS_START: Final = "mov"
 """Of these the one whose length counts from the first packet. In the others it is the time of the end."""
-SLACK_STEPS: Final = 1.0
-"""Frame times by which the end may be missed: of the last frame, nobody may have stated the length."""
+SLACK_STEPS: Final = 0.5
+"""Frame times by which the end may be missed: less than one, so that no frame is missed."""
 ROUNDING_S: Final = 0.002
 """Containers count in milliseconds, at either end."""
+CONTIGUOUS: Final = frozenset({"flv", "matroska"})
+"""Containers in which one packet follows on the other in the file, with little between them."""
+MOST_BETWEEN_BYTES: Final = 512
+"""Between two packets: headers, and what a writer leaves room for. What FFmpeg cannot read it skips without a word."""
+TS_PACKET_BYTES: Final = (188, 192, 204)
+"""A transport stream is made of packets of one of these lengths, whole ones."""
+TS_SYNC: Final = 0x47
+"""A byte at the same place in every packet of a transport stream."""
 
 
 class Wholeness:
@@ -32,13 +42,19 @@ class Wholeness:
         """Take the promise from the headers; `step_s` is the usual time between two frames, seconds."""
         self._stream = stream
         self._step_s = step_s
-        kinds = STATING.intersection(container.format.name.split(","))
-        self._of_video_s = _stated_s(stream, kinds)
-        self._promised_s = self._end_s(container, kinds)
+        self._kinds = frozenset(container.format.name.split(","))
+        self._name = container.name
+        self._of_video_s = _stated_s(stream, self._kinds)
+        self._promised_s = self._end_s(container)
         self._came_s = 0.0
+        self._came = 0
+        self._place_bytes: int | None = None
+        self._has_hole = False
 
     def note(self, packet: AnyPacket) -> None:
         """Note a packet that came: where the video's own length is not stated, one of any stream."""
+        self._came += packet.stream_index == self._stream.index
+        self._note_place(packet)
         if packet.is_discard or (self._of_video_s is not None and packet.stream_index != self._stream.index):
             return
         begins = [time for time in (packet.pts, packet.dts) if time is not None]
@@ -48,20 +64,36 @@ class Wholeness:
                 lasts_s = self._step_s
             self._came_s = max(self._came_s, float(max(begins) * packet.time_base) + lasts_s)
 
-    def missing_s(self) -> float:
-        """Return how much of the end is missing, seconds; 0 where it is all there, or nothing was promised."""
+    def faults(self) -> list[str]:
+        """Return what is missing, in a few words each; nothing where it is all there, or nothing was promised."""
+        faults = []
         missing_s = 0.0 if self._promised_s is None else self._promised_s - self._came_s
-        return missing_s if missing_s > SLACK_STEPS * self._step_s + ROUNDING_S else 0.0
+        if missing_s > SLACK_STEPS * self._step_s + ROUNDING_S:
+            faults.append(f"{missing_s:.1f} s are missing at its end")
+        elif "avi" in self._kinds and self._stream.frames > self._came:
+            faults.append(f"{self._stream.frames - self._came} are missing in its midst")
+        elif self._has_hole:
+            faults.append("a part in its midst cannot be read")
+        elif "mpegts" in self._kinds and not _is_regular(Path(self._name)):
+            faults.append("a part of it is no transport stream")
+        return faults
 
-    def _end_s(self, container: InputContainer, kinds: frozenset[str]) -> float | None:
+    def _note_place(self, packet: AnyPacket) -> None:
+        if packet.pos is None or packet.pos < 0 or CONTIGUOUS.isdisjoint(self._kinds):
+            return
+        if self._place_bytes is not None and packet.pos - self._place_bytes > MOST_BETWEEN_BYTES:
+            self._has_hole = True
+        self._place_bytes = max(self._place_bytes or 0, packet.pos + packet.size)
+
+    def _end_s(self, container: InputContainer) -> float | None:
         length_s = self._of_video_s
         if length_s is None and container.duration is not None:
             length_s = container.duration / av.time_base
-        if not kinds or length_s is None:
+        if STATING.isdisjoint(self._kinds) or length_s is None:
             return None
         base = self._stream.time_base
         begins_s = float(self._stream.start_time * base) if self._stream.start_time and base else 0.0
-        return length_s + begins_s if FROM_ITS_START in kinds else length_s
+        return length_s + begins_s if FROM_ITS_START in self._kinds else length_s
 
 
 def length_s(container: InputContainer) -> float | None:
@@ -71,6 +103,20 @@ def length_s(container: InputContainer) -> float | None:
     names = STATING.intersection(container.format.name.split(","))
     begins = (container.start_time or 0) if names and FROM_ITS_START not in names else 0
     return max(container.duration - begins, 0) / av.time_base
+
+
+def _is_regular(path: Path) -> bool:
+    """Tell whether a transport stream consists of whole packets with their sync bytes, from the first one on.
+
+    FFmpeg finds the next packet after a part that is none, and marks what is missing only inside a frame.
+    """
+    content = np.memmap(path, np.uint8, mode="r")
+    for length in TS_PACKET_BYTES:
+        for first in range(min(length, len(content) - length)):
+            if content[first] == content[first + length] == TS_SYNC:
+                is_cut = len(content) % length and (len(content) - first) % length
+                return not is_cut and bool((content[first::length] == TS_SYNC).all())
+    return False
 
 
 def _stated_s(stream: VideoStream, kinds: frozenset[str]) -> float | None:

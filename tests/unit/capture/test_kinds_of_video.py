@@ -217,6 +217,22 @@ def test_a_recording_that_is_cut_off_says_so(suffix: str, tmp_path: Path) -> Non
     assert len(frames) >= 29
 
 
+@pytest.mark.parametrize("suffix", ["mp4", "avi", "mkv", "flv", "ts"])
+def test_a_part_that_cannot_be_read_is_told(suffix: str, tmp_path: Path) -> None:
+    """FFmpeg skips what is no packet without a word; what lies before and behind is used."""
+    path = record(tmp_path / f"a.{suffix}", PICTURES)
+    places, content = packets(path), bytearray(path.read_bytes())
+    begin, end = places[14][0] - 24, places[18][0] - 24
+    content[begin:end] = bytes(end - begin)
+    path.write_bytes(content)
+    frames, damage, _ = _played(path)
+    assert damage is not None
+    numbers = [number_of(frame.image) for frame in frames]
+    assert numbers[:13] == list(range(13))
+    assert numbers[-1] == COUNT - 1
+    assert _seconds(frames)[-1] == pytest.approx((COUNT - 1) * STEP_S, abs=0.002)
+
+
 def test_playing_again_counts_losses_anew(tmp_path: Path) -> None:
     """The count is that of the latest playback."""
     path = record(tmp_path / "a.mp4", PICTURES)
