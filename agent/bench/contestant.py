@@ -173,7 +173,7 @@ class PlainLoop:
 
 
 class Decoding:
-    """A contestant that decodes and does nothing else."""
+    """A contestant that decodes every frame into BGR, as whoever shows it to a detector must, and does nothing else."""
 
     def __init__(self, _job: Job) -> None:
         """Begin; there is no model to load."""
@@ -181,8 +181,9 @@ class Decoding:
     def warm_up(self, _frame: Frame) -> None:
         """Nothing is loaded late."""
 
-    def look(self, _frame: Frame) -> None:
-        """Take a frame and do nothing with it."""
+    def look(self, frame: Frame) -> None:
+        """Convert a frame, and do nothing with it."""
+        assert frame.image.size, "a frame has pixels"
 
     def finish(self) -> None:
         """Nothing is left over."""

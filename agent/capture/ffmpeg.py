@@ -62,6 +62,9 @@ def packets_of(container: InputContainer) -> Iterator[AnyPacket]:
                     failures = 0
                     yield packet
             return
+        except IndexError:
+            # PyAV looks, after the last packet, for a stream that a damaged file showed after it was opened.
+            return
         except FFmpegError:
             failures += 1
 

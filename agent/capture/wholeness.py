@@ -74,6 +74,8 @@ class Wholeness:
             faults.append(f"{self._stream.frames - self._came} are missing in its midst")
         elif self._has_hole:
             faults.append("a part in its midst cannot be read")
+        elif "mov" in self._kinds and not self._stream.frames and not _is_boxed(Path(self._name)):
+            faults.append("a part of it is no box")
         elif "mpegts" in self._kinds and not _is_regular(Path(self._name)):
             faults.append("a part of it is no transport stream")
         return faults
@@ -103,6 +105,27 @@ def length_s(container: InputContainer) -> float | None:
     names = STATING.intersection(container.format.name.split(","))
     begins = (container.start_time or 0) if names and FROM_ITS_START not in names else 0
     return max(container.duration - begins, 0) / av.time_base
+
+
+def _is_boxed(path: Path) -> bool:
+    """Tell whether an MP4 file is boxes from its beginning to its end, as ISO/IEC 14496-12, section 4.2, has them.
+
+    It is asked of fragmented files, which state the length of nothing but what is in each fragment.
+    """
+    size_bytes, offset = path.stat().st_size, 0
+    with path.open("rb") as file:
+        while offset < size_bytes:
+            file.seek(offset)
+            head = file.read(16)
+            length = int.from_bytes(head[:4], "big")
+            if length == 1:  # of more than 4 GiB: its length follows
+                length = int.from_bytes(head[8:16], "big")
+            if length == 0 and len(head) >= 8:  # the last one, to the end
+                return True
+            if length < 8 or not head[4:8].isascii():
+                return False
+            offset += length
+    return offset == size_bytes
 
 
 def _is_regular(path: Path) -> bool:
