@@ -20,6 +20,8 @@ from agent.unit.doctor import machine
 from agent.unit.process.run import start_daemon, stop_daemon
 from agent.unit.status.last_error import last_error
 from agent.unit.status.report import read_health
+from tests.e2e.test_receiver_tls import running
+from tests.fakes.pki import make_bench
 from tests.fakes.waiting import WITHIN_S, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -96,3 +98,27 @@ def test_a_daemon_that_is_refused_changes_nothing_of_the_unit(config: Path, unit
     assert done.returncode == 9, done.stderr
     assert "only one may" in done.stderr
     assert list(unit.state_dir.iterdir()) == []
+
+
+def test_a_second_receiver_ends_with_a_line(tmp_path: Path) -> None:
+    """Whatever its port, and before it touches the first one's files; other commands work beside the one that runs."""
+    bench = make_bench(tmp_path)
+    folder, metrics = str(bench.receiver.directory), tmp_path / "metrics"
+    with running(bench, options=["--metrics-dir", str(metrics)]) as (first, port):
+        wait_until((metrics / "receiver.prom").exists)
+        port_file = str(tmp_path / "port")
+        done = plateseal("receiver", "serve", folder, "--port", "0", "--port-file", port_file, "--metrics-dir",
+                         str(tmp_path / "other"))  # fmt: skip
+        assert done.returncode == 11, done.stderr
+        assert done.stderr.splitlines() == [
+            f"plateseal: {folder}: a receiver runs with this folder already; only one may"
+        ]
+        assert (tmp_path / "port").read_text() == f"{port}\n"
+        assert not (tmp_path / "other").exists()
+        assert plateseal("receiver", "backup", folder, str(tmp_path / "copy")).returncode == 0
+        assert plateseal("receiver", "renew", folder).returncode == 0
+        enrolled = plateseal("receiver", "enrol", folder, str(bench.device.directory / "enrolment.json"))
+        assert enrolled.returncode == 0, enrolled.stderr
+        assert first.poll() is None
+    with running(bench):  # a kill has let it go
+        pass
