@@ -29,6 +29,7 @@ from agent.keys.keyfiles import load_ed25519_private, read_public_file
 from agent.keys.renewal import newest_certificate
 from agent.unit.doctor.finding import Finding, Outcome
 from agent.unit.process.clock import SystemClock
+from agent.unit.process.unit_files import missing_file, told
 from agent.unit.upload.receipt_keys import load_pinned
 from agent.unit.upload.tls_files import TlsFiles
 from agent.upload.tls import HttpsTransport
@@ -59,9 +60,12 @@ def certificates(unit: UnitConfig) -> Iterator[Finding]:
     for name, path in (("certificate", in_use), ("CA", settings.ca)):
         try:
             certificate = x509.load_pem_x509_certificate(read_public_file(path))
-        except (KeyFileError, ValueError) as error:
-            what = str(error) if isinstance(error, KeyFileError) else f"{path}: not a PEM certificate"
-            yield Finding(name, Outcome.FAULT, what, _WAIT, _ENROL)
+        except KeyFileError as error:
+            what, mend = told(unit, error, _ENROL)
+            yield Finding(name, Outcome.FAULT, what, _WAIT, mend)
+            continue
+        except ValueError:
+            yield Finding(name, Outcome.FAULT, f"{path}: not a PEM certificate", _WAIT, _ENROL)
             continue
         left = certificate.not_valid_after_utc - now
         short = assess_certificate(int(left.total_seconds()))
@@ -83,6 +87,8 @@ def tls_files(unit: UnitConfig) -> Finding:
     try:
         TlsFiles(unit.upload, SystemClock(), state_dir=unit.state_dir)
     except KeyFileError as error:
+        if missing_file(unit, error) is not None:
+            return Finding("TLS files", Outcome.SKIPPED, "one is missing, as is told above")
         return Finding("TLS files", Outcome.FAULT, str(error), "upload does not start with them", _ENROL)
     return Finding("TLS files", Outcome.GOOD, "the certificate fits its key")
 
@@ -113,7 +119,8 @@ def receipt_key(unit: UnitConfig) -> Finding:
         pinned = load_pinned(unit.upload.receiver_key)
     except KeyFileError as error:
         why = "without it no receipt can be checked, and upload does not start"
-        return Finding("receipt key", Outcome.FAULT, str(error), why, _bring_receipt_key(unit))
+        what, mend = told(unit, error, _bring_receipt_key(unit))
+        return Finding("receipt key", Outcome.FAULT, what, why, mend)
     return Finding("receipt key", Outcome.GOOD, "pinned" if len(pinned) == 1 else "two are pinned")
 
 
