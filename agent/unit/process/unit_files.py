@@ -6,6 +6,7 @@ content.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -61,7 +62,14 @@ def unit_files(unit: UnitConfig) -> Iterator[UnitFile]:
 
 def missing_file(unit: UnitConfig, error: PlatesealError) -> UnitFile | None:
     """Return the file that an error tells of where that file is not there; else None."""
-    return next((each for each in unit_files(unit) if str(error).startswith(f"{each.path}:") and _is_gone(each)), None)
+    return next(
+        (
+            each
+            for each in unit_files(unit)
+            if str(error).startswith(f"{each.path}:") and not os.path.lexists(each.path)
+        ),
+        None,
+    )
 
 
 def told(unit: UnitConfig, error: PlatesealError, mend: str) -> tuple[str, str]:
@@ -84,13 +92,3 @@ def missing_files_named(unit: UnitConfig) -> Iterator[None]:
         if missing is None:
             raise
         raise KeyFileError(f"{missing.missing}; {missing.mend}") from None
-
-
-def _is_gone(file: UnitFile) -> bool:
-    try:
-        file.path.lstat()
-    except FileNotFoundError:
-        return True
-    except OSError:
-        return False
-    return False
