@@ -87,7 +87,8 @@ class SpoolLock(FolderLock):
             super().__init__(directory / part)
         except BlockingIOError:
             raise SpoolHeldError(
-                f"spool: another process holds the {part.name.lower()} side of {directory}; only one may"
+                f"spool: another process holds the {part.name.lower()} side of {directory}; only one may, "
+                "so end that one first"
             ) from None
         except OSError as error:
             raise SpoolError(f"spool: cannot open {directory / part}: {error.strerror or error}") from error

@@ -16,7 +16,7 @@ from typing import Final
 from agent.config.models import UnitConfig
 from agent.errors import KeyFileError, PlatesealError
 
-ENROL: Final = "at the receiver: plateseal receiver enrol DIR enrolment.json; then bring tls.pem to {}"
+ENROL: Final = "at the receiver: plateseal receiver enrol RECEIVER enrolment.json; then bring tls.pem to {}"
 _INIT: Final = "on this unit: plateseal device init --name NAME --dir DIR; then enrol it (docs/ENROL.md)"
 
 
