@@ -12,6 +12,7 @@ prints the Debian packages that are missing here, on one line for `apt-get insta
 from __future__ import annotations
 
 import functools
+import json
 import os
 import shutil
 import subprocess
@@ -122,6 +123,10 @@ def _may_read_memory() -> bool:
     return True
 
 
+def _node_packages() -> list[str]:
+    return list(json.loads((JS_READER / "package.json").read_text())["dependencies"])
+
+
 NEEDS: Final = {
     "chromium": Need("the browser Chromium", lambda: CHROMIUM is not None, ("chromium",)),
     "arm64-package": Need("the package for 64-bit ARM", lambda: arm64_package() is not None, otherwise="make arm64"),
@@ -134,7 +139,7 @@ NEEDS: Final = {
     "node": Need("Node.js with npm", lambda: all(map(shutil.which, ("node", "npm"))), ("nodejs", "npm")),
     "node-packages": Need(
         "the packages of the vectors' reader in JavaScript",
-        (JS_READER / "node_modules").is_dir,
+        lambda: all((JS_READER / "node_modules" / name).is_dir() for name in _node_packages()),
         otherwise="npm ci --prefix tests/vectors/js",
     ),
     "openssl": _program("openssl", "openssl"),
