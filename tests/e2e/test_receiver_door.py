@@ -253,7 +253,7 @@ def test_a_slow_handshake_comes_to_its_end_when_silent_connections_are_gone(tmp_
                 assert silent.recv(1) == b""  # it came later, and has been ended
             for byte in hello[1:]:
                 slow.line.sendall(bytes([byte]))
-            slow.until(slow.tls.do_handshake)  # type: ignore[arg-type]  # it returns nothing
+            slow.until(slow.tls.do_handshake)
             slow.tls.write(f"GET {HEALTH_PATH} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
             said = slow.until(lambda: slow.tls.read(1024))
     assert said is not None
