@@ -122,6 +122,13 @@ def _may_read_memory() -> bool:
     return True
 
 
+def _may_be_another_user() -> bool:
+    """Try it: a Python in root's own folder is nobody else's."""
+    rights = ("--reuid=64123", "--regid=64123", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all")
+    program = (sys.executable, "-P", "-c", "import agent.unit.doctor.child")
+    return _runs("env", "HOME=/nonexistent", "setpriv", *rights, *program)
+
+
 NEEDS: Final = {
     "chromium": Need("the browser Chromium", lambda: CHROMIUM is not None, ("chromium",)),
     "arm64-package": Need("the package for 64-bit ARM", lambda: arm64_package() is not None, otherwise="make arm64"),
@@ -168,6 +175,10 @@ NEEDS: Final = {
     "immutable-files": Need("the right to make files immutable", _may_fix_files, otherwise="run the tests as root"),
     "mkfs.ext4": _program("mkfs.ext4", "e2fsprogs"),
     "root": Need("root's rights", lambda: os.geteuid() == 0, otherwise="run the tests as root"),
+    "another-user": Need(
+        "the right to run this Python as another user", _may_be_another_user,
+        otherwise="run the tests as root, with a Python in a folder that others may enter",
+    ),
     "mounting": Need("the right to mount", _may_mount, otherwise="run the tests as root, outside a container"),
     "loop-device": Need(
         "a loop device", lambda: _runs("losetup", "--find"), otherwise="run the tests as root, outside a container"

@@ -247,6 +247,49 @@ def test_the_doctor_runs_on_the_unit(machine: Machine) -> None:
     assert found["capture service"] == found["upload service"] == "good"
 
 
+CAMERA = """
+import json, os, socket
+from pathlib import Path
+listener = socket.create_server(("127.0.0.1", 8554))
+print("ready", flush=True)
+connection, (_, port) = listener.accept()
+rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+[socket_of] = [f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{port:04X}")]
+for link in Path("/proc").glob("[0-9]*/fd/*"):
+    if link.is_symlink() and os.readlink(link) == socket_of:
+        lines = (link.parents[1] / "status").read_text().splitlines()
+        print(json.dumps({line.partition(":")[0]: line.partition(":")[2].split() for line in lines}))
+        break
+"""
+"""A network camera that says nothing, and who has come to it."""
+
+
+def test_the_doctor_opens_a_camera_as_the_service_would(machine: Machine) -> None:
+    """Asked by root: the camera sees the daemons' user, without a right, behind a filter. The keys are looked at too.
+
+    What only root can read is a fault then: the services could not start with it.
+    """
+    machine.run("systemctl stop plateseal-capture && touch -d '1 minute ago' /run/plateseal/capture.json")
+    (machine.disk / "root/camera.py").write_text(CAMERA)
+    edit = 's#^uri = .*#uri = "rtsp://127.0.0.1:8554/stream"#'
+    machine.run(f"sed '{edit}' /etc/plateseal/unit.toml > /etc/plateseal/look.toml")
+    machine.run("(python3 /root/camera.py > /root/camera.log 2>&1 &)")
+    machine.wait_until(lambda: "ready" in machine.run("cat /root/camera.log"))
+    said = machine.run("plateseal doctor --config /etc/plateseal/look.toml --json 2>/dev/null", check=False)
+    found = {finding["check"]: finding for finding in json.loads(said)["findings"]}
+    assert found["camera depot-gate"]["outcome"] == "fault"
+    for check in ("models", "keyring", "sealing", "TLS files", "identity", "spool", "receiver"):
+        assert found[check]["outcome"] == "good", found[check]
+    visitor = json.loads(machine.run("tail -n 1 /root/camera.log"))
+    assert visitor["Uid"] == [machine.run("id -u plateseal").strip()] * 4
+    assert (visitor["NoNewPrivs"], visitor["Seccomp"], visitor["CapEff"]) == (["1"], ["2"], ["0" * 16])
+    machine.run("chmod 600 /etc/plateseal/keyring.cose && rm /etc/plateseal/look.toml")
+    said = machine.run("plateseal doctor --config /etc/plateseal/unit.toml --json 2>/dev/null", check=False)
+    found = {finding["check"]: finding for finding in json.loads(said)["findings"]}
+    assert found["keyring"]["outcome"] == "fault"
+    machine.run("chmod 644 /etc/plateseal/keyring.cose && systemctl start plateseal-capture")
+
+
 def test_an_upgrade_keeps_everything_and_restarts_what_ran(machine: Machine) -> None:
     """The same package once more is an upgrade to dpkg."""
     before = machine.shown("plateseal-upload", "MainPID")
