@@ -37,6 +37,7 @@ VERSION_1_COMMIT: Final = "8686b99d2a7cd7586f7fc68de2ceb26b2dba32f1"
 """The last commit whose program knew version 1 of the formats only."""
 PACKAGES_DIR: Final = Path(os.environ.get("PLATESEAL_PACKAGES", ROOT / "dist"))
 CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+SYSTEMD: Final = "/lib/systemd/systemd"
 _RTSP_SERVER: Final = """
 import gi
 gi.require_version("Gst", "1.0")
@@ -122,6 +123,14 @@ def _may_read_memory() -> bool:
     return True
 
 
+def _has_systemd_252() -> bool:
+    try:
+        said = subprocess.run([SYSTEMD, "--version"], capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return False
+    return said.startswith("systemd 252 ")
+
+
 def _may_be_another_user() -> bool:
     """Try it: a Python in root's own folder is nobody else's."""
     rights = ("--reuid=64123", "--regid=64123", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all")
@@ -151,6 +160,7 @@ NEEDS: Final = {
         otherwise="apt-get install qemu-user-static, for make arm64",
     ),
     "ss": _program("ss", "iproute2"),
+    "systemd-252": Need("systemd 252, which Debian 12 has", _has_systemd_252, otherwise="run the tests on Debian 12"),
     "systemd-analyze": _program("systemd-analyze", "systemd"),
     "systemd-nspawn": _program("systemd-nspawn", "systemd-container"),
     "rtsp-server": Need(
