@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from agent import __version__
 from agent.capture import LiveHooks, open_source
-from agent.config.models import SERVICE_STATE, CameraConfig, UnitConfig, is_file_uri
+from agent.config.models import CameraConfig, UnitConfig, is_file_uri
 from agent.disk.files import LocalFiles
 from agent.errors import KeyFileError, PlatesealError, SourceError, SpoolError, SpoolMissingError, VerificationError
 from agent.health.assess import assess_keyring
@@ -40,6 +40,7 @@ from agent.seal.chain import Chain
 from agent.seal.cipher import choose_cipher
 from agent.seal.sealer import Sealer
 from agent.spool.reader import SpoolReader
+from agent.unit.doctor.confinement import service_uid
 from agent.unit.doctor.delivery import examine_delivery
 from agent.unit.doctor.finding import Finding, Outcome
 from agent.unit.doctor.sample_keys import is_sample
@@ -51,19 +52,28 @@ from agent.wire.plaintext import Direction
 
 CAMERA_WITHIN_S: Final = 15.0
 """A camera that gives no picture for so long will not."""
-SERVICE_USER: Final = "plateseal"
 SPOOL_TEST_BYTES: Final = 1 << 16
 
 
 def examine_parts(unit: UnitConfig) -> Iterator[Finding]:
     """Look at the unit's parts, those that take longest last."""
     yield from permissions(unit)
+    yield from examine_way(unit)
+    yield from examine_vision(unit)
+
+
+def examine_way(unit: UnitConfig) -> Iterator[Finding]:
+    """Look at the way of a read from its sealing to the receiver."""
     yield keyring(unit)
     yield sealing(unit)
     yield from spool(unit)
     yield from configuration(unit)
     yield from sample_keys(unit)
     yield from examine_delivery(unit)
+
+
+def examine_vision(unit: UnitConfig) -> Iterator[Finding]:
+    """Look at models and cameras."""
     yield models(unit)
     for camera in unit.cameras:
         yield look_through(camera, unit)
@@ -71,7 +81,7 @@ def examine_parts(unit: UnitConfig) -> Iterator[Finding]:
 
 def permissions(unit: UnitConfig) -> Iterator[Finding]:
     """Whether the unit's folders and private keys are its own."""
-    owner = _service_uid(unit)
+    owner = service_uid(unit)
     for path in (unit.state_dir, unit.spool.directory):
         yield _folder(path, owner)
     for path in (unit.seal.signing_key, unit.upload.key):
@@ -281,16 +291,6 @@ def _folder(path: Path, owner: int) -> Finding:
         what = f"{path} belongs to {_user_name(status.st_uid)}, the daemons run as {name}"
         return Finding(check, Outcome.FAULT, what, "they cannot use it", f"chown -R {name}: {path}")
     return Finding(check, Outcome.GOOD, f"{path} is the daemons' own")
-
-
-def _service_uid(unit: UnitConfig) -> int:
-    """Return whom the folders should belong to: the package's user for its folder, else whoever asks."""
-    if unit.state_dir.is_relative_to(SERVICE_STATE):
-        try:
-            return pwd.getpwnam(SERVICE_USER).pw_uid
-        except KeyError:
-            pass
-    return os.geteuid()
 
 
 def _user_name(uid: int) -> str:
