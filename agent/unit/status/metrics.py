@@ -17,7 +17,6 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
-from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
@@ -80,6 +79,7 @@ class MetricsFiles:
         self._ended = threading.Event()
         self._failed = False
         self._presence: Presence | None = None
+        self._is_shared = False
         self._presence_path = _presence_path(directory, daemon)
         self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
 
@@ -127,9 +127,18 @@ class MetricsFiles:
 
     def _show_presence(self) -> None:
         """Show from now on that this daemon is there; a folder that cannot be written to is told of by `write`."""
-        if self._presence is None:
-            with suppress(OSError):
-                self._presence = Presence(self._presence_path)
+        if self._presence is not None or self._is_shared:
+            return
+        try:
+            self._presence = Presence(self._presence_path)
+        except BlockingIOError:
+            self._is_shared = True
+            directory = self._presence_path.parent
+            _log.error(
+                "%s: another daemon writes its metrics there; each unit needs a runtime_dir of its own", directory
+            )
+        except OSError:
+            pass  # `write` tells of a folder that cannot be written to
 
 
 def snapshot_path(directory: Path, daemon: str) -> Path:

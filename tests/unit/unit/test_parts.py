@@ -236,3 +236,12 @@ def test_a_prepared_daemon_dumps_no_core_and_stops_on_sigterm() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "(0, 0) 0 0o77 True"
     assert resource.getrlimit(resource.RLIMIT_CORE) is not None
+
+
+def test_two_units_in_one_runtime_directory_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Once: what each of them writes would hide the other's, and neither would be known to run."""
+    with MetricsFiles(tmp_path, "capture", tuple), caplog.at_level(logging.ERROR):
+        with MetricsFiles(tmp_path, "capture", tuple):
+            assert "each unit needs a runtime_dir of its own" in caplog.text
+        assert len(caplog.records) == 1
+        assert read_snapshot(tmp_path, "capture")[1]
