@@ -83,7 +83,7 @@ def test_the_page_leads_to_the_first_receipt(machine: Machine) -> None:
             machine.run(f"sed -i s#/dev/video0#$(echo {CLIP})# /etc/plateseal/unit.toml")
             said = machine.run(command, check=False)
             assert "FAULT" not in said, said
-            assert "takes this unit's reads" in said
+            assert "would take a read of this unit" in said
             continue
         if "plateseal status" in command:
             machine.wait_until(lambda: machine.shown("plateseal-capture", "ActiveState") == "inactive")
