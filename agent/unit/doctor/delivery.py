@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from ipaddress import ip_address
@@ -22,13 +23,14 @@ from cryptography.x509.oid import NameOID
 
 from agent.config.models import UnitConfig
 from agent.errors import FormatError, KeyFileError, PlatesealError, ReceiptVerificationError, TransportError
-from agent.health.assess import assess_certificate
+from agent.health.assess import ENROL, SET_CLOCK, assess_certificate
 from agent.keys.certificate import certificate_words
 from agent.keys.identity import NEXT_SUFFIX
 from agent.keys.keyfiles import load_ed25519_private, read_public_file
 from agent.keys.renewal import newest_certificate
-from agent.unit.doctor.finding import Finding, Outcome
+from agent.unit.doctor.finding import Finding, Outcome, of_health
 from agent.unit.process.clock import SystemClock
+from agent.unit.process.unit_files import missing_file, told
 from agent.unit.upload.receipt_keys import load_pinned
 from agent.unit.upload.tls_files import TlsFiles
 from agent.upload.tls import HttpsTransport
@@ -39,7 +41,6 @@ from agent.wire.probe import NONCE_BYTES, sign_probe, verify_answer
 CLOCK_DOUBT: Final = timedelta(minutes=5)
 """A unit's clock and its receiver's may differ by so much before the doctor tells."""
 
-_ENROL: Final = "at the receiver: plateseal receiver enrol DIR enrolment.json; then bring tls.pem and ca.pem here"
 _WAIT: Final = "nothing is delivered until it is so; reads wait on the unit"
 
 
@@ -59,23 +60,25 @@ def certificates(unit: UnitConfig) -> Iterator[Finding]:
     for name, path in (("certificate", in_use), ("CA", settings.ca)):
         try:
             certificate = x509.load_pem_x509_certificate(read_public_file(path))
-        except (KeyFileError, ValueError) as error:
-            what = str(error) if isinstance(error, KeyFileError) else f"{path}: not a PEM certificate"
-            yield Finding(name, Outcome.FAULT, what, _WAIT, _ENROL)
+        except KeyFileError as error:
+            what, mend = told(unit, error, ENROL)
+            yield Finding(name, Outcome.FAULT, what, _WAIT, mend)
+            continue
+        except ValueError:
+            mend = ENROL if name == "certificate" else _bring_ca(unit)
+            yield Finding(name, Outcome.FAULT, f"{path}: not a PEM certificate", _WAIT, mend)
             continue
         left = certificate.not_valid_after_utc - now
         short = assess_certificate(int(left.total_seconds()))
         if now < certificate.not_valid_before_utc:
             begins = f"{certificate.not_valid_before_utc:%Y-%m-%d %H:%M}"
             what = f"{path} is not valid before {begins} UTC, and this unit's clock shows {now:%Y-%m-%d %H:%M} UTC"
-            yield Finding(
-                name, Outcome.FAULT, what, _WAIT, "timedatectl; set the clock right: timedatectl set-ntp true"
-            )
+            yield Finding(name, Outcome.FAULT, what, _WAIT, f"timedatectl; if this unit's clock is wrong: {SET_CLOCK}")
         elif short is None:
             yield Finding(name, Outcome.GOOD, f"good for {left.days} days")
         else:
-            outcome = Outcome.WARNING if left > timedelta(0) else Outcome.FAULT
-            yield Finding(name, outcome, f"{path} {short.words}", _WAIT, _ENROL)
+            found = of_health(short, more=f", {path}")
+            yield found if name == "certificate" else replace(found, check=name, mend=_bring_ca(unit))
 
 
 def tls_files(unit: UnitConfig) -> Finding:
@@ -83,7 +86,9 @@ def tls_files(unit: UnitConfig) -> Finding:
     try:
         TlsFiles(unit.upload, SystemClock(), state_dir=unit.state_dir)
     except KeyFileError as error:
-        return Finding("TLS files", Outcome.FAULT, str(error), "upload does not start with them", _ENROL)
+        if missing_file(unit, error) is not None:
+            return Finding("TLS files", Outcome.SKIPPED, "one is missing, as is told above")
+        return Finding("TLS files", Outcome.FAULT, str(error), "upload does not start with them", ENROL)
     return Finding("TLS files", Outcome.GOOD, "the certificate fits its key")
 
 
@@ -103,7 +108,7 @@ def identity(unit: UnitConfig) -> Finding:
     named = str(found[0].value)
     if named not in own:
         what = f"{in_use} is for signing key {named[:16]}, and this unit's is {own[0][:16]}"
-        return Finding(check, Outcome.FAULT, what, "the receiver takes no read of another unit's key", _ENROL)
+        return Finding(check, Outcome.FAULT, what, "the receiver takes no read of another unit's key", ENROL)
     return Finding(check, Outcome.GOOD, f"certificate and signing key {named[:16]} are of one unit")
 
 
@@ -113,7 +118,8 @@ def receipt_key(unit: UnitConfig) -> Finding:
         pinned = load_pinned(unit.upload.receiver_key)
     except KeyFileError as error:
         why = "without it no receipt can be checked, and upload does not start"
-        return Finding("receipt key", Outcome.FAULT, str(error), why, _bring_receipt_key(unit))
+        what, mend = told(unit, error, _bring_receipt_key(unit))
+        return Finding("receipt key", Outcome.FAULT, what, why, mend)
     return Finding("receipt key", Outcome.GOOD, "pinned" if len(pinned) == 1 else "two are pinned")
 
 
@@ -178,7 +184,7 @@ def _older_receiver(transport: HttpsTransport, url: str) -> Finding:
 def _refusal(url: str, status: int, line: str) -> Finding:
     what = f"{url} answered {status}: {line}"
     if status == HTTPStatus.FORBIDDEN:
-        return Finding("receiver", Outcome.FAULT, what, "it takes no read of this unit", _ENROL)
+        return Finding("receiver", Outcome.FAULT, what, "it takes no read of this unit", ENROL)
     return Finding("receiver", Outcome.FAULT, what, _WAIT, "look into the receiver's log; df and its disk's health")
 
 
@@ -187,6 +193,10 @@ def _signing_keys(unit: UnitConfig) -> list[Path]:
     own = unit.seal.signing_key
     following = own.with_name(own.name + NEXT_SUFFIX)
     return [own, following] if following.exists() else [own]
+
+
+def _bring_ca(unit: UnitConfig) -> str:
+    return f"bring ca.pem from the receiver to {unit.upload.ca}"
 
 
 def _bring_receipt_key(unit: UnitConfig) -> str:

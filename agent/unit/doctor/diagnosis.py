@@ -57,13 +57,13 @@ def examine(unit: UnitConfig, config: Path, *, credentials: Path = IDENTITY) -> 
         config: The file itself, by which the running daemons are known.
         credentials: Where the services get their credentials from.
     """
-    from agent.unit.doctor import machine, parts  # noqa: PLC0415  the vision libraries, for who only reads a file
+    from agent.unit.doctor import files, machine, parts  # noqa: PLC0415  the vision libraries, for who only reads a file
 
     yield from machine.examine_machine(unit, config)
     if not must_confine(unit):
         yield from parts.examine_parts(unit)
         return
-    yield from parts.permissions(unit)
+    yield from files.permissions(unit)
     for share in ("way", "vision"):
         yield from examine_confined(Child(unit, config, credentials, service_uid(unit), share))
 
