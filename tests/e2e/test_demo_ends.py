@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -50,7 +51,8 @@ def running_demo(folder: Path, *options: str, **variables: str) -> Iterator[subp
     # A shell that starts the tests in the background, or `nohup`, may have switched these off.
     command = ["env", "--default-signal=INT,HUP,TERM", sys.executable, "-m", "agent.cli.main", "demo", *options]
     environment = {**os.environ, "TMPDIR": str(folder), **variables}
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    both = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, stdout=both, stderr=both, text=True) as process:
         try:
             yield process
         finally:
@@ -142,18 +144,19 @@ def test_no_folder_for_temporary_files_is_one_line(toys: Path) -> None:
 
 
 def test_the_demo_resolves_no_name(tmp_path: Path, toys: Path) -> None:
-    """In a root without /etc/hosts every read still goes the whole way."""
+    """In a root without /etc/hosts every read still goes the whole way, which `--json -` says on standard output."""
     patch = tmp_path / "patch"
     patch.mkdir()
     (patch / "sitecustomize.py").write_text(NO_NAMES)
-    options = ["--models", str(toys), "--clip", str(toys / "clip.mp4"), "--json", str(tmp_path / "demo.json")]
+    options = ["--models", str(toys), "--clip", str(toys / "clip.mp4"), "--json", "-"]
     check = [sys.executable, "-c", "import socket; socket.getaddrinfo('localhost', 1)"]
     variables = {"PYTHONPATH": f"{patch}:{Path(__file__).parents[2]}"}
     refused = subprocess.run(check, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
     assert "no names here" in refused.stderr, "the machine of this test still resolves names"
     with running_demo(tmp_path, *options, **variables) as process:
-        said = process.communicate(timeout=WITHIN_S)[1]
+        out, said = process.communicate(timeout=WITHIN_S)
     assert process.returncode == 0, said
+    assert (json.loads(out)["opened"], json.loads(out)["pending"]) == (4, 0)
 
 
 def test_reads_that_wait_are_pending_and_not_lost(tmp_path: Path, toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
