@@ -70,7 +70,11 @@ def processes_that_name(folder: Path) -> int:
     return count
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "signum",
+    [signal.SIGTERM, signal.SIGINT, pytest.param(signal.SIGHUP, marks=pytest.mark.needs("campaigns"))],
+    ids=lambda one: one.name,
+)
 def test_a_signal_stops_the_parts_and_removes_their_keys(tmp_path: Path, signum: signal.Signals) -> None:
     """All three parts run when it comes; afterwards no process and no file is left, and the status names the signal."""
     with running_demo(tmp_path) as process:
