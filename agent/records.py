@@ -22,7 +22,7 @@ from agent.wire.plaintext import ClockState, Direction, Plaintext
 from agent.wire.receipt import Receipt, VerifiedReceipt
 
 if TYPE_CHECKING:
-    # Upload, receiver and the owner's commands have no pictures: a third of the time of their start went into NumPy.
+    # Upload, receiver and the owner's commands have no pictures: a fifth or more of their start went into NumPy.
     import numpy as np
     import numpy.typing as npt
 

@@ -124,7 +124,7 @@ def test_an_overview_imports_no_command(group: tuple[str, ...]) -> None:
 
 
 def test_only_commands_that_look_at_pictures_load_what_is_for_pictures() -> None:
-    """NumPy and the libraries behind it take longer to load than all else, and 12 MB in a daemon."""
+    """NumPy alone takes a fifth or more of the start of a command, and 12 MB in a daemon."""
     with_pictures = ("bench", "capture", "demo", "read", "models")  # `run` and `doctor` start others for that
     modules = {
         path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")

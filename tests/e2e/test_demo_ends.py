@@ -59,6 +59,11 @@ def running_demo(folder: Path, *options: str, **variables: str) -> Iterator[subp
             process.kill()
 
 
+def wait_for_processes(folder: Path, count: int) -> None:
+    """Return once so many processes, or more, name this folder. Each look reads all of /proc: no look every 5 ms."""
+    wait_until(lambda: processes_that_name(folder) >= count, every_s=0.1)
+
+
 def processes_that_name(folder: Path) -> int:
     """Count running processes with this folder on their command line."""
     count = 0
@@ -78,7 +83,7 @@ def processes_that_name(folder: Path) -> int:
 def test_a_signal_stops_the_parts_and_removes_their_keys(tmp_path: Path, signum: signal.Signals) -> None:
     """All three parts run when it comes; afterwards no process and no file is left, and the status names the signal."""
     with running_demo(tmp_path) as process:
-        wait_until(lambda: processes_that_name(tmp_path) == 3)
+        wait_for_processes(tmp_path, 3)
         assert list(tmp_path.rglob("*.key"))
         process.send_signal(signum)
         said = process.communicate(timeout=WITHIN_S)[1]
@@ -96,7 +101,7 @@ def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path, toys: Path) -> N
     options = ["--models", str(toys), "--clip", str(toys / "clip.mp4")]
     command = [sys.executable, "-c", signal_off, sys.executable, "-m", "agent.cli.main", "demo", *options]
     with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path)}) as process:
-        wait_until(lambda: processes_that_name(tmp_path) > 0)
+        wait_for_processes(tmp_path, 1)
         process.send_signal(signal.SIGHUP)
         assert process.wait(WITHIN_S) == 0
 
@@ -106,7 +111,7 @@ def test_a_named_folder_keeps_everything(tmp_path: Path) -> None:
     kept, scratch = tmp_path / "kept", tmp_path / "scratch"
     scratch.mkdir()
     with running_demo(scratch, "--workdir", str(kept)) as process:
-        wait_until(lambda: processes_that_name(kept / "device") == 2)
+        wait_for_processes(kept / "device", 2)
         process.terminate()
         said = process.communicate(timeout=WITHIN_S)[1]
     assert process.returncode == -signal.SIGTERM
