@@ -123,6 +123,23 @@ def test_an_overview_imports_no_command(group: tuple[str, ...]) -> None:
         assert set(done.stderr.splitlines()[-1].split()) == most
 
 
+def test_only_commands_that_look_at_pictures_load_what_is_for_pictures() -> None:
+    """NumPy alone takes a fifth or more of the start of a command, and 12 MB in a daemon."""
+    with_pictures = ("bench", "capture", "demo", "read", "models")  # `run` and `doctor` start others for that
+    modules = {
+        path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
+        for path in (ROOT / "agent" / "cli").rglob("*.py")
+        if path.stem not in (*with_pictures, "reading") and path.parent.name not in with_pictures
+    }
+    assert {f"agent.cli.{name}" for name in ("upload", "receiver.serve", "custody.open", "status")} <= modules
+    script = "import importlib, sys\nfor name in sys.argv[1:]:\n    importlib.import_module(name)\nprint(*sys.modules)"
+    command = [sys.executable, "-c", script, *sorted(modules)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = done.stdout.split()
+    assert "agent.records" in loaded
+    assert {"numpy", "cv2", "onnxruntime"}.isdisjoint(loaded)
+
+
 def test_the_document_names_the_commands_that_there_are() -> None:
     """The table in docs/COMMANDS.md and `--help` say the same, word for word."""
     document = (ROOT / "docs" / "COMMANDS.md").read_text()
