@@ -99,7 +99,7 @@ def test_the_metrics_lie_in_memory_and_outlive_a_daemon(machine: Machine) -> Non
     assert machine.run("stat -c '%a %U' /run/plateseal").strip() == "755 plateseal"
     assert machine.run("stat -f -c %T /run/plateseal").strip() == "tmpfs"
     machine.run("systemctl stop plateseal-upload")
-    files = [f"{daemon}.{kind}" for daemon in ("capture", "upload") for kind in ("json", "prom")]
+    files = [f"{daemon}.{kind}" for daemon in ("capture", "upload") for kind in ("json", "lock", "prom")]
     assert machine.run("ls /run/plateseal").split() == files
     machine.run("systemctl start plateseal-upload")
     assert machine.run("ls /run/plateseal").split() == files
@@ -273,7 +273,7 @@ def test_the_doctor_opens_a_camera_as_the_service_would(machine: Machine) -> Non
 
     What only root can read is a fault then: the services could not start with it.
     """
-    machine.run("systemctl stop plateseal-capture && touch -d '1 minute ago' /run/plateseal/capture.json")
+    machine.run("systemctl stop plateseal-capture")
     (machine.disk / "root/camera.py").write_text(CAMERA)
     edit = 's#^uri = .*#uri = "rtsp://127.0.0.1:8554/stream"#'
     machine.run(f"sed '{edit}' /etc/plateseal/unit.toml > /etc/plateseal/look.toml")
