@@ -19,10 +19,12 @@ from xdist.scheduler import LoadFileScheduling
 PROCESSES_A_CORE: Final = 3
 MOST_PROCESSES: Final = 8
 """Each imports all tests, which takes about 3 s of processor time and 330 MB."""
-FIRST: Final = ("tests/torture/", "tests/bench/", "tests/e2e/")
-"""What takes longest; the others follow in their own order."""
-ALONE: Final = FIRST[:2]
+WAITING: Final = tuple(f"tests/e2e/test_{name}.py" for name in ("whole_way", "live_rtsp", "rotation", "renewal"))
+"""What plays at a clip's own pace, or waits for a stall: it takes as long on a fast machine."""
+ALONE: Final = ("tests/torture/", "tests/bench/")
 """Where each test is a row of a table, and has nothing in common with the next one."""
+FIRST: Final = (*WAITING, *ALONE, "tests/e2e/")
+"""What takes longest; the others follow in their own order."""
 
 
 class SideBySide(LoadFileScheduling):

@@ -168,41 +168,42 @@ def test_the_demo_resolves_no_name(tmp_path: Path, toys: Path) -> None:
     assert (json.loads(out)["opened"], json.loads(out)["pending"]) == (4, 0)
 
 
-def test_reads_that_wait_are_pending_and_not_lost(tmp_path: Path, toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A receiver that cannot be reached: the reads are in the spool, and the complaint names upload's reason."""
-    configure = demo.device_config
+@pytest.fixture(scope="module")
+def unreached(tmp_path_factory: pytest.TempPathFactory, toys: Path) -> tuple[DemoOutcome, DemoOutcome]:
+    """Play a demo whose receiver cannot be reached; count, and again after a file has vanished and one is damaged."""
+    configure, count = demo.device_config, demo._count_up
+    damaged: list[DemoOutcome] = []
 
     def to_nobody(receiver: Path, *, port: int, clip: Path, models: Path | None) -> str:
         return configure(receiver, port=1, clip=clip, models=models)
 
-    monkeypatch.setattr(demo, "device_config", to_nobody)
-    monkeypatch.setattr(demo, "DRAIN_WITHIN_S", 0.0)
-    outcome = demo.run_demo(
-        toys / "clip.mp4", workdir=tmp_path / "demo", models=toys, truth=None, watch=lambda samples: None
-    )
+    def count_twice(bench: demo._Bench, truth: Truth | None, began_s: float) -> DemoOutcome:
+        whole = count(bench, truth, began_s)
+        first, second, *_ = sorted((bench.spool / "pending").iterdir())
+        first.unlink()
+        second.write_bytes(second.read_bytes()[:-1])
+        damaged.append(count(bench, truth, began_s))
+        return whole
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "device_config", to_nobody)
+        patch.setattr(demo, "_count_up", count_twice)
+        patch.setattr(demo, "DRAIN_WITHIN_S", 0.0)
+        workdir = tmp_path_factory.mktemp("unreached") / "demo"
+        whole = demo.run_demo(toys / "clip.mp4", workdir=workdir, models=toys, truth=None, watch=lambda samples: None)
+    return whole, damaged[0]
+
+
+def test_reads_that_wait_are_pending_and_not_lost(unreached: tuple[DemoOutcome, DemoOutcome]) -> None:
+    """A receiver that cannot be reached: the reads are in the spool, and the complaint names upload's reason."""
+    outcome, _ = unreached
     report = outcome.report
     assert (report.sealed, report.pending, report.opened, report.lost) == (4, 4, 0, 0)
     with pytest.raises(DemoError, match=r"4 files still wait in the spool; upload said: .*Connection refused"):
         outcome.require_agreement()
 
 
-def test_a_read_that_is_nowhere_is_lost(tmp_path: Path, toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_that_is_nowhere_is_lost(unreached: tuple[DemoOutcome, DemoOutcome]) -> None:
     """The same, and one file of the spool vanishes, another is damaged: two lost."""
-    configure, count = demo.device_config, demo._count_up
-
-    def to_nobody(receiver: Path, *, port: int, clip: Path, models: Path | None) -> str:
-        return configure(receiver, port=1, clip=clip, models=models)
-
-    def count_after_loss(bench: demo._Bench, truth: Truth | None, began_s: float) -> DemoOutcome:
-        first, second, *_ = sorted((bench.spool / "pending").iterdir())
-        first.unlink()
-        second.write_bytes(second.read_bytes()[:-1])
-        return count(bench, truth, began_s)
-
-    monkeypatch.setattr(demo, "device_config", to_nobody)
-    monkeypatch.setattr(demo, "_count_up", count_after_loss)
-    monkeypatch.setattr(demo, "DRAIN_WITHIN_S", 0.0)
-    report = demo.run_demo(
-        toys / "clip.mp4", workdir=tmp_path / "demo", models=toys, truth=None, watch=lambda samples: None
-    ).report
+    report = unreached[1].report
     assert (report.sealed, report.pending, report.lost) == (4, 3, 2)
