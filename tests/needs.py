@@ -143,6 +143,7 @@ NEEDS: Final = {
         lambda: shutil.which("qemu-aarch64-static") is not None,
         otherwise="apt-get install qemu-user-static, for make arm64",
     ),
+    "sqlite3": _program("sqlite3", "sqlite3"),
     "ss": _program("ss", "iproute2"),
     "systemd-analyze": _program("systemd-analyze", "systemd"),
     "systemd-nspawn": _program("systemd-nspawn", "systemd-container"),

@@ -42,7 +42,8 @@ class SpoolLock:
         except OSError as error:
             os.close(self._fd)
             raise SpoolError(
-                f"spool: another process holds the {part.name.lower()} side of {directory}; only one may"
+                f"spool: another process holds the {part.name.lower()} side of {directory}; only one may, "
+                "so end that one first"
             ) from error
 
     def close(self) -> None:

@@ -34,6 +34,7 @@ from agent.keys.keyfiles import (
     read_public_file,
 )
 from agent.keys.keyring import KeyringBook, keyring_end, read_keyring
+from agent.keys.keyring_serial import SerialNote
 from agent.ports import Disk
 from agent.records import ClockState, Plaintext
 from agent.seal.chain import Chain
@@ -42,6 +43,7 @@ from agent.seal.sealer import Sealer
 from agent.spool.reader import SpoolReader
 from agent.unit.doctor.delivery import examine_delivery
 from agent.unit.doctor.finding import Finding, Outcome
+from agent.unit.doctor.mends import new_identity
 from agent.unit.doctor.sample_keys import is_sample
 from agent.unit.process.clock import SystemClock
 from agent.unit.status.report import read_health
@@ -74,16 +76,16 @@ def permissions(unit: UnitConfig) -> Iterator[Finding]:
     owner = _service_uid(unit)
     for path in (unit.state_dir, unit.spool.directory):
         yield _folder(path, owner)
-    for path in (unit.seal.signing_key, unit.upload.key):
+    for path, load in ((unit.seal.signing_key, load_ed25519_private), (unit.upload.key, read_private_file)):
         try:
-            read_private_file(path)
+            load(path)
         except KeyFileError as error:
             yield Finding(
                 "private keys",
                 Outcome.FAULT,
                 str(error),
                 "without it the daemon does not start; open to others, the unit can be imitated",
-                f"chmod 600 {path}" if "mode" in str(error) else "plateseal device init --name NAME --dir DIR",
+                f"chmod 600 {path}" if "run: chmod" in str(error) else new_identity(unit),
             )
         else:
             yield Finding("private keys", Outcome.GOOD, f"{path.name} is closed to others")
@@ -92,14 +94,15 @@ def permissions(unit: UnitConfig) -> Iterator[Finding]:
 def keyring(unit: UnitConfig) -> Finding:
     """Whether there is somebody to seal to."""
     try:
-        found, _ = read_keyring(unit.seal.keyring, load_ed25519_public(unit.seal.owner_key))
+        found, data = read_keyring(unit.seal.keyring, load_ed25519_public(unit.seal.owner_key))
+        SerialNote(unit.state_dir, LocalFiles()).check(found, data)
     except PlatesealError as error:
         return Finding(
             "keyring",
             Outcome.FAULT,
             str(error),
             "reads are sealed to the keys that the pinned owner has signed, and to no others",
-            f"bring keyring.cose and owner.pub from the owner to {unit.seal.keyring} and {unit.seal.owner_key}",
+            f"bring the owner's newest keyring.cose and owner.pub to {unit.seal.keyring} and {unit.seal.owner_key}",
         )
     left = keyring_end(found) - datetime.now(UTC)
     short = assess_keyring(int(left.total_seconds()))
@@ -130,7 +133,7 @@ def sample_keys(unit: UnitConfig) -> Iterator[Finding]:
             Outcome.FAULT,
             f"{name} is a key from a test or a document",
             "everybody can sign with it",
-            "make new keys: plateseal device init, custody keys, receiver init",
+            _other_keys(unit, Path(name)),
         )
 
 
@@ -167,9 +170,7 @@ def spool(unit: UnitConfig, files: Disk | None = None) -> Iterator[Finding]:
         files.sync_dir(directory)
     except SpoolError as error:
         why = "no read can be accepted; a memory card that dies turns read-only first"
-        yield Finding(
-            "spool", Outcome.FAULT, str(error), why, f"findmnt -T {directory}; dmesg | tail; replace the disk"
-        )
+        yield Finding("spool", Outcome.FAULT, str(error), why, _try_disk(directory))
     else:
         yield Finding("spool", Outcome.GOOD, "a file was written, synced and erased")
     try:
@@ -182,7 +183,8 @@ def spool(unit: UnitConfig, files: Disk | None = None) -> Iterator[Finding]:
     if aside:
         newest = max(aside, key=lambda each: each.status.modified_at)
         what = f"{len(aside)} of the unit's reads, the newest: {newest.reason or 'no reason is noted'}"
-        mend = "plateseal spool list --config FILE says why each; plateseal spool release sends them again"
+        again = "to send one again: plateseal spool release ID --config FILE"
+        mend = f"plateseal spool list --config FILE says why each; {again}"
         yield Finding("set aside", Outcome.WARNING, what, "they are kept here and not delivered", mend)
 
 
@@ -205,8 +207,7 @@ def models(unit: UnitConfig) -> Finding:
         for camera in unit.cameras:
             build_vision(camera.vision)
     except PlatesealError as error:
-        mend = "plateseal models verify; plateseal models fetch NAME"
-        return Finding("models", Outcome.FAULT, str(error), "without models no plate is read", mend)
+        return Finding("models", Outcome.FAULT, str(error), "without models no plate is read", _get_models(unit))
     return Finding("models", Outcome.GOOD, "the manifest's, and they load")
 
 
@@ -257,10 +258,29 @@ def _camera_help(camera: CameraConfig) -> tuple[str, str]:
     uri = camera.source.uri
     why = "no read comes from it"
     if uri.startswith("/dev/"):
-        return why, f"ls -l {uri}; v4l2-ctl --list-devices; the service's user needs the group of the device (video)"
+        listing = f"ls -l {uri}; v4l2-ctl --list-devices says which source.uri is right"
+        return why, f"{listing}; the service's user needs the group of the device (video)"
     if is_file_uri(uri):
-        return why, f"ls -l {uri}"
-    return why, "look at its cable and power; docs/CAMERAS.md says what is allowed"
+        return why, f"ls -l {uri}; correct source.uri, or bring the file back"
+    return why, "look at its cable, its power, and its address in source.uri; docs/CAMERAS.md says what is allowed"
+
+
+def _get_models(unit: UnitConfig) -> str:
+    own = "" if unit.vision.models is None else f" --models {unit.vision.models}"
+    builtin = "" if unit.vision.models is None else "; the built-in ones are taken if you leave vision.models out"
+    return f"plateseal models list{own}; plateseal models verify{own}; plateseal models fetch NAME{builtin}"
+
+
+def _try_disk(directory: Path) -> str:
+    return f"findmnt -T {directory}; dmesg | tail; mount -o remount,rw {directory}; replace a disk that does it again"
+
+
+def _other_keys(unit: UnitConfig, known: Path) -> str:
+    if known in (unit.seal.signing_key, unit.upload.key):
+        return new_identity(unit)
+    if known == unit.seal.owner_key:
+        return "the owner makes new keys: plateseal custody keys --dir OWNER"
+    return "make a new receiver: plateseal receiver init DIR"
 
 
 def _folder(path: Path, owner: int) -> Finding:
@@ -274,7 +294,10 @@ def _folder(path: Path, owner: int) -> Finding:
     except OSError as error:
         return Finding(check, Outcome.FAULT, f"{path}: {error.strerror}", why, f"sudo ls -ld {path}")
     mode = stat.S_IMODE(status.st_mode)
-    if not stat.S_ISDIR(status.st_mode) or mode & 0o077:
+    if not stat.S_ISDIR(status.st_mode):
+        what = f"{path}: is no directory"
+        return Finding(check, Outcome.FAULT, what, "the daemons cannot use it", f"rm {path}; mkdir -m 700 {path}")
+    if mode & 0o077:
         return Finding(check, Outcome.FAULT, f"{path}: mode {mode:04o} lets others in", why, f"chmod 700 {path}")
     if status.st_uid != owner:
         name = _user_name(owner)
