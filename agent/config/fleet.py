@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from agent.config.check import MISSING, Problem, check_table, key_of, on_any_machine
-from agent.config.contradictions import DEVICES, is_live
+from agent.config.contradictions import DEVICES, camera_behind, is_live
 from agent.config.document import Document, Place, Table, reach
 from agent.config.models import UnitConfig
 from agent.errors import ConfigError
@@ -223,13 +223,14 @@ def _shared_cameras(units: Sequence[FleetUnit]) -> list[Problem]:
                 message = f"is {camera.camera_id!r}, the name of a camera of {names[camera.camera_id]} too"
                 found.append(Problem(*unit.locate(place), key_of(place), message))
             uri = camera.source.uri
-            if not is_live(uri) or "://" not in uri or uri.startswith((DEVICES, "gst:")):
+            if not is_live(uri) or "://" not in uri or uri.startswith((*DEVICES, "gst:")):
                 continue
-            if uri in sources:
+            behind = camera_behind(uri)
+            if behind in sources:
                 place = (*at, "source", "uri")
-                message = f"is the source of {sources[uri]} too; one camera cannot be two"
+                message = f"is the source of {sources[behind]} too; one camera cannot be two"
                 found.append(Problem(*unit.locate(place), key_of(place), message))
-            sources.setdefault(uri, camera.camera_id)
+            sources.setdefault(behind, camera.camera_id)
     return found
 
 

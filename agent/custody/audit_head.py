@@ -77,7 +77,7 @@ def load_head(path: Path, owner_key: Ed25519PublicKey) -> AuditHead | None:
     if not path.exists():
         return None
     try:
-        return _parse(read_private_file(path), owner_key)
+        return _parse(read_private_file(path, what="the end of the audit log"), owner_key)
     except (FormatError, VerificationError) as error:
         raise AuditVerificationError(f"{path}: {error}") from None
 

@@ -196,7 +196,8 @@ def _encode_change(lock: KeyLock) -> bytes:
 def _load_change(path: Path, new: bytes) -> KeyLock:
     """Return the lock of a change that was cut off: with its salt, which tells the files that it had reached."""
     try:
-        value = cbor.as_map(cbor.decode(read_private_file(path), max_bytes=_MAX_BYTES, what=_WHAT), _WHAT)
+        data = read_private_file(path, what=_WHAT)
+        value = cbor.as_map(cbor.decode(data, max_bytes=_MAX_BYTES, what=_WHAT), _WHAT)
         cbor.exact_keys(value, _KEYS, _WHAT)
         n, r, p = (cbor.as_uint(part, 1 << 20, _WHAT) for part in cbor.as_list(value["scrypt"], 3, _WHAT))
         return KeyLock(

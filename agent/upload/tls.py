@@ -24,6 +24,7 @@ from agent.errors import (
     RejectedError,
     TransportError,
 )
+from agent.keys.keyfiles import read_public_file
 from agent.ports import Clock
 from agent.upload.body import SOCKET_OPTIONS, STEP_BYTES, Body, allowed_s, reply_within_s
 from agent.upload.causes import why_refused, words_for
@@ -57,6 +58,8 @@ def client_context(*, ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
     context.hostname_checks_common_name = False  # a name counts in subjectAltName only (RFC 9525, 6.3)
     # Python 3.13 sets both by default; 3.11 and 3.12 do not.
     context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+    for path in (ca, certificate, key):
+        read_public_file(path)  # of a missing one OpenSSL names neither
     try:
         context.load_verify_locations(cafile=ca)
     except OSError as error:
@@ -64,6 +67,8 @@ def client_context(*, ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
     try:
         context.load_cert_chain(certificate, key, password=b"")
     except OSError as error:
+        if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
+            raise KeyFileError(f"{certificate} and {key} do not belong together: it is another key's") from None
         raise KeyFileError(
             f"{certificate} with {key}: not a PEM certificate and its unencrypted private key ({_why(error)})"
         ) from None

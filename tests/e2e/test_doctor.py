@@ -109,7 +109,7 @@ def _identity_of_nobody(unit: UnitConfig) -> None:
     ("spoil", "check", "words"),
     [
         (_wrong_receipt_key, "receiver", "answer: signed by receipt key"),
-        (_other_tls_key, "TLS files", "not a PEM certificate and its unencrypted private key"),
+        (_other_tls_key, "TLS files", "do not belong together"),
         (_other_signing_key, "identity", "is for signing key"),
         (_other_signing_key, "receiver", "is not enrolled; the certificate is that of demo"),
         (_other_ca, "receiver", "the receiver's certificate is by another CA than the one pinned here"),

@@ -10,14 +10,14 @@ import typer
 
 from agent.cli.options import AsJson
 from agent.cli.owner import Progress
-from agent.cli.receiver.options import Directory
+from agent.cli.receiver.options import AnyStore
 from agent.errors import VerificationError
 from agent.receiver.backup import BackedUp, back_up
 from agent.receiver.missing import missing_parts_named
 
 
 def backup(
-    directory: Directory,
+    directory: AnyStore,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new or empty folder; nothing is overwritten.")],
     with_keys: Annotated[
         bool,

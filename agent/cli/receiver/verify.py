@@ -10,7 +10,7 @@ import typer
 
 from agent.cli.durations import parse_duration
 from agent.cli.options import AsJson
-from agent.cli.receiver.options import Directory
+from agent.cli.receiver.options import AnyStore
 from agent.errors import ReceiverError, VerificationError
 from agent.receiver.admission.completeness import missing_end, why_empty
 from agent.receiver.admission.devices import DeviceBook
@@ -32,7 +32,7 @@ WHAT_PROVES_WHAT = (
 
 
 def verify(
-    directory: Directory,
+    directory: AnyStore,
     pages_within: Annotated[
         str,
         typer.Option(metavar="TIME", help="How long the check of the file's pages may take; a number and m, h or d."),

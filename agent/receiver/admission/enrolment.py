@@ -78,8 +78,8 @@ def load_enrolment(path: Path) -> Enrolment:
     try:
         return parse_rotation_request(data) if is_rotation else parse_enrolment(data)
     except (FormatError, VerificationError) as error:
-        file = "rotation.cose, as `device rotate`" if is_rotation else "enrolment.json, as `device init`"
-        raise type(error)(f"{path}: {error}; bring the unit's {file} made it") from None
+        made = "rotation.cose, as `device rotate`" if is_rotation else "enrolment.json, as `device init`"
+        raise type(error)(f"{path}: {error}; bring the unit's {made} made it") from None
 
 
 def parse_enrolment(data: bytes) -> Enrolment:

@@ -28,6 +28,7 @@ from agent.keys.renewal import newest_certificate
 from agent.unit.doctor import mends
 from agent.unit.doctor.finding import Finding, Outcome
 from agent.unit.process.clock import SystemClock
+from agent.unit.process.unit_files import enrol, missing_file, new_identity, told
 from agent.unit.upload.receipt_keys import load_pinned
 from agent.unit.upload.tls_files import TlsFiles
 from agent.upload.tls import HttpsTransport
@@ -57,9 +58,12 @@ def certificates(unit: UnitConfig) -> Iterator[Finding]:
     for name, path in (("certificate", in_use), ("CA", settings.ca)):
         try:
             certificate = x509.load_pem_x509_certificate(read_public_file(path))
-        except (KeyFileError, ValueError) as error:
-            what = str(error) if isinstance(error, KeyFileError) else f"{path}: not a PEM certificate"
-            yield Finding(name, Outcome.FAULT, what, _WAIT, _bring(unit, name))
+        except KeyFileError as error:
+            what, mend = told(unit, error, _bring(unit, name))
+            yield Finding(name, Outcome.FAULT, what, _WAIT, mend)
+            continue
+        except ValueError:
+            yield Finding(name, Outcome.FAULT, f"{path}: not a PEM certificate", _WAIT, _bring(unit, name))
             continue
         left = certificate.not_valid_after_utc - now
         short = assess_certificate(int(left.total_seconds()))
@@ -80,6 +84,8 @@ def tls_files(unit: UnitConfig) -> Finding:
     try:
         TlsFiles(unit.upload, SystemClock(), state_dir=unit.state_dir)
     except KeyFileError as error:
+        if missing_file(unit, error) is not None:
+            return Finding("TLS files", Outcome.SKIPPED, "one is missing, as is told above")
         return Finding("TLS files", Outcome.FAULT, str(error), "upload does not start with them", _pair(unit))
     return Finding("TLS files", Outcome.GOOD, "the certificate fits its key")
 
@@ -101,7 +107,7 @@ def identity(unit: UnitConfig) -> Finding:
     if named not in own:
         what = f"{in_use} is for signing key {named[:16]}, and this unit's is {own[0][:16]}"
         return Finding(
-            check, Outcome.FAULT, what, "the receiver takes no read of another unit's key", mends.new_identity(unit)
+            check, Outcome.FAULT, what, "the receiver takes no read of another unit's key", new_identity(unit)
         )
     unit_name = str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
     if unit_name != unit.camera_id:
@@ -109,7 +115,7 @@ def identity(unit: UnitConfig) -> Finding:
         why = (
             "if they were copied from another unit, two machines sign with one key, and one of them is taken for forged"
         )
-        return Finding(check, Outcome.WARNING, what, why, mends.new_identity(unit))
+        return Finding(check, Outcome.WARNING, what, why, new_identity(unit))
     return Finding(check, Outcome.GOOD, f"certificate and signing key {named[:16]} are of one unit")
 
 
@@ -119,7 +125,8 @@ def receipt_key(unit: UnitConfig) -> Finding:
         pinned = load_pinned(unit.upload.receiver_key)
     except KeyFileError as error:
         why = "without it no receipt can be checked, and upload does not start"
-        return Finding("receipt key", Outcome.FAULT, str(error), why, mends.bring_receipt_key(unit))
+        what, mend = told(unit, error, mends.bring_receipt_key(unit))
+        return Finding("receipt key", Outcome.FAULT, what, why, mend)
     return Finding("receipt key", Outcome.GOOD, "pinned" if len(pinned) == 1 else "two are pinned")
 
 
@@ -190,14 +197,14 @@ def _refusal(unit: UnitConfig, status: int, line: str) -> Finding:
 
 def _bring(unit: UnitConfig, name: str) -> str:
     """Say how the file of a check of `certificates` is had again."""
-    return mends.bring_ca(unit) if name == "CA" else mends.ENROL
+    return mends.bring_ca(unit) if name == "CA" else enrol(unit)
 
 
 def _pair(unit: UnitConfig) -> str:
     """Say what mends TLS files that cannot be used together."""
     if any(each.outcome is Outcome.FAULT for each in certificates(unit)):
         return "as is told of the certificate or the CA"
-    return mends.ROTATE if unit.upload.key.exists() else mends.new_identity(unit)
+    return mends.ROTATE if unit.upload.key.exists() else new_identity(unit)
 
 
 def _signing_keys(unit: UnitConfig) -> list[Path]:

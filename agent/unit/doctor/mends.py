@@ -1,7 +1,8 @@
 """The commands that mend a unit's keys, certificates and way to its receiver, as the doctor prints them.
 
 Owns: their words. A word in capitals is for whoever reads it to fill in: DIR is the receiver's folder, OWNER the
-owner's, FILE this unit's configuration. Leaves to others: which fault needs which (`parts`, `delivery`).
+owner's, FILE this unit's configuration. Leaves to others: which fault needs which (`parts`, `delivery`), and what every
+command says of a missing file (`agent.unit.process.unit_files`).
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from agent.config.models import UnitConfig
+from agent.unit.process.unit_files import enrol, new_identity
 
-ENROL: Final = "at the receiver: plateseal receiver enrol DIR enrolment.json; then bring tls.pem here"
 ROTATE: Final = (
     "bring the key that belongs to the certificate; if it is lost: plateseal device rotate --config FILE; at the "
     "receiver: plateseal receiver enrol DIR rotation.cose; bring its tls.pem here and end the rotation: "
@@ -24,19 +25,9 @@ _RENEW: Final = "at the receiver: plateseal receiver renew DIR"
 CLOCK: Final = "timedatectl; set the clock right: timedatectl set-ntp true"
 
 
-def new_identity(unit: UnitConfig) -> str:
-    """Say how a unit whose keys are lost gets new ones; its old folder is kept."""
-    folder = unit.seal.signing_key.parent
-    return (
-        f"bring the right file back; if it is lost, make new keys: mv {folder} {folder}.lost; "
-        f"plateseal device init --name {unit.camera_id} --dir {folder}; at the receiver: "
-        f"plateseal receiver enrol DIR enrolment.json --another-key; then bring tls.pem to {unit.upload.certificate}"
-    )
-
-
 def let_in(unit: UnitConfig) -> str:
     """Say how a unit gets in that the receiver knows and does not let in, or does not know."""
-    return f"{ENROL}; if that says that the key was revoked: {new_identity(unit)}"
+    return f"{enrol(unit)}; if that says that the key was revoked: {new_identity(unit)}"
 
 
 def bring_receipt_key(unit: UnitConfig) -> str:
@@ -54,7 +45,7 @@ def for_cause(unit: UnitConfig, cause: str) -> str:
     place = urlsplit(unit.upload.url)
     host, port = place.hostname or "", place.port or 443
     by_cause = (
-        ("refuses this unit's certificate", ENROL),
+        ("refuses this unit's certificate", enrol(unit)),
         ("the receiver's certificate has expired", f"{CLOCK}; if it is right, {_RENEW}"),
         ("the receiver's certificate is not valid yet", f"{CLOCK}; if it is right, {_RENEW}"),
         (

@@ -21,6 +21,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from agent import __version__
 from agent.capture import LiveHooks, open_source
+from agent.config.contradictions import DEVICES
 from agent.config.models import SERVICE_STATE, CameraConfig, UnitConfig, is_file_uri
 from agent.disk.files import LocalFiles
 from agent.errors import KeyFileError, PlatesealError, SourceError, SpoolError, SpoolMissingError, VerificationError
@@ -43,9 +44,9 @@ from agent.seal.sealer import Sealer
 from agent.spool.reader import SpoolReader
 from agent.unit.doctor.delivery import examine_delivery
 from agent.unit.doctor.finding import Finding, Outcome
-from agent.unit.doctor.mends import new_identity
 from agent.unit.doctor.sample_keys import is_sample
 from agent.unit.process.clock import SystemClock
+from agent.unit.process.unit_files import new_identity, told
 from agent.unit.status.report import read_health
 from agent.vision import build_vision
 from agent.wire.envelope import parse_envelope, verify_envelope
@@ -67,6 +68,7 @@ def examine_parts(unit: UnitConfig) -> Iterator[Finding]:
     yield from sample_keys(unit)
     yield from examine_delivery(unit)
     yield models(unit)
+    yield from same_devices(unit)
     for camera in unit.cameras:
         yield look_through(camera, unit)
 
@@ -80,13 +82,9 @@ def permissions(unit: UnitConfig) -> Iterator[Finding]:
         try:
             load(path)
         except KeyFileError as error:
-            yield Finding(
-                "private keys",
-                Outcome.FAULT,
-                str(error),
-                "without it the daemon does not start; open to others, the unit can be imitated",
-                f"chmod 600 {path}" if "run: chmod" in str(error) else new_identity(unit),
-            )
+            what, mend = told(unit, error, f"chmod 600 {path}" if "run: chmod" in str(error) else new_identity(unit))
+            why = "without it the daemon does not start; open to others, the unit can be imitated"
+            yield Finding("private keys", Outcome.FAULT, what, why, mend)
         else:
             yield Finding("private keys", Outcome.GOOD, f"{path.name} is closed to others")
 
@@ -97,13 +95,10 @@ def keyring(unit: UnitConfig) -> Finding:
         found, data = read_keyring(unit.seal.keyring, load_ed25519_public(unit.seal.owner_key))
         SerialNote(unit.state_dir, LocalFiles()).check(found, data)
     except PlatesealError as error:
-        return Finding(
-            "keyring",
-            Outcome.FAULT,
-            str(error),
-            "reads are sealed to the keys that the pinned owner has signed, and to no others",
-            f"bring the owner's newest keyring.cose and owner.pub to {unit.seal.keyring} and {unit.seal.owner_key}",
-        )
+        both = f"bring the owner's newest keyring.cose and owner.pub to {unit.seal.keyring} and {unit.seal.owner_key}"
+        why = "reads are sealed to the keys that the pinned owner has signed, and to no others"
+        what, mend = told(unit, error, both)
+        return Finding("keyring", Outcome.FAULT, what, why, mend)
     left = keyring_end(found) - datetime.now(UTC)
     short = assess_keyring(int(left.total_seconds()))
     if short is None:
@@ -211,19 +206,37 @@ def models(unit: UnitConfig) -> Finding:
     return Finding("models", Outcome.GOOD, "the manifest's, and they load")
 
 
+def same_devices(unit: UnitConfig) -> Iterator[Finding]:
+    """Whether two cameras are one device by two names, which only this machine knows."""
+    seen: dict[Path, str] = {}
+    for camera in unit.cameras:
+        uri = camera.source.uri
+        if not uri.startswith(DEVICES):
+            continue
+        device = Path(uri).resolve()
+        if device in seen:
+            check, what = f"camera {camera.camera_id}", f"{uri} is the device of camera {seen[device]} too, {device}"
+            why = "only one of the two gets pictures"
+            yield Finding(check, Outcome.FAULT, what, why, "ls -l /dev/v4l/by-id; correct source.uri of one of them")
+        seen.setdefault(device, camera.camera_id)
+
+
 def look_through(camera: CameraConfig, unit: UnitConfig) -> Finding:
     """Whether a camera delivers: as capture says while it runs, else by taking a picture."""
     check = f"camera {camera.camera_id}"
     health = read_health(unit)
-    told = next((each.is_up for each in health.cameras if each.name == camera.camera_id), None)
-    if health.capture_up and told is not None:
-        if told:
+    delivers = next((each.is_up for each in health.cameras if each.name == camera.camera_id), None)
+    if health.capture_up and delivers is not None:
+        if delivers:
             return Finding(check, Outcome.GOOD, "delivers, says capture")
         return Finding(check, Outcome.FAULT, "gives no picture, says capture", *_camera_help(camera))
     if health.capture_up:
         return Finding(check, Outcome.GOOD, "capture plays the recording")
     try:
         size_wh = _take_picture(camera)
+    except KeyFileError as error:
+        what, mend = told(unit, error, f"chmod 600 {camera.source.credential}; USER:PASSWORD is what it holds")
+        return Finding(check, Outcome.FAULT, what, "without its login the camera gives nothing", mend)
     except PlatesealError as error:
         return Finding(check, Outcome.FAULT, str(error), *_camera_help(camera))
     return Finding(check, Outcome.GOOD, f"delivers {size_wh[0]}x{size_wh[1]}")
@@ -237,7 +250,7 @@ def _take_picture(camera: CameraConfig) -> tuple[int, int]:
     """
     stop = threading.Event()
     source = camera.source.model_copy(update={"reconnect": False})
-    login = None if source.credential is None else read_private_file(source.credential)
+    login = None if source.credential is None else read_private_file(source.credential, what="a camera's login")
     timer = threading.Timer(CAMERA_WITHIN_S, stop.set)
     with closing(
         open_source(

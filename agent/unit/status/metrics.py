@@ -3,6 +3,9 @@
 Owns: both files. Leaves to others: what is measured (`agent.unit.status.samples`). They lie in the runtime directory,
 which is in memory on a unit (`/run/plateseal`): they are written once a second, and nothing is lost with them. Nothing
 of ours reads the Prometheus text; no port is opened.
+
+Beside them lies a file that the daemon holds locked for as long as it writes: `status` sees its end at once, whether it
+was stopped, was killed, or went with the power.
 """
 
 from __future__ import annotations
@@ -13,6 +16,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import Final, Self
 
@@ -22,12 +26,13 @@ from prometheus_client.exposition import write_to_textfile
 from prometheus_client.registry import Collector
 
 from agent.disk.durable import replace_unsynced
+from agent.disk.lock import Presence, is_present
 from agent.errors import SpoolError
 from agent.unit.status.samples import METRICS, Kind, Sample, Snapshot
 
 WRITE_EVERY_S: Final = 1.0
 FRESH_WITHIN_S: Final = 10.0
-"""A daemon writes once a second; a snapshot that is older is that of one that has ended or hangs."""
+"""A daemon writes once a second; a snapshot that is older is that of one that hangs."""
 MAX_SNAPSHOT_BYTES: Final = 1 << 20
 """One of sixteen cameras has about 20 kB."""
 DAEMONS: Final = ("capture", "upload")
@@ -71,11 +76,14 @@ class MetricsFiles:
         self._registry.register(self._collected)
         self._ended = threading.Event()
         self._failed = False
+        self._presence: Presence | None = None
+        self._presence_path = _presence_path(directory, daemon)
         self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
 
     def __enter__(self) -> Self:
         """Start writing."""
         self.write()
+        self._show_presence()
         self._thread.start()
         return self
 
@@ -84,6 +92,8 @@ class MetricsFiles:
         self._ended.set()
         self._thread.join()
         self.write()
+        if self._presence is not None:
+            self._presence.close()
 
     def write(self) -> None:
         """Write now, each file in one step, so that a reader never sees half of it.
@@ -110,6 +120,13 @@ class MetricsFiles:
     def _run(self) -> None:
         while not self._ended.wait(WRITE_EVERY_S):
             self.write()
+            self._show_presence()
+
+    def _show_presence(self) -> None:
+        """Show from now on that this daemon is there; a folder that cannot be written to is told of by `write`."""
+        if self._presence is None:
+            with suppress(OSError):
+                self._presence = Presence(self._presence_path)
 
 
 def snapshot_path(directory: Path, daemon: str) -> Path:
@@ -117,11 +134,17 @@ def snapshot_path(directory: Path, daemon: str) -> Path:
     return directory / f"{daemon}.json"
 
 
+def _presence_path(directory: Path, daemon: str) -> Path:
+    """Return the file that a daemon holds while it runs."""
+    return directory / f"{daemon}.lock"
+
+
 def read_snapshot(directory: Path, daemon: str) -> tuple[Snapshot, bool]:
     """Read what a daemon measured last.
 
     Returns:
-        The snapshot, empty while there is none or where it is damaged; and whether it is of a daemon that runs.
+        The snapshot, empty while there is none or where it is damaged; and whether it is of a daemon that runs, and
+        does not hang.
     """
     try:
         with snapshot_path(directory, daemon).open("rb") as file:
@@ -130,7 +153,7 @@ def read_snapshot(directory: Path, daemon: str) -> tuple[Snapshot, bool]:
         measured = Snapshot(Sample(name, float(value), tuple(labels)) for name, value, *labels in rows)
     except (OSError, ValueError, TypeError, RecursionError):
         return Snapshot(), False
-    return measured, abs(age_s) < FRESH_WITHIN_S
+    return measured, abs(age_s) < FRESH_WITHIN_S and is_present(_presence_path(directory, daemon))
 
 
 def read_snapshots(directory: Path) -> Snapshot:

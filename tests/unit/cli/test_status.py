@@ -115,12 +115,14 @@ def test_what_the_daemons_wrote_is_shown(config: Path) -> None:
         Sample("chain_sequence", 7.0),
         Sample("rejected_passages", 2.0, ("demo", "few")),
     ]
-    MetricsFiles(state / "run", "capture", lambda: capture).write()
     upload = {"pending": 3, "pending_bytes": 36_000, "pending_oldest_seconds": 61.0, "link_up": 0, "sent_bytes": 5}
-    MetricsFiles(state / "run", "upload", lambda: [Sample(name, value) for name, value in upload.items()]).write()
     with pytest.raises(SourceLostError), noted_errors(state, "capture"):
         raise SourceLostError("rtsp://192.0.2.1: gone\nfor good")
-    text = RUN.invoke(app, ["status", "--config", str(config)]).output
+    with (
+        MetricsFiles(state / "run", "capture", lambda: capture),
+        MetricsFiles(state / "run", "upload", lambda: [Sample(name, value) for name, value in upload.items()]),
+    ):
+        text = RUN.invoke(app, ["status", "--config", str(config)]).output
     assert "7 sealed, 2 passages rejected, next is 7" in text
     assert "3 waiting, 0.0 MB (0% full), oldest 1 min" in text
     assert "receiver is not reached" in text

@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from agent.config.load import load_config
 from agent.config.models import CameraConfig
+from agent.disk.lock import Presence
 from agent.errors import ConfigError, InferenceError
 from agent.records import ClockState, Detection, Direction, Passage, PlateRead, PlateText
 from agent.unit.capture.describe import describe
@@ -118,13 +119,18 @@ def test_metrics_are_written_for_prometheus_and_for_us(tmp_path: Path) -> None:
         measured, is_up = read_snapshot(directory, "capture")
         assert (measured.get("sealed"), measured.get("pending"), is_up) == (1.0, 7.0, True)
         samples[0] = Sample("sealed", 5.0)
-    assert read_snapshot(directory, "capture")[0].get("sealed") == 5.0
+    measured, is_up = read_snapshot(directory, "capture")
+    assert (measured.get("sealed"), is_up) == (5.0, False)  # at once: what it wrote last is fresh
     assert "plateseal_sealed_total 5.0" in (directory / "capture.prom").read_text()
     found = families(directory / "capture.prom")
     assert {name: (family.type, family.documentation) for name, family in found.items()} == {
         f"plateseal_{name}": (METRICS[name].kind, METRICS[name].help) for name in ("sealed", "pending")
     }
-    assert sorted(path.name for path in directory.iterdir()) == ["capture.json", "capture.prom"]
+    assert sorted(path.name for path in directory.iterdir()) == [
+        "capture.json",
+        "capture.lock",
+        "capture.prom",
+    ]
 
 
 def test_metrics_with_labels_are_kept_each_and_together(tmp_path: Path) -> None:
@@ -163,14 +169,16 @@ def test_metrics_that_cannot_be_written_stop_nothing(tmp_path: Path, caplog: pyt
     assert len(caplog.records) == 1
 
 
-def test_an_old_snapshot_is_of_a_daemon_that_ended(tmp_path: Path) -> None:
+def test_an_old_snapshot_is_of_a_daemon_that_hangs(tmp_path: Path) -> None:
     """Its numbers are shown, and that it does not run; a clock that jumped is no sign of life."""
     MetricsFiles(tmp_path, "capture", lambda: [Sample("sealed", 1.0)]).write()
+    presence = Presence(tmp_path / "capture.lock")
     for age_s, is_up in ((0, True), (FRESH_WITHIN_S * 2, False), (-FRESH_WITHIN_S * 2, False)):
         at_s = time.time() - age_s
         os.utime(snapshot_path(tmp_path, "capture"), (at_s, at_s))
         measured, found_up = read_snapshot(tmp_path, "capture")
         assert (measured.get("sealed"), found_up) == (1.0, is_up)
+    presence.close()
 
 
 @pytest.mark.parametrize(
