@@ -52,7 +52,8 @@ PRIVATE_READERS: Final = {
     "agent/unit/upload/tls_files.py": "the unit's TLS key is looked at with care before OpenSSL reads it",
     "agent/upload/tls.py": "OpenSSL reads the unit's TLS key from its file",
     "agent/unit/doctor/delivery.py": "the doctor signs a probe with the unit's key",
-    "agent/unit/doctor/parts.py": "the doctor says what is wrong with the unit's keys",
+    "agent/unit/doctor/files.py": "the doctor says what is wrong with the unit's keys",
+    "agent/unit/doctor/parts.py": "the doctor seals a sample with the unit's key",
 }
 """Modules outside of `keys` and `custody` that read private key files: what for."""
 

@@ -99,7 +99,8 @@ def test_a_certificate_that_is_not_valid_yet(bench: Bench, port: int, tmp_path: 
 def test_a_certificate_of_another_ca(bench: Bench, port: int, tmp_path: Path) -> None:
     """A unit of another receiver, pointed at this one."""
     stranger = make_bench(tmp_path).device
-    assert "refuses this unit's certificate: it is " in refused(bench, port, stranger)
+    said = refused(bench, port, stranger)
+    assert "refuses this unit's certificate: it is " in said
 
 
 def test_no_certificate(bench: Bench, port: int) -> None:

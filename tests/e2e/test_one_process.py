@@ -80,7 +80,7 @@ def test_a_second_upload_leaves_the_units_status_alone(
     done = plateseal("upload", "--config", str(config), "--drain")
     assert done.returncode == 9
     assert done.stderr.splitlines()[-1].endswith(
-        f"another process holds the upload side of {unit.spool.directory}; only one may"
+        f"another process holds the upload side of {unit.spool.directory}; only one may, so end that one first"
     )
     error = last_error(unit.state_dir)
     assert error is None or "another process" not in error.line
@@ -111,7 +111,7 @@ def test_a_second_receiver_ends_with_a_line(tmp_path: Path) -> None:
                          str(tmp_path / "other"))  # fmt: skip
         assert done.returncode == 11, done.stderr
         assert done.stderr.splitlines() == [
-            f"plateseal: {folder}: a receiver runs with this folder already; only one may"
+            f"plateseal: {folder}: a receiver runs with this folder already; only one may, so end that one first"
         ]
         assert (tmp_path / "port").read_text() == f"{port}\n"
         assert not (tmp_path / "other").exists()

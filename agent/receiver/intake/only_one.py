@@ -7,7 +7,7 @@ beside a receiver that runs, and do not ask for it.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from agent.disk.lock import FolderLock
@@ -16,18 +16,17 @@ from agent.errors import ReceiverError
 
 @contextmanager
 def only_receiver(directory: Path) -> Iterator[None]:
-    """Hold a receiver's folder for the block.
+    """Hold a receiver's folder for the block. One that cannot be opened is told by whatever needs its files.
 
     Raises:
-        ReceiverError: Another receiver runs with it, or it cannot be opened.
+        ReceiverError: Another receiver runs with it.
     """
-    try:
-        lock = FolderLock(directory)
-    except BlockingIOError:
-        raise ReceiverError(
-            f"{directory}: a receiver runs with this folder already; only one may, so end that one first"
-        ) from None
-    except OSError as error:
-        raise ReceiverError(f"{directory}: {error.strerror or error}") from None
-    with lock:
+    with ExitStack() as held:
+        try:
+            held.enter_context(FolderLock(directory))
+        except BlockingIOError:
+            words = "a receiver runs with this folder already; only one may, so end that one first"
+            raise ReceiverError(f"{directory}: {words}") from None
+        except OSError:
+            pass
         yield

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator, Mapping
 from contextlib import closing
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from http import HTTPStatus
 from pathlib import Path
@@ -26,7 +27,7 @@ from agent.keys.identity import NEXT_SUFFIX
 from agent.keys.keyfiles import load_ed25519_private, read_public_file
 from agent.keys.renewal import newest_certificate
 from agent.unit.doctor import mends
-from agent.unit.doctor.finding import Finding, Outcome
+from agent.unit.doctor.finding import Finding, Outcome, of_health
 from agent.unit.process.clock import SystemClock
 from agent.unit.process.unit_files import enrol, missing_file, new_identity, told
 from agent.unit.upload.receipt_keys import load_pinned
@@ -75,8 +76,8 @@ def certificates(unit: UnitConfig) -> Iterator[Finding]:
         elif short is None:
             yield Finding(name, Outcome.GOOD, f"good for {left.days} days")
         else:
-            outcome = Outcome.WARNING if left > timedelta(0) else Outcome.FAULT
-            yield Finding(name, outcome, f"{path} {short.words}", _WAIT, _bring(unit, name))
+            found = of_health(short, more=f", {path}")
+            yield found if name == "certificate" else replace(found, check=name, mend=_bring(unit, name))
 
 
 def tls_files(unit: UnitConfig) -> Finding:
@@ -109,11 +110,11 @@ def identity(unit: UnitConfig) -> Finding:
         return Finding(
             check, Outcome.FAULT, what, "the receiver takes no read of another unit's key", new_identity(unit)
         )
-    unit_name = str(certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)[0].value)
-    if unit_name != unit.camera_id:
-        what = f"keys and certificate are of unit {unit_name}, and the configuration is of {unit.camera_id}"
+    names = certificate.subject.get_attributes_for_oid(NameOID.COMMON_NAME)
+    if names and names[0].value != unit.camera_id:
+        what = f"keys and certificate are of unit {names[0].value!s}, and the configuration is of {unit.camera_id}"
         why = (
-            "if they were copied from another unit, two machines sign with one key, and one of them is taken for forged"
+            "if they were copied from another unit, two machines sign with one key, which the receiver tells as a fork"
         )
         return Finding(check, Outcome.WARNING, what, why, new_identity(unit))
     return Finding(check, Outcome.GOOD, f"certificate and signing key {named[:16]} are of one unit")

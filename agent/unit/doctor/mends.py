@@ -1,28 +1,30 @@
 """The commands that mend a unit's keys, certificates and way to its receiver, as the doctor prints them.
 
-Owns: their words. A word in capitals is for whoever reads it to fill in: DIR is the receiver's folder, OWNER the
-owner's, FILE this unit's configuration. Leaves to others: which fault needs which (`parts`, `delivery`), and what every
-command says of a missing file (`agent.unit.process.unit_files`).
+Owns: their words. A word in capitals is for whoever reads it to fill in: RECEIVER and OWNER are the folders of those
+two, FILE is this unit's configuration. Leaves to others: which fault needs which (`parts`, `files`, `delivery`), and
+what every command says of a missing file (`agent.unit.process.unit_files`).
 """
 
 from __future__ import annotations
 
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Final
 from urllib.parse import urlsplit
 
 from agent.config.models import UnitConfig
+from agent.health.assess import SET_CLOCK
 from agent.unit.process.unit_files import enrol, new_identity
 
 ROTATE: Final = (
     "bring the key that belongs to the certificate; if it is lost: plateseal device rotate --config FILE; at the "
-    "receiver: plateseal receiver enrol DIR rotation.cose; bring its tls.pem here and end the rotation: "
+    "receiver: plateseal receiver enrol RECEIVER rotation.cose; bring its tls.pem here and end the rotation: "
     "plateseal device rotate --config FILE --certificate tls.pem"
 )
 _NO_NAME: Final = "[Errno -"
 """How errors of getaddrinfo(3) begin."""
-_RENEW: Final = "at the receiver: plateseal receiver renew DIR"
-CLOCK: Final = "timedatectl; set the clock right: timedatectl set-ntp true"
+_RENEW: Final = "at the receiver: plateseal receiver renew RECEIVER"
+CLOCK: Final = f"timedatectl; set the clock right: {SET_CLOCK}"
 
 
 def let_in(unit: UnitConfig) -> str:
@@ -66,6 +68,11 @@ def for_cause(unit: UnitConfig, cause: str) -> str:
         ),
     )
     return next((mend for words, mend in by_cause if words in cause), try_tls(unit))
+
+
+def try_disk(directory: Path) -> str:
+    """Say what to look at, and to try, where a disk takes no writes."""
+    return f"findmnt -T {directory}; dmesg | tail; mount -o remount,rw {directory}; replace a disk that does it again"
 
 
 def try_tls(unit: UnitConfig) -> str:

@@ -7,12 +7,10 @@ to others: the way to the receiver (`delivery`).
 from __future__ import annotations
 
 import os
-import pwd
-import stat
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -22,10 +20,10 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from agent import __version__
 from agent.capture import LiveHooks, open_source
 from agent.config.contradictions import DEVICES
-from agent.config.models import SERVICE_STATE, CameraConfig, UnitConfig, is_file_uri
+from agent.config.models import CameraConfig, UnitConfig, is_file_uri
 from agent.disk.files import LocalFiles
 from agent.errors import KeyFileError, PlatesealError, SourceError, SpoolError, SpoolMissingError, VerificationError
-from agent.health.assess import assess_keyring
+from agent.health.assess import assess_config, assess_set_aside
 from agent.keys.keyfiles import (
     PublicKey,
     load_ed25519_private,
@@ -34,8 +32,7 @@ from agent.keys.keyfiles import (
     read_private_file,
     read_public_file,
 )
-from agent.keys.keyring import KeyringBook, keyring_end, read_keyring
-from agent.keys.keyring_serial import SerialNote
+from agent.keys.keyring import KeyringBook
 from agent.ports import Disk
 from agent.records import ClockState, Plaintext
 from agent.seal.chain import Chain
@@ -43,7 +40,9 @@ from agent.seal.cipher import choose_cipher
 from agent.seal.sealer import Sealer
 from agent.spool.reader import SpoolReader
 from agent.unit.doctor.delivery import examine_delivery
-from agent.unit.doctor.finding import Finding, Outcome
+from agent.unit.doctor.files import keyring, permissions, read_only
+from agent.unit.doctor.finding import Finding, Outcome, of_health
+from agent.unit.doctor.mends import try_disk
 from agent.unit.doctor.sample_keys import is_sample
 from agent.unit.process.clock import SystemClock
 from agent.unit.process.unit_files import new_identity, told
@@ -71,45 +70,6 @@ def examine_parts(unit: UnitConfig) -> Iterator[Finding]:
     yield from same_devices(unit)
     for camera in unit.cameras:
         yield look_through(camera, unit)
-
-
-def permissions(unit: UnitConfig) -> Iterator[Finding]:
-    """Whether the unit's folders and private keys are its own."""
-    owner = _service_uid(unit)
-    for path in (unit.state_dir, unit.spool.directory):
-        yield _folder(path, owner)
-    for path, load in ((unit.seal.signing_key, load_ed25519_private), (unit.upload.key, read_private_file)):
-        try:
-            load(path)
-        except KeyFileError as error:
-            what, mend = told(unit, error, f"chmod 600 {path}" if "run: chmod" in str(error) else new_identity(unit))
-            why = "without it the daemon does not start; open to others, the unit can be imitated"
-            yield Finding("private keys", Outcome.FAULT, what, why, mend)
-        else:
-            yield Finding("private keys", Outcome.GOOD, f"{path.name} is closed to others")
-
-
-def keyring(unit: UnitConfig) -> Finding:
-    """Whether there is somebody to seal to."""
-    try:
-        found, data = read_keyring(unit.seal.keyring, load_ed25519_public(unit.seal.owner_key))
-        SerialNote(unit.state_dir, LocalFiles()).check(found, data)
-    except PlatesealError as error:
-        both = f"bring the owner's newest keyring.cose and owner.pub to {unit.seal.keyring} and {unit.seal.owner_key}"
-        why = "reads are sealed to the keys that the pinned owner has signed, and to no others"
-        what, mend = told(unit, error, both)
-        return Finding("keyring", Outcome.FAULT, what, why, mend)
-    left = keyring_end(found) - datetime.now(UTC)
-    short = assess_keyring(int(left.total_seconds()))
-    if short is None:
-        return Finding("keyring", Outcome.GOOD, f"serial {found.serial}, {left / timedelta(days=1):.0f} days left")
-    return Finding(
-        "keyring",
-        Outcome.WARNING if left > timedelta(0) else Outcome.FAULT,
-        f"serial {found.serial} {short.words}",
-        "when it has run out, reads are sealed to old keys, or capture stops (seal.on_keyring_end)",
-        f"at the owner: plateseal custody keys --dir OWNER --from DATE; then bring keyring.cose to {unit.seal.keyring}",
-    )
 
 
 def sample_keys(unit: UnitConfig) -> Iterator[Finding]:
@@ -157,6 +117,10 @@ def spool(unit: UnitConfig, files: Disk | None = None) -> Iterator[Finding]:
         yield Finding("spool", Outcome.SKIPPED, f"{directory} is not there yet")
         return
     path = directory / f".doctor-{os.getpid()}"
+    stuck = read_only(unit)
+    if stuck is not None:
+        yield stuck
+        return
     try:
         files.create(path, bytes(SPOOL_TEST_BYTES))
         files.sync_dir(directory)
@@ -165,7 +129,7 @@ def spool(unit: UnitConfig, files: Disk | None = None) -> Iterator[Finding]:
         files.sync_dir(directory)
     except SpoolError as error:
         why = "no read can be accepted; a memory card that dies turns read-only first"
-        yield Finding("spool", Outcome.FAULT, str(error), why, _try_disk(directory))
+        yield Finding("spool", Outcome.FAULT, str(error), why, try_disk(directory))
     else:
         yield Finding("spool", Outcome.GOOD, "a file was written, synced and erased")
     try:
@@ -175,25 +139,21 @@ def spool(unit: UnitConfig, files: Disk | None = None) -> Iterator[Finding]:
     except SpoolError as error:
         yield Finding("set aside", Outcome.SKIPPED, str(error))
         return
-    if aside:
+    found = assess_set_aside(len(aside))
+    if found is not None:
         newest = max(aside, key=lambda each: each.status.modified_at)
-        what = f"{len(aside)} of the unit's reads, the newest: {newest.reason or 'no reason is noted'}"
-        again = "to send one again: plateseal spool release ID --config FILE"
-        mend = f"plateseal spool list --config FILE says why each; {again}"
-        yield Finding("set aside", Outcome.WARNING, what, "they are kept here and not delivered", mend)
+        yield of_health(found, more=f", the newest: {newest.reason or 'no reason is noted'}")
 
 
 def configuration(unit: UnitConfig) -> Iterator[Finding]:
     """Whether the last configuration that came was taken."""
     for each in read_health(unit).configs:
-        check = f"{each.daemon} configuration"
-        if each.rejected is None:
-            yield Finding(check, Outcome.GOOD, f"serial {each.serial}" if each.serial else "the unit's own file")
-            continue
-        why = f"the daemon goes on with {f'serial {each.serial}' if each.serial else 'its own file'}"
-        yield Finding(
-            check, Outcome.WARNING, f"refused: {each.rejected}", why, "sign a bundle that is right: docs/FLEET.md"
-        )
+        refused = assess_config(each)
+        if refused is None:
+            in_use = f"serial {each.serial}" if each.serial else "the unit's own file"
+            yield Finding(f"{each.daemon} config", Outcome.GOOD, in_use)
+        else:
+            yield of_health(refused, more=f": {each.rejected}")
 
 
 def models(unit: UnitConfig) -> Finding:
@@ -284,56 +244,12 @@ def _get_models(unit: UnitConfig) -> str:
     return f"plateseal models list{own}; plateseal models verify{own}; plateseal models fetch NAME{builtin}"
 
 
-def _try_disk(directory: Path) -> str:
-    return f"findmnt -T {directory}; dmesg | tail; mount -o remount,rw {directory}; replace a disk that does it again"
-
-
 def _other_keys(unit: UnitConfig, known: Path) -> str:
     if known in (unit.seal.signing_key, unit.upload.key):
         return new_identity(unit)
     if known == unit.seal.owner_key:
         return "the owner makes new keys: plateseal custody keys --dir OWNER"
     return "make a new receiver: plateseal receiver init DIR"
-
-
-def _folder(path: Path, owner: int) -> Finding:
-    check, why = "permissions", "whoever may write there can take reads away; whoever may read there sees the counts"
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return Finding(
-            check, Outcome.WARNING, f"{path} is not there yet", "the first start makes it", "start the services"
-        )
-    except OSError as error:
-        return Finding(check, Outcome.FAULT, f"{path}: {error.strerror}", why, f"sudo ls -ld {path}")
-    mode = stat.S_IMODE(status.st_mode)
-    if not stat.S_ISDIR(status.st_mode):
-        what = f"{path}: is no directory"
-        return Finding(check, Outcome.FAULT, what, "the daemons cannot use it", f"rm {path}; mkdir -m 700 {path}")
-    if mode & 0o077:
-        return Finding(check, Outcome.FAULT, f"{path}: mode {mode:04o} lets others in", why, f"chmod 700 {path}")
-    if status.st_uid != owner:
-        name = _user_name(owner)
-        what = f"{path} belongs to {_user_name(status.st_uid)}, the daemons run as {name}"
-        return Finding(check, Outcome.FAULT, what, "they cannot use it", f"chown -R {name}: {path}")
-    return Finding(check, Outcome.GOOD, f"{path} is the daemons' own")
-
-
-def _service_uid(unit: UnitConfig) -> int:
-    """Return whom the folders should belong to: the package's user for its folder, else whoever asks."""
-    if unit.state_dir.is_relative_to(SERVICE_STATE):
-        try:
-            return pwd.getpwnam(SERVICE_USER).pw_uid
-        except KeyError:
-            pass
-    return os.geteuid()
-
-
-def _user_name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
 
 
 def _public_half(path: Path) -> PublicKey | None:

@@ -11,10 +11,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from agent.config.models import UnitConfig
 from agent.errors import KeyFileError, PlatesealError
 from agent.keys.identity import ENROLMENT_NAME
+
+_ENROL: Final = "plateseal receiver enrol RECEIVER enrolment.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +42,7 @@ class UnitFile:
 
 def enrol(unit: UnitConfig) -> str:
     """Say how the unit gets its certificate, or another one."""
-    return (
-        f"at the receiver: plateseal receiver enrol DIR enrolment.json; then bring tls.pem to {unit.upload.certificate}"
-    )
+    return f"at the receiver: {_ENROL}; then bring tls.pem to {unit.upload.certificate}"
 
 
 def new_identity(unit: UnitConfig) -> str:
@@ -52,7 +53,7 @@ def new_identity(unit: UnitConfig) -> str:
         return f"on this unit: {init}; {enrol(unit)} (docs/ENROL.md)"
     return (
         f"bring the right file back; if it is lost, make new keys: mv {folder} {folder}.lost; {init}; at the receiver: "
-        f"plateseal receiver enrol DIR enrolment.json --another-key; then bring tls.pem to {unit.upload.certificate}"
+        f"{_ENROL} --another-key; then bring tls.pem to {unit.upload.certificate}"
     )
 
 

@@ -66,6 +66,12 @@ def last_error(state_dir: Path) -> LastError | None:
     return max(found, key=lambda note: note.at, default=None)
 
 
+def ended_with(state_dir: Path, daemon: str) -> LastError | None:
+    """Return the error that ended a daemon, where that is the newest note of it."""
+    note = _read(_path(state_dir, daemon))
+    return note if note is not None and note.line.startswith(f"{daemon} ended: ") else None
+
+
 def _path(state_dir: Path, daemon: str) -> Path:
     return state_dir / f"last-error-{daemon}.json"
 

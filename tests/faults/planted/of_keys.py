@@ -25,7 +25,7 @@ NEW_IDENTITY: Final = (
     printed("plateseal device init"),
     printed(
         "plateseal receiver enrol",
-        {"DIR": "{running}", "enrolment.json": "{identity}/enrolment.json"},
+        {"RECEIVER": "{running}", "enrolment.json": "{identity}/enrolment.json"},
     ),
 )
 """The unit's keys are gone: new ones are made in their place, and the receiver takes them."""
@@ -172,7 +172,7 @@ FAULTS: Final = (
         "the keyring has run out",
         DOCTOR,
         _keys_that_end_in(-2),
-        ("serial 1 ended 2 d",),
+        ("ended 2 d", "(serial 1)"),
         (
             printed(
                 "plateseal custody keys", {"OWNER": "{owner}", "DATE": f"{day(0)} --passphrase-file {{passphrase}}"}
@@ -185,7 +185,7 @@ FAULTS: Final = (
         "the keyring ends in days",
         DOCTOR,
         _keys_that_end_in(5),
-        ("serial 1 ends in 4 days",),
+        ("ends in 4 days (serial 1)",),
         (
             printed(
                 "plateseal custody keys", {"OWNER": "{owner}", "DATE": f"{day(6)} --passphrase-file {{passphrase}}"}

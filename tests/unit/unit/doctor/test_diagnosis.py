@@ -18,6 +18,7 @@ from agent.config.models import CameraConfig, UnitConfig
 from agent.errors import ConfigError, UnitFaultError
 from agent.keys.keyfiles import private_pem
 from agent.unit.doctor import delivery
+from agent.unit.doctor import files as doctor_files
 from agent.unit.doctor import machine as doctor_machine
 from agent.unit.doctor import parts as doctor_parts
 from agent.unit.doctor.diagnosis import load_unit, require_sound
@@ -115,9 +116,13 @@ def test_each_spoiled_part_is_a_fault(spoil: Callable[[UnitConfig], object], wor
     for directory in (unit.state_dir, unit.spool.directory):
         directory.mkdir(mode=0o700)
     spoil(unit)
-    parts = doctor_parts
-    findings = [*parts.permissions(unit), parts.keyring(unit), *delivery.certificates(unit), *parts.sample_keys(unit),
-                delivery.receipt_key(unit)]  # fmt: skip
+    findings = [
+        *doctor_files.permissions(unit),
+        doctor_files.keyring(unit),
+        *delivery.certificates(unit),
+        *doctor_parts.sample_keys(unit),
+        delivery.receipt_key(unit),
+    ]
     faults = [finding for finding in findings if finding.outcome is Outcome.FAULT]
     assert len(faults) == 1, faults
     assert words in faults[0].what

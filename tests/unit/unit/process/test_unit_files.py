@@ -27,7 +27,7 @@ def config(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("daemon", "name", "what", "mend"),
     [
-        ("upload", "tls.pem", "this unit's TLS certificate, which the receiver issues", "receiver enrol DIR"),
+        ("upload", "tls.pem", "this unit's TLS certificate, which the receiver issues", "receiver enrol RECEIVER"),
         ("upload", "tls.key", "this unit's private TLS key", "make new keys: mv "),
         ("upload", "ca.pem", "the certificate of the CA", "bring ca.pem from the receiver to"),
         ("upload", "receipt.pub", "the receiver's public receipt key", "bring receipt.pub from"),
