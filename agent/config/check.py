@@ -195,7 +195,8 @@ def _with_paths(
 def _path(text: str, rule: PathRule, place: Place, found: list[tuple[Place, str]]) -> Path:
     is_uri = place[-1] == "uri"
     if _NO_PATH.search(text) or (_NO_FILE.search(text) and not is_uri and not is_credential(text)):
-        found.append((place, "is no path; a key or secret lies in a file of its own, and its path stands here"))
+        what = "a camera's USER:PASSWORD" if place[-1] == "credential" else "a key or secret"
+        found.append((place, f"is no path; {what} lies in a file of its own, and its path stands here"))
         return Path("/")
     try:
         return rule(text)

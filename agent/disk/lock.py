@@ -116,7 +116,7 @@ class Presence(_Lock):
 def is_present(path: Path) -> bool:
     """Whether the process that shows its presence with a file is there; False where there is no such file."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # whatever lies there
     except OSError:
         return False
     try:

@@ -12,25 +12,23 @@ import stat
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Final
 
-from agent.config.models import SERVICE_STATE, UnitConfig
+from agent.config.models import UnitConfig
 from agent.disk.files import LocalFiles
 from agent.errors import KeyFileError, PlatesealError
 from agent.health.assess import assess_keyring
 from agent.keys.keyfiles import load_ed25519_private, load_ed25519_public, read_private_file
 from agent.keys.keyring import keyring_end, read_keyring
 from agent.keys.keyring_serial import SerialNote
+from agent.unit.doctor.confinement import service_uid
 from agent.unit.doctor.finding import Finding, Outcome, of_health
 from agent.unit.doctor.mends import try_disk
 from agent.unit.process.unit_files import new_identity, told
 
-SERVICE_USER: Final = "plateseal"
-
 
 def permissions(unit: UnitConfig) -> Iterator[Finding]:
     """Whether the unit's folders and private keys are its own."""
-    owner = _service_uid(unit)
+    owner = service_uid(unit)
     for path in (unit.state_dir, unit.spool.directory):
         yield _folder(path, owner)
     for path, load in ((unit.seal.signing_key, load_ed25519_private), (unit.upload.key, read_private_file)):
@@ -96,16 +94,6 @@ def _folder(path: Path, owner: int) -> Finding:
         what = f"{path} belongs to {_user_name(status.st_uid)}, the daemons run as {name}"
         return Finding(check, Outcome.FAULT, what, "they cannot use it", f"chown -R {name}: {path}")
     return Finding(check, Outcome.GOOD, f"{path} is the daemons' own")
-
-
-def _service_uid(unit: UnitConfig) -> int:
-    """Return whom the folders should belong to: the package's user for its folder, else whoever asks."""
-    if unit.state_dir.is_relative_to(SERVICE_STATE):
-        try:
-            return pwd.getpwnam(SERVICE_USER).pw_uid
-        except KeyError:
-            pass
-    return os.geteuid()
 
 
 def _user_name(uid: int) -> str:

@@ -53,19 +53,28 @@ from agent.wire.plaintext import Direction
 
 CAMERA_WITHIN_S: Final = 15.0
 """A camera that gives no picture for so long will not."""
-SERVICE_USER: Final = "plateseal"
 SPOOL_TEST_BYTES: Final = 1 << 16
 
 
 def examine_parts(unit: UnitConfig) -> Iterator[Finding]:
     """Look at the unit's parts, those that take longest last."""
     yield from permissions(unit)
+    yield from examine_way(unit)
+    yield from examine_vision(unit)
+
+
+def examine_way(unit: UnitConfig) -> Iterator[Finding]:
+    """Look at the way of a read from its sealing to the receiver."""
     yield keyring(unit)
     yield sealing(unit)
     yield from spool(unit)
     yield from configuration(unit)
     yield from sample_keys(unit)
     yield from examine_delivery(unit)
+
+
+def examine_vision(unit: UnitConfig) -> Iterator[Finding]:
+    """Look at models and cameras."""
     yield models(unit)
     yield from same_devices(unit)
     for camera in unit.cameras:
