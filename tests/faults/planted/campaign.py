@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Final
 
 from tests import needs
-from tests.faults.planted import of_audit, of_config, of_keys, of_owner, of_receiver, of_store, of_unit, of_way
+from tests.faults.planted import (
+    of_audit,
+    of_config,
+    of_keys,
+    of_owner,
+    of_receiver,
+    of_running,
+    of_store,
+    of_unit,
+    of_way,
+)
 from tests.faults.planted.fault import Fault, Verdict, judge, run
 from tests.faults.planted.site import Said, Sites, whole_sites
 
@@ -17,6 +27,7 @@ FAULTS: Final = (
     *of_keys.FAULTS,
     *of_unit.FAULTS,
     *of_way.FAULTS,
+    *of_running.FAULTS,
     *of_receiver.FAULTS,
     *of_store.FAULTS,
     *of_owner.FAULTS,

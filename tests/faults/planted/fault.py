@@ -19,6 +19,8 @@ Act = Callable[[Site, str], str]
 
 SOON_S: Final = 60.0
 LOOK_EVERY_S: Final = 0.5
+RAN, DONE = "$ ", "# "
+"""Before a command that was run, and before the words of the message that were followed by hand."""
 _LOGGED: Final = ("INFO ", "WARNING ", "ERROR ")
 _LINES: Final = ("plateseal: ", "beware: ", *_LOGGED)
 
@@ -104,7 +106,13 @@ def judge(fault: Fault, site: Site, whole: Said) -> Verdict:
     if not _is_like(found[-1], whole):
         left = "; ".join(f"{check}: {what}" for check, (_, what) in found[-1].findings.items())
         return Verdict(told, advice, f"not mended, exit {found[-1].code}: {left or found[-1].err}")
-    return Verdict(told, advice.strip())
+    done = [line for line in advice.splitlines() if line.startswith((RAN, DONE))]
+    return Verdict(_short(told, site), _short("\n".join(done), site))
+
+
+def _short(text: str, site: Site) -> str:
+    """Return a text without the place of the site."""
+    return text.replace(str(site.running), "RUNNING").replace(str(site.root), "SITE").strip()
 
 
 def _is_like(after: Said, whole: Said) -> bool:
@@ -149,7 +157,7 @@ def printed(start: str, fill: Mapping[str, str] | None = None, *, code: int = 0)
         filled = [new for word in command_in(text, start) for new in site.words((fill or {}).get(word, repr(word)))]
         said = execute(filled, cwd=site.root)
         assert said.code == code, f"{' '.join(filled)}: exit {said.code}: {said.err}"
-        return f"{said.out}\n{said.err}"
+        return f"{RAN}{' '.join(filled)}\n{said.out}\n{said.err}"
 
     return act
 
@@ -160,6 +168,6 @@ def by_hand(says: str, do: Callable[[Site], object]) -> Act:
     def act(site: Site, text: str) -> str:
         assert says in text, f"{says!r} is not in: {text}"
         do(site)
-        return ""
+        return f"{DONE}{says}"
 
     return act

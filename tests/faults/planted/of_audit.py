@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Final
 
@@ -11,14 +12,16 @@ from agent.custody.audit_entry import Action, Mandate, Scope
 from agent.custody.destroy import plan_destruction
 from agent.custody.next_keyring import key_history
 from agent.custody.owner import Owner, unlock_owner
+from agent.custody.passphrase_change import change_passphrase
 from tests.fakes.owner import PASSPHRASE
-from tests.faults.planted.acts import command, done, remove, write
-from tests.faults.planted.fault import Fault, printed
+from tests.faults.planted.acts import command, done, put, remove, write
+from tests.faults.planted.fault import Fault, by_hand, printed
 from tests.faults.planted.of_owner import AUDIT, OPEN, WITH, back, copied
 from tests.faults.planted.site import Site
 
 HOLD: Final = f"custody hold {WITH} --store {{receiver}} --case 2027-0815 --reason theft --camera demo"
 DESTROY: Final = f"custody destroy {WITH} --before 10d --reason retention --yes"
+TWO: Final = "--passphrase-file {passphrase} --new-passphrase-file {root}/new"
 ANSWERS: Final = {"TEXT": "again --yes --passphrase-file {passphrase}"}
 """What a person says whom the printed command asks."""
 MENDED: Final = printed("plateseal custody audit", {"TEXT": "lost --passphrase-file {passphrase}"})
@@ -61,6 +64,25 @@ def _closed_and_put_back(site: Site) -> None:
     shutil.copytree(site.owner / "cases", site.root / "kept")
     command(f"custody close {WITH} --case 2027-0815 --reason over --yes")(site)
     shutil.copytree(site.root / "kept", site.owner / "cases", dirs_exist_ok=True)
+
+
+class _CutOffError(Exception):
+    """Stands for a kill."""
+
+
+def _change_cut_off(site: Site) -> None:
+    """A change of the passphrase was killed when two files were under the new one."""
+
+    def kill(number: int, _: int) -> None:
+        if number == 2:
+            raise _CutOffError
+
+    new = site.root / "new"
+    new.write_bytes(b"another horse battery\n")
+    new.chmod(0o600)
+    with suppress(_CutOffError):
+        change_passphrase(site.owner, PASSPHRASE, b"another horse battery", Mandate(who="max"), watch=kill)
+    assert (site.owner / "passphrase.change").exists()
 
 
 def _half_entry(site: Site) -> None:
@@ -157,5 +179,15 @@ FAULTS: Final = (
         _closed_and_put_back,
         ("closed the case 2027-0815",),
         (printed("plateseal custody close", ANSWERS),),
+    ),
+    Fault(
+        "a change of the passphrase was cut off",
+        OPEN,
+        _change_cut_off,
+        ("a change of the passphrase was cut off",),
+        (
+            printed("plateseal custody passphrase", {"passphrase": f"passphrase {TWO}"}),
+            by_hand("with the same two", put("{root}/new", "{passphrase}")),
+        ),
     ),
 )

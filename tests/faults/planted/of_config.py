@@ -10,6 +10,10 @@ from tests.faults.planted.fault import Act, Fault, by_hand
 from tests.faults.planted.site import Site
 
 CHECK: Final = "config check {config}"
+PIXELS: Final = "mask = [{ polygon = [[0, 0], [640, 0], [640, 120]] }]"
+SHARES: Final = "mask = [{ polygon = [[0.0, 0.0], [0.5, 0.0], [0.5, 0.2]] }]"
+SECOND: Final = '\n[[camera]]\ncamera_id = "second"\nsource = { uri = "rtsp://127.0.0.1:554/live" }\n'
+"""The same camera, with the port that is meant anyway."""
 
 
 def as_told(key: str, pattern: str) -> Act:
@@ -101,5 +105,23 @@ FAULTS: Final = (
         lambda site: site.config.rename(site.device / "unit.tom"),
         ("unit.toml: ", "No such file"),
         (by_hand("No such file", lambda site: (site.device / "unit.tom").rename(site.config)),),
+    ),
+    Fault(
+        "a mask's corners are in pixels",
+        CHECK,
+        lambda site: site.change_config("[vision]", f"[vision]\n{PIXELS}"),
+        ("vision.mask", "a corner is two shares of the picture, each from 0 to 1"),
+        (by_hand("divide the first by the picture's width", lambda site: site.change_config(PIXELS, SHARES)),),
+    ),
+    Fault(
+        "two cameras are one",
+        CHECK,
+        done(source("rtsp://127.0.0.1/live"), lambda site: site.config.write_text(site.config.read_text() + SECOND)),
+        ("camera.0.source.uri: is the source of demo too; two cameras cannot be one",),
+        (
+            by_hand(
+                "two cameras cannot be one", lambda site: site.change_config("127.0.0.1:554/live", "127.0.0.2/live")
+            ),
+        ),
     ),
 )

@@ -16,10 +16,11 @@ from agent.keys.keyring_serial import SerialNote
 from agent.wire.suites import KeyType
 from tests.fakes.owner import PASSPHRASE, QUICK
 from tests.faults.planted.acts import DOCTOR, Plant, bring, command, cut_off, done, mode, put, remove, write
-from tests.faults.planted.fault import Fault, printed
+from tests.faults.planted.fault import Fault, by_hand, printed
 from tests.faults.planted.site import EPOCH, Site
 
 MORE_KEYS: Final = "custody keys --dir {owner} --passphrase-file {passphrase} --epochs 1 --epoch 20d --from "
+INIT: Final = "device init --name north-gate --dir {root}/new"
 NEW_IDENTITY: Final = (
     printed("mv "),
     printed("plateseal device init"),
@@ -202,5 +203,12 @@ FAULTS: Final = (
         ("serial 1 is older than serial 2, which this device has used before",),
         (NEW_KEYRING,),
         check="keyring",
+    ),
+    Fault(
+        "the making of a unit's keys was cut off",
+        INIT,
+        done(lambda site: (site.root / "new").mkdir(mode=0o700), write("{root}/new/signing.key", P256)),
+        ("holds signing.key of an identity whose making was cut off",),
+        (by_hand("remove them and run this again", remove("{root}/new")),),
     ),
 )

@@ -16,6 +16,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 from agent.bench.demo import CAMERA
+from agent.disk.lock import FolderLock
 from agent.keys import keyfiles
 from agent.keys.identity import create_identity
 from agent.keys.keyfiles import load_ed25519_private, private_pem, public_pem
@@ -128,7 +129,7 @@ FAULTS: Final = (
         (restored("put it back from a backup", "server.pem"),),
     ),
     Fault(
-        "the receipt key is not there",
+        "the receiver's receipt key is not there",
         SERVE,
         remove("{receiver}/receipt.key"),
         ("receipt.key: is missing, a part of the receiver's folder",),
@@ -218,5 +219,26 @@ FAULTS: Final = (
         write("{receiver}/ca.key", private_pem(P256)),
         ("ca.pem: is not the certificate of ca.key",),
         (restored("put back the one of the two that was replaced", "ca.key"),),
+    ),
+    Fault(
+        "the folder is a unit's",
+        SERVE,
+        put("{device}", "{receiver}"),
+        ("receiver: is a unit's folder, not a receiver's folder",),
+        (by_hand("not a receiver's folder", put("{running}", "{receiver}")),),
+    ),
+    Fault(
+        "a second receiver works on the same folder",
+        SERVE,
+        lambda site: site.stack.enter_context(FolderLock(site.receiver)),
+        ("receiver: a receiver runs with this folder already",),
+        (by_hand("end that one first", lambda site: site.stack.close()),),
+    ),
+    Fault(
+        "the making of a receiver was cut off",
+        "receiver init {root}/new",
+        done(lambda site: (site.root / "new").mkdir(mode=0o700), write("{root}/new/ca.key", private_pem(P256))),
+        ("new: holds ca.key, part of a receiver",),
+        (by_hand("remove them if its making was cut off, and run this again", remove("{root}/new")),),
     ),
 )

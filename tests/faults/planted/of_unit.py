@@ -216,5 +216,6 @@ FAULTS: Final = (
         ("upload",),
         (by_hand("end that one first", lambda site: site.stack.close()),),
         is_process=True,
+        needs=("campaigns",),
     ),
 )

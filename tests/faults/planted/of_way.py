@@ -331,6 +331,7 @@ FAULTS: Final = (
         (printed("plateseal receiver renew", {"RECEIVER": "{receiver}"}),),
         check="receiver",
         takes_a_moment=True,
+        needs=("campaigns",),
     ),
     Fault(
         "the receiver's certificate is not valid yet",
@@ -340,6 +341,7 @@ FAULTS: Final = (
         (printed("plateseal receiver renew", {"RECEIVER": "{receiver}"}),),
         check="receiver",
         takes_a_moment=True,
+        needs=("campaigns",),
     ),
     Fault(
         "a portal's page comes in the receiver's place",
