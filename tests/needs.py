@@ -164,6 +164,7 @@ NEEDS: Final = {
         lambda: shutil.which("qemu-aarch64-static") is not None,
         otherwise="apt-get install qemu-user-static, for make arm64",
     ),
+    "sqlite3": _program("sqlite3", "sqlite3"),
     "ss": _program("ss", "iproute2"),
     "systemd-252": Need("systemd 252, which Debian 12 has", _has_systemd_252, otherwise="run the tests on Debian 12"),
     "systemd-analyze": _program("systemd-analyze", "systemd"),

@@ -179,6 +179,13 @@ def test_each_need_is_used_and_says_what_to_do() -> None:
         for argument in node.args
         if isinstance(argument, ast.Constant)
     }
+    used |= {
+        constant.value
+        for _, node in nodes()
+        if isinstance(node, ast.keyword) and node.arg == "needs"
+        for constant in ast.walk(node.value)
+        if isinstance(constant, ast.Constant)
+    }
     assert used == NEEDS.keys()
     assert all(need.cure for need in NEEDS.values())
     assert apt_line(["root"]) == ""

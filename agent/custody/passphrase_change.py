@@ -145,7 +145,9 @@ def _read(path: Path, use: KeyUse, kid: bytes | None, both: _Passphrases) -> _Ke
         raise KeyFileError(f"{error}. It is under the {'new' if is_changed else 'old'} passphrase") from None
     found = _kid_in(cose_key, path)
     if named is not None and named != found:
-        raise KeyFileError(f"{path}: holds another key than its name says")
+        raise KeyFileError(
+            f"{path}: holds another key than its name says; bring it back from a whole copy of the folder"
+        )
     return _KeyFile(path, use, found, cose_key, is_changed)
 
 

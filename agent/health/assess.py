@@ -33,7 +33,10 @@ RENEWED: Final = "the unit fetches the new one itself"
 UNDELIVERED: Final = "nothing is delivered without it; reads wait on the unit"
 BRING_KEYRING: Final = "bring keyring.cose and owner.pub from the owner to the unit"
 SET_CLOCK: Final = "timedatectl set-ntp true"
-SIGN_ANOTHER: Final = "at the owner: correct it, and plateseal config sign with a higher serial (docs/FLEET.md)"
+SIGN_ANOTHER: Final = (
+    "at the owner: correct it, and sign it with a higher serial (docs/FLEET.md): "
+    "plateseal config sign NAME --key OWNER/owner.key --serial N --out DIR"
+)
 NO_PICTURE: Final = ("no read comes from it", "look at its power, cable and address; plateseal doctor names the cause")
 BACKLOG: Final = (
     "when the spool is full, its bounds force reads out",
@@ -41,7 +44,7 @@ BACKLOG: Final = (
 )
 SET_ASIDE: Final = (
     "they are kept on the unit and not delivered",
-    "plateseal spool list --config FILE says why each; plateseal spool release sends them again",
+    "plateseal spool list --config FILE says why each; to send one again: plateseal spool release ID --config FILE",
 )
 """Why it matters and what mends it, where both tools and the page say the same."""
 

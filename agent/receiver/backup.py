@@ -30,7 +30,7 @@ from agent.receiver.admission.records import MAX_RECORD_BYTES, parse_record
 from agent.receiver.admission.renewals import RENEWAL_SUFFIXES
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.stores.copying import Snapshot
-from agent.receiver.stores.integrity import check_pages
+from agent.receiver.stores.integrity import check_pages, cure
 from agent.receiver.stores.sqlite import EnvelopeStore
 from agent.wire.envelope import parse_envelope
 from agent.wire.renewal import MAX_CHAIN_BYTES, MAX_RENEWAL_BYTES
@@ -99,7 +99,7 @@ def back_up(directory: Path, out: Path, *, with_keys: bool, watch: Watch) -> Bac
             _write_folder(copied.renewals, _read_renewals(layout.renewals))
         keys, left_out = _copy_files(layout, copied, with_keys=with_keys)
         snapshot.copy_to(part, lambda done, total: watch("copying", done, total))
-        damage = _read_back(part, snapshot, watch)
+        damage = _read_back(part, layout.store, snapshot, watch)
     try:
         durable.rename_durably(part, copied.store)
     except OSError as error:
@@ -203,10 +203,12 @@ def _copy_files(
     return names, ()
 
 
-def _read_back(part: Path, snapshot: Snapshot, watch: Watch) -> tuple[str, ...]:
+def _read_back(part: Path, source: Path, snapshot: Snapshot, watch: Watch) -> tuple[str, ...]:
     """Compare the copy with what was copied; return what is wrong with both."""
     watch("checking pages", 0, 1)
-    damage = [f"its file is damaged: {line}" for line in check_pages(part, within_s=None).damage]
+    found = check_pages(part, within_s=None).damage
+    damage = [f"its file is damaged: {line}" for line in found]
+    damage += [cure(source, found)] if found else []
     try:
         seen, spoiled, end = _read_envelopes(part, snapshot.count, watch)
     except ReceiverError as error:

@@ -154,8 +154,7 @@ class HttpsTransport:
         with self._client.stream("POST", self._url, content=body.steps(), headers=headers, timeout=timeout) as response:
             self._is_answered = True
             _raise_for_status(response, self._clock.now(), body)
-            media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-            return self._read_body(response, body), media_type
+            return self._read_body(response, body), _media_type(response)
 
     def report(self, body: bytes) -> None:
         """Send a health report, on any thread, over the connection that is there or one more.
@@ -201,9 +200,11 @@ class HttpsTransport:
                     body += chunk
                     if len(body) > MAX_PROBE_BYTES:
                         break
-                return answer.status_code, body[:MAX_PROBE_BYTES]
         except (httpx.HTTPError, RuntimeError) as error:  # as in `report`
             raise TransportError(f"{url}: {self._cause(error)}"[:MAX_CAUSE_CHARS]) from None
+        if answer.status_code == HTTPStatus.OK and _media_type(answer) != PROBE_MEDIA_TYPE:
+            raise TransportError(f"{url}: {_in_its_place(_media_type(answer))}")
+        return answer.status_code, body[:MAX_PROBE_BYTES]
 
     def _cause(self, error: Exception) -> str:
         """Return why no answer came. Where connections end before any answer, the receiver is asked once more."""
@@ -282,10 +283,19 @@ def _raise_for_status(response: httpx.Response, now: datetime, body: Body) -> No
     raise RejectedError(what)
 
 
+def _media_type(answer: httpx.Response) -> str:
+    named: str = answer.headers.get("Content-Type", "")
+    return named.partition(";")[0].strip().lower()
+
+
 def _no_reply(media_type: str, error: FormatError) -> str:
     if media_type in ("", reply.MEDIA_TYPE):
         return f"answered 200 with no agreed reply: {error}"
-    found = one_line(media_type, max_chars=60)
+    return _in_its_place(media_type)
+
+
+def _in_its_place(media_type: str) -> str:
+    found = one_line(media_type, max_chars=60) or "no media type"
     return f"answered 200 with {found}, so something answers in its place, as a captive portal or a proxy does"
 
 

@@ -14,6 +14,7 @@ from agent.cli.receiver.options import Directory
 from agent.receiver.intake import server
 from agent.receiver.intake.counts import Counts
 from agent.receiver.intake.only_one import only_receiver
+from agent.receiver.missing import missing_parts_named
 from agent.unit.process.journal import log_to
 from agent.unit.process.watchdog import ServiceManager
 from agent.unit.status.metrics import MetricsFiles
@@ -53,5 +54,5 @@ def serve(
 
     hooks = server.ServeHooks(ready=ready, alive=manager.alive)
     metrics = nullcontext() if metrics_dir is None else MetricsFiles(metrics_dir, "receiver", samples)
-    with only_receiver(directory), metrics:
+    with only_receiver(directory), missing_parts_named(directory), metrics:
         server.serve(directory, host=host, port=port, port_file=port_file, hooks=hooks, counts=counts)

@@ -74,10 +74,12 @@ def load_enrolment(path: Path) -> Enrolment:
             data = file.read(strictjson.MAX_DOCUMENT_BYTES + 1)
     except OSError as error:
         raise KeyFileError(f"{path}: {error.strerror}") from None
+    is_rotation = data.startswith(_SIGN1_HEAD)
     try:
-        return parse_rotation_request(data) if data.startswith(_SIGN1_HEAD) else parse_enrolment(data)
+        return parse_rotation_request(data) if is_rotation else parse_enrolment(data)
     except (FormatError, VerificationError) as error:
-        raise type(error)(f"{path}: {error}") from None
+        made = "rotation.cose, as `device rotate`" if is_rotation else "enrolment.json, as `device init`"
+        raise type(error)(f"{path}: {error}; bring the unit's {made} made it") from None
 
 
 def parse_enrolment(data: bytes) -> Enrolment:

@@ -65,7 +65,7 @@ def look_up(path: Path, load: Callable[[], _Found]) -> _Found | None:
     except OSError as error:
         raise ReceiverError(f"{path}: {error.strerror}") from None
     except FormatError as error:
-        raise ReceiverError(f"{path.parent}: {error}") from None
+        raise ReceiverError(f"{path.parent}: {error}; put it back from a backup (docs/BACKUP.md, Restore)") from None
 
 
 def parse_document(data: bytes, form: type[Form], *, what: str, max_bytes: int = MAX_DOCUMENT_BYTES) -> Form:

@@ -14,13 +14,16 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 from agent.config.models import UnitConfig
+from agent.disk.files import LocalFiles
 from agent.errors import KeyFileError, PlatesealError
 from agent.health.assess import assess_keyring
-from agent.keys.keyfiles import load_ed25519_public, read_private_file
+from agent.keys.keyfiles import load_ed25519_private, load_ed25519_public, read_private_file
 from agent.keys.keyring import keyring_end, read_keyring
+from agent.keys.keyring_serial import SerialNote
 from agent.unit.doctor.confinement import service_uid
 from agent.unit.doctor.finding import Finding, Outcome, of_health
-from agent.unit.process.unit_files import told
+from agent.unit.doctor.mends import try_disk
+from agent.unit.process.unit_files import new_identity, told
 
 
 def permissions(unit: UnitConfig) -> Iterator[Finding]:
@@ -28,12 +31,11 @@ def permissions(unit: UnitConfig) -> Iterator[Finding]:
     owner = service_uid(unit)
     for path in (unit.state_dir, unit.spool.directory):
         yield _folder(path, owner)
-    for path in (unit.seal.signing_key, unit.upload.key):
+    for path, load in ((unit.seal.signing_key, load_ed25519_private), (unit.upload.key, read_private_file)):
         try:
-            read_private_file(path)
+            load(path)
         except KeyFileError as error:
-            new_keys = "plateseal device init --name NAME --dir DIR"
-            what, mend = told(unit, error, f"chmod 600 {path}" if "mode" in str(error) else new_keys)
+            what, mend = told(unit, error, f"chmod 600 {path}" if "run: chmod" in str(error) else new_identity(unit))
             why = "without it the daemon does not start; open to others, the unit can be imitated"
             yield Finding("private keys", Outcome.FAULT, what, why, mend)
         else:
@@ -43,9 +45,10 @@ def permissions(unit: UnitConfig) -> Iterator[Finding]:
 def keyring(unit: UnitConfig) -> Finding:
     """Whether there is somebody to seal to."""
     try:
-        found, _ = read_keyring(unit.seal.keyring, load_ed25519_public(unit.seal.owner_key))
+        found, data = read_keyring(unit.seal.keyring, load_ed25519_public(unit.seal.owner_key))
+        SerialNote(unit.state_dir, LocalFiles()).check(found, data)
     except PlatesealError as error:
-        both = f"bring keyring.cose and owner.pub from the owner to {unit.seal.keyring} and {unit.seal.owner_key}"
+        both = f"bring the owner's newest keyring.cose and owner.pub to {unit.seal.keyring} and {unit.seal.owner_key}"
         why = "reads are sealed to the keys that the pinned owner has signed, and to no others"
         what, mend = told(unit, error, both)
         return Finding("keyring", Outcome.FAULT, what, why, mend)
@@ -67,7 +70,7 @@ def read_only(unit: UnitConfig) -> Finding | None:
         return None
     what = f"{directory} is on a read-only file system"
     why = "no read can be accepted; a memory card that dies turns read-only first"
-    return Finding("spool", Outcome.FAULT, what, why, f"findmnt -T {directory}; dmesg | tail; replace the disk")
+    return Finding("spool", Outcome.FAULT, what, why, try_disk(directory))
 
 
 def _folder(path: Path, owner: int) -> Finding:
@@ -81,7 +84,10 @@ def _folder(path: Path, owner: int) -> Finding:
     except OSError as error:
         return Finding(check, Outcome.FAULT, f"{path}: {error.strerror}", why, f"sudo ls -ld {path}")
     mode = stat.S_IMODE(status.st_mode)
-    if not stat.S_ISDIR(status.st_mode) or mode & 0o077:
+    if not stat.S_ISDIR(status.st_mode):
+        what = f"{path}: is no directory"
+        return Finding(check, Outcome.FAULT, what, "the daemons cannot use it", f"rm {path}; mkdir -m 700 {path}")
+    if mode & 0o077:
         return Finding(check, Outcome.FAULT, f"{path}: mode {mode:04o} lets others in", why, f"chmod 700 {path}")
     if status.st_uid != owner:
         name = _user_name(owner)

@@ -42,9 +42,10 @@ from agent.spool.reader import SpoolReader
 from agent.unit.doctor.delivery import examine_delivery
 from agent.unit.doctor.files import keyring, permissions, read_only
 from agent.unit.doctor.finding import Finding, Outcome, of_health
+from agent.unit.doctor.mends import try_disk
 from agent.unit.doctor.sample_keys import is_sample
 from agent.unit.process.clock import SystemClock
-from agent.unit.process.unit_files import told
+from agent.unit.process.unit_files import new_identity, told
 from agent.unit.status.report import read_health
 from agent.vision import build_vision
 from agent.wire.envelope import parse_envelope, verify_envelope
@@ -96,7 +97,7 @@ def sample_keys(unit: UnitConfig) -> Iterator[Finding]:
             Outcome.FAULT,
             f"{name} is a key from a test or a document",
             "everybody can sign with it",
-            "make new keys: plateseal device init, custody keys, receiver init",
+            _other_keys(unit, Path(name)),
         )
 
 
@@ -137,9 +138,7 @@ def spool(unit: UnitConfig, files: Disk | None = None) -> Iterator[Finding]:
         files.sync_dir(directory)
     except SpoolError as error:
         why = "no read can be accepted; a memory card that dies turns read-only first"
-        yield Finding(
-            "spool", Outcome.FAULT, str(error), why, f"findmnt -T {directory}; dmesg | tail; replace the disk"
-        )
+        yield Finding("spool", Outcome.FAULT, str(error), why, try_disk(directory))
     else:
         yield Finding("spool", Outcome.GOOD, "a file was written, synced and erased")
     try:
@@ -172,8 +171,7 @@ def models(unit: UnitConfig) -> Finding:
         for camera in unit.cameras:
             build_vision(camera.vision)
     except PlatesealError as error:
-        mend = "plateseal models verify; plateseal models fetch NAME"
-        return Finding("models", Outcome.FAULT, str(error), "without models no plate is read", mend)
+        return Finding("models", Outcome.FAULT, str(error), "without models no plate is read", _get_models(unit))
     return Finding("models", Outcome.GOOD, "the manifest's, and they load")
 
 
@@ -242,10 +240,25 @@ def _camera_help(camera: CameraConfig) -> tuple[str, str]:
     uri = camera.source.uri
     why = "no read comes from it"
     if uri.startswith("/dev/"):
-        return why, f"ls -l {uri}; v4l2-ctl --list-devices; the service's user needs the group of the device (video)"
+        listing = f"ls -l {uri}; v4l2-ctl --list-devices says which source.uri is right"
+        return why, f"{listing}; the service's user needs the group of the device (video)"
     if is_file_uri(uri):
-        return why, f"ls -l {uri}"
-    return why, "look at its cable and power; docs/CAMERAS.md says what is allowed"
+        return why, f"ls -l {uri}; correct source.uri, or bring the file back"
+    return why, "look at its cable, its power, and its address in source.uri; docs/CAMERAS.md says what is allowed"
+
+
+def _get_models(unit: UnitConfig) -> str:
+    own = "" if unit.vision.models is None else f" --models {unit.vision.models}"
+    builtin = "" if unit.vision.models is None else "; the built-in ones are taken if you leave vision.models out"
+    return f"plateseal models list{own}; plateseal models verify{own}; plateseal models fetch NAME{builtin}"
+
+
+def _other_keys(unit: UnitConfig, known: Path) -> str:
+    if known in (unit.seal.signing_key, unit.upload.key):
+        return new_identity(unit)
+    if known == unit.seal.owner_key:
+        return "the owner makes new keys: plateseal custody keys --dir OWNER"
+    return "make a new receiver: plateseal receiver init DIR"
 
 
 def _public_half(path: Path) -> PublicKey | None:

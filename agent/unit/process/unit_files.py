@@ -15,9 +15,9 @@ from typing import Final
 
 from agent.config.models import UnitConfig
 from agent.errors import KeyFileError, PlatesealError
+from agent.keys.identity import ENROLMENT_NAME
 
-ENROL: Final = "at the receiver: plateseal receiver enrol RECEIVER enrolment.json; then bring tls.pem to {}"
-_INIT: Final = "on this unit: plateseal device init --name NAME --dir DIR; then enrol it (docs/ENROL.md)"
+_ENROL: Final = "plateseal receiver enrol RECEIVER enrolment.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +40,30 @@ class UnitFile:
         return f"{self.path}: is missing; it is {self.what}"
 
 
+def enrol(unit: UnitConfig) -> str:
+    """Say how the unit gets its certificate, or another one."""
+    return f"at the receiver: {_ENROL}; then bring tls.pem to {unit.upload.certificate}"
+
+
+def new_identity(unit: UnitConfig) -> str:
+    """Say how the unit gets its keys: for the first time, or new ones where they are lost, with the old folder kept."""
+    folder = unit.seal.signing_key.parent
+    init = f"plateseal device init --name {unit.camera_id} --dir {folder}"
+    if not (folder / ENROLMENT_NAME).exists():
+        return f"on this unit: {init}; {enrol(unit)} (docs/ENROL.md)"
+    return (
+        f"bring the right file back; if it is lost, make new keys: mv {folder} {folder}.lost; {init}; at the receiver: "
+        f"{_ENROL} --another-key; then bring tls.pem to {unit.upload.certificate}"
+    )
+
+
 def unit_files(unit: UnitConfig) -> Iterator[UnitFile]:
     """Yield the files that a unit does not work without."""
     seal, upload = unit.seal, unit.upload
-    yield UnitFile(seal.signing_key, "this unit's private signing key", _INIT)
-    yield UnitFile(upload.key, "this unit's private TLS key", _INIT)
+    yield UnitFile(seal.signing_key, "this unit's private signing key", new_identity(unit))
+    yield UnitFile(upload.key, "this unit's private TLS key", new_identity(unit))
     certificate = "this unit's TLS certificate, which the receiver issues"
-    yield UnitFile(upload.certificate, certificate, ENROL.format(upload.certificate))
+    yield UnitFile(upload.certificate, certificate, enrol(unit))
     ca = "the certificate of the CA that the receiver's own is by"
     yield UnitFile(upload.ca, ca, f"bring ca.pem from the receiver to {upload.ca}")
     receipts = "the receiver's public receipt key"

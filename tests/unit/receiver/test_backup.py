@@ -193,7 +193,8 @@ def test_a_copy_that_was_cut_off_is_no_backup(bench: Bench, tmp_path: Path, monk
     with pytest.raises(ReceiverError, match="cut off"):
         back_up(bench.receiver.directory, tmp_path / "out", with_keys=False, watch=quiet)
     said = CliRunner().invoke(app, ["verify", str(tmp_path / "out")])
-    assert "there is no store" in str(said.exception)
+    assert "envelopes.db: is missing" in str(said.exception)
+    assert "which a backup that was cut off lacks" in str(said.exception)
 
 
 def test_a_folder_that_is_no_receivers_is_told(tmp_path: Path) -> None:

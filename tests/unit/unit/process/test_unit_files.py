@@ -28,10 +28,10 @@ def config(tmp_path: Path) -> Path:
     ("daemon", "name", "what", "mend"),
     [
         ("upload", "tls.pem", "this unit's TLS certificate, which the receiver issues", "receiver enrol RECEIVER"),
-        ("upload", "tls.key", "this unit's private TLS key", "plateseal device init"),
+        ("upload", "tls.key", "this unit's private TLS key", "make new keys: mv "),
         ("upload", "ca.pem", "the certificate of the CA", "bring ca.pem from the receiver to"),
         ("upload", "receipt.pub", "the receiver's public receipt key", "bring receipt.pub from"),
-        ("capture", "signing.key", "this unit's private signing key", "plateseal device init"),
+        ("capture", "signing.key", "this unit's private signing key", "make new keys: mv "),
         ("capture", "keyring.cose", "the owner's signed keyring", "bring keyring.cose from the owner"),
         ("capture", "owner.pub", "the owner's public key", "bring owner.pub from the owner"),
     ],
