@@ -181,7 +181,7 @@ def test_each_need_is_used_and_says_what_to_do() -> None:
     }
     used |= {
         constant.value
-        for _, node in nodes()
+        for _, node in nodes("needs")
         if isinstance(node, ast.keyword) and node.arg == "needs"
         for constant in ast.walk(node.value)
         if isinstance(constant, ast.Constant)

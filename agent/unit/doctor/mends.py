@@ -47,6 +47,11 @@ def for_cause(unit: UnitConfig, cause: str) -> str:
     place = urlsplit(unit.upload.url)
     host, port = place.hostname or "", place.port or 443
     by_cause = (
+        (
+            "ends without a word",
+            f"{try_tls(unit)}; on a slow line a longer upload.connect_timeout_s; if the receiver is of an earlier "
+            f"version: {enrol(unit)}",
+        ),
         ("refuses this unit's certificate", enrol(unit)),
         ("the receiver's certificate has expired", f"{CLOCK}; if it is right, {_RENEW}"),
         ("the receiver's certificate is not valid yet", f"{CLOCK}; if it is right, {_RENEW}"),
