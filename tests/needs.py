@@ -33,7 +33,7 @@ SYSTEM_PYTHON: Final = "/usr/bin/python3"
 SYSTEM_DIR: Final = "PLATESEAL_SYSTEM_DIR"
 """The variable that names a folder for a Debian root; making one takes a minute or two and a Debian mirror."""
 CAMPAIGNS: Final = "PLATESEAL_CAMPAIGNS"
-"""The variable that has the longest rows run too, which take as long as a third of all others; `.ci/run` sets it."""
+"""The variable that has the longest tests run too, which take as long as a third of all others; `.ci/run` sets it."""
 VERSION_1_COMMIT: Final = "8686b99d2a7cd7586f7fc68de2ceb26b2dba32f1"
 """The last commit whose program knew version 1 of the formats only."""
 PACKAGES_DIR: Final = Path(os.environ.get("PLATESEAL_PACKAGES", ROOT / "dist"))
@@ -214,7 +214,7 @@ NEEDS: Final = {
         "a folder for a Debian root", lambda: bool(os.environ.get(SYSTEM_DIR)), otherwise=f"set {SYSTEM_DIR}"
     ),
     "campaigns": Need(
-        "the time for the longest rows", lambda: bool(os.environ.get(CAMPAIGNS)), otherwise=f"set {CAMPAIGNS}=1"
+        "the time for the longest tests", lambda: bool(os.environ.get(CAMPAIGNS)), otherwise=f"set {CAMPAIGNS}=1"
     ),
     "deb-package": Need("the Debian package of this machine", lambda: deb_package() is not None, otherwise="make deb"),
 }  # fmt: skip

@@ -19,6 +19,12 @@ from urllib.parse import urlsplit
 ALERT_WITHIN_S: Final = 3.0
 """A receiver that refuses a certificate says so at once; one that takes it waits for a request."""
 
+WITHOUT_A_WORD: Final = (
+    "the connection ends without a word: the line is too slow for a handshake, something on the way ends it, or a "
+    "receiver of an earlier version refuses this unit's certificate"
+)
+"""Said where `why_refused` returns an empty line; the state of the certificate itself follows it."""
+
 _OWN: Final = {
     "TLSV1_ALERT_UNKNOWN_CA": "is by a CA that the receiver does not trust, or comes without its intermediate",
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": "has expired, by the receiver's clock",

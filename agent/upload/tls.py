@@ -27,7 +27,7 @@ from agent.errors import (
 from agent.keys.keyfiles import read_public_file
 from agent.ports import Clock
 from agent.upload.body import SOCKET_OPTIONS, STEP_BYTES, Body, allowed_s, reply_within_s
-from agent.upload.causes import why_refused, words_for
+from agent.upload.causes import WITHOUT_A_WORD, why_refused, words_for
 from agent.wire import protocol as reply
 from agent.wire.health import HEALTH_MEDIA_TYPE, HEALTH_PATH, one_line
 from agent.wire.probe import MAX_PROBE_BYTES, PROBE_MEDIA_TYPE, PROBE_PATH
@@ -212,7 +212,7 @@ class HttpsTransport:
         if isinstance(error, _ENDED) and not was_answered:
             refusal = why_refused(self._url, self._context, timeout_s=self._connect_timeout_s)
             if refusal is not None:
-                refusal = refusal or "the receiver refuses this unit's certificate"
+                refusal = refusal or WITHOUT_A_WORD
                 return f"{refusal}: {self._own()}"
         return words_for(error, self._clock.now())
 

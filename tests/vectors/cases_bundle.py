@@ -93,10 +93,19 @@ def bundle(
 
 
 def _rights() -> Iterator[Vector]:
-    def right(name: str, why: str, content: bytes, *, serial: int = 5, table: Map = TABLE, **options: Any) -> Vector:
-        data = bundle(content, **options)
-        values = {"camera": UNIT, "serial": serial, "table": table}
-        vector = accepted("bundle", f"right{name}", why, data, values, **(_CONTEXT | {"newest": serial - 1}))
+    def right(
+        name: str,
+        why: str,
+        content: bytes,
+        *,
+        serial: int = 5,
+        table: Map = TABLE,
+        camera: str = UNIT,
+        **options: Any,
+    ) -> Vector:
+        values = {"camera": camera, "serial": serial, "table": table}
+        context = _CONTEXT | {"newest": serial - 1, "camera": camera}
+        vector = accepted("bundle", f"right{name}", why, bundle(content, **options), values, **context)
         first = OWNER.key.sign(prehash(content))
         trusted = options.get("trusted", TRUSTED).encode()
         return vector.with_steps({"signed": prehash(content), "signature": first, "signed_over_all": first + trusted})
@@ -110,6 +119,8 @@ def _rights() -> Iterator[Vector]:
     yield right("-empty-comments", "Comments may be empty.", toml(), untrusted="", trusted="")
     yield right("-no-line-feed", "No line feed ends the TOML.", toml().rstrip())
     yield right("-bare", "Nothing but the table of what was signed.", toml(rest=""), table={})
+    long = "n" * 64
+    yield right("-long-name", "A name of 64 characters.", toml(f'camera = "{long}"\nserial = 5\n'), camera=long)
     longest = toml() + b"#" * (MAX_BYTES - len(bundle()))
     yield right("-longest", "262,144 bytes, as long as a bundle may be.", longest)
 

@@ -25,7 +25,7 @@ from tests.vectors.certificates import (
     unsigned,
 )
 from tests.vectors.keys import DEVICE, OTHER_DEVICE, Signer
-from tests.vectors.messages import TLS_KEY, Map, add_order, changed, flip, rotation, rotation_payload
+from tests.vectors.messages import NEW_KEY, TLS_KEY, Map, add_order, changed, flip, rotation, rotation_payload
 from tests.vectors.vector import Vector, accepted, refused
 
 CONTEXT: Final = "plateseal enrolment 2"
@@ -282,10 +282,30 @@ def _requests() -> Iterator[Vector]:
     yield _fault("request-null", "It is null.", right | {"csr": None}, "value")
 
 
+def _rotation_proofs(context: Map) -> Iterator[Vector]:
+    right = rotation_payload()
+    csr = right["csr"]
+    parts = [DEVICE.kid, UNIT, NEW_KEY.public, csr]
+    for name, why, signed in (
+        ("proof-without-context", "The proof is over the rest, without its context.", parts),
+        ("proof-of-an-enrolment", "The context is that of an enrolment.", [CONTEXT, *parts]),
+        ("proof-of-another-version", "The context is another version's.", ["plateseal rotation 2", *parts]),
+        (
+            "proof-for-another-old-key",
+            "The proof names another old key.",
+            ["plateseal rotation 1", OTHER_DEVICE.kid, *parts[1:]],
+        ),
+        ("proof-for-another-request", "It is for another request.", ["plateseal rotation 1", *parts[:3], csr[:-1]]),
+    ):
+        proof = NEW_KEY.key.sign(encode(signed))
+        yield refused("rotation", name, why, rotation(right | {"proof": proof}), "proof", **context)
+
+
 def _rotations() -> Iterator[Vector]:
     context = {"enrolled": [{"name": UNIT, "key": DEVICE.public.hex()}]}
     for name, why, der, cause in _bad_requests():
         yield refused("rotation", name, why, rotation(rotation_payload(csr=der)), cause, **context)
+    yield from _rotation_proofs(context)
     name = "North"
     bad = rotation_payload(device=name, csr=request(subject(name)))
     named = {"enrolled": [{"name": name, "key": DEVICE.public.hex()}]}

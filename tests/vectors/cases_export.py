@@ -151,6 +151,8 @@ def _envelopes() -> Iterator[Vector]:
     outer = header(READ_TYPE, DEVICE, ps=STORY.place)
     signature = envelope(outer=outer, read=padded(STORY.read), alter=flip_part(3))
     yield altered("altered-signature", "One bit of the unit's signature is flipped.", "signature", signature)
+    ones = envelope(outer=outer, read=padded(STORY.read)[:-1] + b"\1")
+    yield altered("padded-with-ones", "A byte behind the read is not zero.", "encoding", ones)
     yield altered("truncated", "The last byte of the envelope is missing.", "encoding", STORY.envelope[:-1])
     grave = sign1(header(TOMBSTONE_TYPE, DEVICE, ps=changed(STORY.place, "com")), TOMBSTONE, DEVICE)
     yield altered("tombstone", "A tombstone stands where the read must.", "content-type", grave)

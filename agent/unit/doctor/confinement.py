@@ -167,21 +167,14 @@ def examine_confined(child: Child) -> Iterator[Finding]:
     """Look at a share in a process of its own; one that does not come to its end is a fault."""
     with tempfile.TemporaryFile() as said:
         try:
-            process = subprocess.Popen(  # noqa: S603  our own arguments
-                child.command,
-                cwd="/",
-                env=ENVIRONMENT,
-                stdin=subprocess.DEVNULL,
-                stdout=subprocess.PIPE,
-                stderr=said,
-            )
+            process = _start(child, said)
         except OSError as error:
             yield _unfinished(child, f"{child.command[0]}: {error.strerror}")
             return
+        assert process.stdout is not None
         timer = threading.Timer(child.within_s + CLIENT_GRACE_S, process.kill)
         timer.start()
         try:
-            assert process.stdout is not None
             yield from _read(process.stdout, child)
             process.stdout.close()
             status = process.wait()
@@ -191,6 +184,19 @@ def examine_confined(child: Child) -> Iterator[Finding]:
             process.wait()
         if status:
             yield _unfinished(child, f"status {status}{_last_words(said)}")
+
+
+def _start(child: Child, said: IO[bytes]) -> subprocess.Popen[bytes]:
+    """Start it without the terminal: what has that can type into it."""
+    return subprocess.Popen(  # noqa: S603  our own arguments
+        child.command,
+        cwd="/",
+        env=ENVIRONMENT,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=said,
+        start_new_session=True,
+    )
 
 
 def _read(stream: IO[bytes], child: Child) -> Iterator[Finding]:

@@ -68,7 +68,7 @@ def read_only(unit: UnitConfig) -> Finding | None:
         return None  # another check says what is wrong with the folder
     if not is_read_only:
         return None
-    what = f"{directory}: its disk is read-only"
+    what = f"{directory} is on a read-only file system"
     why = "no read can be accepted; a memory card that dies turns read-only first"
     return Finding("spool", Outcome.FAULT, what, why, try_disk(directory))
 

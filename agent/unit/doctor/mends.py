@@ -47,6 +47,7 @@ def for_cause(unit: UnitConfig, cause: str) -> str:
     place = urlsplit(unit.upload.url)
     host, port = place.hostname or "", place.port or 443
     by_cause = (
+        ("the connection ends without a word", f"the receiver's log says why; {try_tls(unit)}"),
         ("refuses this unit's certificate", enrol(unit)),
         ("the receiver's certificate has expired", f"{CLOCK}; if it is right, {_RENEW}"),
         ("the receiver's certificate is not valid yet", f"{CLOCK}; if it is right, {_RENEW}"),

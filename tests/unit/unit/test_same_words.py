@@ -165,7 +165,7 @@ def test_a_read_only_disk_is_told_alike(unit: UnitConfig, monkeypatch: pytest.Mo
 
     monkeypatch.setattr(os, "statvfs", read_only)
     found = status_findings(unit, read_health(unit))
-    assert [each.level for each in found if "its disk is read-only" in each.words] == [Level.TROUBLE]
+    assert [each.level for each in found if "is on a read-only file system" in each.words] == [Level.TROUBLE]
     assert_the_doctor_says_so_too(unit, found)
 
 

@@ -101,6 +101,7 @@ def test_a_camera_is_opened_without_roots_rights_and_within_limits(config: Path)
         status = status_of(child)
         assert status["Uid"].split() == status["Gid"].split() == [str(DAEMONS_UID)] * 4
         assert status["Groups"] == str(DAEMONS_UID)
+        assert os.getsid(child) == child  # it has no terminal to type into
         assert {status[name] for name in ("CapEff", "CapPrm", "CapBnd", "CapInh", "CapAmb")} == {"0" * 16}
         limits = Path(f"/proc/{child}/limits").read_text()
         for name in ("core file size", "file size", "open files", "cpu time", "data size"):
