@@ -48,8 +48,8 @@ def for_cause(unit: UnitConfig, cause: str) -> str:
     host, port = place.hostname or "", place.port or 443
     by_cause = (
         (
-            "ends without a word",
-            f"{try_tls(unit)}; on a slow line a longer upload.connect_timeout_s; if the receiver is of an earlier "
+            "the connection ends without a word",
+            f"the receiver's log says why; {try_tls(unit)}; on a slow line a longer upload.connect_timeout_s; if the receiver is of an earlier "
             f"version: {enrol(unit)}",
         ),
         ("refuses this unit's certificate", enrol(unit)),

@@ -241,4 +241,11 @@ FAULTS: Final = (
         ("new: holds ca.key, part of a receiver",),
         (by_hand("remove them if its making was cut off, and run this again", remove("{root}/new")),),
     ),
+    Fault(
+        "a certificate with a common name only is renewed",
+        "receiver renew {receiver}",
+        _common_name_only,
+        ("--host: needed, as ", "server.pem has no subjectAltName"),
+        (by_hand("--host", command("receiver renew {receiver} --host localhost")),),
+    ),
 )

@@ -121,7 +121,7 @@ FAULTS: Final = (
         "the spool's disk has turned read-only",
         DOCTOR,
         _read_only,
-        ("spool: its disk is read-only",),
+        ("spool is on a read-only file system",),
         (printed("mount -o remount,rw"),),
         check="spool",
         needs=("mounting",),
