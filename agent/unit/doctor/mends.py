@@ -49,8 +49,8 @@ def for_cause(unit: UnitConfig, cause: str) -> str:
     by_cause = (
         (
             "the connection ends without a word",
-            f"the receiver's log says why; {try_tls(unit)}; on a slow line a longer upload.connect_timeout_s; if the receiver is of an earlier "
-            f"version: {enrol(unit)}",
+            f"the receiver's log says why; {try_tls(unit)}; on a slow line a longer upload.connect_timeout_s; if the "
+            f"receiver is of an earlier version: {enrol(unit)}",
         ),
         ("refuses this unit's certificate", enrol(unit)),
         ("the receiver's certificate has expired", f"{CLOCK}; if it is right, {_RENEW}"),
