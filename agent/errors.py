@@ -25,6 +25,7 @@ PlatesealError                     exit
 ├── SpoolError                        9
 │   ├── SpoolFullError               16
 │   ├── SpoolFileError                9
+│   ├── SpoolHeldError                9
 │   └── SpoolMissingError             9
 ├── TransportError                   10
 │   ├── RejectedError                10
@@ -172,6 +173,10 @@ class SpoolFileError(SpoolError):
 
     That file is as it was. Others may be fine, so whoever meets this goes on with them.
     """
+
+
+class SpoolHeldError(SpoolError):
+    """Another process does the same with this spool already. Nothing was started or changed; that one goes on."""
 
 
 class SpoolMissingError(SpoolError):

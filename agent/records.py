@@ -14,14 +14,17 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-
-import numpy as np
-import numpy.typing as npt
+from typing import TYPE_CHECKING, TypeAlias
 
 from agent.wire.envelope import Envelope
 from agent.wire.header import ChainPosition
 from agent.wire.plaintext import ClockState, Direction, Plaintext
 from agent.wire.receipt import Receipt, VerifiedReceipt
+
+if TYPE_CHECKING:
+    # Upload, receiver and the owner's commands have no pictures: a fifth or more of their start went into NumPy.
+    import numpy as np
+    import numpy.typing as npt
 
 __all__ = [
     "ChainPosition",
@@ -46,9 +49,9 @@ __all__ = [
     "VerifiedReceipt",
 ]
 
-Image = npt.NDArray[np.uint8]
+Image: TypeAlias = "npt.NDArray[np.uint8]"
 """uint8, shape (H, W, 3), BGR."""
-Plane = npt.NDArray[np.uint8]
+Plane: TypeAlias = "npt.NDArray[np.uint8]"
 """uint8, shape (H, W): one number a pixel."""
 
 
@@ -361,5 +364,5 @@ class FileStatus:
 
 
 def _check_image(image: Image) -> None:
-    if image.dtype != np.uint8 or image.ndim != 3 or image.shape[2] != 3:
+    if image.dtype != "uint8" or image.ndim != 3 or image.shape[2] != 3:
         raise ValueError(f"expected uint8 (H, W, 3), got {image.dtype} {image.shape}")

@@ -36,7 +36,16 @@ MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 GLIBC: Final = range(17, 36)
 """2.17 is the oldest that wheels are built for; Ubuntu 22.04, which a Jetson runs, has 2.35."""
 PREFIX: Final = Path("opt/plateseal")
-SCRIPTS: Final = ("postinst", "prerm", "postrm")
+SCRIPTS: Final = ("preinst", "postinst", "prerm", "postrm")
+COLLECTED: Final = Path("var/lib/prometheus/node-exporter")
+"""Where Debian's prometheus-node-exporter looks for text files, and where systemd-tmpfiles refuses to make links: a
+folder of root's below one of another user's."""
+METRICS: Final = {
+    "plateseal-capture.prom": "/run/plateseal/capture.prom",
+    "plateseal-upload.prom": "/run/plateseal/upload.prom",
+    "plateseal-receiver.prom": "/run/plateseal-receiver/receiver.prom",
+}
+"""The links there, which belong to the package, and the files in memory that the daemons write."""
 LAUNCHER: Final = """#!/opt/plateseal/bin/python3 -I
 import sys
 
@@ -62,7 +71,7 @@ def build(wheel: Path, *, arch: str, python: str, out: Path) -> Path:
         tree = Path(scratch) / "tree"
         report = Path(scratch) / "report.json"
         packages = _environment(tree / PREFIX, wheel, arch, python, report)
-        _system_files(tree)
+        add_system_files(tree)
         prune(packages)
         strip(tree)
         write_papers(tree, packages, version=version, moment=source_date())
@@ -125,7 +134,8 @@ def _environment(prefix: Path, wheel: Path, arch: str, python: str, report: Path
     return packages
 
 
-def _system_files(tree: Path) -> None:
+def add_system_files(tree: Path) -> None:
+    """Put what is no Python into the tree: units, users, folders, links, documents."""
     units = tree / "usr/lib/systemd/system"
     units.mkdir(parents=True)
     for path in sorted((ROOT / "systemd").iterdir()):
@@ -135,6 +145,9 @@ def _system_files(tree: Path) -> None:
             folder = tree / f"usr/lib{path.suffix.replace('.', '/')}.d"
             folder.mkdir(parents=True)
             shutil.copyfile(path, folder / "plateseal.conf")
+    (tree / COLLECTED).mkdir(parents=True)
+    for name, target in METRICS.items():
+        (tree / COLLECTED / name).symlink_to(target)
     (tree / "usr/bin").mkdir(parents=True)
     (tree / "usr/bin/plateseal").symlink_to(Path("/") / PREFIX / "bin/plateseal")
     docs = tree / DOCS

@@ -12,6 +12,7 @@ prints the Debian packages that are missing here, on one line for `apt-get insta
 from __future__ import annotations
 
 import functools
+import json
 import os
 import shutil
 import subprocess
@@ -32,11 +33,12 @@ SYSTEM_PYTHON: Final = "/usr/bin/python3"
 SYSTEM_DIR: Final = "PLATESEAL_SYSTEM_DIR"
 """The variable that names a folder for a Debian root; making one takes a minute or two and a Debian mirror."""
 CAMPAIGNS: Final = "PLATESEAL_CAMPAIGNS"
-"""The variable that has the longest rows run too, which take as long as a third of all others; `.ci/run` sets it."""
+"""The variable that has the longest tests run too, which take as long as a third of all others; `.ci/run` sets it."""
 VERSION_1_COMMIT: Final = "8686b99d2a7cd7586f7fc68de2ceb26b2dba32f1"
 """The last commit whose program knew version 1 of the formats only."""
 PACKAGES_DIR: Final = Path(os.environ.get("PLATESEAL_PACKAGES", ROOT / "dist"))
 CHROMIUM: Final = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+SYSTEMD: Final = "/lib/systemd/systemd"
 _RTSP_SERVER: Final = """
 import gi
 gi.require_version("Gst", "1.0")
@@ -122,6 +124,25 @@ def _may_read_memory() -> bool:
     return True
 
 
+def _node_packages() -> list[str]:
+    return list(json.loads((JS_READER / "package.json").read_text())["dependencies"])
+
+
+def _has_systemd_252() -> bool:
+    try:
+        said = subprocess.run([SYSTEMD, "--version"], capture_output=True, text=True, check=False).stdout
+    except OSError:
+        return False
+    return said.startswith("systemd 252 ")
+
+
+def _may_be_another_user() -> bool:
+    """Try it: a Python in root's own folder is nobody else's."""
+    rights = ("--reuid=64123", "--regid=64123", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all")
+    program = (sys.executable, "-P", "-c", "import agent.unit.doctor.child")
+    return _runs("env", "HOME=/nonexistent", "setpriv", *rights, *program)
+
+
 NEEDS: Final = {
     "chromium": Need("the browser Chromium", lambda: CHROMIUM is not None, ("chromium",)),
     "arm64-package": Need("the package for 64-bit ARM", lambda: arm64_package() is not None, otherwise="make arm64"),
@@ -134,7 +155,7 @@ NEEDS: Final = {
     "node": Need("Node.js with npm", lambda: all(map(shutil.which, ("node", "npm"))), ("nodejs", "npm")),
     "node-packages": Need(
         "the packages of the vectors' reader in JavaScript",
-        (JS_READER / "node_modules").is_dir,
+        lambda: all((JS_READER / "node_modules" / name).is_dir() for name in _node_packages()),
         otherwise="npm ci --prefix tests/vectors/js",
     ),
     "openssl": _program("openssl", "openssl"),
@@ -143,7 +164,9 @@ NEEDS: Final = {
         lambda: shutil.which("qemu-aarch64-static") is not None,
         otherwise="apt-get install qemu-user-static, for make arm64",
     ),
+    "sqlite3": _program("sqlite3", "sqlite3"),
     "ss": _program("ss", "iproute2"),
+    "systemd-252": Need("systemd 252, which Debian 12 has", _has_systemd_252, otherwise="run the tests on Debian 12"),
     "systemd-analyze": _program("systemd-analyze", "systemd"),
     "systemd-nspawn": _program("systemd-nspawn", "systemd-container"),
     "rtsp-server": Need(
@@ -168,6 +191,10 @@ NEEDS: Final = {
     "immutable-files": Need("the right to make files immutable", _may_fix_files, otherwise="run the tests as root"),
     "mkfs.ext4": _program("mkfs.ext4", "e2fsprogs"),
     "root": Need("root's rights", lambda: os.geteuid() == 0, otherwise="run the tests as root"),
+    "another-user": Need(
+        "the right to run this Python as another user", _may_be_another_user,
+        otherwise="run the tests as root, with a Python in a folder that others may enter",
+    ),
     "mounting": Need("the right to mount", _may_mount, otherwise="run the tests as root, outside a container"),
     "loop-device": Need(
         "a loop device", lambda: _runs("losetup", "--find"), otherwise="run the tests as root, outside a container"
@@ -188,7 +215,7 @@ NEEDS: Final = {
         "a folder for a Debian root", lambda: bool(os.environ.get(SYSTEM_DIR)), otherwise=f"set {SYSTEM_DIR}"
     ),
     "campaigns": Need(
-        "the time for the longest rows", lambda: bool(os.environ.get(CAMPAIGNS)), otherwise=f"set {CAMPAIGNS}=1"
+        "the time for the longest tests", lambda: bool(os.environ.get(CAMPAIGNS)), otherwise=f"set {CAMPAIGNS}=1"
     ),
     "deb-package": Need("the Debian package of this machine", lambda: deb_package() is not None, otherwise="make deb"),
 }  # fmt: skip

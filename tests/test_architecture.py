@@ -106,21 +106,58 @@ def test_a_group_says_of_a_command_what_its_help_says_first(words: tuple[str, ..
     assert said == " ".join(first_paragraph.split())
 
 
-@pytest.mark.parametrize("group", [(), *(words[1:] for words, command, _ in TREE if hasattr(command, "commands"))])
-def test_an_overview_imports_no_command(group: tuple[str, ...]) -> None:
+GROUPS = [(), *(words[1:] for words, command, _ in TREE if hasattr(command, "commands"))]
+LAST_WORDS = ("--help", "there-is-none")
+LOADED = """
+import os, sys
+import typer.main  # which all have in common
+for words in sys.argv[1:]:
+    if child := os.fork():
+        os.waitpid(child, 0)
+        continue
+    from agent.cli.main import main
+    sys.argv = ["plateseal", *words.split()]
+    try:
+        main()
+    finally:
+        names = sorted(name for name in sys.modules if name.startswith("agent."))
+        print("loaded by", words, " ".join(names), sep="\\t", file=sys.stderr)
+"""
+
+
+@pytest.fixture(scope="module")
+def loaded() -> dict[str, set[str]]:
+    """Return which of our modules each group's help loads, and each command that there is not."""
+    lines = [" ".join((*group, last)) for group in GROUPS for last in LAST_WORDS]
+    done = subprocess.run([sys.executable, "-c", LOADED, *lines], cwd=ROOT, capture_output=True, text=True, check=True)
+    told = [line.split("\t")[1:] for line in done.stderr.splitlines() if line.startswith("loaded by\t")]
+    assert len(told) == len(lines), done.stderr
+    return {line: set(names.split()) for line, names in told}
+
+
+@pytest.mark.parametrize("group", GROUPS)
+def test_an_overview_imports_no_command(loaded: dict[str, set[str]], group: tuple[str, ...]) -> None:
     """Nor does a command that there is not: only the groups' tables, the errors and typer are loaded for them."""
-    script = (
-        "import sys\n"
-        "from agent.cli.main import main\n"
-        "sys.argv = ['plateseal', *sys.argv[1:]]\n"
-        "try:\n    main()\n"
-        "finally:\n    print(*sorted(name for name in sys.modules if name.startswith('agent.')), file=sys.stderr)\n"
-    )
     most = {"agent.cli", "agent.errors", *(f"agent.cli.{name}" for name in ("main", "lazy", *group))}
-    for last in ("--help", "there-is-none"):
-        command = [sys.executable, "-c", script, *group, last]
-        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert set(done.stderr.splitlines()[-1].split()) == most
+    for last in LAST_WORDS:
+        assert loaded[" ".join((*group, last))] == most
+
+
+def test_only_commands_that_look_at_pictures_load_what_is_for_pictures() -> None:
+    """NumPy alone takes a fifth or more of the start of a command, and 12 MB in a daemon."""
+    with_pictures = ("bench", "capture", "demo", "read", "models")  # `run` and `doctor` start others for that
+    modules = {
+        path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
+        for path in (ROOT / "agent" / "cli").rglob("*.py")
+        if path.stem not in (*with_pictures, "reading") and path.parent.name not in with_pictures
+    }
+    assert {f"agent.cli.{name}" for name in ("upload", "receiver.serve", "custody.open", "status")} <= modules
+    script = "import importlib, sys\nfor name in sys.argv[1:]:\n    importlib.import_module(name)\nprint(*sys.modules)"
+    command = [sys.executable, "-c", script, *sorted(modules)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    loaded = done.stdout.split()
+    assert "agent.records" in loaded
+    assert {"numpy", "cv2", "onnxruntime"}.isdisjoint(loaded)
 
 
 def test_the_document_names_the_commands_that_there_are() -> None:

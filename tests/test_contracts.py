@@ -52,7 +52,8 @@ PRIVATE_READERS: Final = {
     "agent/unit/upload/tls_files.py": "the unit's TLS key is looked at with care before OpenSSL reads it",
     "agent/upload/tls.py": "OpenSSL reads the unit's TLS key from its file",
     "agent/unit/doctor/delivery.py": "the doctor signs a probe with the unit's key",
-    "agent/unit/doctor/parts.py": "the doctor says what is wrong with the unit's keys",
+    "agent/unit/doctor/files.py": "the doctor says what is wrong with the unit's keys",
+    "agent/unit/doctor/parts.py": "the doctor seals a sample with the unit's key",
 }
 """Modules outside of `keys` and `custody` that read private key files: what for."""
 
@@ -66,9 +67,14 @@ def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
 
-def outside(*rooms: str) -> dict[str, ast.Module]:
+@pytest.fixture(scope="module")
+def trees() -> dict[str, ast.Module]:
+    """Return the trees of all modules by name."""
+    return {name_of(path): ast.parse(path.read_text()) for path in SOURCES}
+
+
+def outside(trees: dict[str, ast.Module], *rooms: str) -> dict[str, ast.Module]:
     """Return the trees of all modules that are in none of these rooms, by name."""
-    trees = {name_of(path): ast.parse(path.read_text()) for path in SOURCES}
     return {
         name: tree for name, tree in trees.items() if not name.startswith(tuple(f"agent/{room}/" for room in rooms))
     }
@@ -119,21 +125,23 @@ def circles(graph: grimp.ImportGraph) -> set[frozenset[str]]:
     return {group for group in groups if len(group) > 1}
 
 
-def test_only_disk_makes_files_durable() -> None:
+def test_only_disk_makes_files_durable(trees: dict[str, ast.Module]) -> None:
     """A sync, a rename or a link anywhere else has an order of steps that no fault test knows."""
-    others = outside("disk")
+    others = outside(trees, "disk")
     assert "agent/keys/keyfiles.py" in others
     assert {name: steps for name, tree in others.items() if (steps := durable_steps(tree))} == {}
 
 
-def test_only_keys_and_custody_read_private_keys() -> None:
+def test_only_keys_and_custody_read_private_keys(trees: dict[str, ast.Module]) -> None:
     """And those of the table, each with its reason; one that does so no more leaves the table."""
-    assert {name for name, tree in outside("keys", "custody").items() if private_reads(tree)} == PRIVATE_READERS.keys()
+    assert {
+        name for name, tree in outside(trees, "keys", "custody").items() if private_reads(tree)
+    } == PRIVATE_READERS.keys()
 
 
-def test_questions_have_no_effect() -> None:
+def test_questions_have_no_effect(trees: dict[str, ast.Module]) -> None:
     """Who asks changes nothing, so it may be asked in any order and as often as one likes."""
-    found = {name: asked for name, tree in outside("vision").items() if (asked := predicates_with_effects(tree))}
+    found = {name: asked for name, tree in outside(trees, "vision").items() if (asked := predicates_with_effects(tree))}
     assert found == EFFECTS_ALLOWED
 
 

@@ -12,6 +12,7 @@ import typer.main
 
 from agent.cli.main import app
 from agent.config.schema import Layer, layer_schema
+from agent.upload import causes
 from tests.documents import DOCS, GENERATED, generated
 
 ROOT: Final = Path(__file__).parents[1]
@@ -104,6 +105,15 @@ def test_each_cannot_of_the_threat_model_says_what_shows_it() -> None:
     rows = [line for line in (DOCS / "THREAT-MODEL.md").read_text().splitlines() if line.startswith("| cannot |")]
     assert len(rows) > 30
     assert [row for row in rows if not row.split("|")[-2].strip()] == []
+
+
+def test_the_runbook_has_each_cause_of_a_failed_delivery() -> None:
+    """Whoever reads a cause in a log finds there what mends it, by the very words."""
+    runbook = (DOCS / "RUNBOOK.md").read_text()
+    receivers = [words.partition(";")[0].removeprefix("the receiver's certificate ") for _, words in causes._RECEIVERS]
+    causes_told = [*causes._OWN.values(), *receivers]
+    assert len(causes_told) > 15
+    assert [words for words in causes_told if f'"{words}"' not in runbook] == []
 
 
 def anchors(path: Path) -> set[str]:

@@ -18,7 +18,8 @@ from agent.config.models import GSTREAMER_PREFIX, RTSP_PREFIXES, SourceConfig
 from agent.errors import SourceError
 from agent.ports import Clock
 
-V4L2_PREFIX: Final = "/dev/video"
+V4L2_PREFIXES: Final = ("/dev/video", "/dev/v4l/")
+"""A device, and the names by which udev finds it again on another port or at another start."""
 OPEN_TIMEOUT_MS: Final = 10_000
 """How long connecting may take: longer than a camera's encoder needs to start, shorter than FFmpeg's own 30 s."""
 MAX_CREDENTIAL_BYTES: Final = 1024

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from agent.capture.cameras import V4L2_PREFIX, gstreamer_camera, rtsp_camera, v4l2_camera
+from agent.capture.cameras import V4L2_PREFIXES, gstreamer_camera, rtsp_camera, v4l2_camera
 from agent.capture.live import LiveHooks
 from agent.capture.pictures import PictureFolder
 from agent.capture.video import VideoFile
@@ -50,7 +50,7 @@ def open_source(
     if scheme := _SCHEME.match(uri):
         # The rest of the URL may hold a password and stays out of the message.
         raise SourceError(f"{scheme[1]}:// is no kind of source; allowed are {ALLOWED}")
-    if uri.startswith(V4L2_PREFIX):
+    if uri.startswith(V4L2_PREFIXES):
         return v4l2_camera(source, camera_id=camera_id, clock=clock, hooks=hooks)
     return _recording(source, camera_id=camera_id, clock=clock)
 

@@ -20,6 +20,7 @@ from agent.bench.measured import Job
 from agent.bench.outcome import Outcome, make_outcome, percentile
 from agent.bench.report import render_report
 from agent.bench.truth import truth_of
+from agent.cli.folders import require_file
 from agent.cli.json_file import STDOUT, write_json
 from agent.cli.options import ModelsFolder, TruthFile
 from agent.cli.private import write_private
@@ -47,7 +48,10 @@ def bench(
     truth: TruthFile = None,
     models: ModelsFolder = None,
     config: Annotated[
-        Path | None, typer.Option(metavar="FILE", help="A unit's configuration, whose [vision] settings hold.")
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="A unit's configuration, whose [vision] settings hold.", callback=require_file
+        ),
     ] = None,
     compare: Annotated[
         Rival | None, typer.Option(help="Play the clip with the plain fast-alpr loop on the same models as well.")

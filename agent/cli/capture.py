@@ -5,6 +5,7 @@ from __future__ import annotations
 from agent.cli.options import UnitConfigFile
 from agent.config.load import load_config
 from agent.unit.capture.daemon import run_capture
+from agent.unit.process.unit_files import missing_files_named
 from agent.unit.status.last_error import noted_errors
 
 
@@ -14,5 +15,5 @@ def capture(config: UnitConfigFile) -> None:
     Example: plateseal capture --config /etc/plateseal/unit.toml
     """
     unit = load_config(config)
-    with noted_errors(unit.state_dir, "capture"):
+    with noted_errors(unit.state_dir, "capture"), missing_files_named(unit):
         run_capture(unit)

@@ -36,15 +36,16 @@ def doctor(
 ) -> None:
     """Look the unit over: cameras, models, clock, disk, permissions, keys, receiver, sockets, swap, services.
 
-    It proves the way: a sample is sealed, a file is written, synced and erased in the spool, and the receiver answers a
-    signed probe with its receipt key. Nothing is stored and nothing is changed. Faults come first. Run it as root: it
-    looks at what belongs to the daemons. Exits 0 if there is no fault, 18 if there is one; a warning is no fault.
+    It proves the way: a sample is sealed, a file is written, synced and erased in the spool, and the receiver
+    answers a signed probe with its receipt key. Nothing is stored and nothing is changed. Faults come first. Run it
+    as root: it looks at what belongs to the daemons, and opens cameras, models and the network with their rights.
+    Exits 0 if there is no fault, 18 if there is one; a warning is no fault.
 
     Example: plateseal doctor --config /etc/plateseal/unit.toml
     """
     unit = load_unit(config, credentials=credentials)
     require_access(unit)
-    findings = worst_first(_watched(examine(unit, config)))
+    findings = worst_first(_watched(examine(unit, config, credentials=credentials)))
     if as_json:
         typer.echo(json.dumps({"unit": unit.camera_id, "findings": [asdict(finding) for finding in findings]}))
     else:

@@ -7,8 +7,17 @@ from typing import Annotated
 
 import typer
 
+from agent.cli.folders import require_file
+
 UnitConfigFile = Annotated[
-    Path, typer.Option("--config", metavar="FILE", help="The unit's configuration (TOML).", show_default=False)
+    Path,
+    typer.Option(
+        "--config",
+        metavar="FILE",
+        help="The unit's configuration (TOML).",
+        show_default=False,
+        callback=require_file,
+    ),
 ]
 ModelsFolder = Annotated[
     Path | None, typer.Option("--models", metavar="DIR", help="Folder of model files; the built-in models if left out.")

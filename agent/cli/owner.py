@@ -64,7 +64,10 @@ def unlock_with(directory: Path, passphrase_file: Path | None, *, finishes: bool
         odd = [] if passphrase is None or passphrase_file is None else oddities(passphrase)
         if not odd:
             raise
-        raise KeyFileError(f"{error}. {passphrase_file} {' and '.join(odd)}, and all of that was tried") from None
+        raise KeyFileError(
+            f"{error}. {passphrase_file} {' and '.join(odd)}, and all of that was tried; save it as one line of UTF-8 "
+            "with nothing around it"
+        ) from None
     if not finishes:
         tell_unfinished(directory)
     return owner, passphrase

@@ -7,6 +7,8 @@ from typing import Annotated
 
 import typer
 
+from agent.cli.folders import require_file
+
 
 def read(
     sources: Annotated[
@@ -24,7 +26,11 @@ def read(
     ] = None,
     config: Annotated[
         Path | None,
-        typer.Option(metavar="FILE", help="A unit's configuration, whose [vision] settings hold, masks among them."),
+        typer.Option(
+            metavar="FILE",
+            help="A unit's configuration, whose [vision] settings hold, masks among them.",
+            callback=require_file,
+        ),
     ] = None,
     jsonl: Annotated[
         str | None,

@@ -8,6 +8,7 @@ import typer
 
 from agent.cli.options import UnitConfigFile
 from agent.config.load import load_config
+from agent.unit.process.unit_files import missing_files_named
 from agent.unit.status.last_error import noted_errors
 from agent.unit.upload.daemon import run_upload
 
@@ -25,5 +26,5 @@ def upload(
     Example: plateseal upload --config /etc/plateseal/unit.toml --drain
     """
     unit = load_config(config)
-    with noted_errors(unit.state_dir, "upload"):
+    with noted_errors(unit.state_dir, "upload"), missing_files_named(unit):
         run_upload(unit, drain=drain)

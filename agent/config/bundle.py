@@ -38,6 +38,7 @@ from agent.config.document import Document, Table
 from agent.config.models import UnitConfig
 from agent.errors import BundleVerificationError, ConfigError, FormatError
 from agent.wire.cose import ed25519_kid
+from agent.wire.plaintext import MAX_NAME_CHARS
 
 MAX_BUNDLE_BYTES: Final = 256 << 10
 """Longest bundle looked at. A unit's configuration has about 1 kB."""
@@ -160,10 +161,12 @@ def _parsed(data: bytes, content: bytes) -> Bundle:
     except (ValueError, RecursionError) as error:
         raise FormatError(f"no bundle: not TOML: {error}") from None
     match table.get(SIGNED):
-        case {"camera": str(camera), "serial": int(serial)} if 1 <= serial <= MAX_SERIAL:
+        case {"camera": str(camera), "serial": int(serial), **others} if (
+            not others and len(camera) <= MAX_NAME_CHARS and type(serial) is int and 1 <= serial <= MAX_SERIAL
+        ):
             return Bundle(camera, serial, data, Document(Path(f"{camera}.bundle"), text, table))
         case _:
-            raise FormatError(f"no bundle: a table [{SIGNED}] with camera and serial is needed")
+            raise FormatError(f"no bundle: a table [{SIGNED}] with camera and serial, and nothing else, is needed")
 
 
 def _secret_key(key: Ed25519PrivateKey) -> str:

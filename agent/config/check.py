@@ -36,6 +36,13 @@ _NO_FILE: Final = re.compile(r"\A[^/]*:|\A[A-Za-z0-9+][A-Za-z0-9+/]{39,}={0,2}\Z
 """`USER:PASSWORD`, or a key's Base64, where a file's path should be; a relative path with a colon in its first part is
 written with `./`, as in URLs (RFC 3986, 4.2)."""
 
+_POLYGON: Final = "polygon"
+_OUT_OF_RANGE: Final = ("less_than_equal", "greater_than_equal")
+_SHARES: Final = (
+    "a corner is two shares of the picture, each from 0 to 1: right from its left edge, down from its upper edge. From "
+    "pixels: divide the first by the picture's width, the second by its height (640 of 1280 is 0.5)"
+)
+
 Locate = Callable[[Place], tuple[Path, int | None]]
 """Returns the file and the line of a setting, or of where it is missing."""
 PathRule = Callable[[str], Path]
@@ -188,7 +195,8 @@ def _with_paths(
 def _path(text: str, rule: PathRule, place: Place, found: list[tuple[Place, str]]) -> Path:
     is_uri = place[-1] == "uri"
     if _NO_PATH.search(text) or (_NO_FILE.search(text) and not is_uri and not is_credential(text)):
-        found.append((place, "is no path; a key or secret lies in a file of its own, and its path stands here"))
+        what = "a camera's USER:PASSWORD" if place[-1] == "credential" else "a key or secret"
+        found.append((place, f"is no path; {what} lies in a file of its own, and its path stands here"))
         return Path("/")
     try:
         return rule(text)
@@ -200,10 +208,23 @@ def _path(text: str, rule: PathRule, place: Place, found: list[tuple[Place, str]
 def _explained(error: ValidationError, table: Table) -> list[tuple[Place, str]]:
     """Return each wrong place once, with all that pydantic says of it."""
     told: dict[Place, list[str]] = {}
-    for detail in error.errors(include_url=False):
+    for detail in _without_echoes(error.errors(include_url=False)):
         place = _place_in(table, detail)
-        told.setdefault(place, []).append(_message(detail, place))
+        if _POLYGON in place and detail["type"] in _OUT_OF_RANGE:
+            place = place[: place.index(_POLYGON) + 1]
+            told.setdefault(place, [f"has {detail['input']!r} in it; {_SHARES}"])
+        else:
+            told.setdefault(place, []).append(_message(detail, place))
     return [(place, _joined(table, place, messages)) for place, messages in told.items()]
+
+
+def _without_echoes(details: list[ErrorDetails]) -> Iterator[ErrorDetails]:
+    """Leave out that a list is too short where that is so only because its members are wrong."""
+    for detail in details:
+        place = detail["loc"]
+        inside = [each for each in details if each is not detail and each["loc"][: len(place)] == place]
+        if detail["type"] != "too_short" or not inside:
+            yield detail
 
 
 def _place_in(table: Table, detail: ErrorDetails) -> Place:

@@ -6,17 +6,24 @@ Owns: these rules for one unit. Leaves to others: each setting by itself (`model
 
 from __future__ import annotations
 
+import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
+from urllib.parse import urlsplit
 
 from agent.config.document import Place
-from agent.config.models import SourceConfig, UnitConfig, is_file_uri
+from agent.config.models import GSTREAMER_PREFIX, RTSP_PREFIXES, SourceConfig, UnitConfig, is_file_uri
 
 _RECORDING_ONLY: Final = ("started_at", "frame_rate", "pace")
 """What only a recording can be told."""
-DEVICES: Final = "/dev/video"
-"""Camera devices of the machine itself; other paths below /dev may well hold recordings."""
+DEVICES: Final = ("/dev/video", "/dev/v4l/")
+"""The machine's own cameras, and udev's lasting names of them; what else lies below /dev may be a recording."""
+_RTSP_PORTS: Final = {"rtsp": 554, "rtsps": 322}
+"""Where a camera is if its URL names no port (RFC 7826, 4.2)."""
+_IN_PIPELINE: Final = re.compile(r"""\b(?:device|location|uri)\s*=\s*["']?((?:rtsps?://|/dev/)[^"'\s!]+)""")
+"""What a GStreamer pipeline reads."""
 
 
 def contradictions(unit: UnitConfig) -> list[tuple[Place, str]]:
@@ -27,6 +34,25 @@ def contradictions(unit: UnitConfig) -> list[tuple[Place, str]]:
 def is_live(uri: str) -> bool:
     """Whether a source is a camera and no recording."""
     return uri.startswith(DEVICES) or not is_file_uri(uri)
+
+
+def camera_behind(uri: str) -> str:
+    """Return a live source in one spelling: two with the same one are the same camera.
+
+    Scheme and host in small letters, the port named, a device without detours. What only the network or the machine
+    knows (a host's other names, links to a device) is left.
+    """
+    if uri.startswith(GSTREAMER_PREFIX):
+        inside = _IN_PIPELINE.search(uri)
+        return camera_behind(inside[1]) if inside else " ".join(uri.split())
+    if not uri.lower().startswith(RTSP_PREFIXES):
+        return os.path.normpath(uri)
+    try:
+        parts = urlsplit(uri)
+        host, port = parts.hostname or "", parts.port or _RTSP_PORTS[parts.scheme]
+    except ValueError:
+        return uri  # a port that is none, which opening it tells
+    return f"{parts.scheme}://{host}:{port}{parts.path or '/'}?{parts.query}"
 
 
 def _names(unit: UnitConfig) -> Iterator[tuple[Place, str]]:
@@ -43,9 +69,11 @@ def _sources(unit: UnitConfig) -> Iterator[tuple[Place, str]]:
     places: list[Place] = [("source",), *(("camera", index, "source") for index in range(len(unit.camera)))]
     for place, camera in zip(places, unit.cameras, strict=True):
         source = camera.source
-        if source.uri in seen and is_live(source.uri):
-            yield (*place, "uri"), f"is the source of {seen[source.uri]} too; two cameras cannot be one"
-        seen.setdefault(source.uri, camera.camera_id)
+        if is_live(source.uri):
+            behind = camera_behind(source.uri)
+            if behind in seen:
+                yield (*place, "uri"), f"is the source of {seen[behind]} too; two cameras cannot be one"
+            seen.setdefault(behind, camera.camera_id)
         yield from (((*place, key), message) for key, message in _source(source))
 
 

@@ -22,7 +22,7 @@ from pathlib import Path
 from typing import Final
 
 from agent.config.check import MISSING, Problem, check_table, key_of, on_any_machine
-from agent.config.contradictions import DEVICES, is_live
+from agent.config.contradictions import DEVICES, camera_behind, is_live
 from agent.config.document import Document, Place, Table, reach
 from agent.config.models import UnitConfig
 from agent.errors import ConfigError
@@ -115,7 +115,10 @@ def load_fleet(directory: Path) -> Fleet:
     problems += _check_layers(fleet, sites)
     unread = {each.file for each in problems if each.key == WHOLE_FILE}
     units = [_unit(camera, fleet, sites, problems, unread) for camera in cameras]
-    problems += _shared_cameras(units)
+    shared = _shared_cameras(units)
+    problems += [problem for _, problem in shared]
+    doubles = {name for name, _ in shared}
+    units = [replace(unit, config=None) if unit.name in doubles else unit for unit in units]
     ordered = sorted(set(problems), key=lambda each: (str(each.file), each.line or 0, each.key, each.message))
     return Fleet(tuple(units), tuple(ordered))
 
@@ -210,9 +213,12 @@ def _merged(name: str, site: str | None, layers: tuple[Document, ...]) -> FleetU
     return FleetUnit(name, site, layers, table, None)
 
 
-def _shared_cameras(units: Sequence[FleetUnit]) -> list[Problem]:
-    """Name cameras of two units that have one name or one source. Devices and pipelines are each machine's own."""
-    found: list[Problem] = []
+def _shared_cameras(units: Sequence[FleetUnit]) -> list[tuple[str, Problem]]:
+    """Name cameras of two units that have one name or one source, each with the name of the later unit.
+
+    Devices and pipelines are each machine's own.
+    """
+    found: list[tuple[str, Problem]] = []
     names = {unit.name: unit.name for unit in units}
     sources: dict[str, str] = {}
     for unit in units:
@@ -221,15 +227,16 @@ def _shared_cameras(units: Sequence[FleetUnit]) -> list[Problem]:
             if names.setdefault(camera.camera_id, unit.name) != unit.name:
                 place = (*at, "camera_id")
                 message = f"is {camera.camera_id!r}, the name of a camera of {names[camera.camera_id]} too"
-                found.append(Problem(*unit.locate(place), key_of(place), message))
+                found.append((unit.name, Problem(*unit.locate(place), key_of(place), message)))
             uri = camera.source.uri
-            if not is_live(uri) or "://" not in uri or uri.startswith((DEVICES, "gst:")):
+            if not is_live(uri) or "://" not in uri or uri.startswith((*DEVICES, "gst:")):
                 continue
-            if uri in sources:
+            behind = camera_behind(uri)
+            if behind in sources:
                 place = (*at, "source", "uri")
-                message = f"is the source of {sources[uri]} too; one camera cannot be two"
-                found.append(Problem(*unit.locate(place), key_of(place), message))
-            sources.setdefault(uri, camera.camera_id)
+                message = f"is the source of {sources[behind]} too; one camera cannot be two"
+                found.append((unit.name, Problem(*unit.locate(place), key_of(place), message)))
+            sources.setdefault(behind, camera.camera_id)
     return found
 
 

@@ -26,7 +26,7 @@ import errno
 import fcntl
 import os
 import pwd
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -53,13 +53,13 @@ class AuditReport:
         entries: Those whose signature holds, in the order of the file.
         findings: Everything that is wrong, one line each; empty for a log that verifies.
         head: SHA-256 of the last entry, 32 bytes; None for an empty log.
-        digests: SHA-256 of every entry in `entries`.
+        digests: The numbers of `entries` by the SHA-256 of each.
     """
 
     entries: tuple[AuditEntry, ...]
     findings: tuple[str, ...]
     head: bytes | None
-    digests: frozenset[bytes]
+    digests: Mapping[bytes, int]
 
 
 class AuditLog:
@@ -272,7 +272,7 @@ def read_audit(path: Path, owner_key: Ed25519PublicKey) -> AuditReport:
         entries=tuple(checker.entries),
         findings=tuple(checker.findings()),
         head=checker.head,
-        digests=frozenset(checker.digests),
+        digests=dict(checker.digests),
     )
 
 

@@ -57,7 +57,8 @@ class Checker:
         marker: The bytes that every entry begins with.
         expected: Number of the entry that should come next.
         head: SHA-256 of the last piece, if there is one.
-        entries, digests: Those whose signature holds.
+        entries: Those whose signature holds.
+        digests: Their numbers by the SHA-256 of each.
     """
 
     def __init__(self, owner_key: Ed25519PublicKey) -> None:
@@ -67,7 +68,7 @@ class Checker:
         self.expected = 0
         self.head: bytes | None = None
         self.entries: list[AuditEntry] = []
-        self.digests: set[bytes] = set()
+        self.digests: dict[bytes, int] = {}
         self._seen: set[int] = set()
         self._gaps: list[range] = []
         self._faults: list[str] = []
@@ -87,7 +88,7 @@ class Checker:
         digest = cbor.sha256(piece.data)
         self.head, self._previous_holds = digest, True
         self._seen.add(entry.seq)
-        self.digests.add(digest)
+        self.digests[digest] = entry.seq
         self.entries.append(entry)
 
     def faults(self) -> list[str]:

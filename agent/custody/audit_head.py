@@ -19,8 +19,7 @@ an earlier plateseal began, that it was cut back to before the first note. For t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from collections.abc import Set as AbstractSet
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -77,7 +76,7 @@ def load_head(path: Path, owner_key: Ed25519PublicKey) -> AuditHead | None:
     if not path.exists():
         return None
     try:
-        return _parse(read_private_file(path), owner_key)
+        return _parse(read_private_file(path, what="the end of the audit log"), owner_key)
     except (FormatError, VerificationError) as error:
         raise AuditVerificationError(f"{path}: {error}") from None
 
@@ -96,7 +95,7 @@ def _parse(data: bytes, owner_key: Ed25519PublicKey) -> AuditHead:
 
 
 def head_fault(
-    layout: OwnerLayout, owner_key: Ed25519PublicKey, log: Sequence[AuditEntry], digests: AbstractSet[bytes]
+    layout: OwnerLayout, owner_key: Ed25519PublicKey, log: Sequence[AuditEntry], digests: Mapping[bytes, int]
 ) -> str | None:
     """Return what is wrong with the end of a log; None if nothing is, or if no key was ever made here.
 
@@ -104,7 +103,7 @@ def head_fault(
         layout: The owner's files.
         owner_key: The owner's public key.
         log: The entries whose signature holds.
-        digests: SHA-256 of each.
+        digests: Their numbers by the SHA-256 of each.
 
     Raises:
         KeyFileError: The note cannot be read.
@@ -118,7 +117,7 @@ def head_fault(
         return f"is missing or empty, and had {head.seq + 1} entries"
     if entries <= head.seq:
         return f"was cut off: it ends with entry {entries - 1}, and had {head.seq + 1} entries"
-    if head.digest not in digests:
+    if digests.get(head.digest) != head.seq:
         return f"was replaced: entry {head.seq} is another one than {layout.audit_head.name} names"
     return None
 

@@ -160,7 +160,7 @@ def _check_name(held: HeldRead, envelope_id: str, folder: str) -> None:
 
 def _read_held(path: Path, owner_key: Ed25519PublicKey) -> HeldRead:
     try:
-        return parse_held(read_private_file(path), owner_key)
+        return parse_held(read_private_file(path, what=f"a {_WHAT}"), owner_key)
     except (FormatError, VerificationError) as error:
         raise KeyFileError(f"{path}: {error}") from None
 

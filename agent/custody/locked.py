@@ -164,7 +164,9 @@ class KeyLock:
             KeyFileError: Another key, the wrong passphrase, or altered.
         """
         if locked.use is not use or (kid is not None and locked.kid != kid):
-            raise KeyFileError(f"{what}: holds another key than its name says")
+            raise KeyFileError(
+                f"{what}: holds another key than its name says; bring it back from a whole copy of the folder"
+            )
         aad = _enc_structure(locked.protected_bytes, use, locked.kid)
         try:
             return AESGCM(self._derive(locked.salt, locked.scrypt)).decrypt(locked.nonce, locked.ciphertext, aad)

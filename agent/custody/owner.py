@@ -29,6 +29,7 @@ from agent.wire import cbor, cose, suites
 from agent.wire.keyring import MAX_KEYRING_BYTES, Keyring, parse_keyring
 
 DIRECTORY_MODE: Final = 0o700
+_NEWEST_KEYRING: Final = "bring the newest one back from a copy of the folder, or from a unit"
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,9 +115,9 @@ def load_keyring(layout: OwnerLayout, public_key: Ed25519PublicKey) -> Keyring:
     try:
         return parse_keyring(read_public_file(path, max_bytes=MAX_KEYRING_BYTES), public_key)
     except FormatError as error:
-        raise KeyFileError(f"{path}: {error}") from None
+        raise KeyFileError(f"{path}: {error}; {_NEWEST_KEYRING}") from None
     except KeyringVerificationError as error:
-        raise KeyringVerificationError(f"{path}: {error}") from None
+        raise KeyringVerificationError(f"{path}: {error}; {_NEWEST_KEYRING}") from None
 
 
 def private_files(layout: OwnerLayout) -> list[tuple[bytes, Path]]:
@@ -229,7 +230,9 @@ def unlock_owner(directory: Path, passphrase: bytes | None) -> Owner:
         write_public(layout.owner_public, signing_key.public_key())
     public = load_ed25519_public(layout.owner_public)
     if public.public_bytes_raw() != signing_key.public_key().public_bytes_raw():
-        raise KeyFileError(f"{layout.owner_public}: is not the public half of {path.name}")
+        raise KeyFileError(
+            f"{layout.owner_public}: is not the public half of {path.name}; remove it: the next command writes it again"
+        )
     return Owner(layout=layout, signing_key=signing_key, lock=lock)
 
 
@@ -315,7 +318,9 @@ def opened_key(
 
 def _check_name(path: Path, named: bytes | None, kid: bytes) -> None:
     if named is not None and kid != named:
-        raise KeyFileError(f"{path}: holds another key than its name says")
+        raise KeyFileError(
+            f"{path}: holds another key than its name says; bring it back from a whole copy of the folder"
+        )
 
 
 def _encode_recipient_key(key: PrivateKey) -> bytes:

@@ -25,7 +25,7 @@ def read_passphrase_file(path: Path) -> bytes:
         KeyFileError: Missing, unreadable, open to group or others, empty, longer than a passphrase, or with NUL bytes,
             which scrypt's HMAC cannot tell from nothing at the end.
     """
-    data = read_private_file(path)
+    data = read_private_file(path, what="a passphrase")
     passphrase = data.removesuffix(b"\n").removesuffix(b"\r")
     if not passphrase:
         raise KeyFileError(f"{path}: is empty, a passphrase is needed")

@@ -145,7 +145,9 @@ def _read(path: Path, use: KeyUse, kid: bytes | None, both: _Passphrases) -> _Ke
         raise KeyFileError(f"{error}. It is under the {'new' if is_changed else 'old'} passphrase") from None
     found = _kid_in(cose_key, path)
     if named is not None and named != found:
-        raise KeyFileError(f"{path}: holds another key than its name says")
+        raise KeyFileError(
+            f"{path}: holds another key than its name says; bring it back from a whole copy of the folder"
+        )
     return _KeyFile(path, use, found, cose_key, is_changed)
 
 
@@ -194,7 +196,8 @@ def _encode_change(lock: KeyLock) -> bytes:
 def _load_change(path: Path, new: bytes) -> KeyLock:
     """Return the lock of a change that was cut off: with its salt, which tells the files that it had reached."""
     try:
-        value = cbor.as_map(cbor.decode(read_private_file(path), max_bytes=_MAX_BYTES, what=_WHAT), _WHAT)
+        data = read_private_file(path, what=_WHAT)
+        value = cbor.as_map(cbor.decode(data, max_bytes=_MAX_BYTES, what=_WHAT), _WHAT)
         cbor.exact_keys(value, _KEYS, _WHAT)
         n, r, p = (cbor.as_uint(part, 1 << 20, _WHAT) for part in cbor.as_list(value["scrypt"], 3, _WHAT))
         return KeyLock(

@@ -64,17 +64,27 @@ def replace_file(path: Path, data: bytes, *, mode: int) -> None:
         raise
 
 
-def replace_unsynced(path: Path, data: bytes) -> None:
+def replace_unsynced(path: Path, data: bytes, *, mode: int = 0o600) -> None:
     """Replace a file that may be lost. Whoever looks finds the old file or the new one, whole, as long as power lasts.
 
     Nothing is promised after a power cut: the old file, the new one, an empty one or none. For what is written often
     and is worth nothing after a restart.
 
+    Args:
+        path: The file.
+        data: All of its content.
+        mode: Permission bits, whatever the umask is.
+
     Raises:
         OSError: The disk refused. The old file is as it was.
     """
     temporary = path.with_name(f".{path.name}.new")
-    temporary.write_bytes(data)
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW | os.O_CLOEXEC, mode)
+    try:
+        _set_mode(descriptor, mode)
+        _write_all(descriptor, data)
+    finally:
+        os.close(descriptor)
     temporary.replace(path)
 
 

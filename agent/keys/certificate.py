@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from cryptography import x509
+from cryptography.exceptions import InvalidSignature
 from cryptography.x509.oid import NameOID
 
 from agent.disk.watch import FileWatch
@@ -77,7 +78,11 @@ def certificate_words(path: Path, ca: Path, now: datetime) -> str:
         return f"it is not valid before {own.not_valid_before_utc:%Y-%m-%d %H:%M} UTC, {clock}"
     if own.issuer != issuer.subject:
         return "it is by another CA than the one that is pinned for the receiver"
-    return f"it is good until {own.not_valid_after_utc:%Y-%m-%d} and by the pinned CA's name; {clock}"
+    try:
+        own.verify_directly_issued_by(issuer)
+    except (InvalidSignature, TypeError, ValueError):
+        return "it is by another CA, which has the name of the one that is pinned for the receiver"
+    return f"it is good until {own.not_valid_after_utc:%Y-%m-%d} and by the pinned CA; {clock}"
 
 
 class CertificateWatch:

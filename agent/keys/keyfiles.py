@@ -128,14 +128,18 @@ def load_ed25519_publics(path: Path, *, most: int) -> tuple[Ed25519PublicKey, ..
     return tuple(_parse_ed25519_public(block, path) for block in blocks)
 
 
-def read_private_file(path: Path) -> bytes:
+def read_private_file(path: Path, *, what: str = "a private key") -> bytes:
     """Read a file that only its owner may touch, or a credential that systemd has given this service.
+
+    Args:
+        path: The file.
+        what: What it holds, for messages.
 
     Raises:
         KeyFileError: Missing, unreadable, too long, not a regular file, a link, or open to group or others.
     """
     forbidden = _CREDENTIAL_TOO_OPEN if _is_credential(path) else _TOO_OPEN
-    return _read(path, os.O_NOFOLLOW, forbidden_mode=forbidden)
+    return _read(path, os.O_NOFOLLOW, forbidden_mode=forbidden, what=what)
 
 
 def read_public_file(path: Path, *, max_bytes: int = MAX_KEY_FILE_BYTES) -> bytes:
@@ -236,16 +240,18 @@ def _is_credential(path: Path) -> bool:
     return directory is not None and path.parent == directory
 
 
-def _read(path: Path, flags: int, *, forbidden_mode: int, max_bytes: int = MAX_KEY_FILE_BYTES) -> bytes:
+def _read(
+    path: Path, flags: int, *, forbidden_mode: int, max_bytes: int = MAX_KEY_FILE_BYTES, what: str = "the file"
+) -> bytes:
     try:
         # O_NONBLOCK: a FIFO under this name must not hold the caller for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | flags)
     except OSError as error:
         if error.errno == errno.ELOOP and flags & os.O_NOFOLLOW:
-            raise KeyFileError(f"{path}: is a link; a private key must be a regular file") from None
+            raise KeyFileError(f"{path}: is a link; {what} must be a regular file") from None
         raise KeyFileError(f"{path}: {error.strerror}") from None
     try:
-        _check_stat(path, os.fstat(descriptor), forbidden_mode)
+        _check_stat(path, os.fstat(descriptor), forbidden_mode, what)
         data = _read_within_limit(descriptor, max_bytes)
     except OSError as error:
         raise KeyFileError(f"{path}: {error.strerror}") from None
@@ -267,12 +273,12 @@ def _read_within_limit(descriptor: int, max_bytes: int) -> bytes:
     return bytes(data)
 
 
-def _check_stat(path: Path, status: os.stat_result, forbidden_mode: int) -> None:
+def _check_stat(path: Path, status: os.stat_result, forbidden_mode: int, what: str) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise KeyFileError(f"{path}: is not a regular file")
     if status.st_mode & forbidden_mode:
         mode = stat.S_IMODE(status.st_mode)
-        raise KeyFileError(f"{path}: mode {mode:04o} lets others at a private key, run: chmod 600 {path}")
+        raise KeyFileError(f"{path}: mode {mode:04o} lets others at {what}, run: chmod 600 {path}")
 
 
 def _parse_private(pem: bytes, path: Path) -> object:

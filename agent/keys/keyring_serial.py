@@ -48,22 +48,36 @@ class SerialNote:
             SpoolError: The disk refused. The note is the old one or the new one.
         """
         digest = hashlib.sha256(data).hexdigest()
-        newest = self._read()
-        if newest is not None:
-            serial, known = newest
-            if keyring.serial < serial:
-                raise KeyringVerificationError(
-                    f"serial {keyring.serial} is older than serial {serial}, which this device has used before"
-                )
-            if keyring.serial == serial and digest != known:
-                raise KeyringVerificationError(
-                    f"serial {serial} was another keyring before (SHA-256 {known[:16]}, now {digest[:16]}); "
-                    "a changed keyring needs a higher serial"
-                )
-            if keyring.serial == serial:
-                self._files.sync_dir(self._path.parent)  # a start that was cut off may have left the name not durable
-                return
+        if self.check(keyring, data):
+            self._files.sync_dir(self._path.parent)  # a start that was cut off may have left the name not durable
+            return
         replace_note(self._files, self._path, f"{keyring.serial} {digest}\n".encode("ascii"))
+
+    def check(self, keyring: Keyring, data: bytes) -> bool:
+        """Check a verified keyring against the newest one ever used, and change nothing; return whether it is that one.
+
+        Args:
+            keyring: What `data` says.
+            data: The keyring file, whole.
+
+        Raises:
+            KeyringVerificationError: As `admit`.
+        """
+        newest = self._read()
+        if newest is None:
+            return False
+        serial, known = newest
+        if keyring.serial < serial:
+            raise KeyringVerificationError(
+                f"serial {keyring.serial} is older than serial {serial}, which this device has used before"
+            )
+        digest = hashlib.sha256(data).hexdigest()
+        if keyring.serial == serial and digest != known:
+            raise KeyringVerificationError(
+                f"serial {serial} was another keyring before (SHA-256 {known[:16]}, now {digest[:16]}); "
+                "a changed keyring needs a higher serial"
+            )
+        return keyring.serial == serial
 
     def _read(self) -> tuple[int, str] | None:
         try:

@@ -3,6 +3,7 @@
 ```
 OUT/envelopes.db             the store at one moment, without a write-ahead log
 OUT/devices, OUT/operators   the records as they were then
+OUT/renewals                 what units have asked for, and new certificates that they have not fetched yet
 OUT/ca.pem, server.pem, receipt.pub, receipt-earlier.pub and receipt.pub.next where they are there
 OUT/ca.key, server.key, receipt.key   only where they are asked for
 ```
@@ -26,11 +27,13 @@ from agent.errors import FormatError, KeyFileError, ReceiverError, UsageError
 from agent.keys import keyfiles
 from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.admission.records import MAX_RECORD_BYTES, parse_record
+from agent.receiver.admission.renewals import RENEWAL_SUFFIXES
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.stores.copying import Snapshot
-from agent.receiver.stores.integrity import check_pages
+from agent.receiver.stores.integrity import check_pages, cure
 from agent.receiver.stores.sqlite import EnvelopeStore
 from agent.wire.envelope import parse_envelope
+from agent.wire.renewal import MAX_CHAIN_BYTES, MAX_RENEWAL_BYTES
 
 FOLDER_MODE: Final = 0o700
 TRIES: Final = 10
@@ -92,9 +95,11 @@ def back_up(directory: Path, out: Path, *, with_keys: bool, watch: Watch) -> Bac
         _write_folder(copied.devices, devices)
         if layout.operators.is_dir():
             _write_folder(copied.operators, operators)
+        if layout.renewals.is_dir():
+            _write_folder(copied.renewals, _read_renewals(layout.renewals))
         keys, left_out = _copy_files(layout, copied, with_keys=with_keys)
         snapshot.copy_to(part, lambda done, total: watch("copying", done, total))
-        damage = _read_back(part, snapshot, watch)
+        damage = _read_back(part, layout.store, snapshot, watch)
     try:
         durable.rename_durably(part, copied.store)
     except OSError as error:
@@ -155,6 +160,18 @@ def _read_folder(folder: Path) -> Records:
         raise ReceiverError(str(error)) from None
 
 
+def _read_renewals(folder: Path) -> Records:
+    """Return requests and answers; the receiver that runs takes a request away when it is answered."""
+    found: Records = {}
+    for path in sorted(path for path in folder.iterdir() if path.suffix in RENEWAL_SUFFIXES):
+        try:
+            found[path.name] = keyfiles.read_public_file(path, max_bytes=max(MAX_RENEWAL_BYTES, MAX_CHAIN_BYTES))
+        except KeyFileError as error:
+            if path.exists():
+                raise ReceiverError(str(error)) from None
+    return found
+
+
 def _write_folder(folder: Path, records: Records) -> None:
     try:
         durable.make_directory(folder, mode=FOLDER_MODE)
@@ -186,10 +203,12 @@ def _copy_files(
     return names, ()
 
 
-def _read_back(part: Path, snapshot: Snapshot, watch: Watch) -> tuple[str, ...]:
+def _read_back(part: Path, source: Path, snapshot: Snapshot, watch: Watch) -> tuple[str, ...]:
     """Compare the copy with what was copied; return what is wrong with both."""
     watch("checking pages", 0, 1)
-    damage = [f"its file is damaged: {line}" for line in check_pages(part, within_s=None).damage]
+    found = check_pages(part, within_s=None).damage
+    damage = [f"its file is damaged: {line}" for line in found]
+    damage += [cure(source, found)] if found else []
     try:
         seen, spoiled, end = _read_envelopes(part, snapshot.count, watch)
     except ReceiverError as error:

@@ -19,6 +19,12 @@ from urllib.parse import urlsplit
 ALERT_WITHIN_S: Final = 3.0
 """A receiver that refuses a certificate says so at once; one that takes it waits for a request."""
 
+WITHOUT_A_WORD: Final = (
+    "the connection ends without a word: the line is too slow for a handshake, something on the way ends it, or a "
+    "receiver of an earlier version refuses this unit's certificate"
+)
+"""Said where `why_refused` returns an empty line; the state of the certificate itself follows it."""
+
 _OWN: Final = {
     "TLSV1_ALERT_UNKNOWN_CA": "is by a CA that the receiver does not trust, or comes without its intermediate",
     "SSLV3_ALERT_CERTIFICATE_EXPIRED": "has expired, by the receiver's clock",
@@ -32,15 +38,18 @@ _OWN: Final = {
 }
 """What an alert says of the client's own certificate, by OpenSSL's reason."""
 _NAMES: Final = "the name of upload.url must stand in the receiver's certificate, in its subjectAltName"
+_OTHER_CA: Final = (
+    "the receiver's certificate is by another CA than the one pinned here, or comes without its intermediate"
+)
 _RECEIVERS: Final = (
     ("not yet valid", "the receiver's certificate is not valid yet"),
     ("has expired", "the receiver's certificate has expired"),
     ("Hostname mismatch", f"the receiver's certificate is for another name; {_NAMES}"),
     ("IP address mismatch", f"the receiver's certificate is for another address; {_NAMES}"),
-    ("unable to get local issuer", "the receiver's certificate is by another CA than the one pinned here"),
-    ("unable to get issuer", "the receiver's certificate is by another CA than the one pinned here"),
-    ("self-signed certificate", "the receiver's certificate is by another CA than the one pinned here"),
-    ("self signed certificate", "the receiver's certificate is by another CA than the one pinned here"),
+    ("unable to get local issuer", _OTHER_CA),
+    ("unable to get issuer", _OTHER_CA),
+    ("self-signed certificate", _OTHER_CA),
+    ("self signed certificate", _OTHER_CA),
 )
 """What verification says of the receiver's certificate, by a part of OpenSSL's words."""
 
@@ -56,6 +65,8 @@ def words_for(error: Exception, now: datetime) -> str:
     own = _alert_in(text)
     if own is not None:
         return own
+    if "WRONG_VERSION_NUMBER" in text:
+        return f"{type(error).__name__}: {text}; what answers there speaks no TLS, so it is another program"
     for part, words in _RECEIVERS:
         if part in text and "certificate verify failed" in text:
             is_time = part in ("not yet valid", "has expired")

@@ -24,9 +24,10 @@ from agent.errors import (
     RejectedError,
     TransportError,
 )
+from agent.keys.keyfiles import read_public_file
 from agent.ports import Clock
 from agent.upload.body import SOCKET_OPTIONS, STEP_BYTES, Body, allowed_s, reply_within_s
-from agent.upload.causes import why_refused, words_for
+from agent.upload.causes import WITHOUT_A_WORD, why_refused, words_for
 from agent.wire import protocol as reply
 from agent.wire.health import HEALTH_MEDIA_TYPE, HEALTH_PATH, one_line
 from agent.wire.probe import MAX_PROBE_BYTES, PROBE_MEDIA_TYPE, PROBE_PATH
@@ -57,6 +58,8 @@ def client_context(*, ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
     context.hostname_checks_common_name = False  # a name counts in subjectAltName only (RFC 9525, 6.3)
     # Python 3.13 sets both by default; 3.11 and 3.12 do not.
     context.verify_flags |= ssl.VERIFY_X509_STRICT | ssl.VERIFY_X509_PARTIAL_CHAIN
+    for path in (ca, certificate, key):
+        read_public_file(path)  # of a missing one OpenSSL names neither
     try:
         context.load_verify_locations(cafile=ca)
     except OSError as error:
@@ -64,6 +67,8 @@ def client_context(*, ca: Path, certificate: Path, key: Path) -> ssl.SSLContext:
     try:
         context.load_cert_chain(certificate, key, password=b"")
     except OSError as error:
+        if getattr(error, "reason", "") == "KEY_VALUES_MISMATCH":
+            raise KeyFileError(f"{certificate} and {key} do not belong together: it is another key's") from None
         raise KeyFileError(
             f"{certificate} with {key}: not a PEM certificate and its unencrypted private key ({_why(error)})"
         ) from None
@@ -149,8 +154,7 @@ class HttpsTransport:
         with self._client.stream("POST", self._url, content=body.steps(), headers=headers, timeout=timeout) as response:
             self._is_answered = True
             _raise_for_status(response, self._clock.now(), body)
-            media_type = response.headers.get("Content-Type", "").partition(";")[0].strip().lower()
-            return self._read_body(response, body), media_type
+            return self._read_body(response, body), _media_type(response)
 
     def report(self, body: bytes) -> None:
         """Send a health report, on any thread, over the connection that is there or one more.
@@ -196,9 +200,11 @@ class HttpsTransport:
                     body += chunk
                     if len(body) > MAX_PROBE_BYTES:
                         break
-                return answer.status_code, body[:MAX_PROBE_BYTES]
         except (httpx.HTTPError, RuntimeError) as error:  # as in `report`
             raise TransportError(f"{url}: {self._cause(error)}"[:MAX_CAUSE_CHARS]) from None
+        if answer.status_code == HTTPStatus.OK and _media_type(answer) != PROBE_MEDIA_TYPE:
+            raise TransportError(f"{url}: {_in_its_place(_media_type(answer))}")
+        return answer.status_code, body[:MAX_PROBE_BYTES]
 
     def _cause(self, error: Exception) -> str:
         """Return why no answer came. Where connections end before any answer, the receiver is asked once more."""
@@ -206,7 +212,7 @@ class HttpsTransport:
         if isinstance(error, _ENDED) and not was_answered:
             refusal = why_refused(self._url, self._context, timeout_s=self._connect_timeout_s)
             if refusal is not None:
-                refusal = refusal or "the receiver refuses this unit's certificate"
+                refusal = refusal or WITHOUT_A_WORD
                 return f"{refusal}: {self._own()}"
         return words_for(error, self._clock.now())
 
@@ -277,10 +283,19 @@ def _raise_for_status(response: httpx.Response, now: datetime, body: Body) -> No
     raise RejectedError(what)
 
 
+def _media_type(answer: httpx.Response) -> str:
+    named: str = answer.headers.get("Content-Type", "")
+    return named.partition(";")[0].strip().lower()
+
+
 def _no_reply(media_type: str, error: FormatError) -> str:
     if media_type in ("", reply.MEDIA_TYPE):
         return f"answered 200 with no agreed reply: {error}"
-    found = one_line(media_type, max_chars=60)
+    return _in_its_place(media_type)
+
+
+def _in_its_place(media_type: str) -> str:
+    found = one_line(media_type, max_chars=60) or "no media type"
     return f"answered 200 with {found}, so something answers in its place, as a captive portal or a proxy does"
 
 

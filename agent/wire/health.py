@@ -184,9 +184,9 @@ def parse_health(data: bytes) -> HealthReport:
         FormatError: Not a report of version 1, or out of its limits.
     """
     value = cbor.as_map(cbor.decode(data, max_bytes=MAX_HEALTH_BYTES, what="health", max_heads=_MAX_HEADS), "health")
+    if type(value.get("v")) is not int or value["v"] != HEALTH_VERSION:
+        raise FormatError(f"health: version {value.get('v')!r:.20}, only {HEALTH_VERSION} is allowed")
     cbor.exact_keys(value, _KEYS, "health")
-    if cbor.as_uint(value["v"], _MAX_NUMBER, "health: v") != HEALTH_VERSION:
-        raise FormatError(f"health: only version {HEALTH_VERSION} is allowed")
     capture_up, upload_up = (_bool(part, "up") for part in cbor.as_list(value["up"], 2, "health: up"))
     count, size, limit, oldest, aside = cbor.as_list(value["backlog"], 5, "health: backlog")
     sequence, sealed, delivered, rejected, lost = cbor.as_list(value["reads"], 5, "health: reads")

@@ -100,7 +100,7 @@ def _parse(data: bytes, content_type: str, keys: frozenset[str], what: str) -> t
     message = cose.parse_sign1(data, content_types=(content_type,), max_bytes=MAX_PROBE_BYTES, what=what)
     cbor.exact_keys(message.protected, _HEADER_KEYS, f"{what} header")
     fields = cbor.as_map(cbor.decode(message.payload, max_bytes=MAX_PROBE_BYTES, what=what), what)
+    if type(fields.get("v")) is not int or fields["v"] != FORMAT_VERSION:
+        raise FormatError(f"{what}: version {fields.get('v')!r:.20}, only {FORMAT_VERSION} is allowed")
     cbor.exact_keys(fields, keys, what)
-    if type(fields["v"]) is not int or fields["v"] != FORMAT_VERSION:
-        raise FormatError(f"{what}: version {fields['v']!r:.20}, only {FORMAT_VERSION} is allowed")
     return message, fields

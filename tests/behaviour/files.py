@@ -22,7 +22,7 @@ import cbor2
 
 from tests.behaviour.plain import Plain
 
-MAX_SHOWN_LINES: Final = 120
+MAX_SHOWN_LINES: Final = 200
 """Of one text file; the longest is VERIFY.md of an export."""
 _CONTENT: Final = re.compile(r"^application/plateseal")
 SIGN1: Final = 18

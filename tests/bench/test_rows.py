@@ -13,7 +13,10 @@ from tests.torture.campaign import run_row
 pytestmark = pytest.mark.e2e
 
 LONGEST = pytest.mark.needs("campaigns")
-NEEDS_SHARED = ("frame", "car-park", *(pytest.param(row, marks=LONGEST) for row in ("empty", "public-1", "memory")))
+NEEDS_SHARED = (
+    "frame",
+    *(pytest.param(row, marks=LONGEST) for row in ("car-park", "empty", "public-1", "memory")),
+)
 
 
 @pytest.fixture(autouse=True)

@@ -15,7 +15,7 @@ from tests.toy_models import random_texts, render_clip, write_toy_models
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.needs("chromium"),
+    pytest.mark.needs("chromium", "campaigns"),
 ]
 WIDTHS_PX = (1280, 390)
 PROBE = """<script>addEventListener("load", () => {

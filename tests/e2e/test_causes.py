@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import socket
 import ssl
+import threading
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -99,7 +102,8 @@ def test_a_certificate_that_is_not_valid_yet(bench: Bench, port: int, tmp_path: 
 def test_a_certificate_of_another_ca(bench: Bench, port: int, tmp_path: Path) -> None:
     """A unit of another receiver, pointed at this one."""
     stranger = make_bench(tmp_path).device
-    assert "refuses this unit's certificate: it is " in refused(bench, port, stranger)
+    said = refused(bench, port, stranger)
+    assert "refuses this unit's certificate: it is " in said
 
 
 def test_no_certificate(bench: Bench, port: int) -> None:
@@ -107,6 +111,26 @@ def test_no_certificate(bench: Bench, port: int) -> None:
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.load_verify_locations(bench.receiver.ca)
     assert "the receiver refuses this unit's certificate" in cause(port, context)
+
+
+def test_a_connection_that_ends_without_a_word(bench: Bench) -> None:
+    """Nobody has refused anything: a slow handshake, or something between, looks the same. Both are named."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(bench.receiver.server_certificate, bench.receiver.server_key)
+
+    def end_each(listener: socket.socket) -> None:
+        with suppress(OSError):
+            while True:
+                plain, _ = listener.accept()
+                with plain, context.wrap_socket(plain, server_side=True):
+                    pass
+
+    with socket.create_server(("localhost", 0)) as listener:
+        threading.Thread(target=end_each, args=(listener,), daemon=True).start()
+        said = cause(listener.getsockname()[1], bench.client_context(bench.device), own=lambda: "it is good until then")
+        listener.shutdown(socket.SHUT_RDWR)
+    assert "the connection ends without a word: the line is too slow for a handshake" in said
+    assert "certificate: it is good until then" in said
 
 
 def test_a_receiver_of_another_ca(bench: Bench, port: int, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -50,11 +51,17 @@ def running_demo(folder: Path, *options: str, **variables: str) -> Iterator[subp
     # A shell that starts the tests in the background, or `nohup`, may have switched these off.
     command = ["env", "--default-signal=INT,HUP,TERM", sys.executable, "-m", "agent.cli.main", "demo", *options]
     environment = {**os.environ, "TMPDIR": str(folder), **variables}
-    with subprocess.Popen(command, env=environment, stderr=subprocess.PIPE, text=True) as process:
+    both = subprocess.PIPE
+    with subprocess.Popen(command, env=environment, stdout=both, stderr=both, text=True) as process:
         try:
             yield process
         finally:
             process.kill()
+
+
+def wait_for_processes(folder: Path, count: int) -> None:
+    """Return once so many processes, or more, name this folder. Each look reads all of /proc: no look every 5 ms."""
+    wait_until(lambda: processes_that_name(folder) >= count, every_s=0.1)
 
 
 def processes_that_name(folder: Path) -> int:
@@ -68,11 +75,15 @@ def processes_that_name(folder: Path) -> int:
     return count
 
 
-@pytest.mark.parametrize("signum", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP], ids=lambda one: one.name)
+@pytest.mark.parametrize(
+    "signum",
+    [signal.SIGTERM, signal.SIGINT, pytest.param(signal.SIGHUP, marks=pytest.mark.needs("campaigns"))],
+    ids=lambda one: one.name,
+)
 def test_a_signal_stops_the_parts_and_removes_their_keys(tmp_path: Path, signum: signal.Signals) -> None:
     """All three parts run when it comes; afterwards no process and no file is left, and the status names the signal."""
     with running_demo(tmp_path) as process:
-        wait_until(lambda: processes_that_name(tmp_path) == 3)
+        wait_for_processes(tmp_path, 3)
         assert list(tmp_path.rglob("*.key"))
         process.send_signal(signum)
         said = process.communicate(timeout=WITHIN_S)[1]
@@ -90,7 +101,7 @@ def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path, toys: Path) -> N
     options = ["--models", str(toys), "--clip", str(toys / "clip.mp4")]
     command = [sys.executable, "-c", signal_off, sys.executable, "-m", "agent.cli.main", "demo", *options]
     with subprocess.Popen(command, env={**os.environ, "TMPDIR": str(tmp_path)}) as process:
-        wait_until(lambda: processes_that_name(tmp_path) > 0)
+        wait_for_processes(tmp_path, 1)
         process.send_signal(signal.SIGHUP)
         assert process.wait(WITHIN_S) == 0
 
@@ -100,7 +111,7 @@ def test_a_named_folder_keeps_everything(tmp_path: Path) -> None:
     kept, scratch = tmp_path / "kept", tmp_path / "scratch"
     scratch.mkdir()
     with running_demo(scratch, "--workdir", str(kept)) as process:
-        wait_until(lambda: processes_that_name(kept / "device") == 2)
+        wait_for_processes(kept / "device", 2)
         process.terminate()
         said = process.communicate(timeout=WITHIN_S)[1]
     assert process.returncode == -signal.SIGTERM
@@ -142,55 +153,57 @@ def test_no_folder_for_temporary_files_is_one_line(toys: Path) -> None:
 
 
 def test_the_demo_resolves_no_name(tmp_path: Path, toys: Path) -> None:
-    """In a root without /etc/hosts every read still goes the whole way."""
+    """In a root without /etc/hosts every read still goes the whole way, which `--json -` says on standard output."""
     patch = tmp_path / "patch"
     patch.mkdir()
     (patch / "sitecustomize.py").write_text(NO_NAMES)
-    options = ["--models", str(toys), "--clip", str(toys / "clip.mp4"), "--json", str(tmp_path / "demo.json")]
+    options = ["--models", str(toys), "--clip", str(toys / "clip.mp4"), "--json", "-"]
     check = [sys.executable, "-c", "import socket; socket.getaddrinfo('localhost', 1)"]
     variables = {"PYTHONPATH": f"{patch}:{Path(__file__).parents[2]}"}
     refused = subprocess.run(check, env={**os.environ, **variables}, capture_output=True, text=True, check=False)
     assert "no names here" in refused.stderr, "the machine of this test still resolves names"
     with running_demo(tmp_path, *options, **variables) as process:
-        said = process.communicate(timeout=WITHIN_S)[1]
+        out, said = process.communicate(timeout=WITHIN_S)
     assert process.returncode == 0, said
+    assert (json.loads(out)["opened"], json.loads(out)["pending"]) == (4, 0)
 
 
-def test_reads_that_wait_are_pending_and_not_lost(tmp_path: Path, toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A receiver that cannot be reached: the reads are in the spool, and the complaint names upload's reason."""
-    configure = demo.device_config
+@pytest.fixture(scope="module")
+def unreached(tmp_path_factory: pytest.TempPathFactory, toys: Path) -> tuple[DemoOutcome, DemoOutcome]:
+    """Play a demo whose receiver cannot be reached; count, and again after a file has vanished and one is damaged."""
+    configure, count = demo.device_config, demo._count_up
+    damaged: list[DemoOutcome] = []
 
     def to_nobody(receiver: Path, *, port: int, clip: Path, models: Path | None) -> str:
         return configure(receiver, port=1, clip=clip, models=models)
 
-    monkeypatch.setattr(demo, "device_config", to_nobody)
-    monkeypatch.setattr(demo, "DRAIN_WITHIN_S", 0.0)
-    outcome = demo.run_demo(
-        toys / "clip.mp4", workdir=tmp_path / "demo", models=toys, truth=None, watch=lambda samples: None
-    )
+    def count_twice(bench: demo._Bench, truth: Truth | None, began_s: float) -> DemoOutcome:
+        whole = count(bench, truth, began_s)
+        first, second, *_ = sorted((bench.spool / "pending").iterdir())
+        first.unlink()
+        second.write_bytes(second.read_bytes()[:-1])
+        damaged.append(count(bench, truth, began_s))
+        return whole
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(demo, "device_config", to_nobody)
+        patch.setattr(demo, "_count_up", count_twice)
+        patch.setattr(demo, "DRAIN_WITHIN_S", 0.0)
+        workdir = tmp_path_factory.mktemp("unreached") / "demo"
+        whole = demo.run_demo(toys / "clip.mp4", workdir=workdir, models=toys, truth=None, watch=lambda samples: None)
+    return whole, damaged[0]
+
+
+def test_reads_that_wait_are_pending_and_not_lost(unreached: tuple[DemoOutcome, DemoOutcome]) -> None:
+    """A receiver that cannot be reached: the reads are in the spool, and the complaint names upload's reason."""
+    outcome, _ = unreached
     report = outcome.report
     assert (report.sealed, report.pending, report.opened, report.lost) == (4, 4, 0, 0)
     with pytest.raises(DemoError, match=r"4 files still wait in the spool; upload said: .*Connection refused"):
         outcome.require_agreement()
 
 
-def test_a_read_that_is_nowhere_is_lost(tmp_path: Path, toys: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_read_that_is_nowhere_is_lost(unreached: tuple[DemoOutcome, DemoOutcome]) -> None:
     """The same, and one file of the spool vanishes, another is damaged: two lost."""
-    configure, count = demo.device_config, demo._count_up
-
-    def to_nobody(receiver: Path, *, port: int, clip: Path, models: Path | None) -> str:
-        return configure(receiver, port=1, clip=clip, models=models)
-
-    def count_after_loss(bench: demo._Bench, truth: Truth | None, began_s: float) -> DemoOutcome:
-        first, second, *_ = sorted((bench.spool / "pending").iterdir())
-        first.unlink()
-        second.write_bytes(second.read_bytes()[:-1])
-        return count(bench, truth, began_s)
-
-    monkeypatch.setattr(demo, "device_config", to_nobody)
-    monkeypatch.setattr(demo, "_count_up", count_after_loss)
-    monkeypatch.setattr(demo, "DRAIN_WITHIN_S", 0.0)
-    report = demo.run_demo(
-        toys / "clip.mp4", workdir=tmp_path / "demo", models=toys, truth=None, watch=lambda samples: None
-    ).report
+    report = unreached[1].report
     assert (report.sealed, report.pending, report.lost) == (4, 3, 2)

@@ -109,7 +109,7 @@ def _identity_of_nobody(unit: UnitConfig) -> None:
     ("spoil", "check", "words"),
     [
         (_wrong_receipt_key, "receiver", "answer: signed by receipt key"),
-        (_other_tls_key, "TLS files", "not a PEM certificate and its unencrypted private key"),
+        (_other_tls_key, "TLS files", "do not belong together"),
         (_other_signing_key, "identity", "is for signing key"),
         (_other_signing_key, "receiver", "is not enrolled; the certificate is that of demo"),
         (_other_ca, "receiver", "the receiver's certificate is by another CA than the one pinned here"),
@@ -178,8 +178,8 @@ def test_reads_that_were_set_aside_are_told_with_the_reason(unit: UnitConfig) ->
     (aside / ("a" * 64)).write_bytes(b"x")
     (aside / ("a" * 64 + ".reason")).write_text("refused: envelope: of device cam-9")
     found = by_check([*parts.spool(unit)])
-    assert found["set aside"].outcome is Outcome.WARNING
-    assert "1 of the unit's reads, the newest: refused: envelope: of device cam-9" in found["set aside"].what
+    assert found["spool"].outcome is Outcome.WARNING
+    assert "has set 1 aside, the newest: refused: envelope: of device cam-9" in found["spool"].what
 
 
 def test_an_older_receiver_is_told_to_be_upgraded(unit: UnitConfig, monkeypatch: pytest.MonkeyPatch) -> None:

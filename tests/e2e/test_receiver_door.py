@@ -203,9 +203,9 @@ def descriptors(process: int) -> int:
 
 
 def test_silent_connections_give_their_descriptors_back_and_keep_nobody_out(tmp_path: Path) -> None:
-    """Two hundred connections that say nothing go when the handshake's limit is over; a unit comes in meanwhile."""
+    """Two hundred connections that say nothing go when the limit of silence is over; a unit comes in meanwhile."""
     bench = make_bench(tmp_path)
-    patch = "from agent.receiver.intake import door; door.HANDSHAKE_DEADLINE_S = 0.5;"
+    patch = "from agent.receiver.intake import door; door.SILENCE_DEADLINE_S = 0.5;"
     with running(bench, patch=patch) as (process, port), ExitStack() as silent:
         before = descriptors(process.pid)
         for _ in range(200):
@@ -213,13 +213,71 @@ def test_silent_connections_give_their_descriptors_back_and_keep_nobody_out(tmp_
         with client(bench, port) as http:
             assert http.get(HEALTH_PATH).status_code == 204
         wait_until(lambda: descriptors(process.pid) <= before)
-    assert "did not finish the handshake within" in (bench.root / "receiver.log").read_text()
+    assert "it said nothing for" in (bench.root / "receiver.log").read_text()
+
+
+class Pieces:
+    """A client's TLS over a line on which the test says when bytes go."""
+
+    def __init__(self, bench: Bench, port: int) -> None:
+        """Connect, and have the first words ready."""
+        self.line = socket.create_connection(("127.0.0.1", port), timeout=WITHIN_S)
+        self._incoming, self.outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
+        self.tls = bench.client_context().wrap_bio(self._incoming, self.outgoing, server_hostname="localhost")
+        with suppress(ssl.SSLWantReadError):
+            self.tls.do_handshake()
+
+    def until(self, act: Callable[[], bytes | None]) -> bytes | None:
+        """Do something, with as many messages each way as it takes."""
+        while True:
+            try:
+                done = act()
+            except ssl.SSLWantReadError:
+                self.line.sendall(self.outgoing.read())
+                self._incoming.write(self.line.recv(1 << 16))
+            else:
+                self.line.sendall(self.outgoing.read())
+                return done
+
+
+def test_a_slow_handshake_comes_to_its_end_when_silent_connections_are_gone(tmp_path: Path) -> None:
+    """One byte of a greeting is enough to have the longer limit: its rest comes when the limit of silence is over."""
+    bench = make_bench(tmp_path)
+    patch = "from agent.receiver.intake import door; door.SILENCE_DEADLINE_S = 0.5;"
+    with running(bench, patch=patch) as (_, port):
+        slow = Pieces(bench, port)
+        with slow.line:
+            hello = slow.outgoing.read()
+            slow.line.sendall(hello[:1])
+            with socket.create_connection(("127.0.0.1", port), timeout=WITHIN_S) as silent:
+                assert silent.recv(1) == b""  # it came later, and has been ended
+            for byte in hello[1:]:
+                slow.line.sendall(bytes([byte]))
+            slow.until(slow.tls.do_handshake)
+            slow.tls.write(f"GET {HEALTH_PATH} HTTP/1.1\r\nHost: a\r\n\r\n".encode())
+            said = slow.until(lambda: slow.tls.read(1024))
+    assert said is not None
+    assert said.startswith(b"HTTP/1.1 204")
+
+
+def test_a_handshake_that_never_ends_is_ended(tmp_path: Path) -> None:
+    """A byte, and then nothing: the longer limit holds for whoever has begun."""
+    bench = make_bench(tmp_path)
+    patch = "from agent.receiver.intake import door; door.HANDSHAKE_DEADLINE_S = 0.5; door.SILENCE_DEADLINE_S = 3600.0;"
+    with (
+        running(bench, patch=patch) as (_, port),
+        socket.create_connection(("127.0.0.1", port), timeout=WITHIN_S) as line,
+    ):
+        line.sendall(b"\x16")
+        with suppress(ConnectionError):
+            assert line.recv(1) == b""
+        assert_told(bench, "it did not finish the handshake within 30 s")
 
 
 def test_an_address_has_few_handshakes_under_way(tmp_path: Path) -> None:
     """Without any deadline: of twenty silent connections, those beyond the limit are closed, the oldest first."""
     bench = make_bench(tmp_path)
-    patch = "from agent.receiver.intake import door; door.HANDSHAKE_DEADLINE_S = 3600.0; door.MAX_OF_AN_ADDRESS = 4;"
+    patch = "from agent.receiver.intake import door; door.SILENCE_DEADLINE_S = 3600.0; door.MAX_OF_AN_ADDRESS = 4;"
     with running(bench, patch=patch) as (_, port), ExitStack() as silent:
         lines = [
             silent.enter_context(socket.create_connection(("127.0.0.1", port), timeout=WITHIN_S)) for _ in range(20)

@@ -254,7 +254,8 @@ def test_port_in_use_is_named(bench: Bench, port: int) -> None:
     )
     assert (done.returncode, done.stdout) == (
         11,
-        f"127.0.0.1 port {port}: cannot listen there: Address already in use\n",
+        f"127.0.0.1 port {port}: cannot listen there: Address already in use; end the program that listens there "
+        "(ss -ltnp names it), or give another --port\n",
     )
 
 

@@ -27,9 +27,9 @@ pytestmark = pytest.mark.e2e
 
 @pytest.fixture(scope="module")
 def toys(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Make toy models and a rendered clip of eight vehicles, one every two seconds."""
+    """Make toy models and a clip of 30 s, with a vehicle every two: a slow machine must be done before it ends."""
     folder = write_toy_models(tmp_path_factory.mktemp("toys"))
-    render_clip(folder / "clip.mp4", random_texts(8))
+    render_clip(folder / "clip.mp4", random_texts(15))
     return folder
 
 

@@ -2,7 +2,8 @@
 
 Real processes of both programs over loopback TLS, on one site's folders. The site has worked with the old program: some
 reads were delivered and held for a case, more wait in the spool in two chains, one of them by a key that was rotated
-out since. Each test goes on with a copy of it. What an operator meets less often needs the time for the longest rows.
+out since. Each test goes on with a copy of it. Two run always: all parts upgraded at once, and an old unit that
+delivers to an upgraded receiver. The others need the time for the longest tests.
 """
 
 from __future__ import annotations
@@ -185,6 +186,7 @@ def test_store_spool_keyring_and_owner_go_on(site: Site) -> None:
     assert all(site.receipt_of(envelope).position == envelope.position for envelope in site.waiting)
 
 
+@pytest.mark.needs("campaigns")
 def test_a_case_of_version_1_opens_without_its_epochs_key(site: Site) -> None:
     """What the old program held opens with the case's key alone; so does what this one holds beside it."""
     shutil.copytree(site.root / "owner", site.root / "held-only")
@@ -199,6 +201,7 @@ def test_a_case_of_version_1_opens_without_its_epochs_key(site: Site) -> None:
     site.assert_all_arrived()
 
 
+@pytest.mark.needs("campaigns")
 def test_a_unit_that_was_killed_goes_on(site: Site) -> None:
     """A killed capture of version 1 left no note of its last read: the next chain names none; nothing is missing."""
     (site.root / "device" / "state" / "last-link").unlink()
@@ -269,6 +272,7 @@ def test_an_old_unit_delivers_to_an_upgraded_receiver(site: Site) -> None:
         assert site.receipt_of(envelope).receipt.version == VERSION_1
 
 
+@pytest.mark.needs("campaigns")
 def test_an_upgraded_unit_keeps_its_reads_for_an_old_receiver(site: Site) -> None:
     """What waits in version 1 is delivered; version 2 stays pending, and the unit says why, until that is upgraded."""
     site.serve(site.old)
@@ -286,6 +290,7 @@ def test_an_upgraded_unit_keeps_its_reads_for_an_old_receiver(site: Site) -> Non
     site.assert_all_arrived()
 
 
+@pytest.mark.needs("campaigns")
 def test_a_keyring_of_version_1_is_sealed_to_until_the_next_one_comes(site: Site) -> None:
     """The unit seals to the old owner's keyring, then takes that of version 2; a unit of version 1 refuses it."""
     note = site.root / "device" / "state" / "keyring-serial"
@@ -302,6 +307,7 @@ def test_a_keyring_of_version_1_is_sealed_to_until_the_next_one_comes(site: Site
     site.assert_all_arrived()
 
 
+@pytest.mark.needs("campaigns")
 @pytest.mark.parametrize("receiver", ["old", "new"])
 def test_a_unit_of_either_version_is_enrolled(site: Site, receiver: str) -> None:
     """A new receiver takes both requests; an old one refuses that of version 2 with one line."""
@@ -323,6 +329,7 @@ def files(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in paths if path.is_file()}
 
 
+@pytest.mark.needs("campaigns")
 def test_an_old_program_leaves_a_newer_receiver_and_owner_as_they_are(site: Site) -> None:
     """Each command says in one line what is too new for it, and changes nothing."""
     site.serve(NEW)

@@ -73,29 +73,35 @@ def plateseal(*arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_the_demo_counts_every_read_the_whole_way(toys: Path, tmp_path: Path) -> None:
+@pytest.fixture(scope="module")
+def demo(toys: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, subprocess.CompletedProcess[str]]:
+    """Play the demo once: what it printed, and a folder with `demo.json` and its `work`."""
+    folder = tmp_path_factory.mktemp("demo")
+    options = ["--workdir", str(folder / "work"), "--json", str(folder / "demo.json")]
+    return folder, plateseal("demo", "--clip", str(toys / "clip.mp4"), "--models", str(toys), *options)
+
+
+def test_the_demo_counts_every_read_the_whole_way(
+    toys: Path, demo: tuple[Path, subprocess.CompletedProcess[str]]
+) -> None:
     """One command: all counts equal, nothing pending, lost, doubled or in plain text; at least 90 % exact."""
-    report_file = tmp_path / "demo.json"
-    done = plateseal("demo", "--clip", str(toys / "clip.mp4"), "--models", str(toys), "--json", str(report_file))
+    folder, done = demo
     assert done.returncode == 0, done.stderr
-    report = json.loads(report_file.read_text())
+    report = json.loads((folder / "demo.json").read_text())
     assert report["passages"] == report["sealed"] == report["acknowledged"] == report["shredded"] == report["opened"]
     assert report["passages"] >= 3
     assert (report["pending"], report["lost"], report["duplicates"], report["plaintext_hits"]) == (0, 0, 0, 0)
     truth = load_truth(toys / "clip.truth.json")
     assert report["frames"] == truth.frames
     assert f"of {len(truth.passes)} vehicles read exactly" in done.stdout
-    assert done.stderr == ""
+    assert done.stderr == f"everything is in {folder / 'work'}\n"
 
 
-def test_a_demo_in_a_folder_leaves_everything_to_look_at(toys: Path, tmp_path: Path) -> None:
+def test_a_demo_in_a_folder_leaves_everything_to_look_at(
+    toys: Path, demo: tuple[Path, subprocess.CompletedProcess[str]]
+) -> None:
     """`--workdir` keeps device, receiver and owner apart; the device's side holds no plate text."""
-    workdir = tmp_path / "work"
-    done = plateseal(
-        "demo", "--clip", str(toys / "clip.mp4"), "--models", str(toys), "--workdir", str(workdir), "--json", "-"
-    )
-    assert done.returncode == 0, done.stderr
-    assert json.loads(done.stdout)["pending"] == 0
+    workdir = demo[0] / "work"
     assert sorted(path.name for path in workdir.iterdir() if path.is_dir()) == ["device", "owner", "receiver"]
     texts = [vehicle.text.encode() for vehicle in load_truth(toys / "clip.truth.json").passes]
     for path in (workdir / "device").rglob("*"):

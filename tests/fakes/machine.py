@@ -14,7 +14,7 @@ from tests.needs import SYSTEM_DIR
 
 PYTHON_OF: Final = {"bookworm": "3.11", "trixie": "3.13"}
 """Debian 12 and 13, and the Python that each has; a package is for one of them."""
-PACKAGES: Final = "systemd,systemd-sysv,dbus,python3,iproute2,ca-certificates"
+PACKAGES: Final = "systemd,systemd-sysv,dbus,python3,iproute2,ca-certificates,prometheus-node-exporter"
 LOOK_EVERY_S: Final = 0.2
 """A look runs a program on the machine."""
 _NSPAWN: Final = ("systemd-nspawn", "--quiet", "--register=no", "--keep-unit")
@@ -28,7 +28,8 @@ def debian_root(suite: str = "bookworm", *, arch: str = "") -> Path:
         arch: Debian's name of an architecture; left out: this machine's.
     """
     base = Path(os.environ[SYSTEM_DIR]) / "-".join(filter(None, (suite, arch)))
-    if not (base / "made").exists():
+    made = base / "made"
+    if not made.exists() or made.read_text() != PACKAGES:
         # One that was cut off may have the machine's own /proc mounted in it.
         subprocess.run(["rm", "-rf", "--one-file-system", base], check=True)
         base.mkdir(parents=True)
@@ -36,7 +37,7 @@ def debian_root(suite: str = "bookworm", *, arch: str = "") -> Path:
         command = ["debootstrap", *options, suite, str(base / "root")]
         with (base / "log").open("wb") as log:
             subprocess.run(command, check=True, stdout=log, stderr=log)
-        (base / "made").touch()
+        made.write_text(PACKAGES)
     return base / "root"
 
 
@@ -49,6 +50,7 @@ class Machine:
         subprocess.run(["cp", "-a", "--reflink=auto", debian_root(suite), disk], check=True)
         (disk / "etc/hosts").write_text("127.0.0.1 localhost reads.example\n")
         (disk / "media/stick").mkdir()
+        subprocess.run(["systemctl", f"--root={disk}", "--quiet", "disable", "prometheus-node-exporter"], check=True)
         shutil.copyfile(package, disk / "plateseal.deb")
         self._process: subprocess.Popen[bytes] | None = None
         self._leader = 0

@@ -20,6 +20,8 @@ from tests.faults.simulated_disk import Image, SimulatedDisk
 HERE = Path("/here")
 THERE = Path("/there")
 SHARE = share()
+LONGEST = "put again while shredding"
+"""One scenario of the share, and a third of its time."""
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +30,13 @@ def census() -> Census:
     return Census()
 
 
-@pytest.mark.parametrize("scenario", SHARE, ids=lambda scenario: scenario.name)
+@pytest.mark.parametrize(
+    "scenario",
+    [
+        pytest.param(one, id=one.name, marks=[pytest.mark.needs("campaigns")] if one.name.startswith(LONGEST) else [])
+        for one in SHARE
+    ],
+)
 def test_nothing_is_lost_and_nothing_is_stuck(census: Census, scenario: Scenario) -> None:
     """Whatever a power cut leaves, at any moment of an act and of the recoveries after it."""
     census.run(scenario)

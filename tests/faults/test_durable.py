@@ -26,7 +26,10 @@ STEPS: dict[str, tuple[Callable[[Path], object], list[str]]] = {
         lambda root: durable.replace_file(root / "old", NEW, mode=0o600),
         ["unlink DRAFT", *(step.replace("new", "DRAFT") for step in _CREATE), "rename DRAFT", *_SYNC_ROOT],
     ),
-    "replace_unsynced": (lambda root: durable.replace_unsynced(root / "old", NEW), ["replace .old.new"]),
+    "replace_unsynced": (
+        lambda root: durable.replace_unsynced(root / "old", NEW),
+        ["open .old.new", "write .old.new", "close .old.new", "replace .old.new"],
+    ),
     "rename_durably": (
         lambda root: durable.rename_durably(root / "other", root / "old"),
         ["rename other", *_SYNC_ROOT],

@@ -25,7 +25,7 @@ LEAST_TIMEOUT_S: Final = 60.0
 
 def leans_on_the_clock(tree: ast.Module) -> dict[str, list[str]]:
     """Return what leans on the clock, with its line, by the function that it stands in; "" is the module itself."""
-    named = _imported_from(tree, "time") | _imported_from(tree, "asyncio") | _imported_from(tree, "threading")
+    named = _imported_from(tree, "time", "asyncio", "threading")
     found: dict[str, list[str]] = {}
     for name, part in [*functions(tree), ("", _without_functions(tree))]:
         times = _times_in(part, named)
@@ -140,11 +140,11 @@ def _callee(call: ast.Call, named: Mapping[str, tuple[str, str]]) -> tuple[str, 
     return None
 
 
-def _imported_from(tree: ast.Module, module: str) -> dict[str, tuple[str, str]]:
+def _imported_from(tree: ast.Module, *modules: str) -> dict[str, tuple[str, str]]:
     return {
-        alias.asname or alias.name: (module, alias.name)
+        alias.asname or alias.name: (node.module, alias.name)
         for node in ast.walk(tree)
-        if isinstance(node, ast.ImportFrom) and node.module == module
+        if isinstance(node, ast.ImportFrom) and node.module in modules
         for alias in node.names
     }
 

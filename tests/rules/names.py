@@ -19,10 +19,8 @@ def named(tree: ast.Module) -> Iterator[str]:
     imported = dict(_imports(tree))
     yield from imported.values()
     for node in ast.walk(tree):
-        if isinstance(node, ast.Attribute):
-            root, _, rest = ast.unparse(node).partition(".")
-            if root in imported:
-                yield f"{imported[root]}.{rest}"
+        if isinstance(node, ast.Attribute) and (root := _root(node)) in imported:
+            yield f"{imported[root]}.{ast.unparse(node).partition('.')[2]}"
 
 
 def path_moves(tree: ast.Module) -> Iterator[str]:
@@ -38,6 +36,13 @@ def methods(tree: ast.Module) -> Iterator[str]:
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
             yield node.attr
+
+
+def _root(node: ast.expr) -> str:
+    """Return the name that a chain of attributes begins with; empty if it begins with something else."""
+    while isinstance(node, ast.Attribute):
+        node = node.value
+    return node.id if isinstance(node, ast.Name) else ""
 
 
 def _imports(tree: ast.Module) -> Iterator[tuple[str, str]]:

@@ -8,23 +8,27 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from deb.build import COLLECTED as COLLECTED_BELOW
+from deb.build import METRICS
 from tests.fakes.clip import short_clip
 from tests.fakes.machine import PYTHON_OF, Machine
 from tests.needs import ROOT, SYSTEM_DIR, deb_package
 
 UNITS = ("plateseal-capture", "plateseal-upload", "plateseal-receiver")
+COLLECTED = Path("/") / COLLECTED_BELOW
 CLIP = "/opt/plateseal/lib/python3.*/site-packages/agent/bench/clips/demo.mp4"
 
 
 pytestmark = [
     pytest.mark.e2e,
-    pytest.mark.needs("debian-root", "root", "debootstrap", "systemd-nspawn", "deb-package"),
+    pytest.mark.needs("debian-root", "root", "debootstrap", "systemd-nspawn", "deb-package", "dpkg-deb"),
 ]
 
 
@@ -79,7 +83,7 @@ def test_the_page_leads_to_the_first_receipt(machine: Machine) -> None:
             machine.run(f"sed -i s#/dev/video0#$(echo {CLIP})# /etc/plateseal/unit.toml")
             said = machine.run(command, check=False)
             assert "FAULT" not in said, said
-            assert "takes this unit's reads" in said
+            assert "would take a read of this unit" in said
             continue
         if "plateseal status" in command:
             machine.wait_until(lambda: machine.shown("plateseal-capture", "ActiveState") == "inactive")
@@ -92,17 +96,58 @@ def test_the_page_leads_to_the_first_receipt(machine: Machine) -> None:
 
 def test_the_metrics_lie_in_memory_and_outlive_a_daemon(machine: Machine) -> None:
     """Capture has ended with its clip, upload is stopped and started: systemd takes neither one's files away."""
-    assert machine.run("stat -c '%a %U' /run/plateseal").strip() == "700 plateseal"
+    assert machine.run("stat -c '%a %U' /run/plateseal").strip() == "755 plateseal"
     assert machine.run("stat -f -c %T /run/plateseal").strip() == "tmpfs"
     machine.run("systemctl stop plateseal-upload")
-    files = [f"{daemon}.{kind}" for daemon in ("capture", "upload") for kind in ("json", "prom")]
+    files = [f"{daemon}.{kind}" for daemon in ("capture", "upload") for kind in ("json", "lock", "prom")]
     assert machine.run("ls /run/plateseal").split() == files
-    machine.run("mkdir -p /var/lib/prometheus/node-exporter && systemctl start plateseal-metrics")
-    assert "plateseal_sealed_total" in machine.run("cat /var/lib/prometheus/node-exporter/plateseal-capture.prom")
     machine.run("systemctl start plateseal-upload")
     assert machine.run("ls /run/plateseal").split() == files
     assert ".prom" not in machine.run("ls -a /var/lib/plateseal/state")
     assert "runs" in machine.run("plateseal status --config /etc/plateseal/unit.toml | grep upload")
+
+
+def scraped(machine: Machine) -> str:
+    """Return what Debian's node_exporter tells Prometheus."""
+    fetch = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:9100/metrics').read().decode())"
+    return machine.run(f'python3 -c "{fetch}"')
+
+
+def test_node_exporter_reads_the_metrics_where_they_lie(machine: Machine) -> None:
+    """Debian's own, as it comes, as its own user; of ours nothing copies, and it sees no more than the text."""
+    machine.run("systemctl start prometheus-node-exporter")
+    machine.wait_until(lambda: "9100" in machine.run("ss -H -ltn"))
+    lines = {
+        "plateseal_sealed_total 12",
+        "plateseal_pending 0",
+        "plateseal_receiver_connections 1",  # as soon as upload has reported
+        "node_textfile_scrape_error 0",
+    }
+    machine.wait_until(lambda: lines <= set(scraped(machine).splitlines()))
+    text = scraped(machine)
+    assert text.count('node_textfile_mtime_seconds{file="/var/lib/prometheus/node-exporter/plateseal-') == 3
+    assert "denied" in machine.run("runuser -u prometheus -- cat /run/plateseal/upload.json", check=False)
+    assert machine.run("systemctl list-units --all --no-legend 'plateseal-metrics*'") == ""
+
+
+def test_a_daemon_that_is_taken_over_spoils_its_own_numbers_only(machine: Machine) -> None:
+    """A link in the metrics' place, to a file that only root reads: no line of it is published. It cannot make one."""
+    machine.run("systemctl stop plateseal-upload")
+    machine.run("runuser -u plateseal -- ln -sf /etc/plateseal/identity/tls.key /run/plateseal/upload.prom")
+    text = scraped(machine)
+    assert "PRIVATE KEY" not in text
+    assert "plateseal_sealed_total 12" in text.splitlines()
+    assert "node_textfile_scrape_error 1" in text.splitlines()
+    machine.run("systemctl start plateseal-upload")
+    machine.wait_until(lambda: "node_textfile_scrape_error 0" in scraped(machine).splitlines())
+    machine.run("systemctl stop prometheus-node-exporter")
+    for name in UNITS:
+        lines = machine.run(f"grep ^SystemCallFilter= /usr/lib/systemd/system/{name}.service").splitlines()
+        filters = " ".join(f"-p '{line}'" for line in lines)
+        with_filters = f"systemd-run --quiet --wait --pipe {filters} -p SystemCallErrorNumber=EPERM"
+        for command in ("touch /run/tried", "ln -s /etc/shadow /run/tried", "mkfifo /run/tried"):
+            said = machine.run(f"rm -f /run/tried; {with_filters} {command}", check=False)
+            assert said == "" if command.startswith("touch") else "not permitted" in said, (name, command, said)
 
 
 def test_the_keys_rotate_and_delivery_goes_on(machine: Machine) -> None:
@@ -206,6 +251,49 @@ def test_the_doctor_runs_on_the_unit(machine: Machine) -> None:
     assert found["capture service"] == found["upload service"] == "good"
 
 
+CAMERA = """
+import json, os, socket
+from pathlib import Path
+listener = socket.create_server(("127.0.0.1", 8554))
+print("ready", flush=True)
+connection, (_, port) = listener.accept()
+rows = [line.split() for line in Path("/proc/net/tcp").read_text().splitlines()[1:]]
+[socket_of] = [f"socket:[{row[9]}]" for row in rows if row[1].endswith(f":{port:04X}")]
+for link in Path("/proc").glob("[0-9]*/fd/*"):
+    if link.is_symlink() and os.readlink(link) == socket_of:
+        lines = (link.parents[1] / "status").read_text().splitlines()
+        print(json.dumps({line.partition(":")[0]: line.partition(":")[2].split() for line in lines}))
+        break
+"""
+"""A network camera that says nothing, and who has come to it."""
+
+
+def test_the_doctor_opens_a_camera_as_the_service_would(machine: Machine) -> None:
+    """Asked by root: the camera sees the daemons' user, without a right, behind a filter. The keys are looked at too.
+
+    What only root can read is a fault then: the services could not start with it.
+    """
+    machine.run("systemctl stop plateseal-capture")
+    (machine.disk / "root/camera.py").write_text(CAMERA)
+    edit = 's#^uri = .*#uri = "rtsp://127.0.0.1:8554/stream"#'
+    machine.run(f"sed '{edit}' /etc/plateseal/unit.toml > /etc/plateseal/look.toml")
+    machine.run("(python3 /root/camera.py > /root/camera.log 2>&1 &)")
+    machine.wait_until(lambda: "ready" in machine.run("cat /root/camera.log"))
+    said = machine.run("plateseal doctor --config /etc/plateseal/look.toml --json 2>/dev/null", check=False)
+    found = {finding["check"]: finding for finding in json.loads(said)["findings"]}
+    assert found["camera depot-gate"]["outcome"] == "fault"
+    for check in ("models", "keyring", "sealing", "TLS files", "identity", "spool", "receiver"):
+        assert found[check]["outcome"] == "good", found[check]
+    visitor = json.loads(machine.run("tail -n 1 /root/camera.log"))
+    assert visitor["Uid"] == [machine.run("id -u plateseal").strip()] * 4
+    assert (visitor["NoNewPrivs"], visitor["Seccomp"], visitor["CapEff"]) == (["1"], ["2"], ["0" * 16])
+    machine.run("chmod 600 /etc/plateseal/keyring.cose && rm /etc/plateseal/look.toml")
+    said = machine.run("plateseal doctor --config /etc/plateseal/unit.toml --json 2>/dev/null", check=False)
+    found = {finding["check"]: finding for finding in json.loads(said)["findings"]}
+    assert found["keyring"]["outcome"] == "fault"
+    machine.run("chmod 644 /etc/plateseal/keyring.cose && systemctl start plateseal-capture")
+
+
 def test_an_upgrade_keeps_everything_and_restarts_what_ran(machine: Machine) -> None:
     """The same package once more is an upgrade to dpkg."""
     before = machine.shown("plateseal-upload", "MainPID")
@@ -245,3 +333,42 @@ def test_a_purge_leaves_no_unit_but_keeps_what_nobody_else_has(machine: Machine)
     machine.run(f"rm {quarantine}/set-aside && dpkg -i /plateseal.deb && dpkg --purge plateseal")
     assert machine.run("ls -d /etc/plateseal /var/lib/plateseal 2>/dev/null || true") == ""
     machine.run("test -s /var/lib/plateseal-receiver/envelopes.db")
+
+
+def package_that_copied(folder: Path) -> Path:
+    """Return a package as of earlier versions, with nothing but a timer that copies the metrics as root."""
+    tree = folder / "earlier"
+    units = tree / "usr/lib/systemd/system"
+    units.mkdir(parents=True)
+    copy = (
+        f"cp /etc/hostname {COLLECTED}/plateseal-capture.prom.new; cp /etc/hostname {COLLECTED}/plateseal-capture.prom"
+    )
+    (units / "plateseal-metrics.service").write_text(f"[Service]\nType=oneshot\nExecStart=/bin/sh -c '{copy}'\n")
+    (units / "plateseal-metrics.timer").write_text(
+        "[Timer]\nOnActiveSec=1s\nOnUnitActiveSec=1s\nAccuracySec=1s\n[Install]\nWantedBy=timers.target\n"
+    )
+    control = tree / "DEBIAN"
+    control.mkdir()
+    (control / "control").write_text(
+        "Package: plateseal\nVersion: 0.0.1\nArchitecture: all\nMaintainer: a test\nDescription: an earlier one\n"
+    )
+    (control / "postinst").write_text(
+        "#!/bin/sh\ndeb-systemd-helper enable plateseal-metrics.timer\nsystemctl daemon-reload\n"
+        "systemctl start plateseal-metrics.timer\n"
+    )
+    (control / "postinst").chmod(0o755)
+    package = folder / "earlier.deb"
+    subprocess.run(["dpkg-deb", "--root-owner-group", "--build", tree, package], check=True, stdout=subprocess.DEVNULL)
+    return package
+
+
+def test_an_upgrade_from_a_package_that_copied_metrics_leaves_nothing_of_that(machine: Machine, tmp_path: Path) -> None:
+    """No unit, no link that starts it, no copy: in their place are the links."""
+    shutil.copyfile(package_that_copied(tmp_path), machine.disk / "earlier.deb")
+    machine.run("dpkg -i /earlier.deb")
+    machine.wait_until(lambda: "plateseal-capture.prom.new" in machine.run(f"ls {COLLECTED}"))
+    machine.run("dpkg -i /plateseal.deb")
+    found = machine.run(f"find {COLLECTED} -name 'plateseal-*' -printf '%f %y %l\\n'").splitlines()
+    assert sorted(found) == [f"{name} l {target}" for name, target in sorted(METRICS.items())]
+    assert machine.run("find /etc/systemd /usr/lib/systemd /var/lib/systemd -name 'plateseal-metrics*'") == ""
+    assert machine.run("systemctl list-units --all --no-legend 'plateseal-metrics*'") == ""

@@ -14,7 +14,9 @@ from pathlib import Path
 
 import pytest
 
-from deb.build import debian_version
+from agent.config.models import SERVICE_RUNTIME
+from agent.unit.status.metrics import DAEMONS
+from deb.build import COLLECTED, LAUNCHER, METRICS, add_system_files, debian_version
 from deb.libraries import LibraryError, needs
 from deb.papers import changelog
 from deb.pruning import prune
@@ -106,6 +108,37 @@ def test_a_receiver_is_never_purged(tmp_path: Path) -> None:
     store.touch()
     assert "a receiver's keys and reads" in purge(tmp_path)
     assert store.exists()
+
+
+def test_node_exporter_is_led_to_the_files_that_the_daemons_write(tmp_path: Path) -> None:
+    """A link for each daemon, to a file that is there from the start of the machine, in a folder that others may enter.
+
+    The daemons' services make the same folder, with the same mode, and keep it.
+    """
+    add_system_files(tmp_path)
+    links = {path.name: path.readlink() for path in (tmp_path / COLLECTED).iterdir()}
+    made = [line.split() for line in (ROOT / "systemd/plateseal.tmpfiles").read_text().splitlines()]
+    folders = {words[1]: words[2:4] for words in made if words[0] == "d"}
+    files = {words[1]: words[2:5] for words in made if words[0] == "f"}
+    assert {links[f"plateseal-{name}.prom"] for name in DAEMONS} == {
+        SERVICE_RUNTIME / f"{name}.prom" for name in DAEMONS
+    }
+    assert sorted(files) == sorted(map(str, links.values())) == sorted(METRICS.values())
+    for name, target in links.items():
+        service = (ROOT / "systemd" / name).with_suffix(".service").read_text()
+        mode, user = folders[str(target.parent)]
+        assert (mode, files[str(target)]) == ("0755", ["0644", user, user])
+        assert f"\nUser={user}\n" in service
+        for line in (f"RuntimeDirectory={target.parent.name}", f"RuntimeDirectoryMode={mode}"):
+            assert f"\n{line}\nRuntimeDirectory" in service
+
+
+def test_the_packages_program_runs_nothing_of_the_working_directory() -> None:
+    """Isolated: neither the working directory, nor PYTHONPATH, nor a user's own packages."""
+    assert LAUNCHER.partition("\n")[0] == "#!/opt/plateseal/bin/python3 -I"
+    for path in (ROOT / "systemd").glob("*.service"):
+        program = path.read_text().partition("\nExecStart=")[2].partition(" ")[0]
+        assert program in ("/usr/bin/plateseal", "/sbin/fstrim"), path
 
 
 def test_versions_say_which_python_they_are_for() -> None:

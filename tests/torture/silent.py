@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from pathlib import Path
 from typing import Final
 
-from agent.receiver.intake.door import HANDSHAKE_DEADLINE_S
+from agent.receiver.intake.door import SILENCE_DEADLINE_S
 from agent.wire.health import HEALTH_PATH
 from tests.fakes.pki import Bench, add_device
 from tests.fakes.waiting import WITHIN_S, wait_until
@@ -19,7 +19,7 @@ from tests.torture.hostile import client
 from tests.torture.places import quick_folder
 from tests.torture.report import Result
 
-MOST_S: Final = HANDSHAKE_DEADLINE_S + 1
+MOST_S: Final = SILENCE_DEADLINE_S + 1
 COUNT: Final = 200
 REDUCED_COUNT: Final = 20
 TARGET: Final = (

@@ -23,7 +23,7 @@ ELSEWHERE = {
 
 
 NEEDS = {
-    "bundles": pytest.mark.needs("campaigns"),
+    **dict.fromkeys(("bundles", "backup", "custody"), pytest.mark.needs("campaigns")),
     "slow": pytest.mark.needs("root", "network-namespaces"),
     "forensics": pytest.mark.needs("root", "mkfs.ext4", "mounting", "loop-device"),
 }

@@ -27,7 +27,7 @@ from tests.vectors.messages import (
     keyring_row,
     sign1,
 )
-from tests.vectors.vector import Vector, accepted, map_faults, refused, sign1_faults
+from tests.vectors.vector import Vector, accepted, map_faults, refused, sign1_faults, sign1_steps
 
 _PINNED = {"owner": OWNER.public.hex()}
 _TOMORROW = Recipient("agency, the next epoch")
@@ -41,6 +41,7 @@ def vectors() -> Iterator[Vector]:
     yield from _rollbacks()
     yield from _right_logs()
     yield from _log_faults()
+    yield from _heads()
 
 
 def _right_keyrings() -> Iterator[Vector]:
@@ -273,3 +274,44 @@ def _log_faults() -> Iterator[Vector]:
 
 def _foreign_entry(before: bytes) -> bytes:
     return audit_entry(audit_payload(1, hashlib.sha256(before).digest()), signer=OTHER_OWNER)
+
+
+_HEAD_TYPE = "application/plateseal-audit-head+cbor"
+
+
+def _heads() -> Iterator[Vector]:
+    entries = audit_entries({}, {}, {"head": True})
+    digests = [hashlib.sha256(entry).digest() for entry in entries]
+    log = _PINNED | {"log": b"".join(entries).hex()}
+    head, right = header(_HEAD_TYPE, OWNER), {"v": 1, "seq": 2, "digest": digests[2]}
+
+    def made(payload: Map | bytes) -> bytes:
+        return sign1(head, payload, OWNER)
+
+    def ends(name: str, why: str, payload: Map, context: Map = log) -> Vector:
+        vector = accepted("audit-head", f"right{name}", why, made(payload), payload, **context)
+        return vector.with_steps(sign1_steps(head, payload))
+
+    yield ends("", "It names the newest entry of the log.", right)
+    older = right | {"seq": 1, "digest": digests[1]}
+    yield ends("-one-entry-behind", "After a crash the log has one entry more than it says.", older)
+    first = _PINNED | {"log": entries[0].hex()}
+    yield ends("-first", "The log has one entry.", right | {"seq": 0, "digest": digests[0]}, first)
+    yield from sign1_faults("audit-head", head, encode(right), OWNER, OTHER_OWNER, replaced=encode(older), **log)
+    yield from map_faults("audit-head", right, made, **log)
+
+    def fault(name: str, why: str, change: Map, cause: str, context: Map = log) -> Vector:
+        return refused("audit-head", name, why, made(right | change), cause, **context)
+
+    yield fault("version-2", "The version is 2.", {"v": 2}, "version")
+    yield fault("short-digest", "The digest has 31 bytes.", {"digest": digests[2][:31]}, "value")
+    yield fault("negative-number", "The number is -1.", {"seq": -1}, "value")
+    yield fault("number-too-high", "The number is 2^53.", {"seq": MAX_SEQ + 1}, "value")
+    yield fault("log-cut-off", "The log ends before the entry.", {}, "chain", _PINNED | {"log": entries[0].hex()})
+    yield fault("log-empty", "The log has no entry.", {}, "chain", _PINNED | {"log": ""})
+    yield fault("another-entry", "The log has another entry with this number.", {"digest": seed("x")}, "chain")
+    yield fault("another-number", "The digest is that of the entry before.", {"digest": digests[1]}, "chain")
+    as_entry = sign1(header(AUDIT_TYPE, OWNER), right, OWNER)
+    yield refused("audit-head", "entry-type", "The content type is an entry's.", as_entry, "content-type", **log)
+    long = made(right) + bytes(1025 - len(made(right)))
+    yield refused("audit-head", "too-long", "Zeros follow it, up to 1025 bytes.", long, "size", **log)

@@ -225,6 +225,7 @@ def _plaintexts() -> Iterator[Vector]:
     def fault(name: str, why: str, data: bytes, cause: str) -> Vector:
         return refused("plaintext", f"2-{name}", why, data, cause, **version_2)
 
+    yield from map_faults("plaintext", READ_2, lambda data: data + bytes(9), prefix="2-", **version_2)
     yield fault("one-behind", "The integer 1 stands behind the read.", encode(READ_2) + b"\1", "encoding")
     yield fault("zeros-and-one", "The last byte of the padding is not zero.", padded()[:-1] + b"\1", "encoding")
     yield fault("zeros-alone", "Zeros and no read.", bytes(PADDED_BYTES), "value")

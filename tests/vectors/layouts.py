@@ -34,7 +34,36 @@ KEY = {"kid": B32, "alg": ALG, "pub": BYTES, "for": NAME, "from": TIME, "until":
 KEYRING_1 = {"v": V, "serial": SEQ, "keys": ["all", KEY, 1, 4096]}
 KEYRING_2 = KEYRING_1 | {"v": V2, "issued": TIME, "recorded": ["one of", "value", True, False]}
 KEYRING = ["by version", KEYRING_1, KEYRING_2]
-ROTATION = {"v": V, "device": NAME, "key": B32, "csr": (bytes, 1, 2048), "proof": B64}
+DEVICE = ["match", r"[a-z0-9][a-z0-9._-]{0,63}"]
+ROTATION = {"v": V, "device": DEVICE, "key": B32, "csr": (bytes, 1, 2048), "proof": B64}
+RENEWAL = {"v": V, "device": NAME, "certificate": (bytes, 1, 4096)}
+PROBE = {"v": V2, "at": TIME, "nonce": B16}
+PROBE_ANSWER = {"v": V2, "probe": B32, "at": TIME, "log": SEQ}
+HEAD = {"v": V, "seq": SEQ, "digest": B32}
+NUMBER, BOOL, LINE_64 = ["or null", (int, 1 - 2**53, 2**53 - 1)], ["one of", "value", True, False], ["line", 64]
+HEALTH = {
+    "v": V, "at": TIME, "up": ["row", BOOL, BOOL], "cameras": ["all", ["row", LINE_64, ["or null", BOOL], SEQ], 0, 16],
+    "backlog": ["row", SEQ, SEQ, SEQ, ["or null", SEQ], SEQ], "reads": ["row", ["or null", SEQ], SEQ, SEQ, SEQ, SEQ],
+    "disk": ["row", SEQ, SEQ], "temp": NUMBER, "ends": ["row", NUMBER, NUMBER],
+    "clock": ["one of", "value", "synchronized", "unsynchronized", "recorded", "behind"],
+    "versions": ["all", ["row", LINE_64, ["line", 100]], 0, 16],
+    "configs": ["all", ["row", LINE_64, SEQ, ["or null", ["line", 300]]], 0, 2],
+    "error": ["or null", ["row", TIME, ["line", 300]]]}
+ENROLMENT_1 = {
+    "v": V, "device": DEVICE, "key_id": (str, 0, MIB), "public_key": ["base64", 32], "csr": (str, 0, MIB),
+    "proof": ["base64", 64]}
+ENROLMENT = ["by version", ENROLMENT_1, ENROLMENT_1 | {"v": V2}]
+HEX, LOG, AT = ["match", r"[0-9a-f]{64}"], ["or null", SEQ], ["or null", ["moment"]]
+EVENT = {"event": (str, 0, 8), "at": AT, "log": LOG}
+EVENTS = ["by field", "event", {
+    "enrolled": EVENT, "renewed": EVENT, "rotated": EVENT | {"to": HEX, "certificates_until": ["moment"]},
+    "revoked": EVENT | {"after": SEQ, "reason": (str, 1, 200)}}]
+KNOWN = {
+    "name": DEVICE, "key_id": (str, 0, MIB), "public_key": ["base64", 32], "certificate_sha256": ["all", HEX, 1, 2]}
+RECORD = ["by version",
+    KNOWN | {"v": V, "enrolled_at": ["moment"], "?": {"rotated_to": HEX, "certificates_until": ["moment"]}},
+    KNOWN | {"v": V2, "history": ["all", EVENTS, 1, 64], "receiver": HEX, "signature": ["base64", 64]}]
+SIGNED = {"camera": NAME, "serial": (int, 1, 2**53 - 1)}
 USE = {"v": V, "use": ["one of", "value", "owner", "epoch", "case"], "kid": B32}
 LOCK = {1: ["one of", "algorithm", 3], 3: ["one of", "content-type", "application/plateseal-key+cbor"], "ps": USE,
         "scrypt": ["row", B16, SEQ, SEQ, SEQ]}

@@ -12,18 +12,38 @@ from itertools import chain
 from pathlib import Path
 
 from tests.vectors import (
+    cases_bundle,
     cases_device,
+    cases_enrolment,
     cases_envelope,
+    cases_export,
+    cases_health,
     cases_key_files,
     cases_owner,
     cases_plaintext,
+    cases_probe,
     cases_recipients,
+    cases_record,
     cases_version_2,
 )
 from tests.vectors.vector import Vector
 
 FOLDER = Path(__file__).parent
-CASES = (cases_envelope, cases_recipients, cases_plaintext, cases_device, cases_owner, cases_key_files, cases_version_2)
+CASES = (
+    cases_envelope,
+    cases_recipients,
+    cases_plaintext,
+    cases_device,
+    cases_owner,
+    cases_key_files,
+    cases_version_2,
+    cases_probe,
+    cases_health,
+    cases_enrolment,
+    cases_record,
+    cases_bundle,
+    cases_export,
+)
 
 
 def vectors() -> dict[str, Vector]:

@@ -4,18 +4,25 @@ Deterministic CBOR (RFC 8949, 4.2.1), strict; kinds of values, as in CDDL; keys,
 with HPKE. Shares no code with plateseal. A check that does not hold raises `Refused` with its cause.
 """
 
+import base64
 import hashlib
+import json
+import re
+import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from cryptography import x509
 from cryptography.exceptions import InvalidSignature, InvalidTag
 from cryptography.hazmat.primitives.asymmetric import ec, mlkem
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM, ChaCha20Poly1305
 from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, MLKEM768X25519PrivateKey, Suite
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat, load_pem_public_key
+from cryptography.x509.oid import NameOID
 
 HYBRID = "HPKE-MLKEM768-X25519-KE"
 EK_BYTES, PUBLIC_BYTES = {50: 32, 53: 65, HYBRID: 1120}, {50: 32, 53: 65, HYBRID: 1216}
@@ -91,12 +98,13 @@ def decode(data: bytes) -> Any:
     return found[0][0]
 
 
-def conform(v: Any, kind: Any) -> Any:
+def conform(v: Any, kind: Any) -> Any:  # noqa: PLR0911  one return per kind
     """Refuse a value of another kind. Return it, with the value beside each byte string that holds CBOR.
 
     A kind is, as in the CDDL, (type, least, most), {field: kind, "?": {optional field: kind}}, ["row", kind, ..],
     [tag, kind, ..], ["all", kind, least, most], ["one of", cause if none, choice, ..], ["cbor", kind of its value],
-    ["by version", kind of version 1, kind of version 2].
+    ["by version", kind of version 1, kind of version 2], ["by field", field, {its value: kind}], ["or null", kind], and
+    texts: ["match", pattern], ["line", most], ["base64", bytes], ["moment"].
     """
     match kind:
         case ["by version", *versions]:
@@ -104,6 +112,16 @@ def conform(v: Any, kind: Any) -> Any:
             version = v.get("v")
             check(type(version) is int and 0 < version <= len(versions), "version")
             return conform(v, versions[version - 1])
+        case ["by field", name, choice]:
+            check(type(v) is dict, "value")
+            check(name in v, "field")
+            check(type(v[name]) is str and v[name] in choice, "value")
+            return conform(v, choice[v[name]])
+        case ["or null", of]:
+            return v if v is None else conform(v, of)
+        case ["match" | "line" | "base64" | "moment" as text, *more]:
+            check(type(v) is str, "value")
+            return TEXTS[text](v, *more)
         case dict():
             kinds = {key: of for key, of in (kind | kind.get("?", {})).items() if key != "?"}
             check(type(v) is dict, "value")
@@ -126,6 +144,56 @@ def conform(v: Any, kind: Any) -> Any:
         case (of, low, high):
             check(type(v) is of and low <= (v if of is int else len(v)) <= high, "value")
     return v
+
+
+def _match(text: str, pattern: str) -> str:
+    check(re.fullmatch(pattern, text), "value")
+    return text
+
+
+def _line(text: str, most: int) -> str:
+    check(len(text) <= most, "value")
+    check(all(one == " " or unicodedata.category(one)[0] not in "CZ" for one in text), "value")
+    return text
+
+
+def unbase64(text: str, length: int, cause: str = "value") -> bytes:
+    """Decode Base64 with padding, whose unused bits are zero, to so many bytes."""
+    with refusing(cause):
+        raw = base64.b64decode(text, validate=True)
+    check(len(raw) == length and base64.b64encode(raw).decode() == text, cause)
+    return raw
+
+
+def _moment(text: str) -> str:
+    with refusing("value"):
+        at = datetime.fromisoformat(text)
+        check(at.utcoffset() is not None and at.astimezone(UTC).isoformat(timespec="seconds") == text, "value")
+    return text
+
+
+TEXTS: dict[str, Any] = {"match": _match, "line": _line, "base64": unbase64, "moment": _moment}
+
+
+def iso(milliseconds: int) -> str:
+    """Return a time as an export's read.json has it."""
+    at = datetime(1970, 1, 1, tzinfo=UTC) + timedelta(milliseconds=milliseconds)
+    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def read_json(data: bytes) -> Any:
+    """Decode JSON in UTF-8 that names nothing twice, and has no half characters."""
+    with refusing("encoding"):
+        value = json.loads(data.decode(), object_pairs_hook=_once, parse_constant=_once)
+        json.dumps(value, ensure_ascii=False).encode()
+        return value
+
+
+def _once(pairs: Any) -> Any:
+    """Return an object's pairs as a dict; refuse a name that is there twice, and NaN."""
+    if len({name for name, _ in pairs}) != len(pairs):
+        raise ValueError
+    return dict(pairs)
 
 
 def sha256(data: bytes) -> bytes:
@@ -180,10 +248,31 @@ def check_signer(public: bytes) -> None:
     check(y not in (0, 1, P - 1, Y_OF_ORDER_8, P - Y_OF_ORDER_8), "key")
 
 
-def check_signature(public: bytes, signature: bytes, signed: list[Any], cause: str) -> None:
-    """Refuse a signature that does not hold."""
+def check_signature(public: bytes, signature: bytes, signed: Any, cause: str) -> None:
+    """Refuse a signature that does not hold, over bytes or over the encoding of an array."""
     with refusing(cause):
-        Ed25519PublicKey.from_public_bytes(public).verify(signature, encode(signed))
+        message = signed if isinstance(signed, bytes) else encode(signed)
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+
+
+def check_request(der: bytes, name: str) -> bytes:
+    """Check a certificate request (PKCS#10) for an ECDSA P-256 key and this name; return the key's point."""
+    with refusing("request"):
+        request = x509.load_der_x509_csr(der)
+        key, signed = request.public_key(), request.is_signature_valid
+        names = [(attribute.oid, attribute.value) for attribute in request.subject]
+    check(isinstance(key, ec.EllipticCurvePublicKey) and isinstance(key.curve, ec.SECP256R1), "request")
+    check(names == [(NameOID.COMMON_NAME, name)], "request")
+    check(signed, "proof")
+    return key.public_bytes(Encoding.X962, PublicFormat.UncompressedPoint)
+
+
+def public_pem(data: bytes) -> bytes:
+    """Return the Ed25519 key in a PEM file."""
+    with refusing("encoding"):
+        key = load_pem_public_key(data)
+    check(isinstance(key, Ed25519PublicKey), "key")
+    return key.public_bytes(Encoding.Raw, PublicFormat.Raw)
 
 
 def sign1(data: bytes, most: int, keys: list[str], kinds: dict[str, Any], more: Any = None) -> tuple[Any, bytes, Any]:
@@ -208,12 +297,9 @@ def commitment(content_key: bytes) -> bytes:
     return sha256(encode(["plateseal content key 2", content_key]))
 
 
-def open_encrypt(content: Any, outer: bytes, holders: Any, committed: bytes | None) -> bytes:
-    """Open a COSE_Encrypt that is bound to an outer header, with the private keys of `holders`.
-
-    The content key must be the one that `committed` says, if anything.
-    """
-    (header, protected), unprotected, ciphertext, recipients = content
+def unseal(content: Any, holders: Any) -> bytes:
+    """Return the content key of a COSE_Encrypt, with the private keys of `holders`."""
+    (header, _), _, _, recipients = content
     pairs = [(key["alg"], *private_key(key["alg"], bytes.fromhex(key["private"]))) for key in holders]
     private = {(alg, key_id(alg, public)): key for alg, key, public in pairs}
     mine = [recipient for recipient in recipients if (recipient[0][0][1], recipient[0][0][4]) in private]
@@ -221,7 +307,12 @@ def open_encrypt(content: Any, outer: bytes, holders: Any, committed: bytes | No
     (to, to_protected), ek, sealed = mine[0]
     info = encode(["HPKE Recipient", header[1], to_protected, b""])
     with refusing("sealed-key"):
-        content_key = SUITES[to[1]].decrypt(ek[-4] + sealed, private[to[1], to[4]], info=info)
+        return SUITES[to[1]].decrypt(ek[-4] + sealed, private[to[1], to[4]], info=info)
+
+
+def open_content(content: Any, outer: bytes, content_key: bytes, committed: bytes | None) -> bytes:
+    """Open a COSE_Encrypt that is bound to an outer header; the key must be the one committed to, if any is."""
+    (header, protected), unprotected, ciphertext, _ = content
     check(committed in (None, commitment(content_key)), "commitment")
     with refusing("ciphertext"):
         aead = AESGCM(content_key) if header[1] == 3 else ChaCha20Poly1305(content_key)

@@ -1,27 +1,26 @@
-"""Reads every message of docs/FORMAT.md, written from that document alone: a place to start from.
+"""Reads the messages of docs/FORMAT.md, written from that document alone: a place to start from.
 
     python tests/vectors/reader.py tests/vectors
 
-Judges each test vector by its message and context, then compares with what its file expects (README.md). No code is
-plateseal's. The CDDL is in layouts.py; what libraries for CBOR and COSE would do elsewhere, in primitives.py.
-At most 200 lines.
+Here is what a read goes through, from the envelope to the export. The messages around it are in others.py. Judges each
+test vector by its message and context, then compares with what its file expects (README.md). No code is plateseal's.
+The CDDL is in layouts.py; what libraries for CBOR and COSE would do elsewhere, in primitives.py. At most 200 lines.
 """
 
 # fmt: off
-import hashlib
 import json
 import sys
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from layouts import (  # type: ignore[import-not-found]  # beside this file
-    ANSWERS, B12, B32, BYTES, CONTENT, EK_BYTES, ENTRY, GRAVE, HELD, KEYRING, LOCK, MIB, PLACE, PLAINTEXT_1,
-    PLAINTEXT_2, READ, RECEIPT, RECIPIENT, ROTATION, TOMBSTONE)
+    ANSWERS, BYTES, CONTENT, EK_BYTES, GRAVE, HELD, KEYRING, MIB, PLACE, PLAINTEXT_1, PLAINTEXT_2, READ, RECEIPT,
+    RECIPIENT, TOMBSTONE)
+from others import OTHERS, told  # type: ignore[import-not-found]
 from primitives import (  # type: ignore[import-not-found]
-    HYBRID, Refused, check, check_public, check_signature, check_signer, conform, cose_key, decode, encode,
-    first, key_id, open_encrypt, private_key, refusing, sequence, sha256, sign1)
+    Refused, check, check_public, conform, decode, first, key_id, open_content, public_pem, read_json, refusing,
+    sequence, sha256, sign1, unseal)
 
 # The messages: each takes its bytes and the context, and returns what it says.
 def plaintext(data: bytes, context: Any) -> Any:
@@ -53,9 +52,10 @@ def envelope(data: bytes, context: Any, held: Any = ()) -> Any:
     inside[3] += held
     for (to, _), ek, _ in inside[3]:
         check(len(ek[-4]) == EK_BYTES[to[1]], "value")
-    if "keys" not in context:
+    key = context.get("content_key") or ("keys" in context and unseal(inside, context["keys"]))
+    if not key:
         return values
-    opened = open_encrypt(inside, protected, context["keys"], place.get("com"))
+    opened = open_content(inside, protected, key, place.get("com"))
     return values | {"read": plaintext(opened, {"version": place["v"]})}
 
 def held(data: bytes, context: Any) -> Any:
@@ -107,62 +107,58 @@ def chosen(version: int, keys: list[Any], at: int) -> Any:
     began = [key for key in keys if key["from"] <= at]
     return ([key for key in began if at < key["until"]] or began or keys[: 1 if version == 2 else None])[-1]["kid"]
 
-def rotation(data: bytes, context: Any) -> Any:
-    units = {key_id(-8, bytes.fromhex(unit["key"])): unit for unit in context["enrolled"]}
-    kinds = {"application/plateseal-rotation+cbor": ROTATION}
-    header, _, says = sign1(data, 4096, [unit["key"] for unit in units.values()], kinds)
-    check_signer(says["key"])
-    proven = ["plateseal rotation 1", header[4], says["device"], says["key"], says["csr"]]
-    check_signature(says["key"], says["proof"], proven, "proof")
-    check(key_id(-8, says["key"]) != header[4], "same-key")
-    check(units[header[4]]["name"] == says["device"], "mismatch")
-    return says
+def export(files: dict[str, bytes], context: Any) -> Any:
+    names = files.keys() - {"SHA256SUMS"}
+    with refusing("digest"):
+        sums = [line.split("  ") for line in files["SHA256SUMS"].decode().split("\n")[:-1]]
+        check({name: digest for digest, name in sums} == {name: sha256(files[name]).hex() for name in names}, "digest")
+    check({"envelope.cose", "device.pub", "content.key", "read.json"} <= names, "field")
+    check("receipt.cose" not in names or "receipt.pub" in names, "field")
+    device = public_pem(files["device.pub"]).hex()
+    check(device == context["device"], "signer")
+    with refusing("value"):
+        content_key = bytes.fromhex(files["content.key"].decode())
+    check(len(content_key) == 32, "value")
+    found = envelope(files["envelope.cose"], {"device": device, "content_key": content_key})
+    check("read" in found, "content-type")
+    check(read_json(files["read.json"]) == told(found), "mismatch")
+    check(files.get("crop.jpg", b"") == found["read"]["crop"], "mismatch")
+    place = found["ps"]
+    if "previous.cose" in names:
+        envelope(files["previous.cose"], {"device": device})
+        check(before(place) == sha256(files["previous.cose"]), "chain")
+    if "next.cose" in names:
+        after = envelope(files["next.cose"], {"device": device})["ps"]
+        check(before(after) == found["id"], "chain")
+        check(after["seq"] == (place["seq"] + 1 if after["chain"] == place["chain"] else 0), "chain")
+    stored_at = None
+    if "receipt.cose" in names:
+        receiver = public_pem(files["receipt.pub"]).hex()
+        check(receiver in context["receivers"], "signer")
+        of = {"receivers": [receiver], "envelope": files["envelope.cose"].hex()}
+        stored_at = receipt(files["receipt.cose"], of)["at"]
+    neighbours = [name for name in ("previous.cose", "next.cose") if name in names]
+    return {"id": found["id"], "read": found["read"], "neighbours": neighbours, "stored_at": stored_at}
 
-def key_file(data: bytes, context: Any) -> Any:
-    names = [context["kid"]] if context["kid"] else []
-    check((data[:1] == b"\xd0") == (context["passphrase"] is not None), "passphrase")
-    if context["passphrase"] is not None:
-        (header, protected), unprotected, sealed = conform(decode(data), [16, ["cbor", LOCK], {5: B12}, BYTES])
-        (salt, n, r, p), use, kid = header["scrypt"], header["ps"]["use"], header["ps"]["kid"]
-        check(1 < n <= 1 << 20 and n & (n - 1) == 0, "cost")
-        check(0 < r <= 32 and 0 < p <= 16 and 128 * n * r <= 1 << 30, "cost")
-        check(use == context["use"], "use")
-        names.append(kid.hex())
-        key = hashlib.scrypt(context["passphrase"].encode(), salt=salt, n=n, r=r, p=p, maxmem=2**31 - 1, dklen=32)
-        with refusing("passphrase"):
-            data = AESGCM(key).decrypt(unprotected[5], sealed, encode(["Encrypt0", protected, encode([use, kid])]))
-    says = conform(decode(data), (dict, 0, 9))
-    alg = conform(says.get(3), ["one of", "algorithm", *([-8] if context["use"] == "owner" else EK_BYTES)])
-    label = -2 if alg == HYBRID else -4
-    raw = conform(says.get(label), B32)
-    with refusing("key"):
-        _, public = private_key(alg, raw)
-    right = cose_key(alg, public) | {2: key_id(alg, public), 3: alg, label: raw}
-    check(says.keys() == right.keys(), "field")
-    check(says == right, "key")
-    check(all(name == says[2].hex() for name in names), "use")
-    return {"kid": says[2], "alg": alg, "private": raw}
+def before(place: Any) -> Any:
+    return place.get("last") if (place["v"], place["seq"]) == (1, 0) else place["prev"]
 
-def audit_log(data: bytes, context: Any) -> Any:
-    before, entries = bytes(32), list[Any]()
-    for _, one in sequence(data):
-        _, _, entry = sign1(one, MIB // 4, [context["owner"]], {"application/plateseal-audit+cbor": ENTRY})
-        follows = (entry["seq"], entry["prev"]) == (len(entries), before)
-        check(follows and (entries or entry["action"] == "keys"), "chain")
-        entries.append(entry)
-        before = sha256(one)
-    return {"entries": entries, "head": before}
-
-MESSAGES = (envelope, plaintext, held, receipt, request, reply, keyring, rotation, key_file, audit_log)
+MESSAGES = (envelope, plaintext, held, receipt, request, reply, keyring, export, *OTHERS)
 JUDGES = {judge.__name__.replace("_", "-"): judge for judge in MESSAGES} | {"tombstone": envelope}
-SIGNED = {"receipt": "Receipt", "keyring": "Keyring", "rotation": "", "held": ""}
-VERIFICATION = ("signer", "signature", "proof", "mismatch", "rollback", "same-key")
+ONE = {"key-file": "KeyFile", "audit-log": "AuditVerification", "audit-head": "AuditVerification",
+       "device-record": "Receiver", "export": "Verification", "renewal-answer": "KeyFile"}
+OF_ITS_OWN = {("renewal-answer", "size"): "TransportError", ("enrolment", "key-id"): "VerificationError"}
+SIGNED = {"envelope": "Envelope", "tombstone": "Envelope", "receipt": "Receipt", "probe-answer": "Receipt",
+          "keyring": "Keyring", "bundle": "Bundle"}
+VERIFICATION = ("signer", "signature", "proof", "mismatch", "rollback", "same-key", "ended")
 
 def error_of(message: str, cause: str) -> str:
-    if message in ("key-file", "audit-log"):
-        return "KeyFileError" if message == "key-file" else "AuditVerificationError"
+    if (message, cause) in OF_ITS_OWN:
+        return OF_ITS_OWN[message, cause]
+    if message in ONE:
+        return f"{ONE[message]}Error"
     if cause in VERIFICATION:
-        return f"{SIGNED.get(message, 'Envelope')}VerificationError"
+        return f"{SIGNED.get(message, '')}VerificationError"
     return "OpenError" if cause in ("recipient", "sealed-key", "commitment", "ciphertext") else "FormatError"
 
 def plain(v: Any) -> Any:
@@ -170,9 +166,13 @@ def plain(v: Any) -> Any:
         return {str(key): plain(part) for key, part in v.items()}
     return v.hex() if isinstance(v, bytes) else [*map(plain, v)] if isinstance(v, list) else v
 
+def joined(pieces: Any) -> bytes:
+    parts = ((part, 1) if isinstance(part, str) else (part["repeat"], part["times"]) for part in pieces)
+    return b"".join(bytes.fromhex(digits) * times for digits, times in parts)
+
 def judge(vector: Any) -> Any:
-    pieces = ((part, 1) if isinstance(part, str) else (part["repeat"], part["times"]) for part in vector["data"])
-    data = b"".join(bytes.fromhex(digits) * times for digits, times in pieces)
+    files = {name: joined(pieces) for name, pieces in vector.get("files", {}).items()}
+    data = files or joined(vector["data"])
     try:
         return {"outcome": "accepted", "values": plain(JUDGES[vector["message"]](data, vector["context"]))}
     except Refused as refused:

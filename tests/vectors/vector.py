@@ -17,7 +17,7 @@ LINE_BYTES: Final = 64
 RUN_BYTES: Final = 256
 """From here on a run of one byte is told by its length."""
 OPENING: Final = frozenset({"recipient", "sealed-key", "commitment", "ciphertext"})
-CHECKS: Final = frozenset({"signer", "signature", "proof", "mismatch", "rollback", "same-key"})
+CHECKS: Final = frozenset({"signer", "signature", "proof", "mismatch", "rollback", "same-key", "ended"})
 """Causes that only a well-formed message can have."""
 VERIFICATION: Final = {
     "envelope": "EnvelopeVerificationError",
@@ -26,9 +26,22 @@ VERIFICATION: Final = {
     "keyring": "KeyringVerificationError",
     "rotation": "VerificationError",
     "held": "VerificationError",
+    "renewal": "VerificationError",
+    "probe": "VerificationError",
+    "probe-answer": "ReceiptVerificationError",
+    "enrolment": "VerificationError",
+    "bundle": "BundleVerificationError",
 }
-ONE_ERROR: Final = {"key-file": "KeyFileError", "audit-log": "AuditVerificationError"}
+ONE_ERROR: Final = {
+    "key-file": "KeyFileError",
+    "audit-log": "AuditVerificationError",
+    "audit-head": "AuditVerificationError",
+    "renewal-answer": "KeyFileError",
+    "device-record": "ReceiverError",
+    "export": "VerificationError",
+}
 """Messages whose every fault is one error."""
+OTHERWISE: Final = {("renewal-answer", "size"): "TransportError", ("enrolment", "key-id"): "VerificationError"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +51,7 @@ class Vector:
     message: str
     name: str
     why: str
-    data: bytes
+    data: bytes | dict[str, bytes]
     context: Map
     expect: Map
     steps: Map | None = None
@@ -58,26 +71,29 @@ class Vector:
 
     def text(self) -> str:
         """Return the file's content."""
-        value = {
+        value: Map = {
             "vector": LAYOUT_VERSION,
             "format": 2 if self.name.startswith("2-") else 1,
             "message": self.message,
             "why": self.why,
             "expect": self.expect,
             "context": self.context,
-            "data": list(_pieces(self.data)),
         }
+        if isinstance(self.data, bytes):
+            value["data"] = list(_pieces(self.data))
+        else:
+            value["files"] = {name: list(_pieces(data)) for name, data in self.data.items()}
         if self.steps is not None:
             value["steps"] = plain(self.steps)
         return json.dumps(value, indent=1) + "\n"
 
 
-def accepted(message: str, name: str, why: str, data: bytes, values: Any, **context: Any) -> Vector:
+def accepted(message: str, name: str, why: str, data: bytes | dict[str, bytes], values: Any, **context: Any) -> Vector:
     """Return a vector that is right, with the values that its reader must find."""
     return Vector(message, name, why, data, context, {"outcome": "accepted", "values": plain(values)})
 
 
-def refused(message: str, name: str, why: str, data: bytes, cause: str, **context: Any) -> Vector:
+def refused(message: str, name: str, why: str, data: bytes | dict[str, bytes], cause: str, **context: Any) -> Vector:
     """Return a vector with a fault."""
     return Vector(
         message, name, why, data, context, {"outcome": "refused", "error": error_of(message, cause), "cause": cause}
@@ -86,6 +102,8 @@ def refused(message: str, name: str, why: str, data: bytes, cause: str, **contex
 
 def error_of(message: str, cause: str) -> str:
     """Return the class in `agent.errors` for a cause."""
+    if (message, cause) in OTHERWISE:
+        return OTHERWISE[message, cause]
     if message in ONE_ERROR:
         return ONE_ERROR[message]
     if cause in OPENING:
@@ -104,6 +122,13 @@ def plain(value: Any) -> Any:
             return {str(key): plain(part) for key, part in value.items()}
         case _:
             return value
+
+
+def sign1_steps(head: Map, payload: Map) -> Map:
+    """Return what a writer has on its way to a COSE_Sign1."""
+    protected, encoded = encode(head), encode(payload)
+    signed = encode(["Signature1", protected, b"", encoded])
+    return {"protected": protected, "payload": encoded, "sig_structure": signed}
 
 
 def sign1_faults(

@@ -11,6 +11,7 @@ from rich.markup import escape
 from rich.table import Table
 
 from agent.cli.config.fleet_files import FLEET_DIR, print_table
+from agent.cli.folders import Kind, kind_check
 from agent.cli.options import AsJson
 from agent.config.fleet import Fleet, load_fleet
 from agent.config.load import listed, load_config
@@ -19,7 +20,13 @@ from agent.errors import ConfigError
 
 def check(
     directory: Annotated[
-        Path, typer.Argument(metavar="[DIR]", help="The fleet's folder; or the file of one unit.", show_default=True)
+        Path,
+        typer.Argument(
+            metavar="[DIR]",
+            help="The fleet's folder; or the file of one unit.",
+            show_default=True,
+            callback=kind_check(Kind.FLEET),
+        ),
     ] = FLEET_DIR,
     *,
     as_json: AsJson = False,

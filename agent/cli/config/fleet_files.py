@@ -9,6 +9,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from agent.cli.folders import Kind, kind_check
 from agent.config.fleet import Fleet, FleetUnit
 from agent.config.load import listed
 from agent.config.models import UnitConfig
@@ -16,7 +17,9 @@ from agent.errors import ConfigError
 
 FLEET_DIR = Path("config")
 PIPE_WIDTH = 200
-FleetOption = Annotated[Path, typer.Option("--dir", metavar="DIR", help="The fleet's folder.")]
+FleetOption = Annotated[
+    Path, typer.Option("--dir", metavar="DIR", help="The fleet's folder.", callback=kind_check(Kind.FLEET))
+]
 
 
 def sound_unit(fleet: Fleet, name: str) -> tuple[FleetUnit, UnitConfig]:

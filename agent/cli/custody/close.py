@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from agent.cli.custody.options import AsJson, Case, Directory, PassphraseFile, Reason, Who, mandate_of
+from agent.cli.folders import STORES, kind_check
 from agent.cli.owner import Progress, confirm, open_receiver, tell_unfinished, unlock
 from agent.custody.closing import Closing, Outcome, close_case, plan_closing, weigh_closing
 from agent.errors import UsageError
@@ -21,7 +22,12 @@ def close(
     *,
     store: Annotated[
         Path | None,
-        typer.Option("--store", metavar="RECEIVER", help="Count what becomes unreadable in this receiver's store."),
+        typer.Option(
+            "--store",
+            metavar="RECEIVER",
+            help="Count what becomes unreadable in this receiver's store.",
+            callback=kind_check(*STORES),
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     passphrase_file: PassphraseFile = None,

@@ -9,6 +9,7 @@ from typing import Annotated, Final
 import typer
 
 from agent.cli.custody.options import AsJson, Directory, PassphraseFile, Reason, Who, mandate_of
+from agent.cli.folders import STORES, kind_check
 from agent.cli.owner import Progress, confirm, open_receiver, parse_before, tell_unfinished, unlock
 from agent.custody.destroy import Consequence, Destruction, plan_destruction, weigh
 from agent.custody.destroy import destroy as destroy_keys
@@ -30,7 +31,12 @@ def destroy(
     case: Annotated[str, typer.Option("--case", metavar="ID", help="A case it is for, if any.")] = "",
     store: Annotated[
         Path | None,
-        typer.Option("--store", metavar="RECEIVER", help="Count what becomes unreadable in this receiver's store."),
+        typer.Option(
+            "--store",
+            metavar="RECEIVER",
+            help="Count what becomes unreadable in this receiver's store.",
+            callback=kind_check(*STORES),
+        ),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
     passphrase_file: PassphraseFile = None,

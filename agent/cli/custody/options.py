@@ -7,6 +7,7 @@ from typing import Annotated, Final
 
 import typer
 
+from agent.cli.folders import STORES, Kind, kind_check
 from agent.cli.owner import parse_moment
 from agent.custody.audit import account_name
 from agent.custody.audit_entry import Mandate
@@ -16,7 +17,10 @@ from agent.errors import UsageError
 
 _HEX_ID_CHARS: Final = 64
 
-Directory = Annotated[Path, typer.Option("--dir", metavar="DIR", help="Where the owner's keys are kept.")]
+Directory = Annotated[
+    Path,
+    typer.Option("--dir", metavar="DIR", help="Where the owner's keys are kept.", callback=kind_check(Kind.OWNER)),
+]
 PassphraseFile = Annotated[
     Path | None,
     typer.Option(
@@ -26,7 +30,13 @@ PassphraseFile = Annotated[
     ),
 ]
 Store = Annotated[
-    Path, typer.Option("--store", metavar="RECEIVER", help="The receiver's folder, or the envelopes.db in it.")
+    Path,
+    typer.Option(
+        "--store",
+        metavar="RECEIVER",
+        help="The receiver's folder, or the envelopes.db in it.",
+        callback=kind_check(*STORES),
+    ),
 ]
 Case = Annotated[str, typer.Option("--case", metavar="ID", help="The case it is for; goes into the audit log.")]
 Reason = Annotated[str, typer.Option("--reason", metavar="TEXT", help="Why; goes into the audit log. No plates.")]

@@ -8,12 +8,18 @@ from typing import Annotated
 
 import typer
 
+from agent.cli.folders import UNITS, kind_check
 from agent.cli.options import AsJson
 from agent.keys.identity import ENROLMENT_NAME, TLS_CERTIFICATE_NAME, create_identity
 
 
 def init(
-    directory: Annotated[Path, typer.Option("--dir", help="Where the identity goes; made if its parent is there.")],
+    directory: Annotated[
+        Path,
+        typer.Option(
+            "--dir", help="Where the identity goes; made if its parent is there.", callback=kind_check(*reversed(UNITS))
+        ),
+    ],
     name: Annotated[str, typer.Option("--name", help="The unit's name: a-z, 0-9, '.', '_', '-'; at most 64.")],
     as_json: AsJson = False,
 ) -> None:

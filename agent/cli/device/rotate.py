@@ -8,6 +8,7 @@ from typing import Annotated, Final
 
 import typer
 
+from agent.cli.folders import UNITS, kind_check, require_file
 from agent.cli.options import AsJson
 from agent.errors import UsageError
 from agent.keys.identity import SIGNING_KEY_NAME, TLS_CERTIFICATE_NAME, TLS_KEY_NAME
@@ -21,12 +22,20 @@ PACKAGE_CONFIG: Final = Path("/etc/plateseal/unit.toml")
 
 def rotate(
     directory: Annotated[
-        Path | None, typer.Option("--dir", help="The unit's identity, where the certificate lies beside the keys.")
+        Path | None,
+        typer.Option(
+            "--dir",
+            help="The unit's identity, where the certificate lies beside the keys.",
+            callback=kind_check(*reversed(UNITS)),
+        ),
     ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
-            "--config", metavar="UNIT", help="The unit's configuration, which says where keys and tls.pem are."
+            "--config",
+            metavar="UNIT",
+            help="The unit's configuration, which says where keys and tls.pem are.",
+            callback=require_file,
         ),
     ] = None,
     certificate: Annotated[

@@ -10,13 +10,14 @@ import typer
 
 from agent.cli.options import AsJson
 from agent.cli.owner import Progress
-from agent.cli.receiver.options import Directory
+from agent.cli.receiver.options import AnyStore
 from agent.errors import VerificationError
 from agent.receiver.backup import BackedUp, back_up
+from agent.receiver.missing import missing_parts_named
 
 
 def backup(
-    directory: Directory,
+    directory: AnyStore,
     out: Annotated[Path, typer.Argument(metavar="OUT", help="A new or empty folder; nothing is overwritten.")],
     with_keys: Annotated[
         bool,
@@ -47,7 +48,8 @@ def backup(
         bars[what].show(done, total)
 
     try:
-        made = back_up(directory, out, with_keys=with_keys, watch=watch)
+        with missing_parts_named(directory):
+            made = back_up(directory, out, with_keys=with_keys, watch=watch)
     finally:
         for bar in bars.values():
             bar.clear()

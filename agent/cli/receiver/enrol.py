@@ -16,6 +16,7 @@ from agent.keys.keyfiles import PUBLIC_MODE, replace_file
 from agent.receiver.admission.pki import DEFAULT_OVERLAP, IssuedCertificate, enrol
 from agent.receiver.admission.renewals import RenewalBook
 from agent.receiver.layout import ReceiverLayout
+from agent.receiver.missing import missing_parts_named
 
 
 def enrol_device(
@@ -54,7 +55,8 @@ def enrol_device(
     Example: plateseal receiver enrol bench/receiver enrolment.json --out tls.pem
     """
     lasts = parse_duration(overlap, "--overlap")
-    issued = enrol(directory, enrolment, another_key=another_key, overlap=lasts, certificate=certificate)
+    with missing_parts_named(directory):
+        issued = enrol(directory, enrolment, another_key=another_key, overlap=lasts, certificate=certificate)
     target = out or enrolment.with_name(TLS_CERTIFICATE_NAME)
     replace_file(target, issued.pem, PUBLIC_MODE)
     fetches = RenewalBook(ReceiverLayout(directory)).hand_out(issued.key_id, issued.pem)

@@ -7,4 +7,11 @@ from typing import Annotated
 
 import typer
 
-Directory = Annotated[Path, typer.Argument(metavar="DIR", help="The receiver's folder.")]
+from agent.cli.folders import STORES, Kind, kind_check
+
+Directory = Annotated[
+    Path, typer.Argument(metavar="DIR", help="The receiver's folder.", callback=kind_check(Kind.RECEIVER))
+]
+AnyStore = Annotated[
+    Path, typer.Argument(metavar="DIR", help="The receiver's folder, or a copy.", callback=kind_check(*STORES))
+]

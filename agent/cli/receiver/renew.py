@@ -12,6 +12,7 @@ from agent.cli.options import AsJson
 from agent.cli.receiver.options import Directory
 from agent.receiver.admission.renewals import renew_units
 from agent.receiver.admission.server_certificate import renew_server
+from agent.receiver.missing import missing_parts_named
 
 
 def renew(
@@ -42,7 +43,8 @@ def renew(
     if units:
         _renew_units(directory, ca_key, as_json=as_json)
         return
-    renewed = renew_server(directory, hosts=host, ca_key=ca_key)
+    with missing_parts_named(directory):
+        renewed = renew_server(directory, hosts=host, ca_key=ca_key)
     if as_json:
         found = {"certificate": str(renewed.file), "hosts": list(renewed.names)}
         typer.echo(json.dumps({**found, "expires_at": renewed.expires_at.isoformat()}))
@@ -52,7 +54,8 @@ def renew(
 
 
 def _renew_units(directory: Path, ca_key: Path | None, *, as_json: bool) -> None:
-    answered = list(renew_units(directory, ca_key=ca_key))
+    with missing_parts_named(directory):
+        answered = list(renew_units(directory, ca_key=ca_key))
     if as_json:
         found = [
             {

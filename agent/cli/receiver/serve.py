@@ -13,6 +13,8 @@ import typer
 from agent.cli.receiver.options import Directory
 from agent.receiver.intake import server
 from agent.receiver.intake.counts import Counts
+from agent.receiver.intake.only_one import only_receiver
+from agent.receiver.missing import missing_parts_named
 from agent.unit.process.journal import log_to
 from agent.unit.process.watchdog import ServiceManager
 from agent.unit.status.metrics import MetricsFiles
@@ -51,5 +53,6 @@ def serve(
             yield Sample(f"receiver_{name}", value, labels)
 
     hooks = server.ServeHooks(ready=ready, alive=manager.alive)
-    with nullcontext() if metrics_dir is None else MetricsFiles(metrics_dir, "receiver", samples):
+    metrics = nullcontext() if metrics_dir is None else MetricsFiles(metrics_dir, "receiver", samples)
+    with only_receiver(directory), missing_parts_named(directory), metrics:
         server.serve(directory, host=host, port=port, port_file=port_file, hooks=hooks, counts=counts)

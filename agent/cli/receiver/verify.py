@@ -10,13 +10,15 @@ import typer
 
 from agent.cli.durations import parse_duration
 from agent.cli.options import AsJson
-from agent.cli.receiver.options import Directory
+from agent.cli.receiver.options import AnyStore
 from agent.errors import ReceiverError, VerificationError
 from agent.receiver.admission.completeness import missing_end, why_empty
 from agent.receiver.admission.devices import DeviceBook
-from agent.receiver.intake.verification import ChainReport, finding_lines, verify_store
+from agent.receiver.intake.reports import ChainReport, FindingKind, finding_lines
+from agent.receiver.intake.verification import verify_store
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.stores.integrity import PAGE_CHECK_S, check_pages
+from agent.receiver.missing import missing_parts_named
+from agent.receiver.stores.integrity import PAGE_CHECK_S, check_pages, cure
 from agent.receiver.stores.sqlite import EnvelopeStore
 from agent.wire.tombstone import LossReason
 
@@ -30,7 +32,7 @@ WHAT_PROVES_WHAT = (
 
 
 def verify(
-    directory: Directory,
+    directory: AnyStore,
     pages_within: Annotated[
         str,
         typer.Option(metavar="TIME", help="How long the check of the file's pages may take; a number and m, h or d."),
@@ -51,10 +53,16 @@ def verify(
 
     Example: plateseal receiver verify bench/receiver --json
     """
-    layout, limit = ReceiverLayout(directory), parse_duration(pages_within, "--pages-within")
-    devices, reports = DeviceBook(layout.devices), None
+    limit = parse_duration(pages_within, "--pages-within")
+    with missing_parts_named(directory):
+        _verify(directory, limit.total_seconds(), as_json=as_json)
+
+
+def _verify(directory: Path, pages_within_s: float, *, as_json: bool) -> None:
+    layout, reports = ReceiverLayout(directory), None
+    devices = DeviceBook(layout.devices)
     with EnvelopeStore.open_read_only(layout.store) as store:
-        faults = _faults_of_file(layout.store, limit.total_seconds())
+        faults = _faults_of_file(layout.store, pages_within_s)
         try:
             faults += [f"{layout.store}: {sign}" for sign in _signs_of_loss(store, devices)]
             reports = verify_store(store, devices)
@@ -66,7 +74,9 @@ def verify(
         _tell(reports, as_json=as_json)
         broken = sum(not report.is_continuous for report in reports)
         if broken:
-            faults.append(f"{directory}: {broken} of {len(reports)} chains are not continuous")
+            faults.append(
+                f"{directory}: {broken} of {len(reports)} chains are not continuous; {_cure(layout, reports)}"
+            )
     if faults:
         raise VerificationError("\n".join(faults))
 
@@ -75,7 +85,26 @@ def _faults_of_file(path: Path, within_s: float) -> list[str]:
     check = check_pages(path, within_s=within_s)
     if not check.is_complete:
         return [f"{path}: its pages were not all checked within {within_s:.0f} s; give --pages-within more"]
-    return [f"{path}: the file is damaged: {line}" for line in check.damage]
+    damage = [f"{path}: the file is damaged: {line}" for line in check.damage]
+    return [*damage, f"{path}: {cure(path, check.damage)}"] if damage else []
+
+
+def _cure(layout: ReceiverLayout, reports: list[ChainReport]) -> str:
+    """Return what helps against what was found, by its worst kind."""
+    kinds = {finding.kind for report in reports for finding in report.findings}
+    if not layout.receipt_public.exists():
+        return f"put the receiver's own {layout.receipt_public.name} back beside the store, and verify again"
+    if kinds <= {FindingKind.MISSING}:
+        return (
+            "wait until its unit has delivered what it still has, and verify again; if the store lost them, restore "
+            "the newest backup that verifies (docs/BACKUP.md, Restore)"
+        )
+    if kinds & {FindingKind.ALTERED, FindingKind.FORGED, FindingKind.REORDERED, FindingKind.REPLAYED}:
+        return (
+            "keep a copy of the folder as it is, and restore the newest backup that verifies: the store, or the "
+            f"records in {layout.devices.name} (docs/BACKUP.md, Restore)"
+        )
+    return "what each finding means, and what to do: docs/RUNBOOK.md, At the receiver"
 
 
 def _signs_of_loss(store: EnvelopeStore, devices: DeviceBook) -> list[str]:

@@ -45,7 +45,10 @@ def missing_end(store: EnvelopeStore, devices: DeviceBook) -> list[str]:
         found.append(f"{record} names entry {named} of the log, and the store ends at {end}: {CURE}")
     used = store.log_used()
     if used > end:
-        found.append(f"the log had entries up to {used}, and the store ends at {end}: the newest were removed")
+        found.append(
+            f"the log had entries up to {used}, and the store ends at {end}: the newest were removed; "
+            "restore the newest backup (docs/BACKUP.md, Restore)"
+        )
     return found
 
 

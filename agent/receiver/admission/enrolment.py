@@ -74,10 +74,12 @@ def load_enrolment(path: Path) -> Enrolment:
             data = file.read(strictjson.MAX_DOCUMENT_BYTES + 1)
     except OSError as error:
         raise KeyFileError(f"{path}: {error.strerror}") from None
+    is_rotation = data.startswith(_SIGN1_HEAD)
     try:
-        return parse_rotation_request(data) if data.startswith(_SIGN1_HEAD) else parse_enrolment(data)
+        return parse_rotation_request(data) if is_rotation else parse_enrolment(data)
     except (FormatError, VerificationError) as error:
-        raise type(error)(f"{path}: {error}") from None
+        made = "rotation.cose, as `device rotate`" if is_rotation else "enrolment.json, as `device init`"
+        raise type(error)(f"{path}: {error}; bring the unit's {made} made it") from None
 
 
 def parse_enrolment(data: bytes) -> Enrolment:
@@ -88,13 +90,13 @@ def parse_enrolment(data: bytes) -> Enrolment:
         VerificationError: The key id, the certificate request's signature or the proof does not hold.
     """
     asked = strictjson.parse_document(data, _Request, what=_WHAT)
-    device = _device_name(asked.device)
+    device = _device_name(asked.device, _WHAT)
     signing_key = cose.load_new_signer(asked.public_key, f"{_WHAT}: 'public_key'")
     key_id = cose.ed25519_kid(signing_key)
     if asked.key_id != key_id.hex():
         raise VerificationError(f"{_WHAT}: 'key_id' is not the thumbprint of 'public_key'")
     request = _parse_request(asked.csr)
-    tls_key = _checked_tls_key(request, device)
+    tls_key = _checked_tls_key(request, device, _WHAT)
     csr_der = request.public_bytes(Encoding.DER)
     try:
         signing_key.verify(asked.proof, csr_der if asked.v == 1 else proven_enrolment(key_id, device, csr_der))
@@ -113,7 +115,7 @@ def parse_rotation_request(data: bytes) -> Enrolment:
     if len(data) > MAX_ROTATION_BYTES:
         raise FormatError(f"rotation: longer than {MAX_ROTATION_BYTES} bytes")
     rotation = parse_rotation(data)
-    device = _device_name(rotation.device)
+    device = _device_name(rotation.device, "rotation")
     try:
         request = x509.load_der_x509_csr(rotation.csr_der)
     except ValueError:
@@ -122,16 +124,16 @@ def parse_rotation_request(data: bytes) -> Enrolment:
         device=device,
         key_id=rotation.new_key_id,
         signing_key=rotation.new_key,
-        tls_key=_checked_tls_key(request, device),
+        tls_key=_checked_tls_key(request, device, "rotation"),
         rotation=rotation,
     )
 
 
-def _device_name(name: str) -> str:
+def _device_name(name: str, what: str) -> str:
     try:
         return check_device_name(name)
     except UsageError as error:
-        raise FormatError(f"{_WHAT}: {error}") from None
+        raise FormatError(f"{what}: {error}") from None
 
 
 def _parse_request(pem: str) -> x509.CertificateSigningRequest:
@@ -141,7 +143,7 @@ def _parse_request(pem: str) -> x509.CertificateSigningRequest:
         raise FormatError(f"{_WHAT}: 'csr' is not a PEM certificate request (PKCS#10)") from None
 
 
-def _checked_tls_key(request: x509.CertificateSigningRequest, device: str) -> EllipticCurvePublicKey:
+def _checked_tls_key(request: x509.CertificateSigningRequest, device: str, what: str) -> EllipticCurvePublicKey:
     """Return the request's key. Of what the request asks for, nothing else is taken over.
 
     Raises:
@@ -153,11 +155,11 @@ def _checked_tls_key(request: x509.CertificateSigningRequest, device: str) -> El
         names = [(name.oid, name.value) for name in request.subject]
         genuine = request.is_signature_valid
     except (ValueError, UnsupportedAlgorithm, InvalidSignature):
-        raise FormatError(f"{_WHAT}: 'csr' cannot be read") from None
+        raise FormatError(f"{what}: 'csr' cannot be read") from None
     if not isinstance(key, EllipticCurvePublicKey) or not isinstance(key.curve, SECP256R1):
-        raise FormatError(f"{_WHAT}: 'csr' must be for an ECDSA P-256 key")
+        raise FormatError(f"{what}: 'csr' must be for an ECDSA P-256 key")
     if names != [(NameOID.COMMON_NAME, device)]:
-        raise FormatError(f"{_WHAT}: the subject of 'csr' must be CN={device} and nothing else")
+        raise FormatError(f"{what}: the subject of 'csr' must be CN={device} and nothing else")
     if not genuine:
-        raise VerificationError(f"{_WHAT}: 'csr' is not signed by its own key")
+        raise VerificationError(f"{what}: 'csr' is not signed by its own key")
     return key

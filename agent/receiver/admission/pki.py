@@ -164,8 +164,8 @@ def enrol(
     old = None if request.rotation is None else _rotating_device(book, request.rotation)
     if others and old is None and not another_key:
         raise UsageError(
-            f"{enrolment}: device {request.device} is enrolled with another key; allow a second one with "
-            f"--another-key, or end the other one first: plateseal receiver revoke {directory} {request.device}"
+            f"{enrolment}: device {request.device} is enrolled with another key; allow a second one (--another-key) or "
+            f"end the other one first: plateseal receiver revoke {directory} {request.device} --reason TEXT"
         )
     moment, log = now or datetime.now(UTC), log_end(layout)
     receipt_key = keyfiles.load_ed25519_private(layout.receipt_key)
@@ -260,7 +260,9 @@ def load_issuer(layout: ReceiverLayout, ca_key: Path | None = None) -> Issuer:
     except ValueError:
         raise KeyFileError(f"{layout.ca}: not a PEM certificate") from None
     if certificate.public_key() != key.public_key():
-        raise KeyFileError(f"{layout.ca}: is not the certificate of {path.name}")
+        raise KeyFileError(
+            f"{layout.ca}: is not the certificate of {path.name}; put back the one of the two that was replaced"
+        )
     return Issuer(certificate, key)
 
 
@@ -276,7 +278,10 @@ def _certificate_for(
 
 def _not_revoked(device: Device | None, enrolment: Path) -> Device | None:
     if device is not None and device.revoked is not None:
-        raise UsageError(f"{enrolment}: key {device.key_id.hex()[:16]} was revoked; let the unit make a new identity")
+        raise UsageError(
+            f"{enrolment}: key {device.key_id.hex()[:16]} was revoked; let the unit make a new identity: plateseal "
+            "device init --name NAME --dir DIR"
+        )
     return device
 
 

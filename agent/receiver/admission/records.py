@@ -33,7 +33,8 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import BeforeValidator, Field, model_validator
 
-from agent.errors import FormatError
+from agent.errors import FormatError, UsageError
+from agent.keys.identity import check_device_name
 from agent.receiver.admission import strictjson
 from agent.wire import cbor, cose
 from agent.wire.header import MAX_SEQ
@@ -154,6 +155,15 @@ class Device:
         return min(ends, key=lambda end: end.after, default=None)
 
 
+def _name(found: object) -> object:
+    if isinstance(found, str):
+        try:
+            check_device_name(found)
+        except UsageError as error:
+            raise ValueError(f"is no {error}") from None
+    return found
+
+
 class _EventForm(strictjson.Document):
     event: EventKind = Field(strict=False)
     at: strictjson.Moment | None
@@ -169,15 +179,15 @@ class _EventForm(strictjson.Document):
             EventKind.ROTATED: {"to", "certificates_until"},
             EventKind.REVOKED: {"after", "reason"},
         }.get(self.event, set())
-        there = {name for name in ("to", "certificates_until", "after", "reason") if getattr(self, name) is not None}
-        if there != needed:
+        there = {"to", "certificates_until", "after", "reason"} & self.model_fields_set
+        if there != needed or any(getattr(self, name) is None for name in needed):
             raise ValueError(f"an event {self.event} has {' and '.join(sorted(needed)) or 'a time and a place'}")
         return self
 
 
 class _Record(strictjson.Document):
     v: Annotated[int, strictjson.version(RECORD_VERSION)]
-    name: str
+    name: Annotated[str, BeforeValidator(_name)]
     key_id: str
     public_key: Annotated[bytes, strictjson.base64_of(_PUBLIC_KEY_BYTES)]
     certificate_sha256: Annotated[list[_Sha256], Field(min_length=1, max_length=MAX_CERTIFICATES)]
@@ -188,7 +198,7 @@ class _Record(strictjson.Document):
 
 class _Record1(strictjson.Document):
     v: Annotated[int, strictjson.version(1)]
-    name: str
+    name: Annotated[str, BeforeValidator(_name)]
     key_id: str
     public_key: Annotated[bytes, strictjson.base64_of(_PUBLIC_KEY_BYTES)]
     certificate_sha256: Annotated[list[_Sha256], Field(min_length=1, max_length=MAX_CERTIFICATES)]
@@ -251,7 +261,7 @@ def parse_record(data: bytes, receipt_keys: Mapping[bytes, Ed25519PublicKey], *,
 
 
 def _parse_1(data: bytes, what: str) -> Device:
-    record = strictjson.parse_document(data, _Record1, what=what)
+    record = strictjson.parse_document(data, _Record1, what=what, max_bytes=MAX_RECORD_BYTES)
     history = [Event(EventKind.ENROLLED, record.enrolled_at, None)]
     if record.rotated_to is not None:
         to = bytes.fromhex(record.rotated_to)

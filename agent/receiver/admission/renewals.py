@@ -41,6 +41,7 @@ from agent.wire.renewal import MAX_CHAIN_BYTES, MAX_RENEWAL_BYTES, Renewal, pars
 
 _REQUEST: Final = ".cose"
 _ANSWER: Final = ".pem"
+RENEWAL_SUFFIXES: Final = (_REQUEST, _ANSWER)
 _WHAT: Final = "renewal"
 
 

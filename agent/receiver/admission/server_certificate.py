@@ -56,7 +56,8 @@ def load_server_chain(path: Path) -> list[x509.Certificate]:
     chain = load_chain(path)
     fault = _fault(chain[0])
     if fault is not None:
-        raise KeyFileError(f"{path}: {fault}")
+        cure = f"plateseal receiver renew {path.parent} --host NAME"
+        raise KeyFileError(f"{path}: {fault}; let its CA issue it anew, if that is the receiver's own: {cure}")
     return chain
 
 
@@ -87,13 +88,15 @@ def renew_server(
     """
     layout = ReceiverLayout(directory)
     key = keyfiles.load_server_private(layout.server_key)
-    before = load_server_chain(layout.server_certificate)[0]
+    before = load_chain(layout.server_certificate)[0]
     issuer = load_issuer(layout, ca_key)
     if not is_issued_by(before, issuer.certificate):
         raise UsageError(
             f"{layout.server_certificate}: was issued by another CA ({before.issuer.rfc4514_string()}) than "
             f"{layout.ca.name}; let that one renew it, and put it here: a running receiver takes it"
         )
+    if not hosts and not names_in(before):
+        raise UsageError(f"--host: needed, as {layout.server_certificate} has no subjectAltName with the names so far")
     names = general_names(hosts) if hosts else _names_of(before)
     certificate = issue_server(issuer, key.public_key(), names, now or datetime.now(UTC))
     keyfiles.replace_file(layout.server_certificate, certificate.public_bytes(Encoding.PEM), keyfiles.PUBLIC_MODE)

@@ -65,7 +65,7 @@ def look_up(path: Path, load: Callable[[], _Found]) -> _Found | None:
     except OSError as error:
         raise ReceiverError(f"{path}: {error.strerror}") from None
     except FormatError as error:
-        raise ReceiverError(f"{path.parent}: {error}") from None
+        raise ReceiverError(f"{path.parent}: {error}; put it back from a backup (docs/BACKUP.md, Restore)") from None
 
 
 def parse_document(data: bytes, form: type[Form], *, what: str, max_bytes: int = MAX_DOCUMENT_BYTES) -> Form:
@@ -78,7 +78,9 @@ def parse_document(data: bytes, form: type[Form], *, what: str, max_bytes: int =
     if len(data) > max_bytes:
         raise FormatError(f"{what}: longer than {max_bytes} bytes")
     try:
-        return form.model_validate(json.loads(data.decode("utf-8"), object_pairs_hook=_no_repeats))
+        value = json.loads(data.decode("utf-8"), object_pairs_hook=_no_repeats)
+        json.dumps(value, ensure_ascii=False).encode("utf-8")  # half of a surrogate pair is no character
+        return form.model_validate(value)
     except _RepeatedKeyError as error:
         raise FormatError(f"{what}: {error}") from None
     except ValidationError as error:
@@ -88,7 +90,7 @@ def parse_document(data: bytes, form: type[Form], *, what: str, max_bytes: int =
 
 
 def base64_of(length: int) -> BeforeValidator:
-    """Return what turns base64 text into `length` bytes, for a field of type `bytes`."""
+    """Return what turns base64 text into `length` bytes, for a field of type `bytes`; each byte string has one text."""
 
     def decode(field: object) -> bytes:
         text = _text(field)
@@ -96,6 +98,8 @@ def base64_of(length: int) -> BeforeValidator:
             raw = base64.b64decode(text, validate=True)
         except ValueError:  # binascii.Error is one
             raise ValueError("must be base64") from None
+        if base64.b64encode(raw).decode("ascii") != text:
+            raise ValueError("must be base64 whose unused bits are zero")
         if len(raw) != length:
             raise ValueError(f"has {len(raw)} bytes, {length} are needed")
         return raw
@@ -122,11 +126,13 @@ def _moment(field: object) -> datetime:
         raise ValueError("must be a time in ISO 8601") from None
     if moment.tzinfo is None:
         raise ValueError("must have a time zone")
-    return moment.astimezone(UTC)
+    if moment.astimezone(UTC).isoformat(timespec="seconds") != field:
+        raise ValueError("must be in UTC and whole seconds, as in 2026-11-30T08:15:00+00:00")
+    return moment
 
 
 Moment = Annotated[datetime, BeforeValidator(_moment)]
-"""A time with its time zone, as text in ISO 8601; UTC once it is parsed."""
+"""A time in UTC, whole seconds, as text in the one form of ISO 8601 that plateseal writes."""
 
 
 def _text(field: object) -> str:

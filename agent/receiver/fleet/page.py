@@ -53,7 +53,7 @@ class _Row:
     Attributes:
         name: The unit.
         mark, word: CSS class and word of its level.
-        findings: CSS class and text of each.
+        findings: CSS class, text and mend of each.
         waiting, seen: What waits on it, and how long ago it last reported.
         facts: Names and values of everything else.
     """
@@ -61,7 +61,7 @@ class _Row:
     name: str
     mark: str
     word: str
-    findings: list[tuple[str, str]]
+    findings: list[tuple[str, str, str]]
     waiting: str = ""
     seen: str = ""
     facts: tuple[tuple[str, str], ...] = ()
@@ -90,7 +90,7 @@ def render_fleet(units: Sequence[UnitState], now: datetime, *, own: Iterable[Fin
 
 def _row(unit: UnitState, now: datetime) -> _Row:
     mark, word, _ = _MARKS[unit.level]
-    findings = [(_MARKS[each.level][0], each.text) for each in unit.findings]
+    findings = [(_MARKS[each.level][0], each.text, each.mend) for each in unit.findings]
     if unit.reported is None:
         return _Row(unit.name, mark, word, findings)
     report = unit.reported.report

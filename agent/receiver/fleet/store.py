@@ -67,6 +67,7 @@ class FleetStore(Database):
     """An open store. Safe for threads."""
 
     kind = "store of health reports"
+    cure = "remove it: it is made anew, and filled within a minute"
 
     def __init__(self, path: Path) -> None:
         """Open the store, and make it if it is missing.

@@ -7,11 +7,12 @@ its reason and address. Leaves to others: what TLS asks for (`server`), and ever
 asyncio ends a connection whose handshake has failed without a word, and its own servers keep the reason to themselves.
 Here the peer gets the alert that OpenSSL has made for it ("certificate expired", "unknown CA"), so a unit can say why.
 
-Invariants: no connection is without a verified certificate for longer than `HANDSHAKE_DEADLINE_S` once it has its turn,
-and an address (in IPv6 a /64, which is one customer's) has at most `MAX_OF_AN_ADDRESS` of them. Where there are too
-many, the oldest one goes: whoever holds connections open and says nothing keeps nobody out, and takes one descriptor
-and no time. A handshake takes some milliseconds of everybody's time, so an address has `CREDITS` of them at once; one
-comes back each second, and with each connection whose first request is answered well.
+Invariants: no connection says nothing for longer than `SILENCE_DEADLINE_S`, and one that has begun to speak has a
+verified certificate within `HANDSHAKE_DEADLINE_S` of its turn. An address (in IPv6 a /64, which is one customer's) has
+at most `MAX_OF_AN_ADDRESS` without one. Where there are too many, the oldest one goes: whoever holds connections open
+and says nothing keeps nobody out, and takes one descriptor and no time. A handshake takes some milliseconds of
+everybody's time, so an address has `CREDITS` of them at once; one comes back each second, and with each connection
+whose first request is answered well.
 """
 
 from __future__ import annotations
@@ -31,8 +32,11 @@ from typing import Any, Final
 from agent.receiver.intake.counts import Counts
 from agent.receiver.intake.notices import Pace
 
-HANDSHAKE_DEADLINE_S: Final = 5.0
-"""Two round trips and a signature; over a bad LTE line one second."""
+SILENCE_DEADLINE_S: Final = 5.0
+"""From the connection to its first byte. A client speaks first, at once: it takes more than three lost packets."""
+HANDSHAKE_DEADLINE_S: Final = 30.0
+"""From the first byte to the end. At 650 bytes a second, with every fifth packet lost, eight took from 3 to 16.5 s:
+each lost packet costs a wait of TCP's, which doubles."""
 MAX_OF_AN_ADDRESS: Final = 256
 """A provider may put a whole fleet behind one address."""
 MAX_HANDSHAKES: Final = 1024
@@ -65,6 +69,7 @@ class Reason(StrEnum):
     NOT_TLS = "not-tls"
     NOT_TRUSTED = "not-trusted"
     SILENT = "silent"
+    SLOW = "slow"
     CROWDED = "crowded"
     BROKEN_OFF = "broken-off"
     OTHER = "other"
@@ -79,7 +84,8 @@ _WORDS: Final = {
     Reason.OLD_TLS: "it does not speak TLS 1.3",
     Reason.NOT_TLS: "what it sent is no TLS",
     Reason.NOT_TRUSTED: "it does not trust the receiver's certificate, or refuses its own end",
-    Reason.SILENT: f"it did not finish the handshake within {HANDSHAKE_DEADLINE_S:.0f} s",
+    Reason.SILENT: f"it said nothing for {SILENCE_DEADLINE_S:.0f} s",
+    Reason.SLOW: f"it did not finish the handshake within {HANDSHAKE_DEADLINE_S:.0f} s",
     Reason.CROWDED: "its address has too many connections under way",
     Reason.BROKEN_OFF: "it broke the handshake off",
     Reason.OTHER: "the handshake failed",
@@ -199,7 +205,7 @@ class Door:
         try:
             with plain:
                 plain.setblocking(False)
-                async with asyncio.timeout(HANDSHAKE_DEADLINE_S):
+                async with asyncio.timeout(SILENCE_DEADLINE_S):
                     await _first_bytes(plain)
                 await self._take_credit(neighbourhood(host))
                 await self._speak_tls(plain, plain.dup(), host, protocol)  # asyncio closes its own at once
@@ -251,7 +257,7 @@ def reason_of(error: OSError) -> Reason:
     if isinstance(error, ssl.SSLError):
         name = error.reason or ""
         return Reason.NOT_TRUSTED if "ALERT" in name else _BY_NAME.get(name, Reason.OTHER)
-    return Reason.SILENT if isinstance(error, ConnectionAbortedError) else Reason.BROKEN_OFF
+    return Reason.SLOW if isinstance(error, ConnectionAbortedError) else Reason.BROKEN_OFF
 
 
 def neighbourhood(host: str) -> str:

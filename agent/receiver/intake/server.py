@@ -9,6 +9,7 @@ Invariant: nobody without a certificate of the receiver's CA reaches the HTTP pa
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import signal
 import socket
@@ -242,8 +243,14 @@ def _listen(host: str, port: int) -> socket.socket:
         listener.bind(address)
     except OSError as error:
         listener.close()
-        raise ReceiverError(f"{host} port {port}: cannot listen there: {error.strerror}") from None
+        raise ReceiverError(f"{host} port {port}: cannot listen there: {error.strerror}{_way_out(error)}") from None
     return listener
+
+
+def _way_out(error: OSError) -> str:
+    if error.errno != errno.EADDRINUSE:
+        return ""
+    return "; end the program that listens there (ss -ltnp names it), or give another --port"
 
 
 def _remove(port_file: Path) -> None:

@@ -134,6 +134,8 @@ def tls_context(layout: ReceiverLayout) -> TlsContext:
         context.load_cert_chain(layout.server_certificate, layout.server_key)
     except ssl.SSLError:
         raise KeyFileError(
-            f"{layout.server_certificate}: not a PEM certificate, or not that of {layout.server_key.name}"
+            f"{layout.server_certificate}: not a PEM certificate, or not that of {layout.server_key.name}; "
+            "put back the pair that fits, or issue a certificate for this key: "
+            f"plateseal receiver renew {layout.directory}"
         ) from None
     return context

@@ -196,9 +196,9 @@ class _Units:
         sizes = itertools.accumulate(map(len, batch[:most]))
         return batch[: max(1, sum(size <= most_bytes for size in sizes))]
 
-    async def _prove(self, body: bytes, sender: Device, _certificate: bytes) -> Response:
+    async def _prove(self, body: bytes, sender: Device, certificate: bytes) -> Response:
         try:
-            answer = await asyncio.to_thread(self._intake.prove, body, sender)
+            answer = await self._shares.do(certificate, self._intake.prove, body, sender)
         except ReceiverError as error:
             if self._notices.begins("probe"):
                 _log.error("503 for a probe: %s", error)
@@ -224,11 +224,11 @@ class _Units:
             _log.info("health reports are kept again")
         return Response(status_code=204)
 
-    async def _renew(self, body: bytes, sender: Device, _certificate: bytes) -> Response:
+    async def _renew(self, body: bytes, sender: Device, certificate: bytes) -> Response:
         assert self._renewals is not None  # without it there is no such route
         try:
-            is_new = await asyncio.to_thread(self._renewals.is_new, body)
-            answer = await asyncio.to_thread(self._renewals.ask, body, sender)
+            is_new = await self._shares.do(certificate, self._renewals.is_new, body)
+            answer = await self._shares.do(certificate, self._renewals.ask, body, sender)
         except FormatError as error:
             raise RefusedError(400, str(error)) from None
         except VerificationError as error:

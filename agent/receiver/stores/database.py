@@ -33,9 +33,11 @@ class Database(ABC):
 
     Attributes:
         kind: What it holds, for messages.
+        cure: What helps where the file is damaged.
     """
 
     kind: ClassVar[str]
+    cure: ClassVar[str]
 
     def __init__(self, path: Path, *, mode: Literal["ro", "rw", "rwc"]) -> None:
         """Open the file.
@@ -111,8 +113,13 @@ class Database(ABC):
         except (sqlite3.Error, OSError, ReceiverError) as error:
             if connection is not None:
                 connection.close()
-            raise ReceiverError(f"{self._path}: not a usable {self.kind}: {error}") from None
+            raise ReceiverError(f"{self._path}: not a usable {self.kind}: {error}{self._way_out(error)}") from None
         return connection
+
+    def _way_out(self, error: Exception) -> str:
+        """Return the end of a message: the cure where the file is no database any more, else nothing."""
+        is_damaged = getattr(error, "sqlite_errorname", "").startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT"))
+        return f"; {self.cure}" if is_damaged else ""
 
 
 __all__ = ["Database", "Row"]

@@ -8,9 +8,10 @@ Source: sqlite.org/pragma.html#pragma_integrity_check.
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,10 @@ PAGE_CHECK_S: Final = 3600.0
 """Seconds. It reads the file once, so this is enough for some hundred gigabytes on an ordinary disk."""
 MAX_DAMAGE: Final = 20
 """Faults that are named; a store with more is not mended by hand."""
+_OF_INDEX: Final = re.compile(r"missing from index|entries in index|rowid out of order in index")
+"""Words of SQLite's check that are about an index alone (sqlite.org, PRAGMA integrity_check)."""
+_OF_ROOM: Final = re.compile(r"Fragmentation of \d+ bytes")
+"""About the unused room of a page, whichever it is: no row is lost with it."""
 _INTERRUPT_EVERY_S: Final = 0.01
 """An interrupt that comes between two statements is forgotten, so there is more than one."""
 _BUSY_TIMEOUT_S: Final = 5.0
@@ -58,6 +63,13 @@ def check_pages(path: Path, *, within_s: float | None = PAGE_CHECK_S) -> PageChe
     return PageCheck(() if lines == ["ok"] else tuple(lines[:MAX_DAMAGE]), is_complete=True)
 
 
+def cure(path: Path, damage: Sequence[str]) -> str:
+    """Return what helps against damage that `check_pages` has found in a file."""
+    if any(map(_OF_INDEX.search, damage)) and all(_OF_INDEX.search(line) or _OF_ROOM.match(line) for line in damage):
+        return f"only indices are; stop the receiver, build them anew, and verify again: sqlite3 {path} REINDEX"
+    return "keep a copy of the folder, and restore the newest backup that verifies (docs/BACKUP.md, A damaged file)"
+
+
 def _connect(path: Path) -> sqlite3.Connection:
     uri = f"{path.resolve().as_uri()}?mode=ro"
     return sqlite3.connect(uri, uri=True, timeout=_BUSY_TIMEOUT_S, check_same_thread=False)
@@ -85,4 +97,4 @@ def _limited(connection: sqlite3.Connection, within_s: float | None) -> Iterator
         watch.join()
 
 
-__all__ = ["MAX_DAMAGE", "PAGE_CHECK_S", "PageCheck", "check_pages"]
+__all__ = ["MAX_DAMAGE", "PAGE_CHECK_S", "PageCheck", "check_pages", "cure"]

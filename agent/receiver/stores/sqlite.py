@@ -95,6 +95,7 @@ class EnvelopeStore(Database):
     """An open store. One writer at a time; safe for threads."""
 
     kind = "store"
+    cure = "restore the newest backup that verifies (docs/BACKUP.md, Restore)"
 
     def __init__(self, path: Path, *, read_only: bool) -> None:
         """Open an existing store. Prefer `open` and `open_read_only`.

@@ -118,6 +118,6 @@ def open_camera(config: CameraConfig, *, clock: Clock, hooks: LiveHooks) -> Fram
         config.source,
         camera_id=config.camera_id,
         clock=clock,
-        credential=None if login is None else read_private_file(login),
+        credential=None if login is None else read_private_file(login, what="a camera's login"),
         hooks=hooks,
     )

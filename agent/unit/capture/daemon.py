@@ -215,15 +215,17 @@ def run_capture(config: UnitConfig) -> None:
     run_self_test(CAPTURE_CHECKS)
     make_state_dir(config.state_dir)
     files = LocalFiles()
-    reload: Reload[CaptureChange] = Reload(config, "capture", files=files, clock=SystemClock())
-    changes = CaptureReload(reload, clock=SystemClock(), stop=stop)
-    try:
-        _capture(reload, changes, files, stop)
-    except PlatesealError as error:
-        if not reload.on_trial:
-            raise
-        reload.reject(str(error))
-        changes.wants_restart = True
+    FileSpool(config.spool.directory, max_bytes=config.spool.max_bytes, files=files)  # which makes its directories
+    with SpoolLock(config.spool.directory, SpoolPart.CAPTURE):  # before anything of the unit's is changed
+        reload: Reload[CaptureChange] = Reload(config, "capture", files=files, clock=SystemClock())
+        changes = CaptureReload(reload, clock=SystemClock(), stop=stop)
+        try:
+            _capture(reload, changes, files, stop)
+        except PlatesealError as error:
+            if not reload.on_trial:
+                raise
+            reload.reject(str(error))
+            changes.wants_restart = True
     if changes.wants_restart:
         restart_process()
 
@@ -246,7 +248,6 @@ def _capture(reload: Reload[CaptureChange], changes: CaptureReload, files: Local
         stop_at_end=config.seal.on_keyring_end == "stop",
     )
     spool = FileSpool(config.spool.directory, max_bytes=bounds.max_bytes, max_count=bounds.max_count, files=files)
-    lock = SpoolLock(config.spool.directory, SpoolPart.CAPTURE)
     spool.recover_puts()
     require_room(spool, bounds)
     cameras = open_cameras(config.cameras, clock=clock, stop=stop, on_idle=lambda: loop.on_idle())  # noqa: PLW0108  see below
@@ -283,5 +284,4 @@ def _capture(reload: Reload[CaptureChange], changes: CaptureReload, files: Local
         for camera in cameras:
             camera.source.close()
     link.leave(chain)
-    lock.close()
     _log.info("capture ended: %d reads sealed, %d dropped", recorder.stats.sealed, recorder.stats.dropped)

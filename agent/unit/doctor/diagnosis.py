@@ -1,8 +1,8 @@
 """What is wrong with a unit, why it matters, and the command that mends it.
 
-Owns: the order of the checks, and the configuration as somebody outside the services reads it.
-Leaves to others: the checks of the unit's own parts (`parts`) and of the machine (`machine`). Nothing is changed, and
-nothing of the unit's goes anywhere but to its own receiver.
+Owns: the order of the checks, and the configuration as somebody outside the services reads it. Leaves to others: the
+checks of the unit's own parts (`parts`) and of the machine (`machine`), and with which rights they run where root asks
+(`confinement`). Nothing is changed, and nothing of the unit's goes anywhere but to its own receiver.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from agent.config.credentials import credential_name, credentials_directory, is_
 from agent.config.load import load_config
 from agent.config.models import UnitConfig
 from agent.errors import UnitFaultError, UsageError
+from agent.unit.doctor.confinement import Child, examine_confined, must_confine, service_uid
 from agent.unit.doctor.finding import Finding, Outcome
 
 IDENTITY: Final = Path("/etc/plateseal/identity")
@@ -45,17 +46,26 @@ def require_access(unit: UnitConfig) -> None:
             raise UsageError(f"{unit.state_dir}: closed to this user; run this as root, with sudo") from None
 
 
-def examine(unit: UnitConfig, config: Path) -> Iterator[Finding]:
+def examine(unit: UnitConfig, config: Path, *, credentials: Path = IDENTITY) -> Iterator[Finding]:
     """Look at everything, one check after the other; the last ones take the longest.
+
+    Root looks at the machine, and at who may read what. Whatever opens models, cameras, the spool or the network
+    runs as the daemons' user.
 
     Args:
         unit: What the file says.
         config: The file itself, by which the running daemons are known.
+        credentials: Where the services get their credentials from.
     """
-    from agent.unit.doctor import machine, parts  # noqa: PLC0415  the vision libraries, for who only reads a file
+    from agent.unit.doctor import files, machine, parts  # noqa: PLC0415  the vision libraries, for who only reads a file
 
     yield from machine.examine_machine(unit, config)
-    yield from parts.examine_parts(unit)
+    if not must_confine(unit):
+        yield from parts.examine_parts(unit)
+        return
+    yield from files.permissions(unit)
+    for share in ("way", "vision"):
+        yield from examine_confined(Child(unit, config, credentials, service_uid(unit), share))
 
 
 def require_sound(findings: Iterable[Finding]) -> None:

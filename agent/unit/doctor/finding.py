@@ -10,6 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
+from agent.health.assess import Finding as HealthFinding
+from agent.health.assess import Level
+
 
 class Outcome(StrEnum):
     """What a check found."""
@@ -39,7 +42,19 @@ class Finding:
     mend: str = ""
 
 
+_OUTCOMES: Final = {Level.FINE: Outcome.GOOD, Level.LOOK: Outcome.WARNING, Level.TROUBLE: Outcome.FAULT}
 _ORDER: Final = (Outcome.FAULT, Outcome.WARNING, Outcome.SKIPPED, Outcome.GOOD)
+
+
+def of_health(found: HealthFinding, *, more: str = "") -> Finding:
+    """Return a finding of the shared judgement (`agent.health.assess`) as the doctor tells it, and `more`."""
+    return Finding(found.about, _OUTCOMES[found.level], found.words + more, found.why, found.mend)
+
+
+def as_health(finding: Finding) -> HealthFinding:
+    """Return what a check found as `status` tells it; only for what is not good."""
+    level = Level.TROUBLE if finding.outcome is Outcome.FAULT else Level.LOOK
+    return HealthFinding(level, finding.check, finding.what, finding.why, finding.mend)
 
 
 def worst_first(findings: Iterable[Finding]) -> list[Finding]:

@@ -18,7 +18,8 @@ from typing import Final
 
 from agent.config.models import RTSP_PREFIXES, UnitConfig
 from agent.health.assess import Level, assess_clock, assess_disk
-from agent.unit.doctor.finding import Finding, Outcome
+from agent.unit.doctor.finding import Finding, Outcome, of_health
+from agent.unit.doctor.running import running
 from agent.unit.status.report import clock_state, disk_space
 
 PROC: Final = Path("/proc")
@@ -66,6 +67,7 @@ def examine_machine(unit: UnitConfig, config: Path) -> Iterator[Finding]:
     yield sockets(daemons, PROC)
     yield swap(daemons, PROC, CGROUP, BLOCK)
     yield core_dumps(daemons, PROC)
+    yield from running(unit)
     yield from hardening(unit, {name: shown(service) for name, service in SERVICES.items()})
 
 
@@ -74,13 +76,7 @@ def clock(unit: UnitConfig) -> Finding:
     found = assess_clock(clock_state(unit))
     if found is None:
         return Finding("clock", Outcome.GOOD, "synchronised")
-    return Finding(
-        "clock",
-        Outcome.WARNING,
-        found.words,
-        "reads say so, TLS may fail, and no read is erased by age until a receipt confirms the time",
-        "timedatectl set-ntp true",
-    )
+    return of_health(found)
 
 
 def disk(unit: UnitConfig, proc: Path) -> Finding:
@@ -103,9 +99,8 @@ def disk(unit: UnitConfig, proc: Path) -> Finding:
     may_take = f"the spool may take {needed / 1e9:.1f} GB more"
     if free_bytes >= needed and short is None:
         return Finding("disk", Outcome.GOOD, f"{room}, {may_take}")
-    if free_bytes >= needed:
-        why = "the spool still fits, but whatever else writes there can fill the disk"
-        return Finding("disk", Outcome.WARNING, f"{room}, {may_take}", why, f"make room where {directory} is")
+    if short is not None and free_bytes >= needed:
+        return of_health(short, more=f", {may_take}")
     is_urgent = not size_bytes or (short is not None and short.level is Level.TROUBLE)
     return Finding(
         "disk",

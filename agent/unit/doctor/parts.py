@@ -7,12 +7,10 @@ to others: the way to the receiver (`delivery`).
 from __future__ import annotations
 
 import os
-import pwd
-import stat
 import threading
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
 
@@ -21,10 +19,11 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from agent import __version__
 from agent.capture import LiveHooks, open_source
-from agent.config.models import SERVICE_STATE, CameraConfig, UnitConfig, is_file_uri
+from agent.config.contradictions import DEVICES
+from agent.config.models import CameraConfig, UnitConfig, is_file_uri
 from agent.disk.files import LocalFiles
 from agent.errors import KeyFileError, PlatesealError, SourceError, SpoolError, SpoolMissingError, VerificationError
-from agent.health.assess import assess_keyring
+from agent.health.assess import assess_config, assess_set_aside
 from agent.keys.keyfiles import (
     PublicKey,
     load_ed25519_private,
@@ -33,7 +32,7 @@ from agent.keys.keyfiles import (
     read_private_file,
     read_public_file,
 )
-from agent.keys.keyring import KeyringBook, keyring_end, read_keyring
+from agent.keys.keyring import KeyringBook
 from agent.ports import Disk
 from agent.records import ClockState, Plaintext
 from agent.seal.chain import Chain
@@ -41,9 +40,12 @@ from agent.seal.cipher import choose_cipher
 from agent.seal.sealer import Sealer
 from agent.spool.reader import SpoolReader
 from agent.unit.doctor.delivery import examine_delivery
-from agent.unit.doctor.finding import Finding, Outcome
+from agent.unit.doctor.files import keyring, permissions, read_only
+from agent.unit.doctor.finding import Finding, Outcome, of_health
+from agent.unit.doctor.mends import try_disk
 from agent.unit.doctor.sample_keys import is_sample
 from agent.unit.process.clock import SystemClock
+from agent.unit.process.unit_files import new_identity, told
 from agent.unit.status.report import read_health
 from agent.vision import build_vision
 from agent.wire.envelope import parse_envelope, verify_envelope
@@ -51,67 +53,32 @@ from agent.wire.plaintext import Direction
 
 CAMERA_WITHIN_S: Final = 15.0
 """A camera that gives no picture for so long will not."""
-SERVICE_USER: Final = "plateseal"
 SPOOL_TEST_BYTES: Final = 1 << 16
 
 
 def examine_parts(unit: UnitConfig) -> Iterator[Finding]:
     """Look at the unit's parts, those that take longest last."""
     yield from permissions(unit)
+    yield from examine_way(unit)
+    yield from examine_vision(unit)
+
+
+def examine_way(unit: UnitConfig) -> Iterator[Finding]:
+    """Look at the way of a read from its sealing to the receiver."""
     yield keyring(unit)
     yield sealing(unit)
     yield from spool(unit)
     yield from configuration(unit)
     yield from sample_keys(unit)
     yield from examine_delivery(unit)
+
+
+def examine_vision(unit: UnitConfig) -> Iterator[Finding]:
+    """Look at models and cameras."""
     yield models(unit)
+    yield from same_devices(unit)
     for camera in unit.cameras:
         yield look_through(camera, unit)
-
-
-def permissions(unit: UnitConfig) -> Iterator[Finding]:
-    """Whether the unit's folders and private keys are its own."""
-    owner = _service_uid(unit)
-    for path in (unit.state_dir, unit.spool.directory):
-        yield _folder(path, owner)
-    for path in (unit.seal.signing_key, unit.upload.key):
-        try:
-            read_private_file(path)
-        except KeyFileError as error:
-            yield Finding(
-                "private keys",
-                Outcome.FAULT,
-                str(error),
-                "without it the daemon does not start; open to others, the unit can be imitated",
-                f"chmod 600 {path}" if "mode" in str(error) else "plateseal device init --name NAME --dir DIR",
-            )
-        else:
-            yield Finding("private keys", Outcome.GOOD, f"{path.name} is closed to others")
-
-
-def keyring(unit: UnitConfig) -> Finding:
-    """Whether there is somebody to seal to."""
-    try:
-        found, _ = read_keyring(unit.seal.keyring, load_ed25519_public(unit.seal.owner_key))
-    except PlatesealError as error:
-        return Finding(
-            "keyring",
-            Outcome.FAULT,
-            str(error),
-            "reads are sealed to the keys that the pinned owner has signed, and to no others",
-            f"bring keyring.cose and owner.pub from the owner to {unit.seal.keyring} and {unit.seal.owner_key}",
-        )
-    left = keyring_end(found) - datetime.now(UTC)
-    short = assess_keyring(int(left.total_seconds()))
-    if short is None:
-        return Finding("keyring", Outcome.GOOD, f"serial {found.serial}, {left / timedelta(days=1):.0f} days left")
-    return Finding(
-        "keyring",
-        Outcome.WARNING if left > timedelta(0) else Outcome.FAULT,
-        f"serial {found.serial} {short.words}",
-        "when it has run out, reads are sealed to old keys, or capture stops (seal.on_keyring_end)",
-        f"at the owner: plateseal custody keys --dir OWNER --from DATE; then bring keyring.cose to {unit.seal.keyring}",
-    )
 
 
 def sample_keys(unit: UnitConfig) -> Iterator[Finding]:
@@ -130,7 +97,7 @@ def sample_keys(unit: UnitConfig) -> Iterator[Finding]:
             Outcome.FAULT,
             f"{name} is a key from a test or a document",
             "everybody can sign with it",
-            "make new keys: plateseal device init, custody keys, receiver init",
+            _other_keys(unit, Path(name)),
         )
 
 
@@ -159,6 +126,10 @@ def spool(unit: UnitConfig, files: Disk | None = None) -> Iterator[Finding]:
         yield Finding("spool", Outcome.SKIPPED, f"{directory} is not there yet")
         return
     path = directory / f".doctor-{os.getpid()}"
+    stuck = read_only(unit)
+    if stuck is not None:
+        yield stuck
+        return
     try:
         files.create(path, bytes(SPOOL_TEST_BYTES))
         files.sync_dir(directory)
@@ -167,9 +138,7 @@ def spool(unit: UnitConfig, files: Disk | None = None) -> Iterator[Finding]:
         files.sync_dir(directory)
     except SpoolError as error:
         why = "no read can be accepted; a memory card that dies turns read-only first"
-        yield Finding(
-            "spool", Outcome.FAULT, str(error), why, f"findmnt -T {directory}; dmesg | tail; replace the disk"
-        )
+        yield Finding("spool", Outcome.FAULT, str(error), why, try_disk(directory))
     else:
         yield Finding("spool", Outcome.GOOD, "a file was written, synced and erased")
     try:
@@ -179,24 +148,21 @@ def spool(unit: UnitConfig, files: Disk | None = None) -> Iterator[Finding]:
     except SpoolError as error:
         yield Finding("set aside", Outcome.SKIPPED, str(error))
         return
-    if aside:
+    found = assess_set_aside(len(aside))
+    if found is not None:
         newest = max(aside, key=lambda each: each.status.modified_at)
-        what = f"{len(aside)} of the unit's reads, the newest: {newest.reason or 'no reason is noted'}"
-        mend = "plateseal spool list --config FILE says why each; plateseal spool release sends them again"
-        yield Finding("set aside", Outcome.WARNING, what, "they are kept here and not delivered", mend)
+        yield of_health(found, more=f", the newest: {newest.reason or 'no reason is noted'}")
 
 
 def configuration(unit: UnitConfig) -> Iterator[Finding]:
     """Whether the last configuration that came was taken."""
     for each in read_health(unit).configs:
-        check = f"{each.daemon} configuration"
-        if each.rejected is None:
-            yield Finding(check, Outcome.GOOD, f"serial {each.serial}" if each.serial else "the unit's own file")
-            continue
-        why = f"the daemon goes on with {f'serial {each.serial}' if each.serial else 'its own file'}"
-        yield Finding(
-            check, Outcome.WARNING, f"refused: {each.rejected}", why, "sign a bundle that is right: docs/FLEET.md"
-        )
+        refused = assess_config(each)
+        if refused is None:
+            in_use = f"serial {each.serial}" if each.serial else "the unit's own file"
+            yield Finding(f"{each.daemon} config", Outcome.GOOD, in_use)
+        else:
+            yield of_health(refused, more=f": {each.rejected}")
 
 
 def models(unit: UnitConfig) -> Finding:
@@ -205,24 +171,41 @@ def models(unit: UnitConfig) -> Finding:
         for camera in unit.cameras:
             build_vision(camera.vision)
     except PlatesealError as error:
-        mend = "plateseal models verify; plateseal models fetch NAME"
-        return Finding("models", Outcome.FAULT, str(error), "without models no plate is read", mend)
+        return Finding("models", Outcome.FAULT, str(error), "without models no plate is read", _get_models(unit))
     return Finding("models", Outcome.GOOD, "the manifest's, and they load")
+
+
+def same_devices(unit: UnitConfig) -> Iterator[Finding]:
+    """Whether two cameras are one device by two names, which only this machine knows."""
+    seen: dict[Path, str] = {}
+    for camera in unit.cameras:
+        uri = camera.source.uri
+        if not uri.startswith(DEVICES):
+            continue
+        device = Path(uri).resolve()
+        if device in seen:
+            check, what = f"camera {camera.camera_id}", f"{uri} is the device of camera {seen[device]} too, {device}"
+            why = "only one of the two gets pictures"
+            yield Finding(check, Outcome.FAULT, what, why, "ls -l /dev/v4l/by-id; correct source.uri of one of them")
+        seen.setdefault(device, camera.camera_id)
 
 
 def look_through(camera: CameraConfig, unit: UnitConfig) -> Finding:
     """Whether a camera delivers: as capture says while it runs, else by taking a picture."""
     check = f"camera {camera.camera_id}"
     health = read_health(unit)
-    told = next((each.is_up for each in health.cameras if each.name == camera.camera_id), None)
-    if health.capture_up and told is not None:
-        if told:
+    delivers = next((each.is_up for each in health.cameras if each.name == camera.camera_id), None)
+    if health.capture_up and delivers is not None:
+        if delivers:
             return Finding(check, Outcome.GOOD, "delivers, says capture")
         return Finding(check, Outcome.FAULT, "gives no picture, says capture", *_camera_help(camera))
     if health.capture_up:
         return Finding(check, Outcome.GOOD, "capture plays the recording")
     try:
         size_wh = _take_picture(camera)
+    except KeyFileError as error:
+        what, mend = told(unit, error, f"chmod 600 {camera.source.credential}; USER:PASSWORD is what it holds")
+        return Finding(check, Outcome.FAULT, what, "without its login the camera gives nothing", mend)
     except PlatesealError as error:
         return Finding(check, Outcome.FAULT, str(error), *_camera_help(camera))
     return Finding(check, Outcome.GOOD, f"delivers {size_wh[0]}x{size_wh[1]}")
@@ -236,7 +219,7 @@ def _take_picture(camera: CameraConfig) -> tuple[int, int]:
     """
     stop = threading.Event()
     source = camera.source.model_copy(update={"reconnect": False})
-    login = None if source.credential is None else read_private_file(source.credential)
+    login = None if source.credential is None else read_private_file(source.credential, what="a camera's login")
     timer = threading.Timer(CAMERA_WITHIN_S, stop.set)
     with closing(
         open_source(
@@ -257,47 +240,26 @@ def _camera_help(camera: CameraConfig) -> tuple[str, str]:
     uri = camera.source.uri
     why = "no read comes from it"
     if uri.startswith("/dev/"):
-        return why, f"ls -l {uri}; v4l2-ctl --list-devices; the service's user needs the group of the device (video)"
+        listing = f"ls -l {uri}; v4l2-ctl --list-devices says which source.uri is right"
+        return why, f"{listing}; the service's user needs the group of the device (video)"
     if is_file_uri(uri):
-        return why, f"ls -l {uri}"
-    return why, "cable and power if nothing answers, else what it says; docs/CAMERAS.md explains each answer"
+        return why, f"ls -l {uri}; correct source.uri, or bring the file back"
+    if_silent = "look at its cable, its power, and its address in source.uri if nothing answers"
+    return why, f"{if_silent}, else at what it says; docs/CAMERAS.md explains each answer"
 
 
-def _folder(path: Path, owner: int) -> Finding:
-    check, why = "permissions", "whoever may write there can take reads away; whoever may read there sees the counts"
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return Finding(
-            check, Outcome.WARNING, f"{path} is not there yet", "the first start makes it", "start the services"
-        )
-    except OSError as error:
-        return Finding(check, Outcome.FAULT, f"{path}: {error.strerror}", why, f"sudo ls -ld {path}")
-    mode = stat.S_IMODE(status.st_mode)
-    if not stat.S_ISDIR(status.st_mode) or mode & 0o077:
-        return Finding(check, Outcome.FAULT, f"{path}: mode {mode:04o} lets others in", why, f"chmod 700 {path}")
-    if status.st_uid != owner:
-        name = _user_name(owner)
-        what = f"{path} belongs to {_user_name(status.st_uid)}, the daemons run as {name}"
-        return Finding(check, Outcome.FAULT, what, "they cannot use it", f"chown -R {name}: {path}")
-    return Finding(check, Outcome.GOOD, f"{path} is the daemons' own")
+def _get_models(unit: UnitConfig) -> str:
+    own = "" if unit.vision.models is None else f" --models {unit.vision.models}"
+    builtin = "" if unit.vision.models is None else "; the built-in ones are taken if you leave vision.models out"
+    return f"plateseal models list{own}; plateseal models verify{own}; plateseal models fetch NAME{builtin}"
 
 
-def _service_uid(unit: UnitConfig) -> int:
-    """Return whom the folders should belong to: the package's user for its folder, else whoever asks."""
-    if unit.state_dir.is_relative_to(SERVICE_STATE):
-        try:
-            return pwd.getpwnam(SERVICE_USER).pw_uid
-        except KeyError:
-            pass
-    return os.geteuid()
-
-
-def _user_name(uid: int) -> str:
-    try:
-        return pwd.getpwuid(uid).pw_name
-    except KeyError:
-        return str(uid)
+def _other_keys(unit: UnitConfig, known: Path) -> str:
+    if known in (unit.seal.signing_key, unit.upload.key):
+        return new_identity(unit)
+    if known == unit.seal.owner_key:
+        return "the owner makes new keys: plateseal custody keys --dir OWNER"
+    return "make a new receiver: plateseal receiver init DIR"
 
 
 def _public_half(path: Path) -> PublicKey | None:

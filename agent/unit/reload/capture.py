@@ -29,7 +29,7 @@ from itertools import chain
 from typing import Final
 
 from agent.capture import LiveHooks, LiveStats
-from agent.capture.cameras import V4L2_PREFIX
+from agent.capture.cameras import V4L2_PREFIXES
 from agent.capture.replaceable import ReplaceableSource
 from agent.config.models import GSTREAMER_PREFIX, CameraConfig, UnitConfig
 from agent.errors import SourceError, SourceLostError
@@ -275,7 +275,7 @@ def _reads_alike(old: CameraConfig, new: CameraConfig) -> bool:
 
 def _is_exclusive(camera: CameraConfig) -> bool:
     """Whether only one can have it open."""
-    return camera.source.uri.startswith((V4L2_PREFIX, GSTREAMER_PREFIX))
+    return camera.source.uri.startswith((*V4L2_PREFIXES, GSTREAMER_PREFIX))
 
 
 def _check_start(unit: UnitConfig) -> None:
@@ -285,7 +285,7 @@ def _check_start(unit: UnitConfig) -> None:
     models = Models()
     for camera in unit.cameras:
         if camera.source.credential is not None:
-            read_private_file(camera.source.credential)
+            read_private_file(camera.source.credential, what="a camera's login")
         models.pipeline(camera.vision)
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from agent.disk.durable import replace_unsynced
-from agent.errors import PlatesealError
+from agent.errors import PlatesealError, SpoolHeldError
 from agent.wire.health import LastError, one_line
 
 MAX_NOTE_BYTES: Final = 4096
@@ -43,11 +43,16 @@ class ErrorNote(logging.Handler):
 
 @contextmanager
 def noted_errors(state_dir: Path, daemon: str) -> Iterator[None]:
-    """Note what is logged as an error meanwhile, and the error that ends the daemon."""
+    """Note what is logged as an error meanwhile, and the error that ends the daemon.
+
+    A second daemon beside the unit's own ends at once, which is no error of the unit's: it leaves no note.
+    """
     handler = ErrorNote(_path(state_dir, daemon))
     logging.getLogger("agent").addHandler(handler)  # not the root: `basicConfig` leaves a root that has one alone
     try:
         yield
+    except SpoolHeldError:
+        raise
     except PlatesealError as error:
         handler.note(f"{daemon} ended: {error}")
         raise
@@ -59,6 +64,12 @@ def last_error(state_dir: Path) -> LastError | None:
     """Return the newest note of the daemons; None where there is none that can be read."""
     found = [note for daemon in ("capture", "upload") if (note := _read(_path(state_dir, daemon))) is not None]
     return max(found, key=lambda note: note.at, default=None)
+
+
+def ended_with(state_dir: Path, daemon: str) -> LastError | None:
+    """Return the error that ended a daemon, where that is the newest note of it."""
+    note = _read(_path(state_dir, daemon))
+    return note if note is not None and note.line.startswith(f"{daemon} ended: ") else None
 
 
 def _path(state_dir: Path, daemon: str) -> Path:

@@ -2,7 +2,11 @@
 
 Owns: both files. Leaves to others: what is measured (`agent.unit.status.samples`). They lie in the runtime directory,
 which is in memory on a unit (`/run/plateseal`): they are written once a second, and nothing is lost with them. Nothing
-of ours reads the Prometheus text; no port is opened.
+of ours reads the Prometheus text; no port is opened. The text is open to everybody on the machine, for it is meant for
+the exporter of another user, which reads it where it lies; the snapshot is the daemons' own.
+
+Beside them lies a file that the daemon holds locked for as long as it writes: `status` sees its end at once, whether it
+was stopped, was killed, or went with the power.
 """
 
 from __future__ import annotations
@@ -18,16 +22,19 @@ from typing import Final, Self
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
-from prometheus_client.exposition import write_to_textfile
+from prometheus_client.exposition import generate_latest
 from prometheus_client.registry import Collector
 
 from agent.disk.durable import replace_unsynced
+from agent.disk.lock import Presence, is_present
 from agent.errors import SpoolError
 from agent.unit.status.samples import METRICS, Kind, Sample, Snapshot
 
 WRITE_EVERY_S: Final = 1.0
 FRESH_WITHIN_S: Final = 10.0
-"""A daemon writes once a second; a snapshot that is older is that of one that has ended or hangs."""
+"""A daemon writes once a second; a snapshot that is older is that of one that hangs."""
+TEXT_MODE: Final = 0o644
+"""node_exporter has a user of its own."""
 MAX_SNAPSHOT_BYTES: Final = 1 << 20
 """One of sixteen cameras has about 20 kB."""
 DAEMONS: Final = ("capture", "upload")
@@ -71,11 +78,15 @@ class MetricsFiles:
         self._registry.register(self._collected)
         self._ended = threading.Event()
         self._failed = False
+        self._presence: Presence | None = None
+        self._is_shared = False
+        self._presence_path = _presence_path(directory, daemon)
         self._thread = threading.Thread(target=self._run, name="metrics", daemon=True)
 
     def __enter__(self) -> Self:
         """Start writing."""
         self.write()
+        self._show_presence()
         self._thread.start()
         return self
 
@@ -84,6 +95,8 @@ class MetricsFiles:
         self._ended.set()
         self._thread.join()
         self.write()
+        if self._presence is not None:
+            self._presence.close()
 
     def write(self) -> None:
         """Write now, each file in one step, so that a reader never sees half of it.
@@ -93,7 +106,7 @@ class MetricsFiles:
         try:
             self._collected.samples = tuple(self._read())
             self._text.parent.mkdir(mode=0o700, exist_ok=True)
-            write_to_textfile(str(self._text), self._registry)
+            replace_unsynced(self._text, generate_latest(self._registry), mode=TEXT_MODE)
             self._write_snapshot()
         except (OSError, SpoolError) as error:
             if not self._failed:
@@ -110,6 +123,22 @@ class MetricsFiles:
     def _run(self) -> None:
         while not self._ended.wait(WRITE_EVERY_S):
             self.write()
+            self._show_presence()
+
+    def _show_presence(self) -> None:
+        """Show from now on that this daemon is there; a folder that cannot be written to is told of by `write`."""
+        if self._presence is not None or self._is_shared:
+            return
+        try:
+            self._presence = Presence(self._presence_path)
+        except BlockingIOError:
+            self._is_shared = True
+            directory = self._presence_path.parent
+            _log.error(
+                "%s: another daemon writes its metrics there; each unit needs a runtime_dir of its own", directory
+            )
+        except OSError:
+            pass  # `write` tells of a folder that cannot be written to
 
 
 def snapshot_path(directory: Path, daemon: str) -> Path:
@@ -117,11 +146,17 @@ def snapshot_path(directory: Path, daemon: str) -> Path:
     return directory / f"{daemon}.json"
 
 
+def _presence_path(directory: Path, daemon: str) -> Path:
+    """Return the file that a daemon holds while it runs."""
+    return directory / f"{daemon}.lock"
+
+
 def read_snapshot(directory: Path, daemon: str) -> tuple[Snapshot, bool]:
     """Read what a daemon measured last.
 
     Returns:
-        The snapshot, empty while there is none or where it is damaged; and whether it is of a daemon that runs.
+        The snapshot, empty while there is none or where it is damaged; and whether it is of a daemon that runs, and
+        does not hang.
     """
     try:
         with snapshot_path(directory, daemon).open("rb") as file:
@@ -130,7 +165,7 @@ def read_snapshot(directory: Path, daemon: str) -> tuple[Snapshot, bool]:
         measured = Snapshot(Sample(name, float(value), tuple(labels)) for name, value, *labels in rows)
     except (OSError, ValueError, TypeError, RecursionError):
         return Snapshot(), False
-    return measured, abs(age_s) < FRESH_WITHIN_S
+    return measured, abs(age_s) < FRESH_WITHIN_S and is_present(_presence_path(directory, daemon))
 
 
 def read_snapshots(directory: Path) -> Snapshot:

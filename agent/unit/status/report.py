@@ -23,11 +23,13 @@ from typing import Final, Self
 from agent import __version__
 from agent.config.models import UnitConfig, is_file_uri
 from agent.disk.files import LocalFiles
-from agent.errors import PlatesealError, TransportError
+from agent.errors import PlatesealError, SpoolError, TransportError
 from agent.keys.certificate import certificate_end
 from agent.keys.keyfiles import load_ed25519_public
 from agent.keys.keyring import keyring_end, read_keyring
 from agent.keys.renewal import newest_certificate
+from agent.records import SpoolEntry, SpoolState, Usage
+from agent.spool.reader import SpoolReader
 from agent.unit.process.clock import SystemClock
 from agent.unit.process.clock_trust import BUILT_AT, noted_floor
 from agent.unit.reload.trial import config_states
@@ -65,13 +67,7 @@ def read_health(unit: UnitConfig) -> HealthReport:
         capture_up=capture_up,
         upload_up=upload_up,
         cameras=_cameras(unit, capture) if capture_up else (),
-        backlog=Backlog(
-            count=int(upload.total("pending")),
-            size_bytes=int(upload.total("pending_bytes")),
-            max_bytes=unit.spool.max_bytes,
-            oldest_s=_whole(upload.get("pending_oldest_seconds")),
-            set_aside=int(upload.total("quarantined")),
-        ),
+        backlog=_measured_backlog(unit, upload) if upload_up else _counted_backlog(unit),
         reads=ReadCounts(
             sequence=_whole(capture.get("chain_sequence")) if capture_up else None,
             sealed=int(capture.total("sealed")),
@@ -89,6 +85,28 @@ def read_health(unit: UnitConfig) -> HealthReport:
         configs=_configs(unit),
         error=last_error(unit.state_dir),
     )
+
+
+def _measured_backlog(unit: UnitConfig, upload: Snapshot) -> Backlog:
+    return Backlog(
+        count=int(upload.total("pending")),
+        size_bytes=int(upload.total("pending_bytes")),
+        max_bytes=unit.spool.max_bytes,
+        oldest_s=_whole(upload.get("pending_oldest_seconds")),
+        set_aside=int(upload.total("quarantined")),
+    )
+
+
+def _counted_backlog(unit: UnitConfig) -> Backlog:
+    """Count what waits, where upload does not; nothing where there is no spool, or it cannot be read."""
+    spool = SpoolReader(unit.spool.directory, LocalFiles())
+    pending = set_aside = Usage(0, 0)
+    oldest: list[SpoolEntry] = []
+    with suppress(SpoolError):
+        pending, oldest = spool.usage(SpoolState.PENDING), spool.entries(SpoolState.PENDING, limit=1)
+        set_aside = spool.usage(SpoolState.QUARANTINE)
+    waits_s = max((_now() - oldest[0].spooled_at).total_seconds(), 0.0) if oldest else None
+    return Backlog(pending.count, pending.bytes, unit.spool.max_bytes, _whole(waits_s), set_aside.count)
 
 
 def clock_state(unit: UnitConfig) -> ClockState:

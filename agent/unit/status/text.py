@@ -6,11 +6,11 @@ look at, with its words (`agent.health.assess`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from agent.health.assess import assess, disk_words, span
+from agent.health.assess import BACKLOG, Finding, disk_words, span
 from agent.unit.status.samples import Snapshot
 from agent.wire.health import CameraHealth, HealthReport
 
@@ -23,27 +23,35 @@ class StatusLine:
         name: What it is about.
         text: What was found, for a person.
         is_good: Whether nobody needs to look.
+        mend: What mends it, where somebody should look.
     """
 
     name: str
     text: str
     is_good: bool = True
+    mend: str = ""
 
 
-def status_lines(report: HealthReport, *, receiver_up: bool | None, now: datetime) -> Iterator[StatusLine]:
+def status_lines(
+    report: HealthReport, found: Sequence[Finding], *, receiver_up: bool | None, now: datetime
+) -> Iterator[StatusLine]:
     """Yield the unit's state, a line for each part; a finding takes the place of the part's line, and is marked.
 
     Args:
         report: From `read_health`.
+        found: What somebody should look at; what is about no part of the report comes behind the parts.
         receiver_up: Whether the last request was answered; None where none was made, or upload does not run.
         now: The aware time of the report.
     """
-    found = assess(report)
-    for line in _parts(report, receiver_up):
-        of_part = [StatusLine(line.name, each.words, is_good=False) for each in found if each.about == line.name]
+    told = [StatusLine(each.about, each.words, is_good=False, mend=each.mend) for each in found]
+    parts = list(_parts(report, receiver_up))
+    for line in parts:
+        of_part = [each for each in told if each.name == line.name]
         if line.text and (not of_part or line.name == "spool"):  # how full the spool is says more than that it is full
             yield line
         yield from of_part
+    names = {line.name for line in parts}
+    yield from (each for each in told if each.name not in names)
     for config in report.configs:
         if config.rejected is not None:
             yield StatusLine("refused", f"{config.daemon}: {config.rejected}")
@@ -65,7 +73,8 @@ def _parts(report: HealthReport, receiver_up: bool | None) -> Iterator[StatusLin
     if report.capture_up:
         rejected = f"{reads.rejected:,} passages rejected"
         yield StatusLine("reads", f"{reads.sealed:,} sealed, {rejected}, next is {reads.sequence or 0:,}")
-    yield StatusLine("upload", _upload(report, receiver_up), is_good=receiver_up is not False)
+    is_good = receiver_up is not False
+    yield StatusLine("upload", _upload(report, receiver_up), is_good=is_good, mend="" if is_good else BACKLOG[1])
     yield StatusLine("spool", _spool(report))
     yield StatusLine("oldest read", "")
     size_bytes = report.disk_size_bytes

@@ -104,8 +104,8 @@ def run_upload(config: UnitConfig, *, drain: bool = False) -> None:
     spool = FileSpool(
         bounds.directory, max_bytes=bounds.max_bytes, max_count=bounds.max_count, files=files, erasers=ERASERS
     )
-    reload: Reload[UploadChange] = Reload(config, "upload", files=files, clock=SystemClock())
-    with SpoolLock(bounds.directory, SpoolPart.UPLOAD):
+    with SpoolLock(bounds.directory, SpoolPart.UPLOAD):  # before anything of the unit's is changed
+        reload: Reload[UploadChange] = Reload(config, "upload", files=files, clock=SystemClock())
         spool.recover_shreds()
         _Delivery(reload, spool, files, stop).run(drain=drain)
 

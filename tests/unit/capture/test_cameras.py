@@ -48,7 +48,7 @@ def test_a_device_name_that_is_no_device_is_refused(tmp_path: Path, monkeypatch:
     """A plain file under the device's name is no camera, and waiting does not make it one."""
     fake = tmp_path / "video0"
     fake.touch()
-    monkeypatch.setattr("agent.capture.opening.V4L2_PREFIX", str(tmp_path))
+    monkeypatch.setattr("agent.capture.opening.V4L2_PREFIXES", str(tmp_path))
     with pytest.raises(SourceError, match="not a camera device"):
         _open(str(fake), reconnect=True)
 

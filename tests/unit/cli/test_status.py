@@ -43,18 +43,22 @@ def config(tmp_path: Path) -> Path:
 def test_one_screen_is_enough_for_any_trouble(number: int) -> None:
     """At most 24 lines, each part on its own, and what is wrong is marked."""
     report = troubled(number, make_report())
-    lines = list(status_lines(report, receiver_up=True, now=NOW))
+    lines = list(status_lines(report, assess(report), receiver_up=True, now=NOW))
     assert len(lines) <= 20
     assert all(len(line.name) + len(line.text) < 78 for line in lines if line.name != "last error")
     assert any(not line.is_good for line in lines)
-    assert all(line.is_good for line in status_lines(make_report(), receiver_up=True, now=NOW))
+    assert all(line.is_good for line in status_lines(make_report(), assess(make_report()), receiver_up=True, now=NOW))
 
 
 @pytest.mark.parametrize("number", range(10))
 def test_the_status_and_the_fleet_page_say_the_same_words(number: int) -> None:
     """Every finding is one marked line here, with the words that the page has."""
     report = troubled(number, make_report())
-    marked = {(line.name, line.text) for line in status_lines(report, receiver_up=True, now=NOW) if not line.is_good}
+    marked = {
+        (line.name, line.text)
+        for line in status_lines(report, assess(report), receiver_up=True, now=NOW)
+        if not line.is_good
+    }
     state = assess_unit("unit", Reported(NOW, report), NOW)
     assert marked
     assert marked == {(finding.about, finding.words) for finding in state.findings}
@@ -66,7 +70,7 @@ def test_the_edges_are_marked_in_both_places() -> None:
     slow = replace(report, cameras=(replace(report.cameras[0], lag_ms=SLOW_CAMERA_MS),))
     backlog = replace(report.backlog, count=9, oldest_s=1, size_bytes=round(report.backlog.max_bytes * FULL_SHARE) + 1)
     for spoiled in (slow, replace(report, backlog=backlog)):
-        assert sum(not line.is_good for line in status_lines(spoiled, receiver_up=True, now=NOW)) == 1
+        assert sum(not line.is_good for line in status_lines(spoiled, assess(spoiled), receiver_up=True, now=NOW)) == 1
         assert [finding.level > Level.FINE for finding in assess(spoiled)] == [True]
 
 
@@ -115,17 +119,19 @@ def test_what_the_daemons_wrote_is_shown(config: Path) -> None:
         Sample("chain_sequence", 7.0),
         Sample("rejected_passages", 2.0, ("demo", "few")),
     ]
-    MetricsFiles(state / "run", "capture", lambda: capture).write()
     upload = {"pending": 3, "pending_bytes": 36_000, "pending_oldest_seconds": 61.0, "link_up": 0, "sent_bytes": 5}
-    MetricsFiles(state / "run", "upload", lambda: [Sample(name, value) for name, value in upload.items()]).write()
     with pytest.raises(SourceLostError), noted_errors(state, "capture"):
         raise SourceLostError("rtsp://192.0.2.1: gone\nfor good")
-    text = RUN.invoke(app, ["status", "--config", str(config)]).output
+    with (
+        MetricsFiles(state / "run", "capture", lambda: capture),
+        MetricsFiles(state / "run", "upload", lambda: [Sample(name, value) for name, value in upload.items()]),
+    ):
+        text = RUN.invoke(app, ["status", "--config", str(config)]).output
+        value = json.loads(RUN.invoke(app, ["status", "--config", str(config), "--json"]).output)
     assert "7 sealed, 2 passages rejected, next is 7" in text
     assert "3 waiting, 0.0 MB (0% full), oldest 1 min" in text
     assert "receiver is not reached" in text
     assert "capture ended: rtsp://192.0.2.1: gone for good" in " ".join(text.split())
-    value = json.loads(RUN.invoke(app, ["status", "--config", str(config), "--json"]).output)
     assert value["reads"]["sealed"] == 7
     assert value["backlog"]["count"] == 3
 

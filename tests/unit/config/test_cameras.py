@@ -64,3 +64,66 @@ def test_the_number_of_cameras_is_bounded(tmp_path: Path) -> None:
     more = "".join(SOUTH.replace("bridge-south", f"south-{place}") for place in range(MAX_CAMERAS))
     with pytest.raises(ConfigError, match="camera"):
         load_config(write(tmp_path, GOOD + more))
+
+
+def _with_sources(one: str, other: str) -> str:
+    text = GOOD.replace('uri = "clip.mp4"', f'uri = "{one}"') + SOUTH.replace("south.mp4", other)
+    return "\n".join(line for line in text.splitlines() if not line.startswith("started_at"))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("rtsp://192.0.2.1/live", "rtsp://192.0.2.1:554/live"),
+        ("rtsp://Camera.Example/live", "RTSP://camera.example:554/live"),
+        ("rtsps://192.0.2.1/live?a=1", "rtsps://192.0.2.1:322/live?a=1"),
+        ("rtsp://192.0.2.1", "rtsp://192.0.2.1/"),
+        ("/dev/video0", "/dev/video0/."),
+        ("/dev/v4l/by-id/usb-x", "/dev/v4l/by-id/../by-id/usb-x"),
+        ("/dev/video0", "gst:v4l2src device=/dev/video0 ! videoconvert ! appsink"),
+        ("rtsp://192.0.2.1/live", "gst:rtspsrc location='rtsp://192.0.2.1:554/live' ! decodebin ! appsink"),
+        ("gst:libcamerasrc ! appsink", "gst:libcamerasrc  !  appsink"),
+    ],
+)
+def test_one_camera_in_two_spellings_is_refused(tmp_path: Path, one: str, other: str) -> None:
+    """Whichever comes first in the file."""
+    for first, second in ((one, other), (other, one)):
+        with pytest.raises(ConfigError, match=r"camera\.0\.source\.uri: is the source of bridge-north too"):
+            load_config(write(tmp_path, _with_sources(first, second)))
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        ("rtsp://192.0.2.1/live", "rtsp://192.0.2.1/LIVE"),
+        ("rtsp://192.0.2.1/live", "rtsp://192.0.2.1:8554/live"),
+        ("rtsp://192.0.2.1/live?channel=1", "rtsp://192.0.2.1/live?channel=2"),
+        ("rtsp://192.0.2.1/live", "rtsp://192.0.2.2/live"),
+        ("/dev/video0", "/dev/video1"),
+    ],
+)
+def test_two_cameras_stay_two(tmp_path: Path, one: str, other: str) -> None:
+    """Streams, ports and devices that differ."""
+    assert len(load_config(write(tmp_path, _with_sources(one, other))).cameras) == 2
+
+
+@pytest.mark.parametrize("section", ["mask", "lane"])
+@pytest.mark.parametrize(
+    ("polygon", "value"),
+    [("[[0, 0], [640, 0], [640, 480]]", "640"), ("[[0.1, 0.1], [0.2, -3.0], [0.3, 0.4]]", "-3.0")],
+)
+def test_a_polygon_in_pixels_is_told_as_that(tmp_path: Path, section: str, polygon: str, value: str) -> None:
+    """One line for the polygon: what is there, what is allowed, and how to get it from pixels; no echo of it."""
+    name = 'name = "a"\n' if section == "lane" else ""
+    with pytest.raises(ConfigError) as caught:
+        load_config(write(tmp_path, f"{GOOD}\n[[vision.{section}]]\n{name}polygon = {polygon}\n"))
+    (line,) = str(caught.value).splitlines()
+    said = f"vision.{section}.0.polygon: has {value} in it; a corner is two shares of the picture, each from 0 to 1"
+    assert said in line
+    assert "divide the first by the picture's width, the second by its height" in line
+
+
+def test_a_polygon_with_too_few_corners_says_so(tmp_path: Path) -> None:
+    """Where the corners themselves are fine."""
+    with pytest.raises(ConfigError, match="should have at least 3 items"):
+        load_config(write(tmp_path, f"{GOOD}\n[[vision.mask]]\npolygon = [[0.0, 0.0], [0.5, 0.5]]\n"))

@@ -145,6 +145,11 @@ MISTAKES: dict[str, tuple[str, Callable[[str], str], str]] = {
         lambda t: t.replace("192.0.0.2", "192.0.0.1"),
         r"source\.uri: is the source of camera-1 too",
     ),
+    "one camera twice, in another spelling": (
+        "cameras/camera-2.toml",
+        lambda t: t.replace("rtsp://192.0.0.2/", "RTSP://192.0.0.1:554/"),
+        r"source\.uri: is the source of camera-1 too",
+    ),
     "two in one unit": (
         "cameras/camera-0.toml",
         lambda t: t + '[[camera]]\ncamera_id = "b"\nsource.uri = "rtsp://192.0.0.0/stream"\n',
@@ -173,7 +178,7 @@ MISTAKES: dict[str, tuple[str, Callable[[str], str], str]] = {
     "login as text": (
         "cameras/camera-0.toml",
         lambda t: re.sub(r"credential:[a-z.]+", "admin:hunter2", t),
-        r"source\.credential: is no path; a key or secret",
+        r"source\.credential: is no path; a camera's USER:PASSWORD lies in a file of its own",
     ),
     "key as Base64": (
         "fleet.toml",
@@ -211,6 +216,18 @@ def test_a_mistake_is_named_with_file_line_and_key(fleet: Path, what: str) -> No
     assert any(re.search(rf"^{re.escape(name)}(:\d+)?: (.*\.)?{told}", line) for line in found), found
     assert len(found) == len(set(found)) <= 3, found
     assert "hunter2" not in "".join(found)
+
+
+@pytest.mark.parametrize("what", ["one camera twice", "one camera twice, in another spelling", "name of another unit"])
+def test_a_camera_that_is_there_twice_is_not_called_ok(fleet: Path, what: str) -> None:
+    """In the table of the fleet, where the other units are."""
+    name, change, _ = MISTAKES[what]
+    path = fleet / name
+    path.write_text(change(path.read_text()))
+    loaded = load_fleet(fleet)
+    wrong = [unit.name for unit in loaded.units if unit.config is None]
+    assert len(wrong) == 1
+    assert wrong[0] in {problem.file.stem for problem in loaded.problems}
 
 
 def test_thirty_mistakes_at_once_are_all_named(tmp_path: Path) -> None:

@@ -162,7 +162,7 @@ def emptied(log: Path) -> str:
 def cut(log: Path) -> str:
     """Take its newest entry away, whole."""
     data = log.read_bytes()
-    log.write_bytes(data[: data.rindex(b"\xd2\x84")])
+    log.write_bytes(data[: data.rindex(data[:16])])  # each begins alike; two bytes may stand in a signature too
     return "was cut off: it ends with entry 2, and had 4 entries"
 
 

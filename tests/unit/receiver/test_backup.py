@@ -12,10 +12,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from typer.testing import CliRunner
 
 from agent.cli.receiver import app
 from agent.errors import PlatesealError, ReceiverError, UsageError
+from agent.keys.keyfiles import public_pem
 from agent.receiver import backup as module
 from agent.receiver.admission.devices import DeviceBook, Event, EventKind
 from agent.receiver.admission.pki import issue_operator
@@ -80,6 +82,16 @@ def test_private_keys_come_along_only_if_asked(bench: Bench, tmp_path: Path) -> 
     with EnvelopeStore.open(tmp_path / "out" / "envelopes.db") as store:
         store.store_batch(make_chain(bench.device.signing_key, 1), NOON, bench.receipt_key)
         assert store.count() == 21
+
+
+def test_what_earlier_and_coming_receipts_are_checked_with_comes_along(bench: Bench, tmp_path: Path) -> None:
+    """The public halves of the receipt keys before this one and after it."""
+    for path in (bench.receiver.receipt_earlier, bench.receiver.receipt_next_public):
+        path.write_bytes(public_pem(Ed25519PrivateKey.generate().public_key()))
+    back_up(bench.receiver.directory, tmp_path / "out", with_keys=False, watch=quiet)
+    copied = ReceiverLayout(tmp_path / "out")
+    assert copied.receipt_earlier.read_bytes() == bench.receiver.receipt_earlier.read_bytes()
+    assert copied.receipt_next_public.read_bytes() == bench.receiver.receipt_next_public.read_bytes()
 
 
 @pytest.mark.parametrize("what", ["file", "folder"])
@@ -181,7 +193,8 @@ def test_a_copy_that_was_cut_off_is_no_backup(bench: Bench, tmp_path: Path, monk
     with pytest.raises(ReceiverError, match="cut off"):
         back_up(bench.receiver.directory, tmp_path / "out", with_keys=False, watch=quiet)
     said = CliRunner().invoke(app, ["verify", str(tmp_path / "out")])
-    assert "there is no store" in str(said.exception)
+    assert "envelopes.db: is missing" in str(said.exception)
+    assert "which a backup that was cut off lacks" in str(said.exception)
 
 
 def test_a_folder_that_is_no_receivers_is_told(tmp_path: Path) -> None:

@@ -228,8 +228,8 @@ def test_commands_answer_a_program(tmp_path: Path, identity: Identity) -> None:
 
 
 def test_serve_without_a_receiver_is_one_line(tmp_path: Path) -> None:
-    """`receiver serve` in an empty folder names the first file it misses."""
-    with pytest.raises(PlatesealError, match=r"server\.key: No such file"):
+    """`receiver serve` in an empty folder says that it holds none, and the command that makes one."""
+    with pytest.raises(PlatesealError, match="holds no receiver; to make one: plateseal receiver init"):
         _invoke("serve", str(tmp_path))
 
 

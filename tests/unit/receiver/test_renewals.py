@@ -25,7 +25,9 @@ from agent.receiver.admission.devices import Device, DeviceBook, EventKind
 from agent.receiver.admission.pki import enrol
 from agent.receiver.admission.renewals import RenewalBook, renew_units
 from agent.receiver.admission.revoke import revoke
+from agent.receiver.backup import back_up
 from agent.receiver.fleet.own import own_findings
+from agent.receiver.layout import ReceiverLayout
 from agent.unit.upload import renewal as unit_renewal
 from agent.unit.upload.renewal import ASK_EVERY_S, CertificateRenewal
 from agent.unit.upload.tls_files import TlsFiles
@@ -112,6 +114,25 @@ def test_a_request_waits_is_answered_and_is_fetched(desk: Desk) -> None:
     assert [each.kind for each in desk.device().history][-1] is EventKind.RENEWED
     assert desk.renewals.waiting() == []
     assert list(renew_units(desk.directory)) == []
+
+
+@pytest.mark.parametrize("is_answered", [False, True], ids=["waits", "answered"])
+def test_a_restored_receiver_goes_on_with_what_was_asked(desk: Desk, tmp_path: Path, is_answered: bool) -> None:
+    """A request that waits is answered there; an answer that was not fetched is fetched there."""
+    data = desk.request()
+    desk.ask(data)
+    (desk.bench.receiver.renewals / "note").write_text("of nobody's")
+    if is_answered:
+        assert len(list(renew_units(desk.directory, now=NOW))) == 1
+    back_up(desk.directory, tmp_path / "copy", with_keys=True, watch=lambda *_: None)
+    copied = ReceiverLayout(tmp_path / "copy")
+    assert not (copied.renewals / "note").exists()
+    assert [each.device for each in renew_units(copied.directory, now=NOW)] == ([] if is_answered else ["cam-1"])
+    sender = DeviceBook(copied.devices).by_key_id(desk.bench.device.key_id)
+    assert sender is not None
+    answer = RenewalBook(copied).ask(data, sender)
+    assert answer is not None
+    assert certificate_of(answer).not_valid_after_utc == NOW + timedelta(days=365)
 
 
 def test_the_certificate_that_asked_goes_on_whatever_was_issued_meanwhile(desk: Desk) -> None:

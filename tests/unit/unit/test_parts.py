@@ -19,6 +19,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from agent.config.load import load_config
 from agent.config.models import CameraConfig
+from agent.disk.lock import Presence
 from agent.errors import ConfigError, InferenceError
 from agent.records import ClockState, Detection, Direction, Passage, PlateRead, PlateText
 from agent.unit.capture.describe import describe
@@ -109,22 +110,29 @@ def families(path: Path) -> dict[str, Metric]:
     return {family.name: family for family in text_string_to_metric_families(path.read_text())}
 
 
-def test_metrics_are_written_for_prometheus_and_for_us(tmp_path: Path) -> None:
-    """The runtime directory is made, closed to others; the last values are written at the end, in both files."""
+def test_metrics_are_written_for_prometheus_and_for_us(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    """The runtime directory is made, closed to others; the last values are written at the end, in both files.
+
+    Where the directory is open to others, as on a unit, Prometheus' text is too, whatever the umask; ours is not.
+    """
     samples = [Sample("sealed", 1.0), Sample("pending", 7.0)]
     directory = tmp_path / "run"
+    before = os.umask(0o077)
+    request.addfinalizer(lambda: os.umask(before))
     with MetricsFiles(directory, "capture", lambda: samples):
         assert directory.stat().st_mode & 0o777 == 0o700
         measured, is_up = read_snapshot(directory, "capture")
         assert (measured.get("sealed"), measured.get("pending"), is_up) == (1.0, 7.0, True)
         samples[0] = Sample("sealed", 5.0)
-    assert read_snapshot(directory, "capture")[0].get("sealed") == 5.0
+    measured, is_up = read_snapshot(directory, "capture")
+    assert (measured.get("sealed"), is_up) == (5.0, False)  # at once: what it wrote last is fresh
     assert "plateseal_sealed_total 5.0" in (directory / "capture.prom").read_text()
     found = families(directory / "capture.prom")
     assert {name: (family.type, family.documentation) for name, family in found.items()} == {
         f"plateseal_{name}": (METRICS[name].kind, METRICS[name].help) for name in ("sealed", "pending")
     }
-    assert sorted(path.name for path in directory.iterdir()) == ["capture.json", "capture.prom"]
+    modes = {path.name: path.stat().st_mode & 0o777 for path in directory.iterdir()}
+    assert modes == {"capture.json": 0o600, "capture.lock": 0o600, "capture.prom": 0o644}
 
 
 def test_metrics_with_labels_are_kept_each_and_together(tmp_path: Path) -> None:
@@ -163,14 +171,16 @@ def test_metrics_that_cannot_be_written_stop_nothing(tmp_path: Path, caplog: pyt
     assert len(caplog.records) == 1
 
 
-def test_an_old_snapshot_is_of_a_daemon_that_ended(tmp_path: Path) -> None:
+def test_an_old_snapshot_is_of_a_daemon_that_hangs(tmp_path: Path) -> None:
     """Its numbers are shown, and that it does not run; a clock that jumped is no sign of life."""
     MetricsFiles(tmp_path, "capture", lambda: [Sample("sealed", 1.0)]).write()
+    presence = Presence(tmp_path / "capture.lock")
     for age_s, is_up in ((0, True), (FRESH_WITHIN_S * 2, False), (-FRESH_WITHIN_S * 2, False)):
         at_s = time.time() - age_s
         os.utime(snapshot_path(tmp_path, "capture"), (at_s, at_s))
         measured, found_up = read_snapshot(tmp_path, "capture")
         assert (measured.get("sealed"), found_up) == (1.0, is_up)
+    presence.close()
 
 
 @pytest.mark.parametrize(
@@ -226,3 +236,12 @@ def test_a_prepared_daemon_dumps_no_core_and_stops_on_sigterm() -> None:
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "(0, 0) 0 0o77 True"
     assert resource.getrlimit(resource.RLIMIT_CORE) is not None
+
+
+def test_two_units_in_one_runtime_directory_are_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Once: what each of them writes would hide the other's, and neither would be known to run."""
+    with MetricsFiles(tmp_path, "capture", tuple), caplog.at_level(logging.ERROR):
+        with MetricsFiles(tmp_path, "capture", tuple):
+            assert "each unit needs a runtime_dir of its own" in caplog.text
+        assert len(caplog.records) == 1
+        assert read_snapshot(tmp_path, "capture")[1]

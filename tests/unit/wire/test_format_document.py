@@ -8,12 +8,25 @@ from pathlib import Path
 import pytest
 
 from agent.config.bundle import MAX_BUNDLE_BYTES
-from agent.custody import audit_entry, locked
+from agent.custody import audit_entry, audit_head, locked
 from agent.custody.cases import MAX_HELD_BYTES
 from agent.custody.opener import PrivateKey, open_envelope
 from agent.receiver.admission import records
 from agent.receiver.admission.strictjson import MAX_DOCUMENT_BYTES
-from agent.wire import envelope, health, keyring, plaintext, protocol, receipt, rotation, suites, times, tombstone
+from agent.wire import (
+    envelope,
+    health,
+    keyring,
+    plaintext,
+    probe,
+    protocol,
+    receipt,
+    renewal,
+    rotation,
+    suites,
+    times,
+    tombstone,
+)
 from agent.wire.envelope import parse_envelope, verify_envelope
 from agent.wire.header import MAX_SEQ
 from tests.vectors import worked_example
@@ -44,6 +57,13 @@ def test_the_worked_example_verifies_and_opens(data: bytes) -> None:
 def test_the_example_is_rendered_from_its_bytes(data: bytes) -> None:
     """Hex, id, lengths and diagnostic notation belong together."""
     assert worked_example.section(data) in DOCUMENT
+
+
+def test_every_message_names_its_vectors() -> None:
+    """The table of messages leads to each folder of vectors, and to no other."""
+    folder = Path(worked_example.__file__).parent
+    named = re.findall(r"\]\(\.\./tests/vectors/([a-z-]+)\)", DOCUMENT)
+    assert sorted(named) == sorted({path.parent.name for path in folder.glob("*/*.json")} - {"js"})
 
 
 def test_every_suite_and_version_is_documented() -> None:
@@ -80,6 +100,10 @@ LIMITS = [
     ("Keyring", keyring.MAX_KEYRING_BYTES),
     ("Rotation", rotation.MAX_ROTATION_BYTES),
     ("Rotation", rotation.MAX_CSR_BYTES),
+    ("Renewal", renewal.MAX_RENEWAL_BYTES),
+    ("Renewal", renewal.MAX_CERTIFICATE_BYTES),
+    ("Renewal", renewal.MAX_CHAIN_BYTES),
+    ("Probe", probe.MAX_PROBE_BYTES),
     ("Key files", locked.MAX_FILE_BYTES),
     ("Key files", f"2^{locked.MAX_N.bit_length() - 1}"),
     ("Key files", locked.MAX_R),
@@ -88,6 +112,7 @@ LIMITS = [
     ("Audit log", audit_entry.MAX_ENTRY_BYTES),
     ("Audit log", audit_entry.MAX_IDS),
     ("Audit log", audit_entry.MAX_REASON_CHARS),
+    ("Audit log", audit_head.MAX_HEAD_BYTES),
     ("Enrolment", MAX_DOCUMENT_BYTES),
     ("Device record", records.MAX_RECORD_BYTES),
     ("Device record", records.MAX_EVENTS),

@@ -42,6 +42,7 @@ def test_seeds_are_valid_before_they_are_damaged() -> None:
         assert accepted >= 1, target.name
 
 
+@pytest.mark.needs("campaigns")
 def test_ten_thousand_random_flips_of_a_large_envelope_are_refused() -> None:
     """A hybrid envelope with a 12 kB crop: any single bit, anywhere."""
     recipient, _ = make_recipient(suites.KeyType.HYBRID)

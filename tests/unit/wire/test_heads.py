@@ -87,22 +87,22 @@ _HEAP: Final = MAX_ENVELOPE_BYTES - 512
 
 
 @pytest.mark.parametrize(
-    ("parse", "data"),
+    ("parse", "make"),
     [
-        (parse_envelope, b"\xd2" + _many(_HEAP)),
-        (parse_envelope, cose.sign1(_many(_HEAP), b"", KEY)),
-        (parse_envelope, _signed(_many(_HEAP), CONTENT_TYPE)),
-        (parse_envelope, _signed(_many(_HEAP), TOMBSTONE_TYPE)),
-        (parse_receipt, b"\xd2" + _many(MAX_RECEIPT_BYTES - 8)),
-        (parse_health, _many(MAX_HEALTH_BYTES - 8)),
+        (parse_envelope, lambda: b"\xd2" + _many(_HEAP)),
+        (parse_envelope, lambda: cose.sign1(_many(_HEAP), b"", KEY)),
+        (parse_envelope, lambda: _signed(_many(_HEAP), CONTENT_TYPE)),
+        (parse_envelope, lambda: _signed(_many(_HEAP), TOMBSTONE_TYPE)),
+        (parse_receipt, lambda: b"\xd2" + _many(MAX_RECEIPT_BYTES - 8)),
+        (parse_health, lambda: _many(MAX_HEALTH_BYTES - 8)),
     ],
     ids=["envelope", "header", "content", "tombstone", "receipt", "report"],
 )
 def test_a_heap_of_tiny_items_is_refused_without_a_walk_over_it(
-    parse: Callable[[bytes], object], data: bytes, monkeypatch: pytest.MonkeyPatch
+    parse: Callable[[bytes], object], make: Callable[[], bytes], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A megabyte of one-byte items would take a second of the one thread that Python runs at a time."""
-    loaded = []
+    data, loaded = make(), []
     load = cbor._load
 
     def noted(stream: object, what: str) -> object:

@@ -56,7 +56,7 @@ def changed(**values: object) -> bytes:
 @pytest.mark.parametrize(
     ("values", "named"),
     [
-        ({"v": 2}, "only version 1"),
+        ({"v": 2}, "version 2, only 1 is allowed"),
         ({"plate": "B-AX 1234"}, "unknown field"),
         ({"clock": ...}, "'clock' is missing"),
         ({"clock": "about"}, "none of"),

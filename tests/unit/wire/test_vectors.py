@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import base64
+import hashlib
 import itertools
 import json
 import re
@@ -17,40 +19,53 @@ from typing import Any
 import pytest
 
 from agent import errors
-from agent.wire import cose, suites
+from agent.wire import cbor, cose, suites
 from agent.wire.content_key import commit
 from agent.wire.envelope import content_aad, parse_envelope, recipient_info, sealed_content
 from tests.vectors import keys, make, product
 
 FOLDER = Path(make.__file__).parent
 READER = FOLDER / "reader.py"
-INDEPENDENT = (READER, FOLDER / "layouts.py", FOLDER / "primitives.py")
+READERS = (READER, FOLDER / "others.py")
+INDEPENDENT = (*READERS, FOLDER / "layouts.py", FOLDER / "primitives.py")
 FILES = sorted(
     path.relative_to(FOLDER).as_posix() for path in FOLDER.rglob("*.json") if "js" not in path.relative_to(FOLDER).parts
 )
 MESSAGES = sorted({file.split("/")[0] for file in FILES})
+STEPPED = ("probe", "probe-answer", "renewal", "audit-head", "enrolment", "device-record", "bundle", "export")
+STEPS = [
+    file
+    for file in FILES
+    if file.startswith("envelope/2-right-")
+    or (file.split("/")[0] in STEPPED and "right" in file and not file.startswith("device-record/right"))
+]
+"""Vectors that have what their writer has on the way."""
 MAX_READER_LINES = 200
 MIN_VECTORS = 80
 README = (FOLDER / "README.md").read_text()
 
 SAYS = {
-    "size": r"at most",
-    "encoding": r"CBOR",
+    "size": r"at most|longer than",
+    "encoding": r"CBOR|not a PEM certificate|not a JSON document|is there twice|minisign signature|not TOML",
     "value": r"expected|allowed|needed|none of|outside|does not fit|stand for|not a COSE_|is zero at|answers for|"
-    r"no envelope|more than",
-    "field": r"missing|unknown|must be empty",
-    "version": r"version",
-    "algorithm": r"algorithm|not an Ed25519 key|expected an integer",
+    r"no envelope|more than|[Ii]nput should be|should have|must be|must have|must match|device name|has \d+ bytes|"
+    r"not a JSON object|an event \w+ has|belong together|\[signed\]",
+    "field": r"missing|unknown|must be empty|an event \w+ has|belong together|\[signed\]",
+    "version": r"version|'v' is missing",
+    "algorithm": r"algorithm|not an Ed25519 key|expected an integer|of the old kind",
     "content-type": r"content type",
     "order": r"order|sorted|ends before it begins|begins before the one before it ends",
     "key": r"no public key|small order|another key's|private_value|Invalid EC key",
-    "key-id": r"thumbprint",
-    "signer": r"signed by (unknown receiver )?key",
-    "signature": r"the signature by key \w+ is wrong",
-    "proof": r"'proof'",
-    "mismatch": r"names another|signed by a key of",
+    "key-id": r"thumbprint|holds another key than its id says",
+    "signer": r"signed by (unknown receiver |receipt )?key|is not enrolled|cannot be checked without",
+    "signature": r"the signature by key \w+ is wrong|wrong signature|signature of this record is wrong",
+    "proof": r"'proof'|not signed by its own key",
+    "request": r"'csr'",
+    "mismatch": r"names another|signed by a key of|is that of|no such certificate|to another probe|for another key|"
+    r"or another's|this unit is",
+    "ended": r"was revoked|has been followed by|in use no more",
     "same-key": r"the new key is the old one",
-    "rollback": r"serial \d+ (is older|was another)",
+    "rollback": r"serial \d+ (is older|was another)|ends no later|is not above",
     "recipient": r"none of these private keys",
     "sealed-key": r"does not open",
     "commitment": r"commits to",
@@ -58,7 +73,7 @@ SAYS = {
     "passphrase": r"passphrase",
     "use": r"another key than its name says",
     "cost": r"scrypt",
-    "chain": r"entry|entries",
+    "chain": r"entry|entries|missing or empty",
 }
 """What the product's message has in it, by the cause: it refuses for the reason that the vector was made for."""
 
@@ -89,9 +104,12 @@ def test_the_files_are_what_the_generator_writes() -> None:
     assert [file for file in FILES if (FOLDER / file).read_text() != made[file].text()] == []
 
 
-@pytest.mark.parametrize("message", MESSAGES)
+@pytest.mark.parametrize("message", [message for message in MESSAGES if message != "export"])
 def test_the_product_judges_as_the_files_expect(message: str, tmp_path: Path) -> None:
-    """Outcome and error class, with the decoded values of what is right and the reason for what is not."""
+    """Outcome and error class, with the decoded values of what is right and the reason for what is not.
+
+    An export is judged in `tests/unit/custody/test_export_vectors.py`.
+    """
     files = [file for file in FILES if file.startswith(f"{message}/")]
     assert files
     assert [fault for file in files if (fault := misjudged(file, tmp_path / Path(file).stem))] == []
@@ -103,7 +121,7 @@ def misjudged(file: str, folder: Path) -> str:
     expected = vector["expect"]
     cause = expected.pop("cause", None)
     folder.mkdir()
-    found, says = product.judge(vector["message"], product.joined(vector["data"]), vector["context"], folder)
+    found, says = product.judge(vector["message"], product.data_of(vector), vector["context"], folder)
     if found != expected:
         return f"{file}: {found}, expected {expected}"
     names_places = vector["message"] == "audit-log"  # and not reasons
@@ -151,29 +169,39 @@ LAX: dict[str, Callable[[str], str]] = {
         "    if not holds:\n        raise Refused(cause)", "    del holds, cause"
     ),
     "refuses everything": lambda text: text.replace("    if not holds:\n", "    if holds or not holds:\n"),
-    "takes any signature": lambda text: text.replace(".verify(signature, encode(signed))", ""),
+    "takes any signature": lambda text: text.replace(".verify(signature, message)", ""),
     "takes any encoding": lambda text: text.replace("check(encode(value) == data[start:at]", "check(True"),
     "takes unknown fields": lambda text: text.replace(" <= kinds.keys()", ""),
     "takes more than one value": lambda text: text.replace("check(len(found) == 1", "check(found"),
+    "takes a name twice": lambda text: text.replace(
+        "if len({name for name, _ in pairs}) != len(pairs)", "if not pairs"
+    ),
+    "takes any form of a time": lambda text: text.replace('.isoformat(timespec="seconds") == text', ""),
+    "takes unused bits": lambda text: text.replace(" and base64.b64encode(raw).decode() == text", ""),
+    "takes every character": lambda text: text.replace('[0] not in "CZ"', ""),
+    "takes requests that are not signed": lambda text: text.replace('check(signed, "proof")', ""),
+    "takes keys that have ended": lambda text: text.replace('check("ended" not in unit', 'check("name" in unit'),
+    "takes any serial": lambda text: text.replace('says["serial"] > context["newest"]', "says"),
+    "takes any list of digests": lambda text: text.replace("in sums} == {name", "in sums} or {name"),
 }
 
 
 @pytest.mark.parametrize("name", LAX)
 def test_a_lax_reader_does_not_pass(name: str, tmp_path: Path) -> None:
     """The set tells readers apart: one that leaves out a check, or makes too many, gets some vectors wrong."""
+    changed = 0
     for path in INDEPENDENT:
-        shutil.copy(path, tmp_path)
-    primitives = tmp_path / "primitives.py"
-    lax = LAX[name](primitives.read_text())
-    assert lax != primitives.read_text()
-    primitives.write_text(lax)
+        lax = LAX[name](path.read_text())
+        changed += lax != path.read_text()
+        (tmp_path / path.name).write_text(lax)
+    assert changed
     assert run_reader(FOLDER, tmp_path / "reader.py").returncode == 1
 
 
 def test_the_reader_is_short_and_independent() -> None:
-    """At most so many lines; it and what it rests on import the standard library and `cryptography` alone."""
-    assert len(READER.read_text().splitlines()) <= MAX_READER_LINES
-    allowed = set(sys.stdlib_module_names) | {"cryptography", "layouts", "primitives"}
+    """Each half at most so many lines; both and what they rest on import `cryptography` and the standard library."""
+    assert max(len(path.read_text().splitlines()) for path in READERS) <= MAX_READER_LINES
+    allowed = set(sys.stdlib_module_names) | {"cryptography", "layouts", "others", "primitives"}
     for path in INDEPENDENT:
         nodes = list(ast.walk(ast.parse(path.read_text())))
         plain = [alias.name for node in nodes if isinstance(node, ast.Import) for alias in node.names]
@@ -202,17 +230,14 @@ def test_every_file_is_self_contained_and_says_why() -> None:
     assert FILES
     for file in FILES:
         vector = load(file)
-        has_steps = file.startswith("envelope/2-right-")
-        steps = ["steps"] if has_steps else []
-        assert list(vector) == ["vector", "format", "message", "why", "expect", "context", "data", *steps]
+        steps = ["steps"] if file in STEPS else []
+        data = "files" if vector["message"] == "export" else "data"
+        assert list(vector) == ["vector", "format", "message", "why", "expect", "context", data, *steps]
         assert (vector["vector"], vector["format"]) == (1, 2 if "/2-" in file else 1)
         assert vector["why"].endswith(".")
 
 
-STEPS = [file for file in FILES if file.startswith("envelope/2-right-")]
-
-
-@pytest.mark.parametrize("file", STEPS)
+@pytest.mark.parametrize("file", [file for file in STEPS if file.startswith("envelope/")])
 def test_the_steps_lead_to_the_envelope(file: str) -> None:
     """A writer who has each value in between gets the bytes of the message, by the product's own functions."""
     vector = load(file)
@@ -234,6 +259,70 @@ def test_the_steps_lead_to_the_envelope(file: str) -> None:
 
 def _bytes_of(value: str | list[str]) -> bytes | list[bytes]:
     return [bytes.fromhex(digits) for digits in value] if isinstance(value, list) else bytes.fromhex(value)
+
+
+SIGNERS = {
+    "probe": keys.DEVICE,
+    "probe-answer": keys.RECEIVER,
+    "renewal": keys.DEVICE,
+    "audit-head": keys.OWNER,
+}
+"""Messages that are a COSE_Sign1, by who signs them."""
+
+
+@pytest.mark.parametrize("file", [file for file in STEPS if file.split("/")[0] in SIGNERS])
+def test_the_steps_lead_to_the_signed_message(file: str) -> None:
+    """The structure that is signed has header and payload in it, and the signature at the end is over it."""
+    vector = load(file)
+    steps, data = vector["steps"], product.joined(vector["data"])
+    protected, payload, structure = (bytes.fromhex(steps[name]) for name in ("protected", "payload", "sig_structure"))
+    assert structure == cbor.encode(["Signature1", protected, b"", payload])
+    assert cbor.encode(protected) in data
+    assert cbor.encode(payload) in data
+    SIGNERS[vector["message"]].key.public_key().verify(data[-cose.SIGNATURE_BYTES :], structure)
+
+
+@pytest.mark.parametrize("file", [file for file in STEPS if file.split("/")[0] in ("enrolment", "device-record")])
+def test_the_steps_are_what_a_json_message_signs(file: str) -> None:
+    """Proof or signature, as it stands in the message, is over these bytes."""
+    vector = load(file)
+    value = json.loads(product.joined(vector["data"]))
+    is_record = vector["message"] == "device-record"
+    signature = base64.b64decode(value["signature" if is_record else "proof"])
+    assert len(signature) == cose.SIGNATURE_BYTES
+    signers = {signer.kid.hex(): signer for signer in (keys.DEVICE, keys.RECEIVER, keys.OTHER_RECEIVER)}
+    signer = signers[value["receiver" if is_record else "key_id"]]
+    signer.key.public_key().verify(signature, bytes.fromhex(vector["steps"]["signed"]))
+
+
+@pytest.mark.parametrize("file", [file for file in STEPS if file.startswith("bundle/")])
+def test_the_steps_are_what_a_bundle_signs(file: str) -> None:
+    """The digest under the first signature, and that signature with the trusted comment under the second one."""
+    vector = load(file)
+    _, first, _, second, content = product.joined(vector["data"]).split(b"\n", 4)
+    steps = {name: bytes.fromhex(digits) for name, digits in vector["steps"].items()}
+    assert steps["signed"] == hashlib.blake2b(content).digest()
+    assert steps["signature"] == base64.b64decode(first)[10:]
+    owner = keys.OWNER.key.public_key()
+    owner.verify(steps["signature"], steps["signed"])
+    owner.verify(base64.b64decode(second), steps["signed_over_all"])
+
+
+@pytest.mark.parametrize("file", [file for file in STEPS if file.startswith("export/")])
+def test_the_steps_open_an_exported_read(file: str) -> None:
+    """The content key opens the ciphertext with them, and is what the header commits to."""
+    vector = load(file)
+    steps = {name: bytes.fromhex(digits) for name, digits in vector["steps"].items()}
+    files = product.data_of(vector)
+    envelope = parse_envelope(files["envelope.cose"])
+    content_key = bytes.fromhex(files["content.key"].decode())
+    content, _ = sealed_content(envelope)
+    opened = suites.content_aead(content.alg, content_key).decrypt(
+        content.nonce, content.ciphertext, steps["enc_structure"]
+    )
+    assert cbor.encode(vector["expect"]["values"]["read"]["text"]) in opened
+    if envelope.position.version == 2:
+        assert cbor.sha256(steps["committed"]) == steps["commitment"] == envelope.header.commitment
 
 
 def test_the_recorded_ciphertexts_open() -> None:

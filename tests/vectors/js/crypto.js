@@ -26,6 +26,7 @@ const PKCS8 = { ed25519: "302e020100300506032b657004220420", x25519: "302e020100
 const SPKI = { ed25519: "302a300506032b6570032100", x25519: "302a300506032b656e032100" };
 
 export const sha256 = (data) => new Uint8Array(crypto.createHash("sha256").update(data).digest());
+export const blake2b = (data) => new Uint8Array(crypto.createHash("blake2b512").update(data).digest());
 export const hex = (bytes) => Buffer.from(bytes).toString("hex");
 export const unhex = (digits) => new Uint8Array(Buffer.from(digits, "hex"));
 const littleEndian = (bytes) => BigInt("0x" + (hex(Uint8Array.from(bytes).reverse()) || "0"));
@@ -42,7 +43,8 @@ export async function refusing(cause, work) {
 const der = (prefix, raw) => Buffer.concat([Buffer.from(prefix, "hex"), raw]);
 const privateOf = (kind, raw) => crypto.createPrivateKey({ key: der(PKCS8[kind], raw), format: "der", type: "pkcs8" });
 const publicOf = (kind, raw) => crypto.createPublicKey({ key: der(SPKI[kind], raw), format: "der", type: "spki" });
-const rawPublic = (key) => new Uint8Array(crypto.createPublicKey(key).export({ format: "der", type: "spki" }).subarray(-32));
+const raw32 = (key) => new Uint8Array(key.export({ format: "der", type: "spki" }).subarray(-32));
+const rawPublic = (key) => raw32(crypto.createPublicKey(key));
 
 /** Return the members of a COSE_Key that identify it. -8 signs; 50, 53 and the hybrid receive. */
 export function coseKey(alg, raw) {
@@ -99,11 +101,19 @@ export function checkSigner(raw) {
   check(![0n, 1n, P - 1n, Y_OF_ORDER_8, P - Y_OF_ORDER_8].includes(y), "key");
 }
 
-/** Refuse a signature that does not hold; S must be below the order (RFC 8032, 5.1.7). */
+/** Return the Ed25519 key in a PEM file. */
+export async function publicPem(data) {
+  const key = await refusing("encoding", () => crypto.createPublicKey({ key: Buffer.from(data), format: "pem" }));
+  check(key.asymmetricKeyType === "ed25519", "key");
+  return raw32(key);
+}
+
+/** Refuse a signature over bytes, or the encoding of an array, that does not hold; S must be below the order (RFC 8032, 5.1.7). */
 export async function checkSignature(raw, signature, signed, cause) {
   await refusing(cause, () => {
     check(littleEndian(signature.subarray(32)) < ORDER, cause);
-    check(crypto.verify(null, encode(signed), publicOf("ed25519", raw), signature), cause);
+    const message = signed instanceof Uint8Array ? signed : encode(signed);
+    check(crypto.verify(null, message, publicOf("ed25519", raw), signature), cause);
   });
 }
 

@@ -11,10 +11,35 @@ export const bytes = (low, high = low) => (v) => {
   return v;
 };
 /** Characters are Unicode code points. */
-export const text = (high) => (v) => {
-  check(typeof v === "string" && [...v].length <= high, "value");
+export const text = (high, low = 0) => (v) => {
+  check(typeof v === "string" && low <= [...v].length && [...v].length <= high, "value");
   return v;
 };
+/** A text of printable characters. */
+export const line = (high) => (v) => {
+  text(high)(v);
+  check([...v].every((letter) => letter === " " || !/[\p{C}\p{Z}]/u.test(letter)), "value");
+  return v;
+};
+export const match = (pattern) => (v) => {
+  check(typeof v === "string" && pattern.test(v), "value");
+  return v;
+};
+/** Base64 with padding, whose unused bits are zero. */
+export const base64 = (length, cause = "value") => (v) => {
+  check(typeof v === "string", cause);
+  const raw = Buffer.from(v, "base64");
+  check(raw.length === length && raw.toString("base64") === v, cause);
+  return new Uint8Array(raw);
+};
+/** A time such as 2026-11-30T08:15:00+00:00. */
+export const moment = (v) => {
+  match(/^(?!0000)\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\+00:00$/)(v);
+  const at = new Date(v);
+  check(!Number.isNaN(at.getTime()) && at.toISOString() === v.replace("+00:00", ".000Z"), "value");
+  return v;
+};
+export const orNull = (kind) => (v) => (v === null ? v : kind(v));
 export const oneOf = (cause, ...choices) => (v) => {
   check(choices.includes(v), cause);
   return v;
@@ -54,5 +79,12 @@ export const byVersion = (...versions) => (v) => {
   const version = v.get("v");
   check(typeof version === "number" && version >= 1 && version <= versions.length, "version");
   return versions[version - 1](v);
+};
+/** A map whose kind is told by one of its fields. */
+export const byField = (name, kinds) => (v) => {
+  check(v instanceof Map, "value");
+  check(v.has(name), "field");
+  check(typeof v.get(name) === "string" && Object.hasOwn(kinds, v.get(name)), "value");
+  return kinds[v.get(name)](v);
 };
 export const fields = (object) => new Map(Object.entries(object));

@@ -8,24 +8,14 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { check, compare, decode, encode, first, Refused, same, sequence } from "./cbor.js";
 import {
-  checkPublic, checkSignature, checkSigner, commitment, coseKey, derivePublic, EK_BYTES, hex, HYBRID, keyId,
-  openContent, openKey, refusing, scrypt, sha256, unhex,
+  ALG, B12, B16, B32, B48, B8, BYTES, GRAVE, isZero, MIB, NAME, PX, READ, SEQ, SHARE, sign1, TIME,
+} from "./common.js";
+import {
+  checkPublic, commitment, derivePublic, EK_BYTES, hex, keyId, openContent, openKey, publicPem, refusing, sha256, unhex,
 } from "./crypto.js";
+import { Decimal, readJson } from "./json.js";
 import { all, bytes, byVersion, cbor, fields, int, map, oneOf, row, tagged, text } from "./kinds.js";
-
-const MIB = 1 << 20;
-const READ = "application/plateseal+cbor";
-const GRAVE = "application/plateseal-tombstone+cbor";
-const SEQ = int(0, Number.MAX_SAFE_INTEGER);
-const TIME = int(0, 253402300799999);
-const SHARE = int(0, 1000);
-const PX = int(0, 16384);
-const NAME = text(64);
-const BYTES = bytes(0, 8 * MIB);
-const [B8, B12, B16, B32, B48, B64] = [8, 12, 16, 32, 48, 64].map((n) => bytes(n));
-const ALG = oneOf("algorithm", ...EK_BYTES.keys());
-const ZEROS = new Uint8Array(32);
-const isZero = (digest) => same(digest, ZEROS);
+import { OTHERS } from "./others.js";
 
 const CHAIN = { chain: B16, seq: SEQ, prev: B32 };
 const PLACE = byVersion(
@@ -60,42 +50,9 @@ const ANSWERS = [BYTES, text(200), int(0, 86400)];
 const KEY = map(fields({ kid: B32, alg: ALG, pub: BYTES, for: NAME, from: TIME, until: TIME }));
 const keyringOf = (v, more) => map(fields({ v, serial: SEQ, keys: all(KEY, 1, 4096), ...more }));
 const KEYRING = byVersion(keyringOf(1, {}), keyringOf(2, { issued: TIME, recorded: oneOf("value", true, false) }));
-const ROTATION = map(fields({ v: 1, device: NAME, key: B32, csr: bytes(1, 2048), proof: B64 }));
-const LOCK = map(new Map([
-  [1, oneOf("algorithm", 3)], [3, oneOf("content-type", "application/plateseal-key+cbor")],
-  ["ps", map(fields({ v: 1, use: oneOf("value", "owner", "epoch", "case"), kid: B32 }))],
-  ["scrypt", row(B16, SEQ, SEQ, SEQ)],
-]));
-const ENTRY = map(
-  fields({
-    v: 1, seq: SEQ, prev: B32, at: TIME, who: NAME, case: NAME, reason: text(400), count: SEQ,
-    action: oneOf(
-      "value", "keys", "open", "search", "hold", "destroy", "export", "mend", "lost", "close", "passphrase", "copy",
-    ),
-  }),
-  fields({
-    serial: SEQ, ids: all(B32, 0, 4096), by: all(NAME, 0, 8), camera: NAME, from: TIME, until: TIME, before: TIME,
-    head: oneOf("value", true),
-  }),
-);
-
-/** Check a COSE_Sign1 by one of these keys (hex); return its header, the header's bytes, and its payload. */
-async function sign1(data, most, keys, kinds, more = []) {
-  check(data.length <= most, "size");
-  const headerKind = map(new Map([
-    [1, oneOf("algorithm", -8)], [3, oneOf("content-type", ...Object.keys(kinds))], [4, B32], ...more,
-  ]));
-  const whole = tagged(18, row(cbor(headerKind), map(new Map()), bytes(0, most), B64));
-  const [[header, protectedBytes], , payload, signature] = whole(decode(data));
-  const known = keys.map(unhex).find((key) => same(keyId(-8, key), header.get(4)));
-  check(known, "signer");
-  await checkSignature(known, signature, ["Signature1", protectedBytes, new Uint8Array(), payload], "signature");
-  return [header, protectedBytes, kinds[header.get(3)](decode(payload))];
-}
-
-/** Open a COSE_Encrypt that is bound to an outer header, with the private keys of `holders`. */
-async function openEncrypt(content, outer, holders, committed) {
-  const [[header, protectedBytes], unprotected, ciphertext, recipients] = content;
+/** Return the content key of a COSE_Encrypt, with the private keys of `holders`. */
+async function unseal(content, holders) {
+  const [[header], , , recipients] = content;
   const held = holders.map(({ alg, private: digits }) => [alg, keyId(alg, derivePublic(alg, unhex(digits))), unhex(digits)]);
   const mine = recipients
     .map((slot) => [slot, held.find(([alg, kid]) => alg === slot[0][0].get(1) && same(kid, slot[0][0].get(4)))])
@@ -103,10 +60,73 @@ async function openEncrypt(content, outer, holders, committed) {
   check(mine, "recipient");
   const [[[to, toBytes], ek, sealed], [alg, , raw]] = mine;
   const info = encode(["HPKE Recipient", header.get(1), toBytes, new Uint8Array()]);
-  const key = await refusing("sealed-key", () => openKey(alg, raw, ek.get(-4), sealed, info));
+  return refusing("sealed-key", () => openKey(alg, raw, ek.get(-4), sealed, info));
+}
+
+/** Open a COSE_Encrypt that is bound to an outer header; its key must be the one that is committed to, if any is. */
+function openWith(content, outer, key, committed) {
+  const [[header, protectedBytes], unprotected, ciphertext] = content;
   check(!committed || same(committed, commitment(key)), "commitment");
   const aad = encode(["Encrypt", protectedBytes, outer]);
   return refusing("ciphertext", () => openContent(header.get(1), key, unprotected.get(5), ciphertext, aad));
+}
+
+/** Check an export folder: what is in it belongs together. */
+async function exported(files, context) {
+  const names = [...files.keys()].filter((name) => name !== "SHA256SUMS").sort();
+  check(files.has("SHA256SUMS"), "digest");
+  const lines = Buffer.from(files.get("SHA256SUMS")).toString().split("\n").slice(0, -1).sort();
+  const right = names.map((name) => `${hex(sha256(files.get(name)))}  ${name}`).sort();
+  check(lines.length > 0 && lines.join("\n") === right.join("\n"), "digest");
+  check(["envelope.cose", "device.pub", "content.key", "read.json"].every((name) => files.has(name)), "field");
+  check(!files.has("receipt.cose") || files.has("receipt.pub"), "field");
+  const device = hex(await publicPem(files.get("device.pub")));
+  check(device === context.device, "signer");
+  const key = /^([0-9a-f]{64})\n$/.exec(Buffer.from(files.get("content.key")).toString("latin1"));
+  check(key, "value");
+  const found = await envelope(files.get("envelope.cose"), { device, contentKey: unhex(key[1]) });
+  check(found.read, "content-type");
+  check(sameJson(readJson(files.get("read.json")), told(found)), "mismatch");
+  check(same(files.get("crop.jpg") ?? new Uint8Array(), found.read.get("crop")), "mismatch");
+  const [chain, seq] = ["chain", "seq"].map((name) => found.ps.get(name));
+  if (files.has("previous.cose")) {
+    await envelope(files.get("previous.cose"), { device });
+    check(isDigest(before(found.ps), sha256(files.get("previous.cose"))), "chain");
+  }
+  if (files.has("next.cose")) {
+    const after = (await envelope(files.get("next.cose"), { device })).ps;
+    check(isDigest(before(after), found.id), "chain");
+    check(after.get("seq") === (same(after.get("chain"), chain) ? seq + 1 : 0), "chain");
+  }
+  let storedAt = null;
+  if (files.has("receipt.cose")) {
+    const receiver = hex(await publicPem(files.get("receipt.pub")));
+    check(context.receivers.includes(receiver), "signer");
+    const of = { receivers: [receiver], envelope: hex(files.get("envelope.cose")) };
+    storedAt = (await receipt(files.get("receipt.cose"), of)).get("at");
+  }
+  const neighbours = ["previous.cose", "next.cose"].filter((name) => files.has(name));
+  return { id: found.id, read: found.read, neighbours, stored_at: storedAt };
+}
+
+const isDigest = (named, digest) => named !== undefined && same(named, digest);
+const before = (place) => (place.get("v") === 1 && place.get("seq") === 0 ? place.get("last") : place.get("prev"));
+const sameJson = (a, b) => JSON.stringify(plainOf(a)) === JSON.stringify(plainOf(b));
+const iso = (milliseconds) => new Date(milliseconds).toISOString();
+
+/** What read.json says of an opened envelope. */
+function told({ id, kid, ps, read }) {
+  const of = (...names) => Object.fromEntries(names.map((name) => [name, read.get(name) ?? null]));
+  const at = (...names) => Object.fromEntries(names.map((name) => [name, iso(read.get(name))]));
+  return {
+    envelope: id, device_key: kid, chain: ps.get("chain"), seq: ps.get("seq"),
+    ...of("camera", "clock", "text", "votes", "box", "frame", "frame_wh", "direction", "site", "region", "lane"),
+    ...at("captured_at", "first_seen", "last_seen"),
+    position: read.get("position")?.map((part) => part / 1e6) ?? null,
+    confidences: read.get("confidences").map((share) => share / 1000), detector_confidence: read.get("detector") / 1000,
+    detector_sha256: read.get("models").get("detector"), reader_sha256: read.get("models").get("reader"),
+    crop_bytes: read.get("crop").length, agent_version: read.get("agent"),
+  };
 }
 
 function plaintext(data, context) {
@@ -144,8 +164,9 @@ async function envelope(data, context, held = []) {
   check(version === 1 || new Set(names).size === names.length, "value");
   inside[3].push(...held);
   for (const [[to], ek] of inside[3]) check(ek.get(-4).length === EK_BYTES.get(to.get(1)), "value");
-  if (!context.keys) return values;
-  const opened = await openEncrypt(inside, protectedBytes, context.keys, place.get("com"));
+  if (!context.keys && !context.contentKey) return values;
+  const key = context.contentKey ?? (await unseal(inside, context.keys));
+  const opened = await openWith(inside, protectedBytes, key, place.get("com"));
   return { ...values, read: plaintext(opened, { version }) };
 }
 
@@ -218,74 +239,26 @@ async function keyring(data, context) {
   return says;
 }
 
-async function rotation(data, context) {
-  const keys = context.enrolled.map((unit) => unit.key);
-  const [header, , says] = await sign1(data, 4096, keys, { "application/plateseal-rotation+cbor": ROTATION });
-  const [device, key, csr, proof] = ["device", "key", "csr", "proof"].map((name) => says.get(name));
-  checkSigner(key);
-  await checkSignature(key, proof, ["plateseal rotation 1", header.get(4), device, key, csr], "proof");
-  check(!same(keyId(-8, key), header.get(4)), "same-key");
-  const old = context.enrolled.find((unit) => same(keyId(-8, unhex(unit.key)), header.get(4)));
-  check(old.name === device, "mismatch");
-  return says;
-}
-
-async function keyFile(data, context) {
-  const names = context.kid ? [context.kid] : [];
-  const isLocked = context.passphrase !== null;
-  check((data[0] === 0xd0) === isLocked, "passphrase");
-  let plain = data;
-  if (isLocked) {
-    const whole = tagged(16, row(cbor(LOCK), map(new Map([[5, B12]])), BYTES));
-    const [[header, protectedBytes], unprotected, sealed] = whole(decode(data));
-    const [salt, n, r, p] = header.get("scrypt");
-    check(n > 1 && n <= 1 << 20 && Number.isInteger(Math.log2(n)), "cost");
-    check(r > 0 && r <= 32 && p > 0 && p <= 16 && 128 * n * r <= 1 << 30, "cost");
-    const [use, kid] = [header.get("ps").get("use"), header.get("ps").get("kid")];
-    check(use === context.use, "use");
-    names.push(hex(kid));
-    const aad = encode(["Encrypt0", protectedBytes, encode([use, kid])]);
-    const key = scrypt(context.passphrase, salt, n, r, p);
-    plain = await refusing("passphrase", () => openContent(3, key, unprotected.get(5), sealed, aad));
-  }
-  const says = decode(plain);
-  check(says instanceof Map && says.size <= 9, "value");
-  const alg = oneOf("algorithm", ...(context.use === "owner" ? [-8] : EK_BYTES.keys()))(says.get(3));
-  const label = alg === HYBRID ? -2 : -4;
-  const raw = B32(says.get(label));
-  const open = await refusing("key", () => derivePublic(alg, raw));
-  const right = new Map([...coseKey(alg, open), [2, keyId(alg, open)], [3, alg], [label, raw]]);
-  check(right.size === says.size && [...right.keys()].every((name) => says.has(name)), "field");
-  check(same(encode(right), encode(says)), "key");
-  check(names.every((name) => name === hex(says.get(2))), "use");
-  return { kid: says.get(2), alg, private: raw };
-}
-
-async function auditLog(data, context) {
-  let before = ZEROS;
-  const entries = [];
-  for (const [, one] of sequence(data)) {
-    const [, , entry] = await sign1(one, MIB / 4, [context.owner], { "application/plateseal-audit+cbor": ENTRY });
-    check(entry.get("seq") === entries.length && same(entry.get("prev"), before), "chain");
-    check(entries.length || entry.get("action") === "keys", "chain");
-    entries.push(entry);
-    before = sha256(one);
-  }
-  return { entries, head: before };
-}
-
 const JUDGES = {
-  envelope, tombstone: envelope, plaintext, held, receipt, request, reply, keyring, rotation, "key-file": keyFile,
-  "audit-log": auditLog,
+  envelope, tombstone: envelope, plaintext, held, receipt, request, reply, keyring, export: exported, ...OTHERS,
 };
-const SIGNED = { receipt: "Receipt", keyring: "Keyring", rotation: "", held: "" };
-const VERIFICATION = ["signer", "signature", "proof", "mismatch", "rollback", "same-key"];
+const ONE = {
+  "key-file": "KeyFile", "audit-log": "AuditVerification", "audit-head": "AuditVerification", export: "Verification",
+  "device-record": "Receiver", "renewal-answer": "KeyFile",
+};
+const OF_ITS_OWN = { "renewal-answer size": "TransportError", "enrolment key-id": "VerificationError" };
+const SIGNED = {
+  envelope: "Envelope", tombstone: "Envelope", receipt: "Receipt", "probe-answer": "Receipt", keyring: "Keyring",
+  bundle: "Bundle",
+};
+const VERIFICATION = ["signer", "signature", "proof", "mismatch", "rollback", "same-key", "ended"];
 const OPENING = ["recipient", "sealed-key", "commitment", "ciphertext"];
 
 function errorOf(message, cause) {
-  if (message === "key-file") return "KeyFileError";
-  if (message === "audit-log") return "AuditVerificationError";
-  if (VERIFICATION.includes(cause)) return `${SIGNED[message] ?? "Envelope"}VerificationError`;
+  const own = OF_ITS_OWN[`${message} ${cause}`];
+  if (own) return own;
+  if (ONE[message]) return `${ONE[message]}Error`;
+  if (VERIFICATION.includes(cause)) return `${SIGNED[message] ?? ""}VerificationError`;
   return OPENING.includes(cause) ? "OpenError" : "FormatError";
 }
 
@@ -293,15 +266,20 @@ function errorOf(message, cause) {
 function plainOf(v) {
   if (v instanceof Uint8Array) return hex(v);
   if (Array.isArray(v)) return v.map(plainOf);
+  if (typeof v === "bigint") return Number(v);
+  if (v instanceof Decimal) return v.value;
   if (v === null || typeof v !== "object") return v;
   const pairs = v instanceof Map ? [...v].map(([name, part]) => [String(name), part]) : Object.entries(v);
   return Object.fromEntries(pairs.map(([name, part]) => [name, plainOf(part)]).sort(([a], [b]) => (a < b ? -1 : 1)));
 }
 
+const joined = (parts) =>
+  unhex(parts.map((part) => (typeof part === "string" ? part : part.repeat.repeat(part.times))).join(""));
+
 async function judge(vector) {
-  const pieces = vector.data.map((part) => (typeof part === "string" ? part : part.repeat.repeat(part.times)));
+  const files = vector.files && new Map(Object.entries(vector.files).map(([name, parts]) => [name, joined(parts)]));
   try {
-    const values = await JUDGES[vector.message](unhex(pieces.join("")), vector.context);
+    const values = await JUDGES[vector.message](files ?? joined(vector.data), vector.context);
     return { outcome: "accepted", values: plainOf(values) };
   } catch (error) {
     if (!(error instanceof Refused)) throw error;

@@ -14,10 +14,11 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from agent.bench.demo import device_config, set_up_parts
-from agent.config.models import UnitConfig
+from agent.config.models import CameraConfig, UnitConfig
 from agent.errors import ConfigError, UnitFaultError
 from agent.keys.keyfiles import private_pem
 from agent.unit.doctor import delivery
+from agent.unit.doctor import files as doctor_files
 from agent.unit.doctor import machine as doctor_machine
 from agent.unit.doctor import parts as doctor_parts
 from agent.unit.doctor.diagnosis import load_unit, require_sound
@@ -96,12 +97,12 @@ def test_credentials_are_found_outside_the_service(made: Path, tmp_path: Path) -
     ("spoil", "words"),
     [
         (lambda unit: unit.seal.signing_key.chmod(0o644), "lets others at a private key"),
-        (lambda unit: unit.seal.signing_key.unlink(), "No such file"),
+        (lambda unit: unit.seal.signing_key.unlink(), "signing.key: is missing; it is this unit's private signing key"),
         (lambda unit: unit.state_dir.chmod(0o755), "lets others in"),
         (lambda unit: unit.seal.keyring.write_bytes(b"no keyring"), "keyring"),
-        (lambda unit: unit.seal.owner_key.unlink(), "owner.pub: No such file"),
+        (lambda unit: unit.seal.owner_key.unlink(), "owner.pub: is missing; it is the owner's public key"),
         (lambda unit: unit.upload.certificate.write_bytes(b"none"), "not a PEM certificate"),
-        (lambda unit: unit.upload.receiver_key.unlink(), "receipt.pub: No such file"),
+        (lambda unit: unit.upload.receiver_key.unlink(), "receipt.pub: is missing; it is the receiver's public"),
         (lambda unit: unit.seal.signing_key.write_bytes(private_pem(Ed25519PrivateKey.from_private_bytes(bytes(32)))),
          "from a test or a document"),
     ],
@@ -115,13 +116,47 @@ def test_each_spoiled_part_is_a_fault(spoil: Callable[[UnitConfig], object], wor
     for directory in (unit.state_dir, unit.spool.directory):
         directory.mkdir(mode=0o700)
     spoil(unit)
-    parts = doctor_parts
-    findings = [*parts.permissions(unit), parts.keyring(unit), *delivery.certificates(unit), *parts.sample_keys(unit),
-                delivery.receipt_key(unit)]  # fmt: skip
+    findings = [
+        *doctor_files.permissions(unit),
+        doctor_files.keyring(unit),
+        *delivery.certificates(unit),
+        *doctor_parts.sample_keys(unit),
+        delivery.receipt_key(unit),
+    ]
     faults = [finding for finding in findings if finding.outcome is Outcome.FAULT]
     assert len(faults) == 1, faults
     assert words in faults[0].what
     assert outcomes(findings)
+
+
+def test_a_login_is_told_as_a_login(unit: UnitConfig, tmp_path: Path) -> None:
+    """What is wrong with the file of a camera's user and password, and what mends that; not the camera's cable."""
+    login = tmp_path / "camera.login"
+    source = unit.source.model_copy(update={"uri": "rtsp://127.0.0.1:9/", "credential": login})
+    live = unit.model_copy(update={"source": source})
+    missing = doctor_parts.look_through(live.cameras[0], live)
+    assert f"{login}: is missing; it is the login of camera" in missing.what
+    assert f"write USER:PASSWORD into {login}" in missing.mend
+    login.write_text("user:word")
+    login.chmod(0o644)
+    open_to_all = doctor_parts.look_through(live.cameras[0], live)
+    assert "lets others at a camera's login" in open_to_all.what
+    assert f"chmod 600 {login}" in open_to_all.mend
+    assert "word" not in open_to_all.what
+
+
+def test_one_device_by_two_names_is_told(unit: UnitConfig, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The lasting names that udev gives are links, which only the machine itself can follow."""
+    names = [tmp_path / name for name in ("video0", "video1", "by-id")]
+    names[0].touch()
+    names[1].touch()
+    names[2].symlink_to("video0")
+    monkeypatch.setattr(doctor_parts, "DEVICES", (str(tmp_path),))
+    first, *more = (unit.source.model_copy(update={"uri": str(name)}) for name in names)
+    cameras = tuple(CameraConfig(camera_id=f"more-{number}", source=source) for number, source in enumerate(more))
+    found = [*doctor_parts.same_devices(unit.model_copy(update={"source": first, "camera": cameras}))]
+    assert [(finding.check, finding.outcome) for finding in found] == [("camera more-1", Outcome.FAULT)]
+    assert f"is the device of camera {unit.camera_id} too" in found[0].what
 
 
 def test_a_camera_that_is_not_there_is_named(unit: UnitConfig) -> None:

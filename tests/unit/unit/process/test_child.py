@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import ast
+import json
+import re
 import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +17,8 @@ from agent.bench.match import play
 from agent.bench.measured import Job
 from agent.config.models import SourceConfig, VisionConfig
 from agent.errors import ConfigError, KeyFileError, ModelMissingError
+from agent.unit.doctor.confinement import Child
+from agent.unit.doctor.diagnosis import load_unit
 from agent.unit.process.child import own_module
 from agent.unit.process.run import start_daemon
 
@@ -70,12 +75,62 @@ def test_a_contestant_is_ours(trap: Path) -> None:
     assert not trap.exists()
 
 
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("--help",), "Usage: plateseal"),
+        (("run", "--config", "none.toml"), "none.toml"),
+        (("demo", "--clip", "none.mp4"), "none.mp4"),
+        (("bench", "none.mp4"), "none.mp4"),
+        (("doctor", "--config", "none.toml"), "none.toml"),
+    ],
+    ids=["help", "run", "demo", "bench", "doctor"],
+)
+def test_the_installed_command_is_ours(trap: Path, command: tuple[str, ...], said: str) -> None:
+    """Python looks for modules where the program lies, not where it is run."""
+    plateseal = Path(sys.executable).with_name("plateseal")
+    done = subprocess.run([plateseal, *command], capture_output=True, text=True, check=False)
+    assert said in done.stdout + done.stderr
+    assert not trap.exists()
+
+
+def test_the_doctors_child_is_ours(trap: Path) -> None:
+    """Whoever's user it is, and wherever the doctor is run."""
+    config = trap.parent / "unit.toml"
+    config.write_text((PACKAGE.parent / "deb/unit.toml").read_text())
+    child = Child(load_unit(config), config, trap.parent, 1, "way")
+    assert child.command[-7:-3] == own_module("agent.unit.doctor.child")
+    command = [*child.command[-7:-3], "none.toml", str(trap.parent), "way"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    assert "none.toml" in json.loads(done.stdout)["what"]
+    assert not trap.exists()
+
+
+def test_a_daemon_that_begins_anew_is_ours_again(trap: Path) -> None:
+    """A new configuration is taken so: the same Python with the same options."""
+    program = (
+        "import os, sys\nfrom agent.unit.reload.trial import restart_process\n"
+        "if 'AGAIN' in os.environ: sys.exit(7)\nos.environ['AGAIN'] = 'yes'\nrestart_process()\n"
+    )
+    assert subprocess.run([sys.executable, "-P", "-c", program], check=False).returncode == 7
+    assert not trap.exists()
+
+
 def test_one_place_builds_such_commands() -> None:
-    """No other module writes `-m`."""
-    named = {
-        path.relative_to(PACKAGE).as_posix()
-        for path in PACKAGE.rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text()))
-        if isinstance(node, ast.Constant) and node.value == "-m"
+    """No other module writes `-m` or names this Python, but for the one that begins anew as it was begun."""
+    trees = {path.relative_to(PACKAGE).as_posix(): ast.parse(path.read_text()) for path in PACKAGE.rglob("*.py")}
+    nodes = [(name, node) for name, tree in trees.items() for node in ast.walk(tree)]
+    assert {name for name, node in nodes if isinstance(node, ast.Constant) and node.value == "-m"} == {
+        "unit/process/child.py"
     }
-    assert named == {"unit/process/child.py"}
+    assert {name for name, node in nodes if isinstance(node, ast.Attribute) and node.attr == "executable"} == {
+        "unit/process/child.py",
+        "unit/reload/trial.py",
+    }
+
+
+def test_no_document_runs_what_lies_in_the_working_directory() -> None:
+    """`python -m agent...` would; the documents name the command."""
+    pages = [PACKAGE.parent / "README.md", *(PACKAGE.parent / "docs").rglob("*.md")]
+    assert len(pages) > 20
+    assert [page.name for page in pages if re.search(r"python3? -m agent", page.read_text())] == []

@@ -32,7 +32,7 @@ from tests.fakes.waiting import wait_until
 from tests.unit.config.test_load import GOOD
 
 OWNER = Ed25519PrivateKey.generate()
-PICTURES = list(np.random.default_rng(1).integers(0, 255, (200, 120, 200, 3)).astype(np.uint8))
+PICTURES = list(np.random.default_rng(1).integers(0, 255, (200, 120, 200, 3), np.uint8))
 BOX = Detection(20, 20, 100, 50, 0.9)
 RTSP = "rtsp://192.0.2.1/stream"
 
