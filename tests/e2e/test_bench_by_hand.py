@@ -138,6 +138,7 @@ def terminal(tmp_path: Path) -> Iterator[Terminal]:
     opened.kill()
 
 
+@pytest.mark.needs("campaigns")
 def test_every_step_prints_what_the_document_shows(terminal: Terminal) -> None:
     """From an empty folder to opened reads, a renewed key and a second chain."""
     walk = list(steps((ROOT / "docs" / "BENCH-BY-HAND.md").read_text(), free_port()))

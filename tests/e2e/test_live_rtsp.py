@@ -36,7 +36,7 @@ ROUNDING_S = 0.05
 
 @pytest.fixture(
     scope="module",
-    params=[PlainRtspServer, pytest.param(RtspServer, marks=pytest.mark.needs("rtsp-server"))],
+    params=[PlainRtspServer, pytest.param(RtspServer, marks=pytest.mark.needs("rtsp-server", "campaigns"))],
     ids=["plain", "gstreamer"],
 )
 def kind(request: pytest.FixtureRequest) -> type[RtspServer]:

@@ -23,9 +23,12 @@ ELSEWHERE = {
 
 
 NEEDS = {
-    **dict.fromkeys(("bundles", "backup", "custody"), pytest.mark.needs("campaigns")),
-    "slow": pytest.mark.needs("root", "network-namespaces"),
-    "forensics": pytest.mark.needs("root", "mkfs.ext4", "mounting", "loop-device"),
+    **dict.fromkeys(
+        ("bundles", "backup", "custody", "soak", "hostile", "silent", "bodies", "receipts", "drain"),
+        pytest.mark.needs("campaigns"),
+    ),
+    "slow": pytest.mark.needs("root", "network-namespaces", "campaigns"),
+    "forensics": pytest.mark.needs("root", "mkfs.ext4", "mounting", "loop-device", "campaigns"),
 }
 
 

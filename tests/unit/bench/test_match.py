@@ -41,6 +41,7 @@ def quiet(_frames: int, _total: int | None) -> None:
     """Watch nothing."""
 
 
+@pytest.mark.needs("campaigns")
 def test_all_play_the_whole_clip_in_turns(toys: Path, clip: ToyClip) -> None:
     """Every frame once each, whatever a turn's length; what each saw comes back."""
     told: list[tuple[int, int | None]] = []

@@ -70,6 +70,7 @@ def test_figures_alone_go_to_standard_output(toys: Path, clip: ToyClip, tmp_path
     assert (figures["frames"], figures["exact"], figures["compare"]) == (69, None, None)
 
 
+@pytest.mark.needs("campaigns")
 def test_the_clips_own_pace_is_kept(toys: Path, tmp_path: Path) -> None:
     """A clip of a second takes a second."""
     short = render_clip(tmp_path / "short.mp4", [])

@@ -169,6 +169,7 @@ def test_the_serial_number_comes_from_the_content(packages: Path, written: Calla
     assert written()["serialNumber"] != before
 
 
+@pytest.mark.needs("campaigns")
 def test_the_real_closure_is_valid(tmp_path: Path) -> None:
     """The metadata of everything that is installed beside these tests, and the built-in models."""
     packages, root = tmp_path / "packages", Path(__file__).parents[3]
