@@ -274,17 +274,17 @@ def test_the_doctor_opens_a_camera_as_the_service_would(machine: Machine) -> Non
     What only root can read is a fault then: the services could not start with it.
     """
     machine.run("systemctl stop plateseal-capture")
-    (machine.disk / "root/camera.py").write_text(CAMERA)
+    (machine.disk / "srv/camera.py").write_text(CAMERA)
     edit = 's#^uri = .*#uri = "rtsp://127.0.0.1:8554/stream"#'
     machine.run(f"sed '{edit}' /etc/plateseal/unit.toml > /etc/plateseal/look.toml")
-    machine.run("(python3 /root/camera.py > /root/camera.log 2>&1 &)")
-    machine.wait_until(lambda: "ready" in machine.run("cat /root/camera.log"))
+    machine.run("(python3 /srv/camera.py > /srv/camera.log 2>&1 &)")
+    machine.wait_until(lambda: "ready" in machine.run("cat /srv/camera.log"))
     said = machine.run("plateseal doctor --config /etc/plateseal/look.toml --json 2>/dev/null", check=False)
     found = {finding["check"]: finding for finding in json.loads(said)["findings"]}
     assert found["camera depot-gate"]["outcome"] == "fault"
     for check in ("models", "keyring", "sealing", "TLS files", "identity", "spool", "receiver"):
         assert found[check]["outcome"] == "good", found[check]
-    visitor = json.loads(machine.run("tail -n 1 /root/camera.log"))
+    visitor = json.loads(machine.run("tail -n 1 /srv/camera.log"))
     assert visitor["Uid"] == [machine.run("id -u plateseal").strip()] * 4
     assert (visitor["NoNewPrivs"], visitor["Seccomp"], visitor["CapEff"]) == (["1"], ["2"], ["0" * 16])
     machine.run("chmod 600 /etc/plateseal/keyring.cose && rm /etc/plateseal/look.toml")

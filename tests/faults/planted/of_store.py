@@ -21,6 +21,10 @@ BACKUP: Final = "receiver backup {receiver} {root}/backup"
 
 
 STORE_AGAIN: Final = restored("restore", "envelopes.db")
+COPIED_AGAIN: Final = (
+    printed("plateseal receiver backup", {"backup": "backup {running} {root}/again"}),
+    by_hand("makes a copy", put("{root}/again/envelopes.db", "{receiver}/envelopes.db")),
+)
 
 
 def _sql(*statements: str) -> Plant:
@@ -94,30 +98,21 @@ FAULTS: Final = (
         VERIFY,
         _copied_without_wal,
         ("1 device key is enrolled and nothing is stored", "envelopes.db-wal"),
-        (
-            printed("plateseal receiver backup", {"backup": "backup {running} {root}/again"}),
-            by_hand("makes a copy", put("{root}/again/envelopes.db", "{receiver}/envelopes.db")),
-        ),
+        COPIED_AGAIN,
     ),
     Fault(
         "the owner opens a store that was copied without its write-ahead log",
         "custody open --dir {owner} --store {receiver} --passphrase-file {passphrase} --case X --reason Y",
         _copied_without_wal,
         ("1 device key is enrolled and nothing is stored", "envelopes.db-wal"),
-        (
-            printed("plateseal receiver backup", {"backup": "backup {running} {root}/again"}),
-            by_hand("makes a copy", put("{root}/again/envelopes.db", "{receiver}/envelopes.db")),
-        ),
+        COPIED_AGAIN,
     ),
     Fault(
         "an older copy of the store came back",
         VERIFY,
         _older_store,
         ("the record of demo", "names entry 4 of the log, and the store ends at 2"),
-        (
-            printed("plateseal receiver backup", {"backup": "backup {running} {root}/again"}),
-            by_hand("makes a copy", put("{root}/again/envelopes.db", "{receiver}/envelopes.db")),
-        ),
+        COPIED_AGAIN,
     ),
     Fault(
         "the newest entries were removed",
