@@ -58,7 +58,7 @@ class AnimatedPicture:
             check_size(*stated_wh, where=str(self._path))
         width, height = stated_wh or (1, 1)
         self._part = max(PART_BYTES // (width * height * 4), 1)
-        self._data = np.frombuffer(data, np.uint8)
+        self._data = np.frombuffer(data, np.uint8).reshape(1, -1)  # OpenCV 4 takes no other shape
         self._count = pictures_in(self._path)
         self._config = config
         self._camera_id = camera_id
