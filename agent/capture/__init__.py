@@ -9,7 +9,7 @@ from __future__ import annotations
 from agent.capture.cameras import source_name
 from agent.capture.live import LiveHooks, LiveStats
 from agent.capture.opening import open_source
-from agent.capture.pictures import PICTURE_SUFFIXES, list_pictures, read_picture
+from agent.capture.pictures import PICTURE_SUFFIXES, is_picture, list_pictures, read_picture
 from agent.capture.round_robin import RoundRobin, SourceEnd
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "LiveStats",
     "RoundRobin",
     "SourceEnd",
+    "is_picture",
     "list_pictures",
     "open_source",
     "read_picture",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Final
 from urllib.parse import quote, urlsplit
 
+from agent.capture.camera_tls import require_trust
 from agent.capture.live import LiveCamera, LiveHooks
 from agent.capture.opencv import cv2
 from agent.capture.opencv_stream import OpenCvStream
@@ -39,9 +40,10 @@ def rtsp_camera(
         hooks: What a daemon gives the camera.
 
     Raises:
-        SourceError: The URL has no host, or the credential is none.
+        SourceError: The URL has no host, the credential is none, or nothing says whose certificate is right.
     """
     name = source_name(config.uri)
+    require_trust(config, name=name)
     url = config.uri if credential is None else _with_credential(config.uri, credential, name=name)
     return LiveCamera(
         lambda: RtspStream(url, config, name=name, clock=clock),

@@ -82,6 +82,7 @@ class LiveStats:
         frozen: Times the camera was found frozen.
         lag_s: How much later than the fastest the newest frame came, seconds; it stays small on a unit that keeps up.
         is_up: Whether the camera delivers; None until that is known.
+        refuses_login: Whether it does not, because it refuses the login.
     """
 
     frames_received: int = 0
@@ -92,6 +93,7 @@ class LiveStats:
     frozen: int = 0
     lag_s: float = 0.0
     is_up: bool | None = None
+    refuses_login: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +226,7 @@ class LiveCamera:
                 Connection(self._connect, name=self._name, stall_s=self._config.stall_s, clock=self._clock)
             ) as connection:
                 opened_s = connection.opened_s
+                self._stats.refuses_login = False
                 self._stats.reconnects += self._has_connected
                 self._has_connected = True
                 self._lost_before = self._stats.frames_lost
@@ -285,11 +288,15 @@ class LiveCamera:
             self._note_back(grab.arrived_s)
 
     def _note_lost(self, error: SourceLostError) -> None:
+        is_refused = isinstance(error, SourceRefusedError)
+        if is_refused and not self._stats.refuses_login and self._config.reconnect:
+            # Also of a camera that was lost already, for it will not come back by itself.
+            _log.error("%s; it is tried every %d minutes only, because cameras lock accounts", error, REFUSED_S // 60)
+        elif self._stats.is_up is not False and self._config.reconnect:
+            _log.warning("%s; connecting again until it delivers", error)
         if self._stats.is_up is not False:
             self._lost_since_s = self._clock.monotonic_s()
-            if self._config.reconnect:
-                _log.warning("%s; connecting again until it delivers", error)
-        self._stats.is_up = False
+        self._stats.is_up, self._stats.refuses_login = False, is_refused
 
     def _note_back(self, now_s: float) -> None:
         if self._stats.is_up is False:

@@ -6,15 +6,16 @@ import re
 from pathlib import Path
 from typing import Final
 
+from agent.capture.animation import ANIMATED_SUFFIXES, AnimatedPicture
 from agent.capture.cameras import V4L2_PREFIXES, gstreamer_camera, rtsp_camera, v4l2_camera
 from agent.capture.live import LiveHooks
-from agent.capture.pictures import PictureFolder
+from agent.capture.pictures import Pictures, is_picture, picture_bytes
 from agent.capture.video import VideoFile
 from agent.config.models import GSTREAMER_PREFIX, RTSP_PREFIXES, SourceConfig
 from agent.errors import SourceError
 from agent.ports import Clock, FrameSource
 
-ALLOWED: Final = "a video file, a folder of pictures, rtsp://HOST/.., /dev/videoN or gst:PIPELINE"
+ALLOWED: Final = "a video file, a picture, a folder of pictures, rtsp://HOST/.., /dev/videoN or gst:PIPELINE"
 _SCHEME: Final = re.compile(r"([A-Za-z][A-Za-z0-9+.-]*)://")
 
 
@@ -63,6 +64,8 @@ def _recording(source: SourceConfig, *, camera_id: str, clock: Clock) -> FrameSo
         raise SourceError(f"{source.uri!r:.200}: not a usable path ({error.__class__.__name__})") from error
     if not exists:
         raise SourceError(f"{path}: no such file or folder; allowed are {ALLOWED}")
-    if is_folder:
-        return PictureFolder(source, camera_id=camera_id, clock=clock)
+    if is_folder or is_picture(path):
+        return Pictures(source, camera_id=camera_id, clock=clock)
+    if path.suffix.lower() in ANIMATED_SUFFIXES:
+        return AnimatedPicture(source, data=picture_bytes(path), camera_id=camera_id, clock=clock)
     return VideoFile(source, camera_id=camera_id, clock=clock)

@@ -1,7 +1,8 @@
 """Still pictures: one file, and a folder of them played as a recording.
 
 Owns: which files count as pictures, their natural order, and decoding within limits. A picture is read whole and
-checked before the decoder sees it, because decoders fill what is missing with grey and say nothing.
+checked before the decoder sees it, because decoders fill what is missing with grey and say nothing. Of a file that
+holds several pictures the first is used here, and that is told; `opening` has one that moves played.
 """
 
 from __future__ import annotations
@@ -15,16 +16,20 @@ from typing import Final
 
 import numpy as np
 
-from agent.capture.header import is_cut_off, picture_wh
+from agent.capture.animation import pictures_in
+from agent.capture.header import JPEG_EOI, JPEG_SOI, is_cut_off, picture_wh
 from agent.capture.opencv import check_size, cv2
 from agent.capture.pacing import Pacer, recording_start
+from agent.capture.scan import lacks_end_only
 from agent.config.models import SourceConfig
 from agent.errors import SourceDamagedError, SourceError
 from agent.ports import Clock
 from agent.records import ClockState, Frame, Image, Picture, TimeSource
 
-PICTURE_SUFFIXES: Final = (".bmp", ".jpeg", ".jpg", ".png", ".webp")
-"""What counts as a picture in a folder, in lower case."""
+PICTURE_SUFFIXES: Final = (".avif", ".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+"""What counts as a picture, in lower case."""
+PAGED_SUFFIXES: Final = (".tif", ".tiff")
+"""Of these, whose further pictures are pages and no film."""
 MAX_PICTURE_BYTES: Final = 64 << 20
 """Largest picture file: 64 MiB, a 20-megapixel picture without compression."""
 _DIGITS: Final = re.compile(r"(\d+)")
@@ -48,7 +53,7 @@ def list_pictures(folder: Path) -> list[Path]:
 
 
 def read_picture(path: Path) -> Image:
-    """Read one picture.
+    """Read one picture. The log says where more is in the file, or its end marker is missing.
 
     Returns:
         uint8, shape (H, W, 3), BGR, turned upright where the file says how it was held.
@@ -56,12 +61,15 @@ def read_picture(path: Path) -> Image:
     Raises:
         SourceError: Missing, not a file, empty, too large, cut off, or nothing that OpenCV decodes.
     """
-    data = _read_bytes(path)
+    data = picture_bytes(path)
     stated_wh = picture_wh(data)
     if stated_wh is not None:
         check_size(*stated_wh, where=str(path))
     if is_cut_off(data):
-        raise SourceError(f"{path}: the picture is cut off or damaged ({len(data)} bytes); copy it again")
+        if not data.startswith(JPEG_SOI) or not lacks_end_only(data):
+            raise SourceError(f"{path}: the picture is cut off or damaged ({len(data)} bytes); copy it again")
+        _log.warning("%s: its end marker is missing; the picture itself is whole, and read", path)
+        data += JPEG_EOI
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
@@ -70,11 +78,19 @@ def read_picture(path: Path) -> Image:
         raise SourceError(f"{path}: not a picture that can be decoded; allowed are {', '.join(PICTURE_SUFFIXES)}")
     picture: Image = np.asarray(image, dtype=np.uint8)
     check_size(picture.shape[1], picture.shape[0], where=str(path))
+    if (count := pictures_in(path)) > 1:
+        _log.warning("%s: holds %d pictures; the first is read", path, count)
     return picture
 
 
-class PictureFolder:
-    """A folder of pictures, played as a recording at the configured rate."""
+def is_picture(path: Path) -> bool:
+    """Tell whether a file is one still picture by its name, and does not move. Only what has such a name is opened."""
+    suffix = path.suffix.lower()
+    return suffix in PICTURE_SUFFIXES and (suffix in PAGED_SUFFIXES or pictures_in(path) == 1)
+
+
+class Pictures:
+    """A folder of pictures, played as a recording at the configured rate; or one picture."""
 
     def __init__(self, config: SourceConfig, *, camera_id: str, clock: Clock) -> None:
         """List the folder; no picture is read yet.
@@ -83,7 +99,7 @@ class PictureFolder:
             SourceError: The folder cannot be listed, or holds no picture.
         """
         self._folder = Path(config.uri)
-        self._paths = list_pictures(self._folder)
+        self._paths = list_pictures(self._folder) if self._folder.is_dir() else [self._folder]
         self._started_at: datetime = recording_start(config, self._paths[0])
         self._config = config
         self._camera_id = camera_id
@@ -148,7 +164,12 @@ class PictureFolder:
             )
 
 
-def _read_bytes(path: Path) -> bytes:
+def picture_bytes(path: Path) -> bytes:
+    """Return what a picture's file holds.
+
+    Raises:
+        SourceError: Missing, not a file, empty or too large.
+    """
     if not path.is_file():
         raise SourceError(f"{path}: {'not a file' if path.exists() else 'no such file'}")
     try:

@@ -11,14 +11,12 @@ import errno
 import socket
 from collections import deque
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Final
 from urllib.parse import urlsplit
 
 import av
 from av.container import InputContainer
-from av.error import (
-    ConnectionRefusedError as Refused,
-)
 from av.error import (
     ExitError,
     FFmpegError,
@@ -30,6 +28,7 @@ from av.error import (
 )
 from av.video.stream import VideoStream
 
+from agent.capture.camera_tls import tls_options
 from agent.capture.decoder import Decoded, Decoder
 from agent.capture.ffmpeg import AnyPacket
 from agent.config.models import SourceConfig
@@ -67,7 +66,7 @@ class RtspStream:
         self._clock = clock
         self._ready: deque[Decoded] = deque()
         self._newest: Decoded | None = None
-        self._container = _open(url, name=name, stall_s=config.stall_s)
+        self._container = _open(url, config, name=name, now=clock.now())
         try:
             self._stream = _video_of(self._container, name=name)
         except SourceLostError:
@@ -126,20 +125,21 @@ class RtspStream:
         return packet
 
 
-def _open(url: str, *, name: str, stall_s: float) -> InputContainer:
+def _open(url: str, config: SourceConfig, *, name: str, now: datetime) -> InputContainer:
     _resolve(url, name=name)
     try:
-        return av.open(
-            url,
-            mode="r",
-            container_options={**OPTIONS, "protocol_whitelist": PROTOCOLS},
-            timeout=(OPEN_TIMEOUT_S, stall_s),
-        )
+        with tls_options(url, config, name=name, now=now) as options:
+            return av.open(
+                url,
+                mode="r",
+                container_options={**OPTIONS, "protocol_whitelist": PROTOCOLS, **options},
+                timeout=(OPEN_TIMEOUT_S, config.stall_s),
+            )
     except (HTTPUnauthorizedError, HTTPForbiddenError):
         has_login = "@" in urlsplit(url).netloc
         what = "refuses this user or password" if has_login else "wants a user and password: set source.credential"
         raise SourceRefusedError(f"{name}: the camera {what}") from None
-    except FFmpegError as error:
+    except (FFmpegError, OSError) as error:
         reason = _reason(error)
     raise SourceLostError(f"{name}: the camera cannot be opened: {reason}")
 
@@ -153,16 +153,16 @@ def _resolve(url: str, *, name: str) -> None:
         raise SourceLostError(f"{name}: the camera cannot be opened: no host of this name is known") from None
 
 
-def _reason(error: FFmpegError) -> str:
+def _reason(error: FFmpegError | OSError) -> str:
     if isinstance(error, HTTPNotFoundError):
         return "it has no stream at this path"
     if isinstance(error, HTTPError):
         return "it answers with an error"
-    if isinstance(error, Refused):
+    if isinstance(error, ConnectionRefusedError):
         return "nothing listens at this port"
     if isinstance(error, InvalidDataError):
         return "what answers is no RTSP camera, or sends nothing that can be understood"
-    if isinstance(error, ExitError) or error.errno == errno.ETIMEDOUT:
+    if isinstance(error, (ExitError, TimeoutError)) or error.errno == errno.ETIMEDOUT:
         return f"no answer within {OPEN_TIMEOUT_S:.0f} s"
     return "there is no way to it in the network" if error.errno in UNREACHABLE else "the connection fails"
 

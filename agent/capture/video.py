@@ -167,7 +167,16 @@ class VideoFile:
 
     def _counted_s(self, container: InputContainer, stream: VideoStream) -> float:
         """Return the length of a recording that does not state it: its packets are read, none is decoded."""
-        return self._step_s * sum(packet.stream_index == stream.index for packet in packets_of(container))
+        count, first, end = 0, None, 0
+        for packet in packets_of(container):
+            if packet.stream_index == stream.index:
+                count += 1
+                if packet.pts is not None:
+                    first = packet.pts if first is None else min(first, packet.pts)
+                    end = max(end, packet.pts + (packet.duration or 0))
+        if not self._has_times or first is None or stream.time_base is None:
+            return self._step_s * count
+        return float((end - first) * stream.time_base)
 
 
 def _credible(rate: Fraction | None) -> float | None:

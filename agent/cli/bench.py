@@ -27,6 +27,7 @@ from agent.cli.private import write_private
 from agent.cli.settings import vision_settings
 from agent.config.models import SourceConfig
 from agent.errors import SourceDamagedError, UsageError
+from agent.vision.sparse import sparse_words
 
 
 class Rival(StrEnum):
@@ -93,6 +94,8 @@ def bench(
     write_json(outcome.as_json(), json_file)
     if json_file != STDOUT:
         _show(outcome, html)
+    if words := sparse_words(outcome.run.frames, length_s=outcome.run.played.stream_s, min_votes=vision.min_votes):
+        typer.echo(f"plateseal: {clip}: {words}", err=True)
     if outcome.run.played.damage:
         raise SourceDamagedError(outcome.run.played.damage)
 

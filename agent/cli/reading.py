@@ -22,7 +22,7 @@ from rich.table import Column, Table
 from rich.text import Text
 
 from agent.bench.preview import Preview
-from agent.capture import PICTURE_SUFFIXES, list_pictures, open_source, read_picture, source_name
+from agent.capture import is_picture, list_pictures, open_source, read_picture, source_name
 from agent.cli.private import create_private, make_private_folder, open_private
 from agent.cli.settings import vision_settings
 from agent.config.models import SourceConfig
@@ -31,6 +31,7 @@ from agent.ports import FrameSource
 from agent.records import Frame, Passage, Picture, PlateRead
 from agent.unit.process.clock import SystemClock
 from agent.vision import PlatePipeline, build_vision
+from agent.vision.sparse import sparse_words
 
 MAX_TABLE_ROWS: Final = 1000
 """Rows kept for the table; a camera would fill memory otherwise. `--jsonl` has no such bound: it keeps nothing."""
@@ -77,6 +78,20 @@ class _Line:
         )
 
 
+@dataclass(slots=True)
+class _Seen:
+    """What came of a recording or camera; nothing of pictures."""
+
+    frames: int = 0
+    length_s: float = 0.0
+    began_s: float = 0.0
+
+    def note(self, frame: Frame) -> None:
+        self.began_s = frame.monotonic_s if self.frames == 0 else self.began_s
+        self.frames += 1
+        self.length_s = frame.monotonic_s - self.began_s
+
+
 class _Output(Protocol):
     def put(self, line: _Line) -> None: ...
 
@@ -94,13 +109,17 @@ def read_sources(
     """
     errors: list[SourceError] = []
     shown = None if preview is None else _open_preview(preview)
-    vision = build_vision(vision_settings(config, models), watcher=shown)
+    settings = vision_settings(config, models)
+    vision = build_vision(settings, watcher=shown)
     with _open_output(jsonl) as output:
         try:
             for source in sources:
                 # A fresh pipeline per source: tracks of one recording must not go on in the next.
-                for line in _read_source(source, vision.fresh(), errors, shown):
+                seen = _Seen()
+                for line in _read_source(source, vision.fresh(), errors, shown, seen):
                     output.put(line)
+                if words := sparse_words(seen.frames, length_s=seen.length_s, min_votes=settings.min_votes):
+                    typer.echo(f"plateseal: {_public(source)}: {words}", err=True)
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
         finally:
@@ -123,18 +142,18 @@ def _end_preview(preview: Preview) -> None:
 
 
 def _read_source(
-    source: str, pipeline: PlatePipeline, errors: list[SourceError], preview: Preview | None
+    source: str, pipeline: PlatePipeline, errors: list[SourceError], preview: Preview | None, seen: _Seen
 ) -> Iterator[_Line]:
     path = Path(source)
     try:
         if path.is_dir():
             yield from _read_pictures(list_pictures(path), pipeline, errors, preview)
-        elif path.suffix.lower() in PICTURE_SUFFIXES and "://" not in source:
+        elif "://" not in source and is_picture(path):
             yield from _read_pictures([path], pipeline, errors, preview)
         else:
             if preview is not None:
                 preview.begin(source_name(source))
-            yield from _read_stream(source, pipeline)
+            yield from _read_stream(source, pipeline, seen)
     except SourceError as error:
         errors.append(error)
 
@@ -161,10 +180,11 @@ def _read_pictures(
             yield _Line(str(path), look, look.plate.text, look.plate.confidences, look.plate.region, votes=1, looks=1)
 
 
-def _read_stream(source: str, pipeline: PlatePipeline) -> Iterator[_Line]:
+def _read_stream(source: str, pipeline: PlatePipeline, seen: _Seen) -> Iterator[_Line]:
     opened = _open(source)
     try:
         for frame in _with_progress(opened.frames(), total=opened.frame_count, what=_public(source)):
+            seen.note(frame)
             yield from (_passage_line(source, passage) for passage in pipeline.process(frame))
     except SourceError:
         yield from (_passage_line(source, passage) for passage in pipeline.flush())

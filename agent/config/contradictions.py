@@ -14,10 +14,12 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from agent.config.document import Place
-from agent.config.models import GSTREAMER_PREFIX, RTSP_PREFIXES, SourceConfig, UnitConfig, is_file_uri
+from agent.config.models import GSTREAMER_PREFIX, RTSP_PREFIXES, RTSPS_PREFIX, SourceConfig, UnitConfig, is_file_uri
 
 _RECORDING_ONLY: Final = ("started_at", "frame_rate", "pace")
 """What only a recording can be told."""
+_TRUST: Final = ("ca", "key_sha256")
+"""What an `rtsps://` camera may be known by."""
 DEVICES: Final = ("/dev/video", "/dev/v4l/")
 """The machine's own cameras, and udev's lasting names of them; what else lies below /dev may be a recording."""
 _RTSP_PORTS: Final = {"rtsp": 554, "rtsps": 322}
@@ -78,11 +80,24 @@ def _sources(unit: UnitConfig) -> Iterator[tuple[Place, str]]:
 
 
 def _source(source: SourceConfig) -> Iterator[tuple[str, str]]:
+    yield from _trust(source)
     if not is_live(source.uri):
         return
     for key in _RECORDING_ONLY:
         if key in source.model_fields_set:
             yield key, "is for recordings; this source is a camera"
+
+
+def _trust(source: SourceConfig) -> Iterator[tuple[str, str]]:
+    """An `rtsps://` camera is known by one of these; to leave it out is written out."""
+    chosen = [key for key in _TRUST if getattr(source, key) is not None]
+    chosen += ["tls"] if source.tls == "unchecked" else []
+    if not source.uri.lower().startswith(RTSPS_PREFIX):
+        yield from ((key, "is for rtsps:// cameras; this source has no certificate") for key in chosen)
+    elif not chosen:
+        yield "uri", 'needs ca or key_sha256 beside it, which say whose certificate is right; or tls = "unchecked"'
+    elif len(chosen) > 1:
+        yield chosen[1], f"does not go with {chosen[0]}; one of ca, key_sha256 and tls is enough"
 
 
 def _folders(unit: UnitConfig) -> Iterator[tuple[Place, str]]:

@@ -30,7 +30,8 @@ SERVICE_STATE: Final = Path("/var/lib/plateseal")
 SERVICE_RUNTIME: Final = Path("/run/plateseal")
 """The folders that systemd makes for the package's services (StateDirectory=, RuntimeDirectory=)."""
 GSTREAMER_PREFIX: Final = "gst:"
-RTSP_PREFIXES: Final = ("rtsp://", "rtsps://")
+RTSPS_PREFIX: Final = "rtsps://"
+RTSP_PREFIXES: Final = ("rtsp://", RTSPS_PREFIX)
 _PASSWORD: Final = re.compile(
     r"://[^/?#\s]*@|(?<![a-z])(?:user-pw|password|passwd|pwd|pass|token)\s*=\s*[^&\s]", re.IGNORECASE
 )
@@ -57,6 +58,11 @@ class SourceConfig(_Section):
             of their own.
         pace: `fast` plays a recording as fast as the machine can, `real` at its own rate.
         credential: A file that holds `USER:PASSWORD` of an RTSP camera; they are refused inside the URI.
+        ca: Certificates (PEM) of those who may vouch for an `rtsps://` camera, its own among them; the name in its
+            certificate must be the host of `uri`.
+        key_sha256: SHA-256 of the public key that an `rtsps://` camera must have, 64 hexadecimal digits, in place of
+            `ca`.
+        tls: `unchecked` takes an `rtsps://` camera without `ca` and `key_sha256`, whoever answers.
         reconnect: Whether a camera that is lost, or not there at the start, is tried again, for as long as it takes.
         stall_s: A camera that delivers nothing for this long is lost.
         frozen_s: A camera that shows no new picture for this long is frozen, which counts as lost; 0 switches it off,
@@ -70,6 +76,9 @@ class SourceConfig(_Section):
     frame_rate: float = Field(default=1.0, gt=0.0, le=1000.0)
     pace: Literal["fast", "real"] = "fast"
     credential: Path | None = None
+    ca: Path | None = None
+    key_sha256: str | None = Field(default=None, pattern=r"^[0-9a-f]{64}$")
+    tls: Literal["checked", "unchecked"] = "checked"
     reconnect: bool = True
     stall_s: float = Field(default=10.0, ge=1.0, le=300.0)
     frozen_s: float = Field(default=10.0, ge=0.0, le=3600.0)

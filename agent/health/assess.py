@@ -37,6 +37,10 @@ SIGN_ANOTHER: Final = (
     "at the owner: correct it, and sign it with a higher serial (docs/FLEET.md): "
     "plateseal config sign NAME --key OWNER/owner.key --serial N --out DIR"
 )
+LOGIN_REFUSED: Final = (
+    "no read comes from it, and cameras lock an account that is refused too often",
+    "write the right USER:PASSWORD into the file of source.credential, then: systemctl restart plateseal-capture",
+)
 NO_PICTURE: Final = ("no read comes from it", "look at its power, cable and address; plateseal doctor names the cause")
 BACKLOG: Final = (
     "when the spool is full, its bounds force reads out",
@@ -112,6 +116,8 @@ def assess_upload(report: HealthReport) -> Finding | None:
 
 def assess_camera(camera: CameraHealth) -> Finding | None:
     """Judge one camera; a recording is never late."""
+    if camera.refuses_login:
+        return Finding(Level.TROUBLE, f"camera {camera.name}", "refuses the login", *LOGIN_REFUSED)
     if camera.is_up is False:
         return Finding(Level.TROUBLE, f"camera {camera.name}", "gives no picture", *NO_PICTURE)
     if camera.is_up and camera.lag_ms >= SLOW_CAMERA_MS:

@@ -27,6 +27,8 @@ MAX_HEALTH_BYTES: Final = 16 << 10
 MAX_HEALTH_CAMERAS: Final = 16
 MAX_HEALTH_CONFIGS: Final = 2
 MAX_LINE_CHARS: Final = 300
+REFUSED: Final = "refused"
+"""In the place of "delivers": a camera that refuses the login."""
 MAX_VERSION_CHARS: Final = 100
 
 _MAX_NUMBER: Final = (1 << 53) - 1
@@ -46,11 +48,13 @@ class CameraHealth:
         name: As in every read.
         is_up: Whether it delivers; None until that is known, and for recordings.
         lag_ms: How late the newest frame came, milliseconds.
+        refuses_login: Whether it does not deliver because it refuses the user or password.
     """
 
     name: str
     is_up: bool | None
     lag_ms: int
+    refuses_login: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,7 +167,10 @@ def encode_health(report: HealthReport) -> bytes:
             "v": HEALTH_VERSION,
             "at": to_ms(report.at),
             "up": [report.capture_up, report.upload_up],
-            "cameras": [[camera.name, camera.is_up, camera.lag_ms] for camera in report.cameras],
+            "cameras": [
+                [camera.name, REFUSED if camera.refuses_login else camera.is_up, camera.lag_ms]
+                for camera in report.cameras
+            ],
             "backlog": [backlog.count, backlog.size_bytes, backlog.max_bytes, backlog.oldest_s, backlog.set_aside],
             "reads": [reads.sequence, reads.sealed, reads.delivered, reads.rejected, reads.lost],
             "disk": [report.disk_free_bytes, report.disk_size_bytes],
@@ -238,9 +245,13 @@ def _several(value: object, most: int, what: str) -> list[object]:
 
 
 def _camera(value: object) -> CameraHealth:
-    name, is_up, lag_ms = cbor.as_list(value, 3, "health: camera")
+    name, state, lag_ms = cbor.as_list(value, 3, "health: camera")
+    refuses = state == REFUSED
     return CameraHealth(
-        _line(name, MAX_NAME_CHARS, "camera"), None if is_up is None else _bool(is_up, "camera"), _number(lag_ms, "lag")
+        _line(name, MAX_NAME_CHARS, "camera"),
+        None if state is None else not refuses and _bool(state, "camera"),
+        _number(lag_ms, "lag"),
+        refuses,
     )
 
 

@@ -37,6 +37,13 @@ def _write_video(path: Path, codec: str) -> Path:
     return path
 
 
+def _write_animation(path: Path) -> Path:
+    made = cv2.Animation()
+    made.frames, made.durations = _images(), [round(1000 / RATE)] * COUNT
+    cv2.imwriteanimation(str(path), made)
+    return path
+
+
 def _write_folder(folder: Path) -> Path:
     folder.mkdir()
     for n, image in enumerate(_images()):
@@ -48,7 +55,10 @@ UNCOUNTED = ("mkv", "ts", "h264")
 """Containers that do not say how many frames they hold."""
 
 
-@pytest.fixture(params=["mp4", "avi", *UNCOUNTED, "folder", "fake"])
+ANIMATED = ("avif", "webp")
+
+
+@pytest.fixture(params=["mp4", "avi", *UNCOUNTED, *ANIMATED, "folder", "fake"])
 def kind(request: pytest.FixtureRequest) -> str:
     """Name of each implementation and each way in which it stores its pictures."""
     return str(request.param)
@@ -63,6 +73,7 @@ def opener(kind: str, tmp_path: Path) -> Opener:
         "mp4": lambda: _write_video(tmp_path / "clip.mp4", "mp4v"),
         "avi": lambda: _write_video(tmp_path / "clip.avi", "MJPG"),
         "folder": lambda: _write_folder(tmp_path / "folder"),
+        **dict.fromkeys(ANIMATED, lambda: _write_animation(tmp_path / f"clip.{kind}")),
         **dict.fromkeys(UNCOUNTED, lambda: record(tmp_path / f"clip.{kind}", _images(), rate=int(RATE))),
     }[kind]()
     config = SourceConfig(uri=str(path), started_at=STARTED_AT, frame_rate=RATE)

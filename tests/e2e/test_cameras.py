@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import cv2
 import pytest
 
 from agent.bench.truth import load_truth
+from agent.errors import SourceDamagedError
 from tests.fakes.bench import LiveBench
 from tests.fakes.rtsp import PlainRtspServer
 from tests.fakes.waiting import WITHIN_S
@@ -59,6 +64,54 @@ def test_two_clips_go_the_whole_way_under_their_names(bench: LiveBench, toys: Pa
     assert sorted(item.envelope.position.seq for item in opened) == list(range(7))
     for camera, clip in (("demo", "clip"), ("second", "second")):
         assert count(bench, "frames", camera) == load_truth(toys / f"{clip}.truth.json").frames
+
+
+def test_a_folder_with_a_bad_picture_is_captured_to_its_end(bench: LiveBench, toys: Path, tmp_path: Path) -> None:
+    """The vehicles before and after it are sealed; then capture says which picture was bad, with exit code 4."""
+    folder, video = tmp_path / "pictures", cv2.VideoCapture(str(toys / "clip.mp4"))
+    folder.mkdir()
+    for number in itertools.count():
+        done, image = video.read()
+        if not done:
+            break
+        cv2.imwrite(str(folder / f"{number}.png"), image)
+    (folder / "5.png").write_bytes(b"no picture")
+    text = bench.config.read_text().replace(f'"{toys / "clip.mp4"}"', f'"{folder}"\nframe_rate = 15.0')
+    assert str(folder) in text
+    bench.config.write_text(text)
+    bench.start("capture")
+    assert bench.processes.pop("capture").wait(WITHIN_S) == SourceDamagedError.exit_code == 4
+    assert bench.measured().get("sealed") == len(TEXTS[:4])
+    assert "5.png: not a picture" in (bench.root / "capture.log").read_text()
+
+
+def test_a_refused_login_is_said_by_everybody(bench: LiveBench, toys: Path, tmp_path: Path) -> None:
+    """The metric, `status` with its newest error, and the doctor, each in the same words; the password in none."""
+    login = tmp_path / "camera.login"
+    login.touch(mode=0o600)
+    login.write_text("admin:not-this-one")
+    with PlainRtspServer("--user", "admin", "--password", "right") as server:
+        uri = f'"{server.url}"\ncredential = "{login}"'
+        text = bench.config.read_text().replace(f'"{toys / "clip.mp4"}"', uri)
+        lines = [line for line in text.splitlines() if not line.startswith(("started_at", "pace"))]
+        bench.config.write_text("\n".join(lines))
+        bench.start("capture")
+        bench.wait_until(lambda: count(bench, "camera_login_refused", "demo") == 1)
+        assert count(bench, "camera_up", "demo") == 0
+        status, doctor = (
+            subprocess.run(
+                [sys.executable, "-m", "agent.cli.main", command, "--config", str(bench.config)],
+                capture_output=True,
+                text=True,
+                check=False,
+            ).stdout
+            for command in ("status", "doctor")
+        )
+    for said in (status, doctor):
+        assert "refuses the login" in said
+        assert "source.credential" in said
+        assert "not-this-one" not in said
+    assert "refuses this user or password" in " ".join(status.split())
 
 
 def test_a_lost_camera_does_not_stop_the_other(bench: LiveBench, toys: Path) -> None:

@@ -124,11 +124,10 @@ def test_damage_is_counted() -> None:
 
 
 def test_pictures_with_something_wrong() -> None:
-    """What lies behind a picture is no part of it; of a folder the bad picture is told, and the others are used."""
+    """What lies behind a picture is no part of it; one of a folder that lacks its end marker is told, and read."""
     photo, folder = _read("motion_photo.jpg"), _read("folder_one_bad")
     assert (photo.returncode, len(photo.stdout.splitlines())) == (0, 1)
-    assert (folder.returncode, len(folder.stdout.splitlines())) == (4, 4)
-    assert "3.jpg" in folder.stderr
+    assert (folder.returncode, len(folder.stdout.splitlines())) == (0, 5)
+    assert "3.jpg: its end marker is missing" in folder.stderr
     frames, damage, lost = _played("folder_one_bad", started_at=datetime(2026, 3, 1, tzinfo=UTC))
-    assert (frames, lost) == ([0.0, 1.0, 3.0, 4.0], 1)
-    assert "1 of 5 pictures" in str(damage)
+    assert (frames, damage, lost) == ([0.0, 1.0, 2.0, 3.0, 4.0], None, 0)

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import argparse
 import base64
+import itertools
 import os
 import socket
+import ssl
 import struct
 import threading
 from collections.abc import Iterator
@@ -41,7 +43,9 @@ DQT, SOS = 0xDB, 0xDA
 
 def main() -> None:
     """Serve until standard input ends."""
-    arguments, mode = options().parse_args(), Mode()
+    parser = options()
+    parser.add_argument("--tls", nargs="*", default=[], metavar="PEM", help="key and certificate, one a connection")
+    arguments, mode = parser.parse_args(), Mode()
     listener = socket.create_server(("127.0.0.1", arguments.port), reuse_port=False)
     threading.Thread(target=_accept, args=(listener, arguments, mode), daemon=True).start()
     say_ready()
@@ -50,10 +54,20 @@ def main() -> None:
 
 
 def _accept(listener: socket.socket, arguments: argparse.Namespace, mode: Mode) -> None:
-    while True:
+    for number in itertools.count():
         connection, _ = listener.accept()
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        threading.Thread(target=Client(connection, arguments, mode).serve, daemon=True).start()
+        threading.Thread(target=_serve, args=(connection, number, arguments, mode), daemon=True).start()
+
+
+def _serve(connection: socket.socket, number: int, arguments: argparse.Namespace, mode: Mode) -> None:
+    if not arguments.tls:
+        Client(connection, arguments, mode).serve()
+        return
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(arguments.tls[min(number, len(arguments.tls) - 1)])
+    with suppress(OSError):
+        Client(context.wrap_socket(connection, server_side=True), arguments, mode).serve()
 
 
 class Client:

@@ -58,6 +58,11 @@ def vectors() -> Iterator[Vector]:
         ("right-bare", "Nothing runs, nothing waits, nothing is known.", BARE),
         ("right-full", "Every list, text and number as long, large or small as it may be.", FULL),
         ("right-other-clocks", "A clock that nothing keeps.", REPORT | {"clock": "unsynchronized"}),
+        (
+            "right-refused",
+            "A camera that refuses the login.",
+            REPORT | {"cameras": [["cam-1", "refused", 0], ["cam-2", False, 0]]},
+        ),
         ("right-error", "The newest error line.", REPORT | {"error": [NOON, "the disk is full"]}),
         ("right-empty-texts", "Texts may be empty.", REPORT | {"cameras": [["", None, 0]], "error": [0, ""]}),
         (
@@ -99,6 +104,7 @@ def _faults() -> Iterator[Vector]:
         "17-cameras": ("One camera too many.", {"cameras": [camera] * 17}),
         "camera-of-two": ("A camera without its lag.", {"cameras": [camera[:2]]}),
         "camera-up-0": ("0 stands for false.", {"cameras": [["cam-1", 0, 0]]}),
+        "camera-state-unknown": ("A state of a camera that there is not.", {"cameras": [["cam-1", "lost", 0]]}),
         "camera-without-name": ("A camera's name is null.", {"cameras": [[None, True, 0]]}),
         "negative-lag": ("A lag of -1.", {"cameras": [["cam-1", True, -1]]}),
         "lag-too-high": ("A lag of 2^53.", {"cameras": [["cam-1", True, MAX_SEQ + 1]]}),

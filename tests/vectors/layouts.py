@@ -41,8 +41,9 @@ PROBE = {"v": V2, "at": TIME, "nonce": B16}
 PROBE_ANSWER = {"v": V2, "probe": B32, "at": TIME, "log": SEQ}
 HEAD = {"v": V, "seq": SEQ, "digest": B32}
 NUMBER, BOOL, LINE_64 = ["or null", (int, 1 - 2**53, 2**53 - 1)], ["one of", "value", True, False], ["line", 64]
+CAMERA_STATE = ["or null", ["one of", "value", True, False, "refused"]]
 HEALTH = {
-    "v": V, "at": TIME, "up": ["row", BOOL, BOOL], "cameras": ["all", ["row", LINE_64, ["or null", BOOL], SEQ], 0, 16],
+    "v": V, "at": TIME, "up": ["row", BOOL, BOOL], "cameras": ["all", ["row", LINE_64, CAMERA_STATE, SEQ], 0, 16],
     "backlog": ["row", SEQ, SEQ, SEQ, ["or null", SEQ], SEQ], "reads": ["row", ["or null", SEQ], SEQ, SEQ, SEQ, SEQ],
     "disk": ["row", SEQ, SEQ], "temp": NUMBER, "ends": ["row", NUMBER, NUMBER],
     "clock": ["one of", "value", "synchronized", "unsynchronized", "recorded", "behind"],

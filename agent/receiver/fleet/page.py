@@ -110,7 +110,7 @@ def _waiting(report: HealthReport) -> str:
 def _facts(report: HealthReport) -> Iterator[tuple[str, str]]:
     for camera in report.cameras:
         state = {True: "delivers", False: "gives no picture", None: "recording"}[camera.is_up]
-        yield f"camera {camera.name}", state
+        yield f"camera {camera.name}", "refuses the login" if camera.refuses_login else state
     reads = report.reads
     yield "sealed", f"{reads.sealed:,} since its start"
     yield "delivered", f"{reads.delivered:,} since its start"

@@ -73,6 +73,7 @@ class Camera:
             "camera_reconnects": live.reconnects,
             "camera_frozen": live.frozen,
             "camera_lag_seconds": live.lag_s,
+            "camera_login_refused": live.refuses_login,
             "camera_up": live.is_up is True,
         }
         yield from (Sample(metric, float(value), (name,)) for metric, value in values.items())

@@ -22,8 +22,16 @@ from agent.capture import LiveHooks, open_source
 from agent.config.contradictions import DEVICES
 from agent.config.models import CameraConfig, UnitConfig, is_file_uri
 from agent.disk.files import LocalFiles
-from agent.errors import KeyFileError, PlatesealError, SourceError, SpoolError, SpoolMissingError, VerificationError
-from agent.health.assess import assess_config, assess_set_aside
+from agent.errors import (
+    KeyFileError,
+    PlatesealError,
+    SourceError,
+    SourceRefusedError,
+    SpoolError,
+    SpoolMissingError,
+    VerificationError,
+)
+from agent.health.assess import LOGIN_REFUSED, assess_camera, assess_config, assess_set_aside
 from agent.keys.keyfiles import (
     PublicKey,
     load_ed25519_private,
@@ -49,6 +57,7 @@ from agent.unit.process.unit_files import new_identity, told
 from agent.unit.status.report import read_health
 from agent.vision import build_vision
 from agent.wire.envelope import parse_envelope, verify_envelope
+from agent.wire.health import CameraHealth
 from agent.wire.plaintext import Direction
 
 CAMERA_WITHIN_S: Final = 15.0
@@ -192,23 +201,31 @@ def same_devices(unit: UnitConfig) -> Iterator[Finding]:
 
 def look_through(camera: CameraConfig, unit: UnitConfig) -> Finding:
     """Whether a camera delivers: as capture says while it runs, else by taking a picture."""
-    check = f"camera {camera.camera_id}"
     health = read_health(unit)
-    delivers = next((each.is_up for each in health.cameras if each.name == camera.camera_id), None)
-    if health.capture_up and delivers is not None:
-        if delivers:
-            return Finding(check, Outcome.GOOD, "delivers, says capture")
-        return Finding(check, Outcome.FAULT, "gives no picture, says capture", *_camera_help(camera))
+    said = next((each for each in health.cameras if each.name == camera.camera_id), None)
     if health.capture_up:
-        return Finding(check, Outcome.GOOD, "capture plays the recording")
+        return _as_capture_says(camera, said)
+    check = f"camera {camera.camera_id}"
     try:
         size_wh = _take_picture(camera)
     except KeyFileError as error:
         what, mend = told(unit, error, f"chmod 600 {camera.source.credential}; USER:PASSWORD is what it holds")
         return Finding(check, Outcome.FAULT, what, "without its login the camera gives nothing", mend)
     except PlatesealError as error:
-        return Finding(check, Outcome.FAULT, str(error), *_camera_help(camera))
+        help_ = LOGIN_REFUSED if isinstance(error, SourceRefusedError) else _camera_help(camera)
+        return Finding(check, Outcome.FAULT, str(error), *help_)
     return Finding(check, Outcome.GOOD, f"delivers {size_wh[0]}x{size_wh[1]}")
+
+
+def _as_capture_says(camera: CameraConfig, said: CameraHealth | None) -> Finding:
+    check = f"camera {camera.camera_id}"
+    if said is None or said.is_up is None:
+        return Finding(check, Outcome.GOOD, "capture plays the recording")
+    found = None if said.is_up else assess_camera(said)
+    if found is None:  # a late one is told by `running`
+        return Finding(check, Outcome.GOOD, "delivers, says capture")
+    why, mend = (found.why, found.mend) if said.refuses_login else _camera_help(camera)
+    return Finding(check, Outcome.FAULT, f"{found.words}, says capture", why, mend)
 
 
 def _take_picture(camera: CameraConfig) -> tuple[int, int]:

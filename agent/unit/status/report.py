@@ -195,8 +195,9 @@ def _cameras(unit: UnitConfig, capture: Snapshot) -> tuple[CameraHealth, ...]:
     for camera in unit.cameras:
         name = camera.camera_id
         is_up = (capture.get("camera_up", name) or 0.0) > 0
-        lag_s = capture.get("camera_lag_seconds", name) or 0.0
-        found.append(CameraHealth(name, None if is_file_uri(camera.source.uri) else is_up, max(round(lag_s * 1000), 0)))
+        refuses = not is_up and (capture.get("camera_login_refused", name) or 0.0) > 0
+        lag_ms = max(round((capture.get("camera_lag_seconds", name) or 0.0) * 1000), 0)
+        found.append(CameraHealth(name, None if is_file_uri(camera.source.uri) else is_up, lag_ms, refuses))
     return tuple(found)
 
 

@@ -51,6 +51,9 @@ METRICS: Final = {
         ),
         Metric("camera_frozen", Kind.COUNTER, "Times the camera showed no new picture for too long.", ("camera",)),
         Metric("camera_lag_seconds", Kind.GAUGE, "How much later than the fastest the newest frame came.", ("camera",)),
+        Metric(
+            "camera_login_refused", Kind.GAUGE, "Whether the camera refuses the user or password: 1 or 0.", ("camera",)
+        ),
         Metric("camera_reconnects", Kind.COUNTER, "Times the camera was connected again.", ("camera",)),
         Metric("camera_up", Kind.GAUGE, "Whether the camera delivers: 1 or 0.", ("camera",)),
         Metric(

@@ -16,7 +16,7 @@ from agent.capture import live
 from agent.capture.live import LiveCamera, LiveHooks
 from agent.capture.opencv_stream import OpenCvStream
 from agent.config.models import SourceConfig
-from agent.errors import SourceError, SourceLostError
+from agent.errors import SourceError, SourceLostError, SourceRefusedError
 from agent.records import ClockState
 from tests.fakes.capture import ScriptedCapture, Shot
 from tests.fakes.clock import FakeClock
@@ -104,6 +104,41 @@ def test_a_reader_too_slow_for_the_camera_makes_few_pictures_until_it_has_caught
         capture.shots.put(shot)
     wait_until(lambda: stats.frames_received == 100)
     assert 65 <= capture.retrieved <= 80  # all are on time for half a second, and late for one, before it catches up
+
+
+def test_a_refused_login_is_an_alarm_of_its_own(
+    site_of: Callable[..., Site], clock: FakeClock, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One error, also of a camera that was lost before; it ends when the camera takes the login, or fails otherwise."""
+    monkeypatch.setattr(live, "REFUSED_S", 0.0)
+    caplog.set_level(logging.INFO, "agent.capture.live")
+    first, last = ScriptedCapture(clock, Shot(1)), ScriptedCapture(clock)
+    site = site_of(first, last)
+    opened, attempts, seen = site.connect, iter(["lost", "no", "no", "gone", "no"]), list[bool]()
+
+    def connect() -> OpenCvStream:
+        if first in site.captures:
+            return opened()
+        seen.append(site.hooks.stats.refuses_login)
+        match next(attempts, None):
+            case None:
+                return opened()
+            case "no":
+                raise SourceRefusedError("cam: the camera refuses this user or password")
+            case what:
+                raise SourceLostError(f"cam: {what}")
+
+    monkeypatch.setattr(site.camera, "_connect", connect)
+    frames = site.camera.frames()
+    next(frames)
+    first.shots.put(ScriptedCapture.LOSE)
+    last.shots.put(Shot(2))
+    next(frames)
+    assert seen == [False, False, True, True, False, True]
+    assert not site.hooks.stats.refuses_login
+    told = [record.getMessage() for record in caplog.records if record.levelname == "ERROR"]
+    assert len(told) == 2
+    assert all("refuses this user or password; it is tried every" in line for line in told)
 
 
 def test_a_lost_camera_is_connected_again_and_numbers_and_times_go_on(

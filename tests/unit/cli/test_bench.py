@@ -61,6 +61,14 @@ def test_what_was_lost_is_counted_and_told(toys: Path, tmp_path: Path) -> None:
     assert json.loads(result.stdout)["frames_lost"] >= 1
 
 
+def test_a_clip_with_too_few_looks_says_so(toys: Path, tmp_path: Path) -> None:
+    """One frame a second is no road that can be read, and why is told beside the figures."""
+    slow = render_clip(tmp_path / "slow.avi", ["KRW482"], fps=1.0).clip
+    result = _run(slow, "--models", toys, "--json", "-")
+    assert "slow.avi: has a frame every 1.0 s, and min_votes = 2 wants two looks" in result.stderr
+    assert json.loads(result.stdout)["frames"] == 42
+
+
 def test_figures_alone_go_to_standard_output(toys: Path, clip: ToyClip, tmp_path: Path) -> None:
     """`--json -` prints JSON and nothing else; without a truth there is no score."""
     lonely = tmp_path / "lonely.mp4"

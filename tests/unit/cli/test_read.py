@@ -16,6 +16,7 @@ from agent.cli.reading import _public
 from agent.errors import ModelMissingError, SourceError, UsageError
 from agent.records import Detection
 from agent.vision.tracker import iou
+from tests.fakes.recordings import record
 from tests.needs import SHARED
 from tests.toy_models import render_clip, render_frame, write_toy_models
 
@@ -91,6 +92,31 @@ def test_a_folder_goes_on_after_a_bad_picture(models: Path, tmp_path: Path) -> N
     assert isinstance(result.exception, SourceError)
     assert "2.png: not a picture" in str(result.exception)
     assert "\n" not in str(result.exception)
+
+
+def test_a_picture_that_moves_is_read_as_a_recording(models: Path, clip: Path, tmp_path: Path) -> None:
+    """Its passages come, one a vehicle; a still of the same kind gives one line a plate."""
+    video, made = cv2.VideoCapture(str(clip)), cv2.Animation()
+    while (came := video.read())[0]:
+        made.frames = [*made.frames, came[1]]
+    made.durations = [67] * len(made.frames)
+    cv2.imwriteanimation(str(tmp_path / "a.webp"), made)
+    result = _run(tmp_path / "a.webp", "--models", models, "--jsonl", "-")
+    lines = [json.loads(row) for row in result.stdout.splitlines()]
+    assert [line["text"] for line in lines] == ["KRW482", "XBT739"]
+    assert all(line["time_source"] == "pts" and line["looks"] > 1 for line in lines)
+    (line,) = _run(_picture(tmp_path / "b.webp"), "--models", models, "--jsonl", "-").stdout.splitlines()
+    assert json.loads(line)["looks"] == 1
+
+
+def test_a_recording_with_too_few_looks_says_so(models: Path, tmp_path: Path) -> None:
+    """One frame, or one a second: who finds nothing learns why, and that one setting lets single looks pass."""
+    slow = render_clip(tmp_path / "slow.avi", ["KRW482"], fps=1.0).clip
+    once = record(tmp_path / "once.mp4", [render_frame([])])
+    result = _run(slow, once, "--models", models)
+    assert "slow.avi: has a frame every 1.0 s, and min_votes = 2 wants two looks" in result.stderr
+    assert "once.mp4: has 1 frame, and min_votes = 2 wants two looks" in result.stderr
+    assert "min_votes" not in _run(_picture(tmp_path / "a.png"), "--models", models).stderr
 
 
 def test_other_sources_are_read_after_a_bad_one(models: Path, clip: Path, tmp_path: Path) -> None:

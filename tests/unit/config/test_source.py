@@ -64,3 +64,33 @@ def test_a_credential_without_an_rtsp_camera_is_refused(tmp_path: Path) -> None:
     """It would go nowhere."""
     with pytest.raises(ConfigError, match="credential is for rtsp:// sources only"):
         load_config(write(tmp_path, GOOD.replace("[vision]", 'credential = "camera.login"\n[vision]')))
+
+
+RTSPS = RTSP.replace("rtsp://", "rtsps://")
+PIN = "0f" * 32
+
+
+@pytest.mark.parametrize(
+    ("text", "setting", "message"),
+    [
+        (RTSPS, "", r"source\.uri: needs ca or key_sha256 beside it"),
+        (RTSPS, f'ca = "ca.pem"\nkey_sha256 = "{PIN}"', r"source\.key_sha256: does not go with ca"),
+        (RTSPS, f'key_sha256 = "{PIN}"\ntls = "unchecked"', r"source\.tls: does not go with key_sha256"),
+        (RTSPS, 'key_sha256 = "0F:0F"', r"source\.key_sha256"),
+        (RTSPS, 'tls = "off"', r"source\.tls"),
+        (RTSP, 'ca = "ca.pem"', r"source\.ca: is for rtsps:// cameras"),
+        (GOOD, 'tls = "unchecked"', r"source\.tls: is for rtsps:// cameras"),
+    ],
+)
+def test_what_an_rtsps_camera_is_known_by_is_one_thing(tmp_path: Path, text: str, setting: str, message: str) -> None:
+    """It must be said, once, and for a camera with TLS."""
+    with pytest.raises(ConfigError, match=message):
+        load_config(write(tmp_path, text.replace("[vision]", f"{setting}\n[vision]")))
+
+
+@pytest.mark.parametrize("setting", ['ca = "ca.pem"', f'key_sha256 = "{PIN}"', 'tls = "unchecked"'])
+def test_each_of_them_is_enough(tmp_path: Path, setting: str) -> None:
+    """A file is relative to the configuration."""
+    source = load_config(write(tmp_path, RTSPS.replace("[vision]", f"{setting}\n[vision]"))).source
+    assert source.ca in (None, tmp_path / "ca.pem")
+    assert (source.ca is not None) + (source.key_sha256 is not None) + (source.tls == "unchecked") == 1

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from agent.health.assess import Level, assess, span
+from agent.wire.health import CameraHealth
 from agent.wire.plaintext import ClockState
 from tests.fakes.health import make_report
 
@@ -18,6 +19,12 @@ from tests.fakes.health import make_report
     [
         ({}, Level.FINE, None),
         ({"capture_up": False}, Level.TROUBLE, "capture does not run"),
+        ({"cameras": (CameraHealth("a", is_up=False, lag_ms=0),)}, Level.TROUBLE, "camera a gives no picture"),
+        (
+            {"cameras": (CameraHealth("a", is_up=False, lag_ms=0, refuses_login=True),)},
+            Level.TROUBLE,
+            "camera a refuses the login",
+        ),
         ({"upload_up": False}, Level.TROUBLE, "upload does not run"),
         ({"clock": ClockState.UNSYNCHRONIZED}, Level.LOOK, "clock is not synchronised"),
         ({"clock": ClockState.BEHIND}, Level.TROUBLE, "clock shows a time that is over"),

@@ -34,6 +34,13 @@ def test_a_report_comes_back_as_it_was(number: int) -> None:
     assert len(data) < 1000
 
 
+def test_a_refused_login_is_a_state_of_its_own() -> None:
+    """It stands where else "delivers" does, so that a report of any other camera is as it was."""
+    report = replace(make_report(), cameras=(CameraHealth("a", is_up=False, lag_ms=0, refuses_login=True),))
+    assert parse_health(encode_health(report)) == report
+    assert parse_health(changed(cameras=[["a", "refused", 0]])) == report
+
+
 def test_sixteen_cameras_and_the_longest_lines_fit() -> None:
     """The largest unit there can be is within the limit."""
     cameras = tuple(CameraHealth("c" * 64, is_up=None, lag_ms=2**53 - 1) for _ in range(16))
@@ -69,6 +76,7 @@ def changed(**values: object) -> bytes:
         ({"temp": b"hot"}, "temp"),
         ({"cameras": [["c", True, 0]] * 17}, "17 cameras"),
         ({"cameras": [["c" * 65, True, 0]]}, "64 characters"),
+        ({"cameras": [["c", "lost", 0]]}, "true or false"),
         ({"configs": [["capture", 1, "two\nlines"]]}, "one printable line"),
         ({"error": [0, "x" * 301]}, "300 characters"),
         ({"error": [0, "\x1b[2J"]}, "one printable line"),

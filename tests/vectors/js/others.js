@@ -40,8 +40,9 @@ const PROBE_ANSWER = map(fields({ v: 2, probe: B32, at: TIME, log: SEQ }));
 const HEAD = map(fields({ v: 1, seq: SEQ, digest: B32 }));
 const NUMBER = orNull(int(-Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER));
 const BOOL = oneOf("value", true, false);
+const CAMERA_STATE = orNull(oneOf("value", true, false, "refused"));
 const HEALTH = map(fields({
-  v: 1, at: TIME, up: row(BOOL, BOOL), cameras: all(row(line(64), orNull(BOOL), SEQ), 0, 16),
+  v: 1, at: TIME, up: row(BOOL, BOOL), cameras: all(row(line(64), CAMERA_STATE, SEQ), 0, 16),
   backlog: row(SEQ, SEQ, SEQ, orNull(SEQ), SEQ), reads: row(orNull(SEQ), SEQ, SEQ, SEQ, SEQ), disk: row(SEQ, SEQ),
   temp: NUMBER, clock: oneOf("value", "synchronized", "unsynchronized", "recorded", "behind"), ends: row(NUMBER, NUMBER),
   versions: all(row(line(64), line(100)), 0, 16), configs: all(row(line(64), SEQ, orNull(line(300))), 0, 2),
