@@ -5,10 +5,9 @@ Owns: which key does what while a mask is drawn. Leaves to others: the keyboard 
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import Final
-
-import tomli_w
 
 LINES: Final = "abcdefghijk"
 """Names of the grid's lines, from left to right and from top to bottom: every tenth of the picture."""
@@ -66,11 +65,9 @@ class MaskDrawing:
         Args:
             is_first_camera: Whether they belong to the camera at the top; those of another go into its table.
         """
-        polygons = [{"polygon": [list(corner) for corner in mask]} for mask in self.masks]
-        if not polygons:
-            return ""
         table = "vision.mask" if is_first_camera else "camera.vision.mask"
-        return "\n".join(f"[[{table}]]\n{tomli_w.dumps(polygon)}" for polygon in polygons)
+        # An array of numbers is the same in JSON and TOML.
+        return "\n".join(f"[[{table}]]\npolygon = {json.dumps(mask)}\n" for mask in self.masks)
 
     def _take_back(self) -> None:
         if self.letter:

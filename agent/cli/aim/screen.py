@@ -11,6 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from itertools import groupby
+from textwrap import wrap
 from typing import Final
 
 import cv2
@@ -46,7 +47,7 @@ BAD: Final = Style(color="red", bold=True)
 PLAIN: Final = Style()
 TITLE: Final = Style(reverse=True)
 LABEL: Final = Style(color="black", bgcolor="white")
-KEYS: Final = "q ends   l lines   two letters set a mask's corner, Enter ends the mask, Backspace takes back"
+KEYS: Final = "q ends  l lines  two letters: a corner of a mask  Enter: mask done  Backspace"
 Labels = dict[tuple[int, int], str]
 """Characters over the picture, by row and column."""
 Line = list[Segment]
@@ -73,7 +74,7 @@ class Scene:
     def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
         """Draw as many rows as the terminal has."""
         width, height = options.max_width, options.height or options.size.height
-        for number, line in enumerate(self.lines(width, height, has_colours=console.color_system is not None)):
+        for number, line in enumerate(self.lines(width, height, has_colours=_has_colours(console))):
             if number:
                 yield Segment.line()
             yield from line
@@ -85,9 +86,7 @@ class Scene:
         rows = height - PANEL_ROWS
         picture = self._picture(width, rows, has_colours=has_colours)
         picture += [[] for _ in range(rows - len(picture))]
-        last = (
-            f"mask: {self.drawing.as_text()}   Enter ends it, Backspace takes back" if self.drawing.is_begun else KEYS
-        )
+        last = f"mask {self.drawing.as_text()}  Enter: done  Backspace: takes back" if self.drawing.is_begun else KEYS
         return [
             [_fitted(self.title, width, TITLE)],
             *picture,
@@ -99,21 +98,25 @@ class Scene:
 
     def _small(self, width: int, height: int) -> list[Line]:
         """Return what matters most, where there is no room for a picture."""
-        texts = [self._last_word(), rate_text(self.view)]
+        texts = [self.trouble or self._last_word(), rate_text(self.view)]
         if self.view.aim.plate is not None:
             texts += [_mark(each.name, each.text, is_good=each.is_good) for each in readings(self.view.aim.plate)]
         texts.append(f"{LEAST_WH[0]}x{LEAST_WH[1]} for a picture")
-        wrapped = [text[at : at + width] for text in texts for at in range(0, len(text), max(width, 1))]
+        wrapped = [line for text in texts for line in wrap(text, max(width, 1))]
         return [[_fitted(text, width, PLAIN)] for text in wrapped[:height]]
 
     def _last_word(self) -> str:
-        return advice(self.view.aim) if self.trouble is None else f"no picture: {self.trouble}"
+        return advice(self.view.aim) if self.trouble is None else "no picture comes"
 
     @property
     def _is_well(self) -> bool:
         return self.trouble is None and self._last_word() == "well aimed"
 
     def _measures(self, width: int) -> list[Line]:
+        """Return three rows: what the plate measures; or why no picture comes, in full."""
+        if self.trouble is not None:
+            parts = [*wrap(self.trouble, width), "", "", ""][:3]
+            return [[_fitted(part, width, BAD)] for part in parts]
         plate = self.view.aim.plate
         if plate is None:
             return [[_fitted("no plate seen", width, PLAIN)], [], []]
@@ -143,6 +146,10 @@ class Scene:
             _draw_plate(small, labels, plate, frame.wh)
         cells = _coloured if has_colours else _characters
         return list(cells(small, labels))
+
+
+def _has_colours(console: Console) -> bool:
+    return console.color_system is not None and not console.no_color
 
 
 def rate_text(view: View) -> str:

@@ -59,15 +59,13 @@ def aim_camera(
     chosen = choose_camera(config, source, camera, models)
     session = Session(chosen)
     is_first = config is None or chosen.camera_id == load_config(config).camera_id
-    failed = True
     try:
         with _shown() as show:
             session.run(show)
-        failed = False
     except KeyboardInterrupt:
         raise typer.Exit(INTERRUPTED) from None
     finally:
-        session.tell(is_first_camera=is_first, save=None if failed else save)
+        session.tell(is_first_camera=is_first, save=save)
 
 
 def choose_camera(config: Path | None, source: str | None, camera: str | None, models: Path | None) -> CameraConfig:
@@ -213,8 +211,9 @@ class Session:
         view = self._watch.view()
         size = "" if view.frame is None else f"  {view.frame.wh[0]}x{view.frame.wh[1]}"
         took_s = self._frame_s[-1] - self._frame_s[0] if len(self._frame_s) > 1 else 0.0
-        rate = f"  {(len(self._frame_s) - 1) / took_s:.0f} pictures/s" if took_s > 0 and not is_ended else ""
         trouble = None if is_ended else self._trouble.text
+        has_rate = took_s > 0 and not is_ended and trouble is None
+        rate = f"  {(len(self._frame_s) - 1) / took_s:.0f} pictures/s" if has_rate else ""
         return Scene(f"{self._name}{size}{rate}", view, trouble, self._drawing, self._has_lines)
 
 
