@@ -29,8 +29,10 @@ WANTED_SHARPNESS: Final = 0.35
 """Least sharpness of a plate: 99 % are read at 0.37, 94 % at 0.30, 72 % at 0.25, 29 % at 0.22."""
 MOST_SLANT_DEG: Final = 10.0
 """Most slant: 99 % are read at 10 degrees, 96 % at 12, 85 % at 15, 15 % at 20."""
-MOST_LIGHT: Final = 200.0
-"""Most light of a plate: 89 % are read at 204, 73 % at 244, where the characters begin to drown."""
+WHITE_LEVEL: Final = 250
+"""Brighter pixels are white: nothing can be told apart in them."""
+MOST_WHITE: Final = 0.5
+"""Largest share of a plate that is white: 92 to 100 % are read up to here, 80 % at 0.5 to 0.6, 60 % at 0.6 to 0.7."""
 WANTED_CONTRAST: Final = 25.0
 """Least contrast: all are read at 26 and at 16, 93 to 98 % at 10. A dark camera adds noise, which was not measured."""
 DARK_FRAME: Final = 40.0
@@ -59,6 +61,7 @@ class PlateMeasures:
         sharpness: Standard deviation of the Laplacian by that of the brightness: 0 is flat, 1 and more is sharp.
         slant_deg: How much its text leans from level, degrees; positive where it falls to the right.
         light: Median brightness, 0..255.
+        white: Share of its pixels that are white, 0..1.
         contrast: From the dark to the bright twentieth of its pixels, grey levels, 0..255.
     """
 
@@ -66,6 +69,7 @@ class PlateMeasures:
     sharpness: float
     slant_deg: float
     light: float
+    white: float
     contrast: float
 
 
@@ -133,7 +137,7 @@ def readings(plate: PlateMeasures) -> tuple[Reading, ...]:
             f"{plate.slant_deg:.0f} deg",
             f"{MOST_SLANT_DEG:.0f} at most",
         ),
-        Reading("light", plate.light <= MOST_LIGHT, f"{plate.light:.0f} of 255", f"{MOST_LIGHT:.0f} at most"),
+        Reading("white", plate.white <= MOST_WHITE, f"{plate.white:.0%}", f"{MOST_WHITE:.0%} at most"),
         Reading(
             "contrast", plate.contrast >= WANTED_CONTRAST, f"{plate.contrast:.0f}", f"{WANTED_CONTRAST:.0f} or more"
         ),
@@ -160,10 +164,8 @@ def _advice_without_plates(frame: FrameMeasures) -> str:
 
 
 def _advice_on_plates(plate: PlateMeasures) -> str | None:
-    if plate.light > MOST_LIGHT:
-        return (
-            f"expose shorter, or less infra-red: plates are white ({plate.light:.0f} of 255, {MOST_LIGHT:.0f} at most)"
-        )
+    if plate.white > MOST_WHITE:
+        return f"expose shorter, or less infra-red: plates are {plate.white:.0%} white, {MOST_WHITE:.0%} at most"
     if plate.contrast < WANTED_CONTRAST:
         dark = (
             "more light, or expose longer" if plate.light < DARK_FRAME else "clean the lens, or look away from the sun"
@@ -210,6 +212,7 @@ def medians(seen: Sequence[PlateMeasures]) -> PlateMeasures | None:
         sharpness=median(each.sharpness for each in seen),
         slant_deg=median(each.slant_deg for each in seen),
         light=median(each.light for each in seen),
+        white=median(each.white for each in seen),
         contrast=median(each.contrast for each in seen),
     )
 
@@ -236,6 +239,7 @@ def measure_plate(crop: Image, *, width_px: int | None = None) -> PlateMeasures:
         sharpness=relative_sharpness(grey),
         slant_deg=slant_deg(grey),
         light=float(np.median(grey)),
+        white=float(np.mean(grey >= WHITE_LEVEL)),
         contrast=float(bright - dark),
     )
 

@@ -30,6 +30,7 @@ from .tables import table
 SURE = 0.9  # least confidence of a character, of plates that count
 WIDEST_STEP_PX = 120  # narrower plates cannot show what 120 pixels do
 Spoil = Callable[[ByteArray, Box, float], ByteArray]
+BRIGHTER = (1, 1.25, 1.5, 1.75, 2, 2.5, 3, 4)  # times the brightness, of the table by white pixels
 
 
 def cut(image: ByteArray, box: Box) -> ByteArray:
@@ -108,8 +109,21 @@ def rows(plates: list[tuple[ByteArray, Box, str]], reader: OnnxReader) -> Iterat
                 f"{median(each.sharpness for each in seen):.2f}",
                 f"{median(each.slant_deg for each in seen):.0f}",
                 f"{median(each.light for each in seen):.0f}",
+                f"{median(each.white for each in seen):.2f}",
                 f"{median(each.contrast for each in seen):.0f}",
             ]
+
+
+def white_rows(plates: list[tuple[ByteArray, Box, str]], reader: OnnxReader) -> Iterator[list[str]]:
+    """One row a tenth of white pixels: how many of the plates, lit in all steps, are that white, and are read."""
+    crops = [np.ascontiguousarray(lit(image, box, times)) for times in BRIGHTER for image, box, _ in plates]
+    texts = [plate[2] for plate in plates] * len(BRIGHTER)
+    same = [read.text == text for read, text in zip(reader.read(crops), texts, strict=True)]
+    tenths = [min(int(measure_plate(crop).white * 10), 9) for crop in crops]
+    for tenth in range(10):
+        inside = [is_same for is_same, own in zip(same, tenths, strict=True) if own == tenth]
+        if inside:
+            yield [f"{tenth / 10:.1f} to {(tenth + 1) / 10:.1f}", str(len(inside)), f"{sum(inside) / len(inside):.2f}"]
 
 
 def main() -> None:
@@ -128,7 +142,7 @@ def main() -> None:
     say(f"{len(plates)} plates")
     say(
         table(
-            ["spoilt", "read", "width", "sharpness", "slant", "light", "contrast"], list(rows(plates, reader))
+            ["spoilt", "read", "width", "sharpness", "slant", "light", "white", "contrast"], list(rows(plates, reader))
         ).rstrip()
     )
 
