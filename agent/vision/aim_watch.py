@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import Counter, deque
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from statistics import median
 from typing import Final, NamedTuple
 
 from agent.records import Detection, Frame, Passage, PlateRead
@@ -119,8 +120,8 @@ class AimWatch:
 
     def _plate(self) -> PlateMeasures | None:
         best = [look.measures for look in self._best if look.at_s >= self._now_s - BEST_S]
-        if best:
-            return max(best, key=quality)
+        if best:  # the slant is the least certain of the measures, and no better in the largest picture
+            return replace(max(best, key=quality), slant_deg=median(each.slant_deg for each in best))
         return medians([look.measures for look in self._looks if look.at_s >= self._now_s - WINDOW_S])
 
 

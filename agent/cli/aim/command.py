@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from agent.cli.aim.session import aim_camera
 from agent.cli.folders import require_file
 
 
@@ -49,6 +50,4 @@ def aim(
 
     Example: plateseal aim --config /etc/plateseal/unit.toml
     """
-    from agent.cli.aim.session import aim_camera  # noqa: PLC0415  the vision libraries, which the help does without
-
     aim_camera(config=config, source=source, camera=camera, models=models, save=save)

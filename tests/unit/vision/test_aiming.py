@@ -76,22 +76,28 @@ def test_a_picture_of_any_size_is_measured(width: int, height: int) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "words"),
+    ("plate", "words"),
     [
-        ({}, "well aimed"),
-        ({"width_px": 61}, f"zoom in: plates are 61 px, {WANTED_WIDTH_PX} wanted"),
-        ({"width_px": WANTED_WIDTH_PX}, "well aimed"),
-        ({"sharpness": 0.2}, "focus, or expose shorter: plates are blurred (0.20, 0.35 wanted)"),
-        ({"slant_deg": -15.0}, "turn the camera: plates lean by 15 degrees, 10 at most"),
-        ({"white": 0.72}, "expose shorter, or less infra-red: plates are 72% white, 50% at most"),
-        ({"light": 9.0, "contrast": 7.0}, "more light, or expose longer: plates have a contrast of 7, 25 wanted"),
-        ({"contrast": 7.0}, "clean the lens, or look away from the sun: plates have a contrast of 7, 25 wanted"),
-        ({"width_px": 61, "sharpness": 0.2, "slant_deg": 15.0}, "zoom in: plates are 61 px, 80 wanted"),
+        (GOOD, "well aimed"),
+        (replace(GOOD, width_px=61), f"zoom in: plates are 61 px, {WANTED_WIDTH_PX} wanted"),
+        (replace(GOOD, width_px=WANTED_WIDTH_PX), "well aimed"),
+        (replace(GOOD, sharpness=0.2), "focus, or expose shorter: plates are blurred (0.20, 0.35 wanted)"),
+        (replace(GOOD, slant_deg=-15.0), "turn the camera: plates lean by 15 degrees, 10 at most"),
+        (replace(GOOD, white=0.72), "expose shorter, or less infra-red: plates are 72% white, 50% at most"),
+        (
+            replace(GOOD, light=9.0, contrast=7.0),
+            "more light, or expose longer: plates have a contrast of 7, 25 wanted",
+        ),
+        (
+            replace(GOOD, contrast=7.0),
+            "clean the lens, or look away from the sun: plates have a contrast of 7, 25 wanted",
+        ),
+        (replace(GOOD, width_px=61, sharpness=0.2, slant_deg=15.0), "zoom in: plates are 61 px, 80 wanted"),
     ],
 )
-def test_there_is_one_advice(change: dict[str, float], words: str) -> None:
+def test_there_is_one_advice(plate: PlateMeasures, words: str) -> None:
     """What spoils the other measures comes first."""
-    assert advice(Aim(DAY, replace(GOOD, **change), read=3)) == words
+    assert advice(Aim(DAY, plate, read=3)) == words
 
 
 @pytest.mark.parametrize(
