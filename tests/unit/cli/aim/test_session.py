@@ -25,6 +25,7 @@ from agent.cli.aim.command import aim
 from agent.cli.aim.screen import HALF_BLOCK
 from agent.cli.aim.session import choose_camera
 from agent.errors import PlatesealError, SourceError, UsageError
+from tests.fakes.rtsp import PlainRtspServer
 from tests.fakes.waiting import WITHIN_S, wait_until
 from tests.toy_models import render_clip, render_frame, write_toy_models
 
@@ -225,3 +226,19 @@ def test_a_camera_that_is_not_there_is_told_and_waited_for(models: Path, tmp_pat
         terminal.press("q")
         assert terminal.end() == 0
     assert b"secret" not in terminal.shown
+
+
+def test_a_camera_that_is_lost_comes_back(models: Path, tmp_path: Path) -> None:
+    """The last picture stays with the reason beside it, until frames come again."""
+    with (
+        PlainRtspServer() as server,
+        _terminal("--source", server.url, "--models", models, folder=tmp_path) as terminal,
+    ):
+        terminal.wait_for("pictures/s")
+        server.stop()
+        terminal.wait_for("no picture comes")
+        server.start()
+        terminal.wait_for("pictures/s")
+        terminal.press("q")
+        assert terminal.end() == 0
+    assert list(tmp_path.rglob("*")) == []
