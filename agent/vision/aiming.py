@@ -3,9 +3,9 @@
 Owns: what is measured of a plate's picture, and what the built-in reader needs of it. Leaves to others: where the
 pictures come from (`agent.vision.watching`) and how anything is shown. No measure and no advice carries plate text.
 
-What is needed was measured: `python -m models.training.aiming` takes the plates of the validation folders that the
-built-in reader reads surely, spoils them step by step in one way at a time, and says how many are read still. The
-shares at the limits below are of 228 plates, those of rpi-dayride/train included.
+What is needed was measured: `python -m models.training.aiming` takes 228 plates of the validation folders and of
+rpi-dayride/train that the built-in reader reads surely, spoils them step by step in one way at a time, and says how
+many are read still. The shares at the limits below are its own.
 """
 
 from __future__ import annotations

@@ -4,7 +4,7 @@
 
 Takes the labelled plates that the reader reads surely, spoils each step by step in one way at a time (smaller, blurred,
 turned, darker, brighter, paler), and prints how many are still read as before, with the measures of the spoilt
-pictures. Limits are chosen with the validation folders. Needs no PyTorch.
+pictures. No limit is chosen with a test folder. Needs no PyTorch.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from .measure import open_reader
 from .progress import say
 from .tables import table
 
+FOLDERS = (*VALID_FOLDERS, "rpi-dayride/train")  # the last for the number of plates; no test folder
 SURE = 0.9  # least confidence of a character, of plates that count
 WIDEST_STEP_PX = 120  # narrower plates cannot show what 120 pixels do
 Spoil = Callable[[ByteArray, Box, float], ByteArray]
@@ -129,17 +130,23 @@ def white_rows(plates: list[tuple[ByteArray, Box, str]], reader: OnnxReader) -> 
 def main() -> None:
     """Command line."""
     parser = argparse.ArgumentParser(description="Measure what a plate's picture must be like to be read.")
-    parser.add_argument("folders", type=Path, nargs="*", help="with labels.jsonl; the validation folders if left out")
+    parser.add_argument(
+        "folders",
+        type=Path,
+        nargs="*",
+        help="with labels.jsonl; if left out, the validation folders and rpi-dayride/train",
+    )
     parser.add_argument("--reader", type=Path, default=MODELS / f"{READER_NAME}.onnx")
     args = parser.parse_args()
     try:
         reader = open_reader(args.reader)
-        plates = list(sure_plates(args.folders or [DEFAULT_DATA / name for name in VALID_FOLDERS], reader))
+        plates = list(sure_plates(args.folders or [DEFAULT_DATA / name for name in FOLDERS], reader))
     except (OSError, ValueError, KeyError, ModelError) as error:
         parser.exit(1, f"aiming: {error}\n")
     if not plates:
         parser.exit(1, "aiming: no plate that the reader reads surely\n")
     say(f"{len(plates)} plates")
+    say(table(["share of white pixels", "plates", "read"], list(white_rows(plates, reader))))
     say(
         table(
             ["spoilt", "read", "width", "sharpness", "slant", "light", "white", "contrast"], list(rows(plates, reader))

@@ -28,6 +28,8 @@ from agent.errors import PlatesealError, SourceError, UsageError
 from tests.fakes.rtsp import PlainRtspServer
 from tests.fakes.waiting import WITHIN_S, wait_until
 from tests.toy_models import render_clip, render_frame, write_toy_models
+from tests.unit.config.test_cameras import SOUTH
+from tests.unit.config.test_load import GOOD, write
 
 PLATESEAL = Path(sys.executable).with_name("plateseal")
 LEAVES_SCREEN = b"\x1b[?1049l"
@@ -157,6 +159,18 @@ def test_a_password_in_a_source_is_not_shown() -> None:
     camera = choose_camera(None, "rtsp://user:secret@127.0.0.1:9/x", None, None)
     assert (camera.camera_id, camera.source.pace) == ("aim", "real")
     assert (camera.vision.gate, camera.vision.detect_moving_part) == (False, False)
+
+
+def test_a_camera_of_a_unit_is_aimed_with_its_settings(tmp_path: Path) -> None:
+    """The first, or the one that is named; its source may be another, its models too."""
+    config = write(tmp_path, GOOD + SOUTH)
+    assert choose_camera(config, None, None, None).camera_id == "bridge-north"
+    south = choose_camera(config, None, "bridge-south", None)
+    assert (south.source.uri, south.vision.min_votes) == (str(tmp_path / "south.mp4"), 3)
+    other = choose_camera(config, "/dev/video7", "bridge-south", tmp_path)
+    assert (other.source.uri, other.vision.min_votes, other.vision.models) == ("/dev/video7", 3, tmp_path)
+    with pytest.raises(UsageError, match="--camera west: there are bridge-north, bridge-south"):
+        choose_camera(config, None, "west", None)
 
 
 def test_a_mask_is_drawn_and_printed_and_nothing_is_written(models: Path, scene: Path, tmp_path: Path) -> None:
