@@ -18,8 +18,8 @@ import cv2
 import numpy as np
 
 from agent.errors import ModelError
+from agent.ports import Reader
 from agent.vision.aiming import measure_plate
-from agent.vision.reader import OnnxReader
 
 from .contract import MODELS, READER_NAME
 from .folders import DEFAULT_DATA, VALID_FOLDERS, Box, ByteArray, load_folder
@@ -83,7 +83,7 @@ STEPS: dict[str, tuple[Spoil, tuple[float, ...]]] = {
 }
 
 
-def sure_plates(folders: list[Path], reader: OnnxReader) -> Iterator[tuple[ByteArray, Box, str]]:
+def sure_plates(folders: list[Path], reader: Reader) -> Iterator[tuple[ByteArray, Box, str]]:
     """Pictures with the boxes and texts of plates that the reader reads surely as they are."""
     for picture in (each for folder in folders for each in load_folder(folder)):
         image = picture.load_bgr()
@@ -95,7 +95,7 @@ def sure_plates(folders: list[Path], reader: OnnxReader) -> Iterator[tuple[ByteA
                 yield image, box, read.text
 
 
-def rows(plates: list[tuple[ByteArray, Box, str]], reader: OnnxReader) -> Iterator[list[str]]:
+def rows(plates: list[tuple[ByteArray, Box, str]], reader: Reader) -> Iterator[list[str]]:
     """One row a step: its name, how many are read as before, and the medians of what is measured."""
     for name, (spoil, steps) in STEPS.items():
         for step in steps:
@@ -115,7 +115,7 @@ def rows(plates: list[tuple[ByteArray, Box, str]], reader: OnnxReader) -> Iterat
             ]
 
 
-def white_rows(plates: list[tuple[ByteArray, Box, str]], reader: OnnxReader) -> Iterator[list[str]]:
+def white_rows(plates: list[tuple[ByteArray, Box, str]], reader: Reader) -> Iterator[list[str]]:
     """One row a tenth of white pixels: how many of the plates, lit in all steps, are that white, and are read."""
     crops = [np.ascontiguousarray(lit(image, box, times)) for times in BRIGHTER for image, box, _ in plates]
     texts = [plate[2] for plate in plates] * len(BRIGHTER)
