@@ -46,7 +46,7 @@ GOOD: Final = Style(color="green")
 BAD: Final = Style(color="red", bold=True)
 PLAIN: Final = Style()
 TITLE: Final = Style(reverse=True)
-LABEL: Final = Style(color="black", bgcolor="white")
+LABEL: Final = Style(color="#000000", bgcolor="#ffffff")
 KEYS: Final = "q ends  l lines  two letters: a corner of a mask  Enter: mask done  Backspace"
 Labels = dict[tuple[int, int], str]
 """Characters over the picture, by row and column."""
