@@ -34,7 +34,7 @@ WHITE_LEVEL: Final = 250
 MOST_WHITE: Final = 0.5
 """Largest share of a plate that is white: 96 to 100 % are read up to here, 82 % at 0.5 to 0.6, 58 % at 0.6 to 0.7."""
 WANTED_CONTRAST: Final = 25.0
-"""Least contrast: all are read at 26 and at 16, 93 to 98 % at 10. A dark camera adds noise, which was not measured."""
+"""Least contrast: all are read at 26, 99 % at 16, 93 % at 10. A dark camera adds noise, which was not measured."""
 DARK_FRAME: Final = 40.0
 """A frame with a median brightness below it is dark: what the models' cards call night."""
 BRIGHT_FRAME: Final = 230.0
