@@ -145,7 +145,7 @@ def test_an_overview_imports_no_command(loaded: dict[str, set[str]], group: tupl
 
 def test_only_commands_that_look_at_pictures_load_what_is_for_pictures() -> None:
     """NumPy alone takes a fifth or more of the start of a command, and 12 MB in a daemon."""
-    with_pictures = ("bench", "capture", "demo", "read", "models")  # `run` and `doctor` start others for that
+    with_pictures = ("aim", "bench", "capture", "demo", "read", "models")  # `run` and `doctor` start others for that
     modules = {
         path.relative_to(ROOT).with_suffix("").as_posix().replace("/", ".")
         for path in (ROOT / "agent" / "cli").rglob("*.py")

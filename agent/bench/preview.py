@@ -27,6 +27,11 @@ MOST_HELD: Final = 300
 """Frames held until they are read: ten seconds of 30 a second, after which a plate is reported anyway."""
 HOLD_S: Final = 1.0
 """Frames this soon after one with a plate are held too: looks are also taken where the detector did not run."""
+SAMPLE_EVERY_S: Final = 1.0
+"""Of what shows no plate that was read, one frame this often is kept, seconds of the stream: it shows what was in view
+when nothing was found."""
+MOST_SAMPLES: Final = 300
+"""Such frames of one source: five minutes, and room left for those that show a plate."""
 MOST_PICTURES: Final = 1000
 """Pictures of one source; a camera would fill the disk otherwise."""
 QUALITY: Final = 90
@@ -41,15 +46,16 @@ Write = Callable[[str, bytes], None]
 
 @dataclass
 class _Held:
-    """A frame that waits for its looks."""
+    """A frame that waits for its looks; a sample is kept without any."""
 
     jpeg: bytes = field(repr=False)
     detections: Sequence[Detection]
+    is_sample: bool
     looks: list[PlateRead] = field(default_factory=list)
 
 
 class Preview:
-    """Watches pipelines, and writes a picture of each frame from which a plate was read.
+    """Watches pipelines, and writes a picture of each frame from which a plate was read, and of one a second besides.
 
     Attributes:
         left_out: Pictures that were not written, by source.
@@ -62,7 +68,8 @@ class Preview:
         self._names: Counter[str] = Counter()
         self._name = ""
         self._written = 0
-        self._hold_until_s = -math.inf
+        self._samples = 0
+        self._hold_until_s = self._sample_from_s = -math.inf
         self.left_out: Counter[str] = Counter()
 
     def begin(self, source: str) -> None:
@@ -71,8 +78,8 @@ class Preview:
         safe = _UNSAFE.sub("_", source.rstrip("/").rpartition("/")[2]).strip("._") or "source"
         self._names[safe] += 1
         self._name = safe if self._names[safe] == 1 else f"{safe}-{self._names[safe]}"
-        self._written = 0
-        self._hold_until_s = -math.inf
+        self._written = self._samples = 0
+        self._hold_until_s = self._sample_from_s = -math.inf
 
     def finish(self) -> None:
         """Write what is held still."""
@@ -89,8 +96,12 @@ class Preview:
         """As `Watcher`."""
         if detections:
             self._hold_until_s = frame.monotonic_s + HOLD_S
-        if frame.monotonic_s <= self._hold_until_s:
-            self._held[frame.sequence] = _Held(encode_jpeg(frame.image, quality=QUALITY), tuple(detections))
+        is_sample = frame.monotonic_s >= self._sample_from_s and self._samples < MOST_SAMPLES
+        if is_sample:
+            self._samples += 1
+            self._sample_from_s = frame.monotonic_s + SAMPLE_EVERY_S
+        if is_sample or frame.monotonic_s <= self._hold_until_s:
+            self._held[frame.sequence] = _Held(encode_jpeg(frame.image, quality=QUALITY), tuple(detections), is_sample)
         while len(self._held) > MOST_HELD:
             self._let_go()
 
@@ -106,7 +117,7 @@ class Preview:
 
     def _let_go(self) -> None:
         sequence, held = self._held.popitem(last=False)
-        if held.looks:
+        if held.looks or held.is_sample:
             image = np.asarray(cv2.imdecode(np.frombuffer(held.jpeg, np.uint8), cv2.IMREAD_COLOR), np.uint8)
             self._put(sequence, annotate(image, held.detections, held.looks))
 

@@ -35,6 +35,10 @@ add_commands(
             "agent.cli.read:read",
             "Read plates from pictures, recordings or a camera and show them. Nothing is sealed or kept.",
         ),
+        "aim": Place(
+            "agent.cli.aim.command:aim",
+            "Show live in the terminal how well a camera is aimed: plates, what the reader needs, and what to do.",
+        ),
         "bench": Place(
             "agent.cli.bench:bench",
             "Play a recording, score what is read against the truth, and measure what it costs.",

@@ -40,8 +40,8 @@ def read(
         Path | None,
         typer.Option(
             metavar="DIR",
-            help="Write annotated pictures into a new or empty folder, readable by you only: of each picture, and of "
-            "each frame from which a plate was read.",
+            help="Write annotated pictures into a new or empty folder, readable by you only: of each picture, of each "
+            "frame from which a plate was read, and of one frame a second besides.",
         ),
     ] = None,
 ) -> None:

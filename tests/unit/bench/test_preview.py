@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 import cv2
 import numpy as np
 
-from agent.bench.preview import MOST_HELD, MOST_PICTURES, Preview, annotate
+from agent.bench.preview import BOX_BGR, MOST_HELD, MOST_PICTURES, MOST_SAMPLES, Preview, annotate
 from agent.config.models import MaskConfig, VisionConfig
 from agent.records import Detection, Frame, Image, Picture, PlateRead
 from agent.vision.pipeline import PlatePipeline
@@ -31,6 +31,11 @@ def look(sequence: int, text: str = "AB123CD") -> PlateRead:
     return PlateRead(sequence, taken.captured_at, taken.monotonic_s, taken.wh, BOX, plate(text), crop)
 
 
+def is_read(picture: Image) -> bool:
+    """Whether the box in a picture has the colour of one that was read."""
+    return bool(np.abs(picture[BOX.y1, BOX.x1 + 5 : BOX.x2 - 5].mean(axis=0) - BOX_BGR).max() < 60)
+
+
 class Shelf:
     """Where pictures go."""
 
@@ -46,7 +51,7 @@ class Shelf:
 
 
 def test_a_frame_waits_for_its_looks_and_is_drawn_once() -> None:
-    """They are read later; frames from which nothing was read are not written."""
+    """They are read later; of frames from which nothing was read one a second is written."""
     shelf = Shelf()
     shelf.preview.begin("/somewhere/road clip.mp4")
     for sequence in range(6):
@@ -54,10 +59,9 @@ def test_a_frame_waits_for_its_looks_and_is_drawn_once() -> None:
     shelf.preview.read([look(2), look(3)])
     assert shelf.files == {}
     shelf.preview.finish()
-    assert list(shelf.files) == ["road_clip.mp4-000002.jpg", "road_clip.mp4-000003.jpg"]
-    picture = shelf.files["road_clip.mp4-000002.jpg"]
-    assert picture.shape == NOISE.shape
-    assert np.abs(picture[BOX.y1, BOX.x1 + 5 : BOX.x2 - 5].mean(axis=0) - (60, 200, 60)).max() < 60
+    assert list(shelf.files) == [f"road_clip.mp4-00000{number}.jpg" for number in (0, 2, 3)]
+    assert shelf.files["road_clip.mp4-000002.jpg"].shape == NOISE.shape
+    assert [is_read(picture) for picture in shelf.files.values()] == [False, True, True]
 
 
 def test_what_is_held_is_bounded() -> None:
@@ -70,7 +74,24 @@ def test_what_is_held_is_bounded() -> None:
     shelf.preview.frame(frame(MOST_HELD + 1), [])
     shelf.preview.read([look(0), look(MOST_HELD)])
     shelf.preview.finish()
-    assert list(shelf.files) == [f"a-{MOST_HELD:06}.jpg"]
+    assert list(shelf.files) == [f"a-{number:06}.jpg" for number in range(0, MOST_HELD + 1, 10)]
+    assert [name for name, picture in shelf.files.items() if is_read(picture)] == [f"a-{MOST_HELD:06}.jpg"]
+
+
+def test_frames_without_a_plate_are_shown_one_a_second() -> None:
+    """For whoever wonders why nothing is read; the next source has its own, and there is a bound."""
+    shelf = Shelf()
+    for source in "ab":
+        shelf.preview.begin(source)
+        for sequence in range(25):
+            shelf.preview.frame(frame(sequence), [])
+    shelf.preview.finish()
+    assert list(shelf.files) == [f"{source}-{number:06}.jpg" for source in "ab" for number in (0, 10, 20)]
+    shelf.preview.begin("c")
+    for second in range(MOST_SAMPLES + 5):
+        shelf.preview.frame(frame(second * 10, np.zeros((8, 8, 3), np.uint8)), [])
+    shelf.preview.finish()
+    assert sum(name.startswith("c-") for name in shelf.files) == MOST_SAMPLES
 
 
 def test_sources_of_one_name_do_not_meet() -> None:
