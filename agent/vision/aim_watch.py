@@ -1,7 +1,8 @@
 """What a pipeline sees of a camera that is being aimed: the last minute of it, in numbers.
 
 Owns: what is remembered, and for how long. Leaves to others: the measures and the advice (`agent.vision.aiming`), and
-showing them. In memory only: the newest frame is kept, and of earlier ones nothing but numbers; no plate text.
+showing them. In memory only: the newest frame and the newest with plates are kept, and of earlier ones nothing but
+numbers; no plate text.
 """
 
 from __future__ import annotations
@@ -18,8 +19,9 @@ from agent.vision.consensus import Rejection
 
 WINDOW_S: Final = 60.0
 """How far back the reading rate and the medians go, seconds of the stream."""
-BOX_S: Final = 1.0
-"""How long a box is shown after the detector ran, seconds of the stream."""
+SHOWN_S: Final = 1.0
+"""How long a picture with plates stays, seconds of the stream, unless the next one comes: a box over a later picture
+would be where its plate is no more."""
 BEST_S: Final = 3.0
 """A plate in view is measured by its best picture of this long, seconds of the stream: long enough for one that drives
 past to be measured where it is read, short enough for whoever turns the lens."""
@@ -41,7 +43,7 @@ class _End(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PlateInPicture:
-    """A plate that the newest frames show.
+    """A plate that the shown frame shows.
 
     Attributes:
         box: Frame pixels.
@@ -57,7 +59,7 @@ class View:
     """What there is to see now.
 
     Attributes:
-        frame: The newest frame, masks painted; None before the first.
+        frame: The newest frame with plates, else the newest; masks painted; None before the first.
         plates: The plates in it.
         aim: The numbers of the last minute.
     """
@@ -72,8 +74,8 @@ class AimWatch:
     """Watches a pipeline, as `agent.vision.watching.Watcher`."""
 
     _frame: Frame | None = None
+    _with_plates: Frame | None = None
     _plates: tuple[PlateInPicture, ...] = ()
-    _plates_s: float = 0.0
     _best: deque[_Look] = field(default_factory=lambda: deque(maxlen=MOST_LOOKS))
     _looks: deque[_Look] = field(default_factory=lambda: deque(maxlen=MOST_LOOKS))
     _ends: deque[_End] = field(default_factory=lambda: deque(maxlen=MOST_LOOKS))
@@ -86,7 +88,7 @@ class AimWatch:
         self._frame = frame
         if detections:
             self._plates = tuple(PlateInPicture(box, _measures(frame, box)) for box in detections)
-            self._plates_s = frame.monotonic_s
+            self._with_plates = frame
             self._best.append(_Look(frame.monotonic_s, max((plate.measures for plate in self._plates), key=quality)))
 
     def read(self, looks: Sequence[PlateRead]) -> None:
@@ -108,11 +110,13 @@ class AimWatch:
         """Return what there is to see now."""
         if self._frame is None:
             return View(None, (), Aim())
-        plates = self._plates if self._now_s - self._plates_s <= BOX_S else ()
         ends = Counter(end.reason for end in self._ends if end.at_s >= self._now_s - WINDOW_S)
         read = ends.pop(None, 0)
         unread = {reason: count for reason, count in ends.items() if reason is not None}
-        return View(self._frame, plates, Aim(measure_frame(self._frame), self._plate(), read, unread))
+        aim = Aim(measure_frame(self._frame), self._plate(), read, unread)
+        if self._with_plates is None or self._now_s - self._with_plates.monotonic_s > SHOWN_S:
+            return View(self._frame, (), aim)
+        return View(self._with_plates, self._plates, aim)
 
     @property
     def _now_s(self) -> float:

@@ -145,7 +145,7 @@ def readings(plate: PlateMeasures) -> tuple[Reading, ...]:
 
 
 def advice(aim: Aim) -> str:
-    """Return the one thing to do now, in a line. What spoils the other measures comes first: light, zoom, focus."""
+    """Return the one thing to do now, in a line: what falls furthest short of what is wanted."""
     if aim.frame is None:
         return "wait: no picture has come yet"
     if aim.plate is None:
@@ -164,20 +164,26 @@ def _advice_without_plates(frame: FrameMeasures) -> str:
 
 
 def _advice_on_plates(plate: PlateMeasures) -> str | None:
-    if plate.white > MOST_WHITE:
-        return f"expose shorter, or less infra-red: plates are {plate.white:.0%} white, {MOST_WHITE:.0%} at most"
-    if plate.contrast < WANTED_CONTRAST:
-        dark = (
-            "more light, or expose longer" if plate.light < DARK_FRAME else "clean the lens, or look away from the sun"
-        )
-        return f"{dark}: plates have a contrast of {plate.contrast:.0f}, {WANTED_CONTRAST:.0f} wanted"
-    if plate.width_px < WANTED_WIDTH_PX:
-        return f"zoom in: plates are {plate.width_px} px, {WANTED_WIDTH_PX} wanted"
-    if plate.sharpness < WANTED_SHARPNESS:
-        return f"focus, or expose shorter: plates are blurred ({plate.sharpness:.2f}, {WANTED_SHARPNESS} wanted)"
-    if abs(plate.slant_deg) > MOST_SLANT_DEG:
-        return f"turn the camera: plates lean by {abs(plate.slant_deg):.0f} degrees, {MOST_SLANT_DEG:.0f} at most"
-    return None
+    """Return what to do about the measure that falls furthest short of what is wanted; None where none does."""
+    slant = abs(plate.slant_deg)
+    dark = "more light, or expose longer" if plate.light < DARK_FRAME else "clean the lens, or look away from the sun"
+    reached = {
+        f"expose shorter, or less infra-red: plates are {plate.white:.0%} white, {MOST_WHITE:.0%} at most": (
+            MOST_WHITE / max(plate.white, MOST_WHITE)
+        ),
+        f"{dark}: plates have a contrast of {plate.contrast:.0f}, {WANTED_CONTRAST:.0f} wanted": (
+            plate.contrast / WANTED_CONTRAST
+        ),
+        f"zoom in: plates are {plate.width_px} px, {WANTED_WIDTH_PX} wanted": plate.width_px / WANTED_WIDTH_PX,
+        f"focus, or expose shorter: plates are blurred ({plate.sharpness:.2f}, {WANTED_SHARPNESS} wanted)": (
+            plate.sharpness / WANTED_SHARPNESS
+        ),
+        f"turn the camera: plates lean by {slant:.0f} degrees, {MOST_SLANT_DEG:.0f} at most": (
+            MOST_SLANT_DEG / max(slant, MOST_SLANT_DEG)
+        ),
+    }
+    worst = min(reached, key=lambda line: reached[line])
+    return worst if reached[worst] < 1 else None
 
 
 def _advice_on_reading(aim: Aim) -> str:

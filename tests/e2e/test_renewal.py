@@ -50,7 +50,8 @@ def test_a_certificate_is_renewed_while_the_unit_works(bench: LiveBench) -> None
     assert (done.returncode, "certificate until" in done.stdout) == (0, True), done.stderr
     bench.start("upload")
     renewed = bench.root / "device" / "state" / "renewed.pem"
-    bench.wait_until(renewed.exists)
+    bench.wait_until(lambda: renewed.exists() and bench.capture_ended())
+    bench.start("capture")  # all reads may have been sent before, and files are looked at when there is one to send
     bench.wait_until(lambda: "TLS files have changed and are used" in (bench.root / "upload.log").read_text())
     certificate = load_certificate(renewed)
     before = load_certificate(bench.root / "device" / "identity" / "tls.pem")

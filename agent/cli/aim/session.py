@@ -8,6 +8,7 @@ memory and on the terminal, in its second screen, which leaves nothing behind; t
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import threading
 from collections import deque
@@ -41,7 +42,8 @@ DRAW_EVERY_S: Final = 0.25
 LINE_EVERY_S: Final = 1.0
 """Time between two lines where there is no terminal, seconds."""
 CAMERA_ID: Final = "aim"
-INTERRUPTED: Final = 130
+SIGNALLED: Final = 128
+"""An exit code above it is that of a signal."""
 Show = Callable[[Scene], None]
 
 
@@ -60,12 +62,12 @@ def aim_camera(
     session = Session(chosen)
     is_first = config is None or chosen.camera_id == load_config(config).camera_id
     try:
-        with _shown() as show:
+        with _shown() as show, session.ended_by_signals() as ended_by:
             session.run(show)
-    except KeyboardInterrupt:
-        raise typer.Exit(INTERRUPTED) from None
     finally:
         session.tell(is_first_camera=is_first, save=save)
+    if ended_by:
+        raise typer.Exit(SIGNALLED + ended_by[0])
 
 
 def choose_camera(config: Path | None, source: str | None, camera: str | None, models: Path | None) -> CameraConfig:
@@ -157,6 +159,25 @@ class Session:
                 self._look()
             finally:
                 self._watch.passed(self._pipeline.flush())
+
+    @contextmanager
+    def ended_by_signals(self) -> Iterator[list[int]]:
+        """Let Ctrl-C and SIGTERM end `run` after the picture at which it is; give which came. A second ends at once."""
+        came: list[int] = []
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+
+        def end(number: int, _: object) -> None:
+            came.append(number)
+            self._stop.set()
+            signal.signal(number, before[signal.Signals(number)])
+
+        for number in before:
+            signal.signal(number, end)
+        try:
+            yield came
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
     def tell(self, *, is_first_camera: bool, save: Path | None) -> None:
         """Print the last numbers and the masks, and offer to save those.

@@ -92,11 +92,15 @@ def test_a_picture_of_any_size_is_measured(width: int, height: int) -> None:
             replace(GOOD, contrast=7.0),
             "clean the lens, or look away from the sun: plates have a contrast of 7, 25 wanted",
         ),
-        (replace(GOOD, width_px=61, sharpness=0.2, slant_deg=15.0), "zoom in: plates are 61 px, 80 wanted"),
+        (replace(GOOD, width_px=61, sharpness=0.3, slant_deg=11.0), "zoom in: plates are 61 px, 80 wanted"),
+        (
+            replace(GOOD, width_px=77, sharpness=0.14, contrast=20.0),
+            "focus, or expose shorter: plates are blurred (0.14, 0.35 wanted)",
+        ),
     ],
 )
 def test_there_is_one_advice(plate: PlateMeasures, words: str) -> None:
-    """What spoils the other measures comes first."""
+    """On what falls furthest short of what is wanted."""
     assert advice(Aim(DAY, plate, read=3)) == words
 
 

@@ -206,13 +206,14 @@ def test_masks_are_saved_only_when_the_question_is_answered(
         assert saved.stat().st_mode & 0o777 == 0o600
 
 
-def test_ctrl_c_gives_the_terminal_back(models: Path, scene: Path, tmp_path: Path) -> None:
-    """Exit code 130, no traceback, the keyboard as before, the numbers printed."""
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_gives_the_terminal_back(models: Path, scene: Path, tmp_path: Path, number: int, code: int) -> None:
+    """The exit code says which, no traceback, the keyboard as before, the numbers printed."""
     with _terminal("--source", scene, "--models", models, folder=tmp_path) as terminal:
         before = termios.tcgetattr(terminal._ours)
         terminal.wait_for(HALF_BLOCK)
-        terminal.process.send_signal(signal.SIGINT)
-        assert terminal.end() == 130
+        terminal.process.send_signal(number)
+        assert terminal.end() == code
         assert termios.tcgetattr(terminal._ours)[3] & termios.ICANON
     assert before[3] & termios.ICANON
     after = terminal.shown.split(LEAVES_SCREEN)[1].decode()
@@ -243,12 +244,13 @@ def test_a_camera_that_is_not_there_is_told_and_waited_for(models: Path, tmp_pat
 
 
 def test_a_camera_that_is_lost_comes_back(models: Path, tmp_path: Path) -> None:
-    """The last picture stays with the reason beside it, until frames come again."""
+    """The last picture stays with the reason beside it, until frames come again. No port is opened for anybody."""
     with (
         PlainRtspServer() as server,
         _terminal("--source", server.url, "--models", models, folder=tmp_path) as terminal,
     ):
         terminal.wait_for("pictures/s")
+        assert _ports(terminal.process.pid) == (1, 0)
         server.stop()
         terminal.wait_for("no picture comes")
         server.start()
@@ -256,3 +258,16 @@ def test_a_camera_that_is_lost_comes_back(models: Path, tmp_path: Path) -> None:
         terminal.press("q")
         assert terminal.end() == 0
     assert list(tmp_path.rglob("*")) == []
+
+
+def _ports(pid: int) -> tuple[int, int]:
+    """Return how many connections a process has, and how many ports at which it can be reached."""
+    links = [str(entry.readlink()) for entry in Path(f"/proc/{pid}/fd").iterdir()]
+    connected = reachable = 0
+    for table in ("tcp", "tcp6", "udp", "udp6"):
+        for line in Path(f"/proc/{pid}/net/{table}").read_text().splitlines()[1:]:
+            fields = line.split()
+            if f"socket:[{fields[9]}]" in links:
+                connected += fields[3] == "01"
+                reachable += fields[3] != "01"
+    return connected, reachable
