@@ -1,6 +1,7 @@
-"""Noticing that a file was replaced, without a restart and without inotify.
+"""Noticing that files were replaced, without a restart and without inotify.
 
-Owns: the file's stat signature and how often it is looked at. Leaves to others: what the file is.
+Owns: their stat signatures, how often they are looked at, and whether a refusal has been told. Leaves to others: what
+the files are, and the words.
 
 A look is one `stat`, a microsecond. inotify would need a descriptor per folder, and says nothing about files that are
 replaced through a bind mount or over a network file system. Device, inode, size and both times together change
@@ -24,18 +25,19 @@ _Signature = tuple[int, int, int, int, int] | None
 
 
 class FileWatch:
-    """Says when a file should be read again. Not safe for threads."""
+    """Says when files that belong together should be read again, and what to tell. Not safe for threads."""
 
-    def __init__(self, path: Path, clock: Times) -> None:
-        """Take the file as it is now as read; look at it with the intervals of `clock`."""
-        self._path = path
+    def __init__(self, *paths: Path, clock: Times) -> None:
+        """Take the files as they are now as read; look at them with the intervals of `clock`."""
+        self._paths = paths
         self._clock = clock
-        self._seen = _signature(path)
+        self._seen = self._signatures()
         self._look_at_s = clock.monotonic_s() + LOOK_EVERY_S
         self._retry_at_s: float | None = None
+        self._refused_for: str | None = None
 
     def take_change(self) -> bool:
-        """Return whether to read the file again: it has changed, or was refused a while ago. Each change is told once.
+        """Return whether to read the files again: one has changed, or they were refused a while ago. Once a change.
 
         The disk is asked at most once a second.
         """
@@ -43,17 +45,27 @@ class FileWatch:
         if now_s < self._look_at_s:
             return False
         self._look_at_s = now_s + LOOK_EVERY_S
-        signature = _signature(self._path)  # before the file is read: a change meanwhile shows at the next look
+        seen = self._signatures()  # before they are read: a change meanwhile shows at the next look
         retry = self._retry_at_s is not None and now_s >= self._retry_at_s
-        if signature == self._seen and not retry:
+        if seen == self._seen and not retry:
             return False
-        self._seen = signature
+        self._seen = seen
         self._retry_at_s = None
         return True
 
-    def refused(self) -> None:
-        """Note that the file as it is now could not be used."""
+    def refused(self, reason: str = "") -> bool:
+        """Note that the files as they are now could not be used; return whether that reason is news."""
         self._retry_at_s = self._clock.monotonic_s() + RETRY_AFTER_S
+        was, self._refused_for = self._refused_for, reason
+        return reason != was
+
+    def accepted(self) -> bool:
+        """Note that the files are in use; return whether they had been refused before."""
+        was, self._refused_for = self._refused_for, None
+        return was is not None
+
+    def _signatures(self) -> tuple[_Signature, ...]:
+        return tuple(_signature(path) for path in self._paths)
 
 
 def _signature(path: Path) -> _Signature:

@@ -113,7 +113,7 @@ class CertificateWatch:
         self._words = renewal, ended
         self._clock = clock
         self._paths = (path,) if renewed is None else (path, renewed)
-        self._watches = [FileWatch(each, clock) for each in self._paths]
+        self._watch = FileWatch(*self._paths, clock=clock)
         self._ends_at = self._read()
         self._told: str | None = None
 
@@ -122,8 +122,7 @@ class CertificateWatch:
 
         Asks the disk once a second at most.
         """
-        changes = [watch.take_change() for watch in self._watches]
-        if any(changes):
+        if self._watch.take_change():
             self._ends_at = self._read()
         if self._ends_at is None:
             return None

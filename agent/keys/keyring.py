@@ -127,9 +127,8 @@ class KeyringFile:
         self._note = note
         self._clock = clock
         self._stop_at_end = stop_at_end
-        self._trouble: str | None = None
         self._is_short = self._has_ended = self._is_behind = False
-        self._watch = FileWatch(path, clock)  # before the file is read: a change meanwhile shows at the next look
+        self._watch = FileWatch(path, clock=clock)  # before the file is read: a change meanwhile shows at the next look
         self._keyring = self._load()
         self._ends_at = keyring_end(self._keyring)
         self._note_days_left()
@@ -182,17 +181,15 @@ class KeyringFile:
         try:
             keyring = self._load()
         except (KeyFileError, KeyringVerificationError, SpoolError) as error:
-            self._watch.refused()
-            if str(error) != self._trouble:
+            if self._watch.refused(str(error)):
                 _log.error("the keyring is refused, serial %d stays in use: %s", self._keyring.serial, error)
-            self._trouble = str(error)
             return
+        was_refused = self._watch.accepted()
         before, self._keyring, self._ends_at = self._keyring.serial, keyring, keyring_end(keyring)
         if keyring.serial != before:
             _log.info("keyring serial %d in use, until %s UTC", keyring.serial, f"{self._ends_at:%Y-%m-%d %H:%M}")
-        elif self._trouble is not None:
+        elif was_refused:
             _log.info("the keyring is serial %d again, as in use", keyring.serial)
-        self._trouble = None
 
     def _load(self) -> Keyring:
         keyring, data = read_keyring(self._path, self._owner_key)

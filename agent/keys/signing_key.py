@@ -33,10 +33,9 @@ class SigningKeyFile:
         """
         self._path = path
         self._known = known
-        self._watch = FileWatch(path, clock)  # before the key is read: a change meanwhile shows at the next look
+        self._watch = FileWatch(path, clock=clock)  # before the key is read: a change meanwhile shows at the next look
         self._key = load_ed25519_private(path)
         known.record(self._key.public_key())
-        self._trouble: str | None = None
 
     @property
     def key(self) -> Ed25519PrivateKey:
@@ -56,18 +55,12 @@ class SigningKeyFile:
             if is_new:
                 self._known.record(key.public_key())
         except KeyFileError as error:
-            self._refuse(str(error))
+            if self._watch.refused(str(error)):
+                _log.error("the new signing key is not used, the one before goes on: %s", error)
             return None
-        if self._trouble is not None:
+        if self._watch.accepted():
             _log.info("%s: a signing key again", self._path)
-        self._trouble = None
         if not is_new:
             return None
         self._key = key
         return key
-
-    def _refuse(self, reason: str) -> None:
-        self._watch.refused()
-        if reason != self._trouble:
-            _log.error("the new signing key is not used, the one before goes on: %s", reason)
-        self._trouble = reason

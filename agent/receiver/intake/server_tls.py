@@ -58,7 +58,7 @@ class ServerTls:
         clock = clock or _MachineTimes()
         self._layout = layout
         paths = (layout.server_certificate, layout.server_key, layout.ca)
-        self._watches = [FileWatch(path, clock) for path in paths]  # before they are read
+        self._watch = FileWatch(*paths, clock=clock)  # before they are read
         self._end = CertificateWatch(
             layout.server_certificate,
             clock,
@@ -66,15 +66,13 @@ class ServerTls:
             renewal=HOW_TO_RENEW.format(directory=layout.directory),
             ended=f"units refuse this receiver; {HOW_TO_RENEW.format(directory=layout.directory)}",
         )
-        self._trouble: str | None = None
         self._newest = self.context = tls_context(layout)
         self.context.sni_callback = self._choose
         self._tell_chain()
 
     def look(self) -> None:
         """Take up files that have changed, and tell when the certificate ends soon. Asks the disk once a second."""
-        changes = [watch.take_change() for watch in self._watches]
-        if any(changes):
+        if self._watch.take_change():
             self._take_up()
         self._end.left_s()
 
@@ -82,13 +80,10 @@ class ServerTls:
         try:
             self._newest = tls_context(self._layout)
         except KeyFileError as error:
-            for watch in self._watches:
-                watch.refused()
-            if str(error) != self._trouble:
+            if self._watch.refused(str(error)):
                 _log.error("the changed TLS files are not used, those before go on: %s", error)
-            self._trouble = str(error)
             return
-        self._trouble = None
+        self._watch.accepted()
         shown = load_server_chain(self._layout.server_certificate)[0]
         names, end = ", ".join(names_in(shown)), f"{shown.not_valid_after_utc:%Y-%m-%d}"
         _log.info("TLS files have changed and are used for new connections: for %s, until %s", names, end)

@@ -251,7 +251,7 @@ class Reload(Generic[Prepared]):
     def _watch(self, prepare: Callable[[UnitConfig, UnitConfig], Prepared], stop: threading.Event) -> None:
         path = self._base.bundle.incoming
         assert path is not None, "there is no thread without it"
-        watch = FileWatch(path, self._clock)
+        watch = FileWatch(path, clock=self._clock)
         while not stop.wait(LOOK_EVERY_S):
             with self._lock:
                 is_busy = self.on_trial or self._ready is not None

@@ -46,9 +46,8 @@ class PinnedKeys(Mapping[bytes, Ed25519PublicKey]):
             KeyFileError: As `load_pinned`.
         """
         self._path = path
-        self._watch = FileWatch(path, clock)  # before it is read
+        self._watch = FileWatch(path, clock=clock)  # before it is read
         self._keys = load_pinned(path)
-        self._trouble: str | None = None
 
     def __getitem__(self, kid: bytes) -> Ed25519PublicKey:
         """Return the key with this id, of the file as it is now."""
@@ -69,10 +68,8 @@ class PinnedKeys(Mapping[bytes, Ed25519PublicKey]):
         try:
             self._keys = load_pinned(self._path)
         except KeyFileError as error:
-            self._watch.refused()
-            if str(error) != self._trouble:
+            if self._watch.refused(str(error)):
                 _log.error("the changed receipt keys are not used, those before go on: %s", error)
-            self._trouble = str(error)
             return
-        self._trouble = None
+        self._watch.accepted()
         _log.info("receipts are believed of %s from now on", ", ".join(kid.hex()[:16] for kid in self._keys))

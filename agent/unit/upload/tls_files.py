@@ -38,26 +38,21 @@ class TlsFiles:
         self._certificates = (settings.certificate, _next(settings.certificate), state_dir / RENEWED_NAME)
         self._passed_over: str | None = None
         paths = (settings.ca, *self._certificates, *self._keys)
-        self._watches = [FileWatch(path, clock) for path in paths]  # before they are read
-        self._trouble: str | None = None
+        self._watch = FileWatch(*paths, clock=clock)  # before they are read
         self.context = self._load()
 
     def renewed(self) -> ssl.SSLContext | None:
         """Return a new context if the files have changed and are good, else None. Asks the disk once a second."""
-        changes = [watch.take_change() for watch in self._watches]
-        if not any(changes):
+        if not self._watch.take_change():
             return None
         try:
             self.context = self._load()
         except KeyFileError as error:
-            for watch in self._watches:
-                watch.refused()
-            if str(error) != self._trouble:
+            if self._watch.refused(str(error)):
                 _log.error("the changed TLS files are not used, those before go on: %s", error)
-            self._trouble = str(error)
             return None
         _log.info("TLS files have changed and are used from now on")
-        self._trouble = None
+        self._watch.accepted()
         return self.context
 
     def _load(self) -> ssl.SSLContext:

@@ -302,7 +302,7 @@ def test_a_watch_sees_every_kind_of_change_once(tmp_path: Path, change: Callable
     """In place, by renaming, by its times alone; then it is quiet again."""
     path, clock = tmp_path / "file", FakeClock()
     path.write_bytes(b"content")
-    watch = FileWatch(path, clock)
+    watch = FileWatch(path, clock=clock)
     clock.advance(LOOK_EVERY_S)
     assert not watch.take_change()
     change(path)
@@ -310,3 +310,17 @@ def test_a_watch_sees_every_kind_of_change_once(tmp_path: Path, change: Callable
     assert watch.take_change()
     clock.advance(LOOK_EVERY_S)
     assert not watch.take_change()
+
+
+def test_a_watch_of_several_files_tells_a_refusal_once(tmp_path: Path) -> None:
+    """A change of any is told; the same reason is no news until another one comes or they are used."""
+    clock, paths = FakeClock(), (tmp_path / "a", tmp_path / "b")
+    watch = FileWatch(*paths, clock=clock)
+    for path in paths:
+        path.write_bytes(b"content")
+        clock.advance(LOOK_EVERY_S)
+        assert watch.take_change()
+    assert [watch.refused(reason) for reason in ("half", "half", "torn")] == [True, False, True]
+    clock.advance(RETRY_AFTER_S)
+    assert watch.take_change()
+    assert [watch.accepted(), watch.accepted(), watch.refused("torn")] == [True, False, True]
