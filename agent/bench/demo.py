@@ -33,7 +33,7 @@ from agent.keys.keyfiles import write_public
 from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.admission.pki import enrol, init_receiver
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.opening import open_store as open_envelopes
 from agent.records import SpoolState
 from agent.spool.newest import parse_mark
 from agent.unit.process.child import own_module
@@ -208,9 +208,9 @@ def open_store(receiver: Path, owner: Path) -> list[OpenedRead]:
     """
     keys, book = load_private_keys(owner), DeviceBook(ReceiverLayout(receiver).devices)
     opened = []
-    with EnvelopeStore.open_read_only(ReceiverLayout(receiver).store) as store:
-        for data in store.envelopes():
-            envelope = parse_envelope(data)
+    with open_envelopes(ReceiverLayout(receiver).store, read_only=True) as store:
+        for row in store.pages():
+            envelope = parse_envelope(row.body)
             device = book.by_key_id(envelope.device_kid)
             if device is None:
                 raise DemoError(f"envelope {envelope.envelope_id[:16]} is stored but its device is not enrolled")

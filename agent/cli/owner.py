@@ -26,7 +26,7 @@ from agent.errors import KeyFileError, UsageError
 from agent.receiver.admission.completeness import missing_end, why_empty
 from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.opening import open_store
 
 PROGRESS_AFTER_S: Final = 2.0
 PROGRESS_EVERY_S: Final = 0.5
@@ -172,7 +172,7 @@ def open_receiver(path: Path, progress: Progress) -> Iterator[StoredReceiver]:
         raise UsageError(f"--store {path}: is not there; a receiver's folder, or the envelopes.db in it, is needed")
     if not layout.devices.is_dir():
         raise UsageError(f"--store {path}: no folder {layout.devices.name} beside the store; signatures need its keys")
-    with EnvelopeStore.open_read_only(store_path) as store:
+    with open_store(store_path, read_only=True) as store:
         devices = DeviceBook(layout.devices)
         empty = why_empty(store, devices)
         if empty is not None:

@@ -13,14 +13,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from agent.custody.testimony import StoredEntry
 from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.ports import WholeStore
 from agent.wire.envelope import Envelope
 
 
 class StoredReceiver:
     """`ReceiverView` of a receiver's folder: its store, its devices, and its public receipt key where it is there."""
 
-    def __init__(self, layout: ReceiverLayout, store: EnvelopeStore, watch: Callable[[int, int], None]) -> None:
+    def __init__(self, layout: ReceiverLayout, store: WholeStore, watch: Callable[[int, int], None]) -> None:
         """Look at an open store; tell `watch` how many envelopes have been read, of how many."""
         self._devices = DeviceBook(layout.devices)
         self._store = store
@@ -31,14 +31,14 @@ class StoredReceiver:
 
     def envelopes(self) -> Iterator[bytes]:
         """Yield every stored envelope's bytes in the order of the receiver's log."""
-        total = self._store.count()
-        for number, data in enumerate(self._store.envelopes()):
+        total = self.count()
+        for number, row in enumerate(self._store.pages()):
             self._watch(number, total)
-            yield data
+            yield row.body
 
     def count(self) -> int:
         """Return how many envelopes are stored."""
-        return self._store.count()
+        return self._store.totals().envelopes
 
     def device_key(self, key_id: bytes) -> Ed25519PublicKey | None:
         """Return the public signing key of an enrolled device, or None."""
@@ -56,15 +56,16 @@ class StoredReceiver:
 
     def entry_of(self, envelope: Envelope) -> StoredEntry | None:
         """Return what the store says of an envelope, or None if it is not stored."""
-        row = self._store.row_of(envelope.envelope_id)
+        row = self._store.get(envelope.digest)
         if row is None:
             return None
+        before = self._store.neighbours(row)
         return StoredEntry(
             log=row.log,
             stored_at_ms=row.stored_at_ms,
-            earlier_ms=self._store.stored_before_ms(row.log),
+            earlier_ms=before.stored_at_ms,
             receipt=row.receipt,
-            receipt_before=self._store.receipt_before(envelope.device_kid, row.log),
+            receipt_before=before.receipt,
         )
 
     def receipt_at(self, log: int) -> bytes | None:

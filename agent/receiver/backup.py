@@ -31,7 +31,7 @@ from agent.receiver.admission.renewals import RENEWAL_SUFFIXES
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.stores.copying import Snapshot
 from agent.receiver.stores.integrity import check_pages, cure
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.opening import open_store
 from agent.wire.envelope import parse_envelope
 from agent.wire.renewal import MAX_CHAIN_BYTES, MAX_RENEWAL_BYTES
 
@@ -133,8 +133,8 @@ def _take(layout: ReceiverLayout) -> tuple[Snapshot, Records]:
 
 
 def _log_now(layout: ReceiverLayout) -> int:
-    with EnvelopeStore.open_read_only(layout.store) as store:
-        return store.log_end()
+    with open_store(layout.store, read_only=True) as store:
+        return store.totals().log_end
 
 
 def _log_named(records: Records, layout: ReceiverLayout) -> int:
@@ -225,15 +225,15 @@ def _read_back(part: Path, source: Path, snapshot: Snapshot, watch: Watch) -> tu
 def _read_envelopes(path: Path, total: int, watch: Watch) -> tuple[int, int, int]:
     """Return how many entries there are, how many of them are no envelopes, and the end of the log."""
     seen = spoiled = 0
-    with EnvelopeStore.open_read_only(path) as store:
-        for data in store.envelopes():
+    with open_store(path, read_only=True) as store:
+        for row in store.pages():
             seen += 1
             watch("reading back", seen, total)
             try:
-                parse_envelope(data)
+                parse_envelope(row.body)
             except FormatError:
                 spoiled += 1
-        return seen, spoiled, store.log_end()
+        return seen, spoiled, store.totals().log_end
 
 
 __all__ = ["BackedUp", "back_up"]

@@ -17,13 +17,14 @@ from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.receiver.admission.pki import enrol
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.sqlite import SqliteStore
 from agent.wire.envelope import Envelope
 from agent.wire.health import HEALTH_PATH
 from agent.wire.protocol import ENVELOPES_PATH, MEDIA_TYPE, Answer, Later, Stored, encode_request, parse_reply
 from agent.wire.receipt import verify_receipt
 from tests.fakes.envelopes import make_chain, make_envelope
 from tests.fakes.pki import Bench, BenchDevice, add_device, make_bench
+from tests.fakes.stored import bodies
 from tests.fakes.waiting import WITHIN_S, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -106,12 +107,12 @@ def anonymous_context(bench: Bench) -> ssl.SSLContext:
 def test_good_device_gets_verifiable_receipts_and_a_duplicate_the_same_one(bench: Bench, port: int) -> None:
     """An envelope sent twice is stored once and gets the identical receipt."""
     envelopes = make_chain(bench.device.signing_key, 3)
-    with EnvelopeStore.open_read_only(bench.receiver.store) as store, client(bench, port) as http:
-        before = store.count()
+    with SqliteStore.open_read_only(bench.receiver.store) as store, client(bench, port) as http:
+        before = store.totals().envelopes
         first = post(http, envelopes)
         check_receipts(bench, envelopes, first)
         assert post(http, envelopes) == first
-        assert store.count() == before + 3
+        assert store.totals().envelopes == before + 3
 
 
 def test_no_client_certificate_is_refused_by_tls(bench: Bench, port: int) -> None:
@@ -196,8 +197,8 @@ def test_everything_receipted_survives_sigkill(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
         process.wait()
     check_receipts(bench, envelopes, answers)
-    with EnvelopeStore.open_read_only(bench.receiver.store) as store:
-        assert list(store.envelopes()) == [envelope.data for envelope in envelopes]
+    with SqliteStore.open_read_only(bench.receiver.store) as store:
+        assert bodies(store) == [envelope.data for envelope in envelopes]
     with running(bench) as (process, port), client(bench, port) as http:
         assert post(http, envelopes) == answers
 

@@ -21,7 +21,7 @@ from agent.bench.demo import LOOPBACK, await_port, device_config
 from agent.disk.files import LocalFiles
 from agent.keys.keyfiles import load_ed25519_private, load_ed25519_public
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.sqlite import SqliteStore
 from agent.records import Envelope, SpoolState, VerifiedReceipt
 from agent.spool.spool import FileSpool
 from agent.wire.cose import ed25519_kid
@@ -31,6 +31,7 @@ from agent.wire.receipt import verify_receipt
 from tests.fakes.bench import LiveBench
 from tests.fakes.envelopes import make_chain
 from tests.fakes.programs import NEW, Program, program_of_version_1
+from tests.fakes.stored import kept_receipt
 from tests.toy_models import random_texts, render_clip, write_toy_models
 
 pytestmark = [pytest.mark.e2e, pytest.mark.needs("version-1")]
@@ -102,8 +103,8 @@ class Site(LiveBench):
         """Return the receipt that the receiver keeps of an envelope, verified as the unit does."""
         layout = ReceiverLayout(self.root / "receiver")
         key = load_ed25519_public(layout.receipt_public)
-        with EnvelopeStore.open_read_only(layout.store) as store:
-            receipt = store.receipt_of(envelope.envelope_id)
+        with SqliteStore.open_read_only(layout.store) as store:
+            receipt = kept_receipt(store, envelope.envelope_id)
         assert receipt is not None
         return verify_receipt(receipt, envelope, {ed25519_kid(key): key})
 
@@ -249,8 +250,8 @@ def test_a_full_spool_makes_room_across_the_versions(site: Site) -> None:
     site.drain(NEW)
     reports = json.loads(site.run(NEW, "receiver", "verify", "receiver", "--json"))
     assert [report["findings"] for report in reports] == [[]] * len(reports)
-    with EnvelopeStore.open_read_only(ReceiverLayout(site.root / "receiver").store) as store:
-        read = sum(parse_envelope(data).tombstone is None for data in store.envelopes())
+    with SqliteStore.open_read_only(ReceiverLayout(site.root / "receiver").store) as store:
+        read = sum(parse_envelope(data).tombstone is None for data in (row.body for row in store.pages()))
     evicted = sum(report["evicted"] for report in reports)
     assert evicted > 0
     assert read + evicted == len(site.delivered) + len(site.waiting) + len(more) + len(random_texts(3))

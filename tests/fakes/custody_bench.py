@@ -10,7 +10,7 @@ from agent.keys.keyfiles import load_ed25519_private
 from agent.receiver.admission.devices import Device, DeviceBook, Event, EventKind
 from agent.receiver.admission.pki import init_receiver
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.sqlite import SqliteStore
 from agent.wire import cose
 from agent.wire.envelope import Envelope, sign_tombstone
 from agent.wire.suites import KeyType
@@ -61,7 +61,7 @@ def make_custody_bench(root: Path) -> CustodyBench:
         ),
         load_ed25519_private(layout.receipt_key),
     )
-    with EnvelopeStore.open(layout.store) as store:
+    with SqliteStore.open(layout.store) as store:
         store.store_batch(envelopes, NOON + 2 * DAY, load_ed25519_private(layout.receipt_key))
     passphrase_file = root / "passphrase"
     passphrase_file.write_bytes(PASSPHRASE + b"\n")

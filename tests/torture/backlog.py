@@ -16,7 +16,7 @@ from agent.keys.identity import SIGNING_KEY_NAME
 from agent.keys.keyfiles import load_ed25519_private
 from agent.keys.known_keys import KnownKeys
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.sqlite import SqliteStore
 from agent.spool.spool import FileSpool
 from agent.unit.process.run import start_daemon
 from tests.fakes.envelopes import first_position, make_envelope, next_position
@@ -79,14 +79,14 @@ def fill(unit: Unit, count: int, say: Callable[[str], None]) -> list[str]:
 
 def drain(unit: Unit, layout: ReceiverLayout, count: int, say: Callable[[str], None]) -> tuple[float, float, float]:
     """Run `plateseal upload --drain`; return seconds to the first stored envelope and to the end, and its peak, MB."""
-    with EnvelopeStore.open_read_only(layout.store) as store, (unit.disk / "upload.log").open("ab") as log:
+    with SqliteStore.open_read_only(layout.store) as store, (unit.disk / "upload.log").open("ab") as log:
         began_s = moved_s = time.monotonic()
         process = start_daemon("upload", unit.config, "--drain", log=log)
         start_s, resident_mb, stored = 0.0, 0.0, 0
         try:
             while process.poll() is None:
                 resident_mb = max(resident_mb, _peak_mb(process))
-                before, stored = stored, store.count()
+                before, stored = stored, store.totals().envelopes
                 now_s = time.monotonic()
                 if stored and not start_s:
                     start_s = now_s - began_s

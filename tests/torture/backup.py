@@ -15,7 +15,7 @@ from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.intake.verification import verify_store
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.stores.integrity import check_pages
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.sqlite import SqliteStore
 from tests.fakes.waiting import WITHIN_S
 from tests.torture.capture_process import Load
 from tests.torture.fleet import BRISK, RECEIVER, Fleet, running
@@ -93,8 +93,8 @@ def judge(out: ReceiverLayout, stored: set[str]) -> str:
     """Return what is wrong with a backup, or `whole`."""
     if damage := check_pages(out.store, within_s=None).damage:
         return f"damaged: {damage[0]}"
-    with EnvelopeStore.open_read_only(out.store) as store:
-        if not stored <= {row.id.hex() for row in store.rows()}:
+    with SqliteStore.open_read_only(out.store) as store:
+        if not stored <= {row.id.hex() for row in store.chain_rows()}:
             return "without what was stored before it"
         reports = verify_store(store, DeviceBook(out.devices))
     broken = [finding for report in reports for finding in report.findings]

@@ -29,7 +29,7 @@ from agent.receiver.admission.pki import init_receiver
 from agent.receiver.intake.server import serve
 from agent.receiver.intake.verification import ChainReport, verify_store
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.sqlite import SqliteStore
 from agent.spool.newest import parse_mark
 from agent.unit.upload.daemon import run_upload
 from agent.wire.suites import KeyType
@@ -225,14 +225,14 @@ class Fleet:
         """Return how many reads have been accepted, and how many are stored; the latter is 0 where one cannot look."""
         sizes = [unit.accepted_bytes() for unit in self.units]
         stored = 0
-        with suppress(ReceiverError), EnvelopeStore.open_read_only(ReceiverLayout(self.receiver).store) as store:
-            stored = store.count()
+        with suppress(ReceiverError), SqliteStore.open_read_only(ReceiverLayout(self.receiver).store) as store:
+            stored = store.totals().envelopes
         return sum(sizes) // ACCEPT_LINE_BYTES, stored
 
     def stored(self) -> list[str]:
         """Return the ids that the receiver's log holds, in its order."""
-        with EnvelopeStore.open_read_only(ReceiverLayout(self.receiver).store) as store:
-            return [row.id.hex() for row in sorted(store.rows(), key=lambda row: row.log)]
+        with SqliteStore.open_read_only(ReceiverLayout(self.receiver).store) as store:
+            return [row.id.hex() for row in sorted(store.chain_rows(), key=lambda row: row.log)]
 
     def opened(self) -> list[OpenedRead]:
         """Open every stored read with the owner's keys."""
@@ -241,7 +241,7 @@ class Fleet:
     def chains(self) -> list[ChainReport]:
         """Return what `receiver verify` says."""
         layout = ReceiverLayout(self.receiver)
-        with EnvelopeStore.open_read_only(layout.store) as store:
+        with SqliteStore.open_read_only(layout.store) as store:
             return verify_store(store, DeviceBook(layout.devices))
 
     def _left(self) -> int:

@@ -20,7 +20,7 @@ import httpx
 import numpy as np
 
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.sqlite import SqliteStore
 from agent.wire.envelope import Envelope
 from agent.wire.protocol import ENVELOPES_PATH, MEDIA_TYPE, Stored, encode_request, parse_reply
 from tests.fakes.envelopes import make_chain
@@ -131,6 +131,6 @@ def memory_mb(process: int | None, name: str) -> float:
 
 def _lost(layout: ReceiverLayout, reads: list[Envelope]) -> tuple[int, int]:
     """Return how many reads are not in the store, and how many other envelopes are."""
-    with EnvelopeStore.open_read_only(layout.store) as store:
-        lost = sum(store.log_of(read.envelope_id) is None for read in reads)
-        return lost, store.count() - len(reads) + lost
+    with SqliteStore.open_read_only(layout.store) as store:
+        lost = sum(store.get(read.digest) is None for read in reads)
+        return lost, store.totals().envelopes - len(reads) + lost

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.sqlite import SqliteStore
 from tests.torture.capture_process import Load
 from tests.torture.fleet import Fleet, running
 from tests.torture.kills import count_up
@@ -34,7 +34,7 @@ def run(*, full: bool, say: Callable[[str], None]) -> Result:
     wanted = FAULTED if full else REDUCED_FAULTED
     with quick_folder("proxy") as folder, running(Fleet(Path(folder), LOAD)) as fleet:
         layout = fleet.set_up_receiver()
-        with EnvelopeStore.open(layout.store) as store:
+        with SqliteStore.open(layout.store) as store:
             front = Front(layout, store, fault_share=FAULT_SHARE, timeout_s=TIMEOUT_S)
             with standing(front, layout) as fleet.port:
                 fleet.add_units(UNITS, settings=SETTINGS)

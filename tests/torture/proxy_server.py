@@ -26,7 +26,7 @@ from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.intake.decide import Intake
 from agent.receiver.intake.server_tls import tls_context
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.sqlite import SqliteStore
 from agent.wire.protocol import MAX_REPLY_BYTES, MEDIA_TYPE, encode_reply, parse_request
 
 STATUSES: Final = (401, 403, 408, 413, 429, 500, 503)
@@ -38,7 +38,7 @@ _CONNECTION_TIMEOUT_S: Final = 20
 class Front:
     """The receiver as a unit sees it through a bad network."""
 
-    def __init__(self, layout: ReceiverLayout, store: EnvelopeStore, *, fault_share: float, timeout_s: float) -> None:
+    def __init__(self, layout: ReceiverLayout, store: SqliteStore, *, fault_share: float, timeout_s: float) -> None:
         """Stand in front of a receiver.
 
         Args:

@@ -20,7 +20,7 @@ from agent.disk.files import LocalFiles
 from agent.keys.known_keys import KnownKeys
 from agent.receiver.admission.pki import init_receiver
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.sqlite import SqliteStore
 from agent.records import Envelope
 from agent.spool.spool import FileSpool
 from agent.unit.process.child import own_module
@@ -136,8 +136,8 @@ def _left(config: Path) -> int:
 
 
 def _stored(layout: ReceiverLayout) -> list[str]:
-    with EnvelopeStore.open_read_only(layout.store) as store:
-        return [row.id.hex() for row in sorted(store.rows(), key=lambda row: row.log)]
+    with SqliteStore.open_read_only(layout.store) as store:
+        return [row.id.hex() for row in sorted(store.chain_rows(), key=lambda row: row.log)]
 
 
 if __name__ == "__main__":

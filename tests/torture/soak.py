@@ -19,7 +19,7 @@ from typing import Final
 
 import numpy as np
 
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.sqlite import SqliteStore
 from agent.unit.process.run import start_daemon, stop_daemon
 from tests.fakes.waiting import wait_until
 from tests.torture.capture_process import Load, accepted_ids
@@ -71,7 +71,7 @@ def run(*, full: bool, say: Callable[[str], None]) -> Result:
     with quick_folder("soak") as folder:
         fleet = Fleet(Path(folder), Load())
         layout = fleet.set_up_receiver()
-        with EnvelopeStore.open(layout.store) as store:
+        with SqliteStore.open(layout.store) as store:
             front = Front(layout, store, fault_share=FAULT_SHARE, timeout_s=TIMEOUT_S)
             with standing(front, layout) as fleet.port:
                 fleet.add_units(1, settings=SETTINGS)

@@ -18,8 +18,9 @@ from agent.receiver.intake.reports import ChainReport, FindingKind, finding_line
 from agent.receiver.intake.verification import verify_store
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.missing import missing_parts_named
+from agent.receiver.ports import StoreView
 from agent.receiver.stores.integrity import PAGE_CHECK_S, check_pages, cure
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.opening import open_store
 from agent.wire.tombstone import LossReason
 
 LOSSES = {LossReason.OVERFLOW: "overflowed", LossReason.EXPIRED: "expired", LossReason.EVICTED: "evicted"}
@@ -61,7 +62,7 @@ def verify(
 def _verify(directory: Path, pages_within_s: float, *, as_json: bool) -> None:
     layout, reports = ReceiverLayout(directory), None
     devices = DeviceBook(layout.devices)
-    with EnvelopeStore.open_read_only(layout.store) as store:
+    with open_store(layout.store, read_only=True) as store:
         faults = _faults_of_file(layout.store, pages_within_s)
         try:
             faults += [f"{layout.store}: {sign}" for sign in _signs_of_loss(store, devices)]
@@ -107,7 +108,7 @@ def _cure(layout: ReceiverLayout, reports: list[ChainReport]) -> str:
     return "what each finding means, and what to do: docs/RUNBOOK.md, At the receiver"
 
 
-def _signs_of_loss(store: EnvelopeStore, devices: DeviceBook) -> list[str]:
+def _signs_of_loss(store: StoreView, devices: DeviceBook) -> list[str]:
     empty = why_empty(store, devices)
     return [*([] if empty is None else [empty]), *missing_end(store, devices)]
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from agent.errors import ReceiverError
 from agent.receiver.admission.devices import Device, DeviceBook
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.ports import StoreView
 
 CURE = (
     "while a receiver runs, its newest entries are in envelopes.db-wal; `plateseal receiver backup` makes a copy that "
@@ -19,31 +19,31 @@ CURE = (
 )
 
 
-def why_empty(store: EnvelopeStore, devices: DeviceBook) -> str | None:
+def why_empty(store: StoreView, devices: DeviceBook) -> str | None:
     """Return what to think of a store without envelopes whose receiver has enrolled units; None for any other.
 
     Raises:
         ReceiverError: The store or the folder of devices cannot be read.
     """
     enrolled = len(devices.key_ids())
-    if not enrolled or store.count():
+    if not enrolled or store.totals().envelopes:
         return None
     keys = "1 device key is" if enrolled == 1 else f"{enrolled} device keys are"
     return f"{keys} enrolled and nothing is stored. Unless no unit has delivered yet, this is no whole copy: {CURE}"
 
 
-def missing_end(store: EnvelopeStore, devices: DeviceBook) -> list[str]:
+def missing_end(store: StoreView, devices: DeviceBook) -> list[str]:
     """Return why entries must be missing at the end of the log, a line each; none where nothing says so.
 
     Raises:
         ReceiverError: The store or the folder of devices cannot be read.
     """
-    end, found = store.log_end(), []
+    totals, found = store.totals(), []
+    end, used = totals.log_end, totals.log_used
     named, device = max(((_log_named(each), each) for each in _readable(devices)), key=_first, default=(0, None))
     if device is not None and named > end:
         record = f"the record of {device.name} (key {device.key_id.hex()[:16]})"
         found.append(f"{record} names entry {named} of the log, and the store ends at {end}: {CURE}")
-    used = store.log_used()
     if used > end:
         found.append(
             f"the log had entries up to {used}, and the store ends at {end}: the newest were removed; "

@@ -38,7 +38,8 @@ from agent.receiver.admission.foreign import load_client
 from agent.receiver.admission.operators import Operator, OperatorBook
 from agent.receiver.admission.records import MAX_EVENTS
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.opening import open_store
+from agent.receiver.stores.sqlite import SqliteStore
 from agent.wire.rotation import Rotation, verify_rotation
 
 DEFAULT_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
@@ -121,7 +122,7 @@ def init_receiver(directory: Path, *, hosts: list[str] | None = None, now: datet
     keyfiles.write_private(layout.receipt_key, receipt_key)
     keyfiles.write_public(layout.receipt_public, receipt_key.public_key())
     _make_directory(layout.devices)
-    EnvelopeStore.create(layout.store).close()
+    SqliteStore.create(layout.store).close()
     return layout
 
 
@@ -296,8 +297,8 @@ def log_end(layout: ReceiverLayout) -> int:
     Raises:
         ReceiverError: The store cannot be read.
     """
-    with EnvelopeStore.open_read_only(layout.store) as store:
-        return store.log_end()
+    with open_store(layout.store, read_only=True) as store:
+        return store.totals().log_end
 
 
 def _enrolled(

@@ -17,7 +17,8 @@ from agent.keys import keyfiles
 from agent.receiver.admission.devices import Device, DeviceBook, Event, EventKind
 from agent.receiver.admission.records import MAX_EVENTS, MAX_REASON_CHARS
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.ports import StoreLog
+from agent.receiver.stores.opening import open_store
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,8 +69,8 @@ def revoke(
     receipt_key = keyfiles.load_ed25519_private(layout.receipt_key)
     book = DeviceBook(layout.devices)
     devices = _chosen(book, name, key_id)
-    with EnvelopeStore.open_read_only(layout.store) as store:
-        log_end = store.log_end()
+    with open_store(layout.store, read_only=True) as store:
+        log_end = store.totals().log_end
         after = _point(store, at, log_end, moment)
     ending = [each for each in devices if each.revoked is None or after < each.revoked.after]
     if not ending:
@@ -98,7 +99,7 @@ def _ids(devices: list[Device]) -> str:
     return ", ".join(each.key_id.hex()[:16] for each in devices)
 
 
-def _point(store: EnvelopeStore, at: int | datetime | None, log_end: int, now: datetime) -> int:
+def _point(store: StoreLog, at: int | datetime | None, log_end: int, now: datetime) -> int:
     if at is None:
         return log_end
     if isinstance(at, datetime):

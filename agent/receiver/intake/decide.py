@@ -35,7 +35,7 @@ from agent.errors import EnvelopeVerificationError, FormatError, ReceiverError, 
 from agent.receiver.admission.devices import Device, DeviceBook
 from agent.receiver.intake.counts import Counts
 from agent.receiver.intake.notices import Notices, Pace
-from agent.receiver.stores.sqlite import ChainConflict, EnvelopeStore, Forked, Outcome, ReceiptLost
+from agent.receiver.ports import ChainConflict, EnvelopeStore, Forked, Outcome, ReceiptLost
 from agent.wire import cose
 from agent.wire.envelope import Envelope, parse_envelope, verify_envelope
 from agent.wire.probe import ProbeAnswer, parse_probe, sign_answer
@@ -163,10 +163,10 @@ class Intake:
         if signer.revoked is None:
             return None
         try:
-            log = self._store.log_of(envelope.envelope_id)
+            row = self._store.get(envelope.digest)
         except ReceiverError:
             return Later(STORE_WAIT_S)
-        if log is not None and log <= signer.revoked.after:
+        if row is not None and row.log <= signer.revoked.after:
             return None
         key = signer.key_id.hex()[:16]
         return Refused(f"envelope {envelope.envelope_id[:16]}: key {key} was revoked after log {signer.revoked.after}")

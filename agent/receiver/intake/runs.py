@@ -21,7 +21,7 @@ from dataclasses import dataclass
 
 from agent.receiver.admission.devices import Device
 from agent.receiver.intake.reports import ChainReport, Finding, FindingKind
-from agent.receiver.stores.sqlite import EnvelopeStore, StoredRow
+from agent.receiver.ports import StoredRow, StoreView
 from agent.wire.envelope import Envelope
 
 
@@ -66,7 +66,7 @@ class _Link:
 class Runs:
     """Gathers the chains of a store, and judges their order when all are known."""
 
-    def __init__(self, store: EnvelopeStore) -> None:
+    def __init__(self, store: StoreView) -> None:
         """Begin without a chain. `store` is asked where an envelope stands that a chain names as the one before it."""
         self._store = store
         self._links: dict[tuple[bytes, bytes], _Link] = {}
@@ -120,13 +120,13 @@ class Runs:
 
     def _goes_on_after(self, link: _Link) -> bool:
         """Tell a chain that goes on behind the envelope that the next chain names as its end."""
-        place = None if link.before is None else self._store.place_of(link.before)
-        other = None if place is None else self._links.get(place[:2])
-        if place is None or other is None or other.report.last_seq <= place[2]:
+        end = None if link.before is None else self._store.get(link.before)
+        other = None if end is None else self._links.get((end.device, end.chain))
+        if end is None or other is None or other.report.last_seq <= end.seq:
             return False
-        detail = f"chain {link.report.chain.hex()[:8]} names seq {place[2]} as the end of this one"
+        detail = f"chain {link.report.chain.hex()[:8]} names seq {end.seq} as the end of this one"
         kind = FindingKind.FORKED if link.report.device_kid == other.report.device_kid else FindingKind.ROTATED
-        other.tell(kind, detail, first=place[2] + 1, last=other.report.last_seq)
+        other.tell(kind, detail, first=end.seq + 1, last=other.report.last_seq)
         return True
 
 

@@ -39,7 +39,7 @@ from agent.receiver.intake.door import Door
 from agent.receiver.intake.server_tls import ServerTls
 from agent.receiver.intake.service import build_service
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.opening import open_store
 
 MAX_HEAD_BYTES: Final = 16 << 10
 """Of a request whose head is not complete; one that arrives in a single read may be as long as that read."""
@@ -160,11 +160,11 @@ def serve(
     if port_file is not None:
         _remove(port_file)
     with (
-        EnvelopeStore.open(layout.store) as store,
+        open_store(layout.store) as store,
         FleetStore(layout.fleet) as fleet,
         _listen(host, port) as listener,
     ):
-        _log.info("%d envelopes are stored", store.count())
+        _log.info("%d envelopes are stored", store.totals().envelopes)
         for sign in missing_end(store, devices):
             _log.warning("the store is not whole: %s", sign)
         counts, hooks = counts or Counts(), hooks or ServeHooks()
@@ -183,7 +183,7 @@ def serve(
         server = _Server(config, door, listener=listener, port_file=port_file, hooks=hooks, each_second=tls.look)
         counts.gauge("connections", lambda: len(server.server_state.connections))
         _run(server, listener)
-        _log.info("stopped, %d envelopes are stored", store.count())
+        _log.info("stopped, %d envelopes are stored", store.totals().envelopes)
 
 
 def _load_receipt_key(layout: ReceiverLayout) -> Ed25519PrivateKey:

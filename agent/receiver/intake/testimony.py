@@ -17,7 +17,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent.errors import FormatError, ReceiptVerificationError, VerificationError
 from agent.receiver.intake.reports import MAX_LISTED, ChainReport, Finding, FindingKind
-from agent.receiver.stores.sqlite import EnvelopeStore, StoredRow
+from agent.receiver.ports import StoredRow, WholeStore
 from agent.wire import cbor, cose
 from agent.wire.envelope import Envelope, parse_envelope
 from agent.wire.evidence import check_kept, check_row, shown_ms
@@ -32,7 +32,7 @@ clock, which time services correct."""
 class Testimony:
     """The receipts of one store."""
 
-    def __init__(self, store: EnvelopeStore, receipt_keys: Mapping[bytes, Ed25519PublicKey]) -> None:
+    def __init__(self, store: WholeStore, receipt_keys: Mapping[bytes, Ed25519PublicKey]) -> None:
         """Prepare to check a store. Without the receiver's public keys each kept receipt becomes a finding."""
         self._store = store
         self._keys = receipt_keys
@@ -71,21 +71,24 @@ class Testimony:
 
     def settle(self, reports: dict[tuple[bytes, bytes], ChainReport]) -> None:
         """Check that each receipt names the one before it, and name receipts whose envelope is not in the store."""
-        device, before = b"", ZERO_DIGEST
-        for kept in self._store.receipts():
-            if kept.device != device:
-                device, before = kept.device, ZERO_DIGEST
+        newest: dict[bytes, bytes] = {}
+        orphans: list[bytes] = []
+        for entry in self._store.log():
+            if entry.receipt is None:
+                continue
+            if entry.stored_at_ms is None and len(orphans) < MAX_LISTED:
+                orphans.append(entry.receipt)
             try:
-                receipt = parse_receipt(kept.receipt)
+                receipt = parse_receipt(entry.receipt)
             except FormatError:
                 continue  # told with its row, or below
             if receipt.prev is None:
                 continue
-            if receipt.prev != before:
+            if receipt.prev != newest.get(receipt.device_kid, ZERO_DIGEST):
                 detail = f"the receipt of log {receipt.log_index} names another one before it than the one that is kept"
                 _report_of(reports, receipt).add(Finding(FindingKind.RECEIPT, receipt.seq, receipt.seq, detail))
-            before = cbor.sha256(kept.receipt)
-        for data in self._store.receipts_without_envelope():
+            newest[receipt.device_kid] = cbor.sha256(entry.receipt)
+        for data in orphans:
             _tell_orphan(reports, data, self._keys)
 
     def _fault(self, row: StoredRow, receipt: Receipt | None) -> str | None:
@@ -106,18 +109,20 @@ class Testimony:
 
     def _was_stored_without(self, log: int) -> bool:
         """Whether the entry is one of an earlier plateseal, which kept no receipts."""
-        body = self._store.body_at(log)
+        row = self._store.get(log)
         try:
-            return body is not None and parse_envelope(body).position.version == VERSION_1
+            return row is not None and parse_envelope(row.body).position.version == VERSION_1
         except FormatError:
             return False
 
 
-def _steps_back(store: EnvelopeStore) -> dict[int, int]:
+def _steps_back(store: WholeStore) -> dict[int, int]:
     """Return by how many milliseconds the log's time goes back at which entries."""
     found: dict[int, int] = {}
     before_ms = 0
     for entry in store.log():
+        if entry.stored_at_ms is None:
+            continue
         if entry.stored_at_ms < before_ms and len(found) < MAX_LISTED:
             found[entry.log] = before_ms - entry.stored_at_ms
         before_ms = entry.stored_at_ms

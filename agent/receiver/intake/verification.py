@@ -36,18 +36,18 @@ from agent.receiver.intake.gaps import Chain, Gap, Named, settle_gaps, take_off_
 from agent.receiver.intake.reports import ChainReport, Finding, FindingKind, finding_lines
 from agent.receiver.intake.runs import Runs
 from agent.receiver.intake.testimony import Testimony
-from agent.receiver.stores.sqlite import EnvelopeStore, StoredRow
+from agent.receiver.ports import StoredRow, WholeStore
 from agent.wire.envelope import Envelope, parse_envelope, verify_envelope
 
 
-def verify_store(store: EnvelopeStore, devices: DeviceBook) -> list[ChainReport]:
+def verify_store(store: WholeStore, devices: DeviceBook) -> list[ChainReport]:
     """Check every envelope in a store, chain by chain.
 
     Raises:
         ReceiverError: The store or the folder of devices cannot be read.
     """
     walk = _Walk(store, devices)
-    for (device, chain), rows in groupby(store.rows(), key=lambda row: (row.device, row.chain)):
+    for (device, chain), rows in groupby(store.chain_rows(), key=lambda row: (row.device, row.chain)):
         walk.chain(device, chain, rows)
     return walk.settle()
 
@@ -59,7 +59,7 @@ _Key = tuple[str, bytes]
 class _Walk:
     """One pass over a store; gaps are settled at the end, when all tombstones are known."""
 
-    def __init__(self, store: EnvelopeStore, devices: DeviceBook) -> None:
+    def __init__(self, store: WholeStore, devices: DeviceBook) -> None:
         self._devices = devices
         self._testimony = Testimony(store, devices.receipt_keys())
         self._runs = Runs(store)

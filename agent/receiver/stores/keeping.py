@@ -11,12 +11,13 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from agent.receiver.ports import ChainConflict, Forked, Outcome, ReceiptLost
 from agent.receiver.stores.forks import fork_at, note_beginning
 from agent.wire import cbor
 from agent.wire.envelope import Envelope
@@ -27,47 +28,6 @@ from agent.wire.times import from_ms, to_ms
 _LOG_END: Final = "SELECT log, stored_at_ms FROM envelopes ORDER BY log DESC LIMIT 1"
 _HIGHEST_LOG: Final = "SELECT seq FROM sqlite_sequence WHERE name = 'envelopes'"
 _NEWEST_RECEIPT: Final = "SELECT receipt FROM receipts WHERE device = ? AND version = ? ORDER BY log DESC LIMIT 1"
-
-
-@dataclass(frozen=True, slots=True)
-class ChainConflict:
-    """An envelope that cannot be stored beside those that are.
-
-    Attributes:
-        reason: For a person; ids and numbers only.
-        is_fork: Whether another envelope by the same key stands at its place.
-    """
-
-    reason: str
-    is_fork: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class Forked:
-    """An envelope that is stored, and that shows that two machines use its key.
-
-    Attributes:
-        receipt: Its receipt.
-        reason: What it shows, for a person; ids and numbers only.
-    """
-
-    receipt: bytes = field(repr=False)
-    reason: str
-
-
-@dataclass(frozen=True, slots=True)
-class ReceiptLost:
-    """An envelope that is stored and whose receipt is gone from the store. No second receipt is signed.
-
-    Attributes:
-        reason: For a person; ids and numbers only.
-    """
-
-    reason: str
-
-
-Outcome = bytes | Forked | ChainConflict | ReceiptLost
-"""The receipt as it was first signed, or why there is none."""
 
 
 class Keeper:

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from typing import Final
 
 from agent.keys.keyfiles import load_ed25519_private
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.sqlite import SqliteStore
 from agent.wire.envelope import parse_envelope
 from tests.faults.planted.acts import Plant, command, done, put, remove, remove_all, write
 from tests.faults.planted.fault import Fault, by_hand, printed
@@ -38,23 +38,23 @@ def _sql(*statements: str) -> Plant:
 
 def _copied_without_wal(site: Site) -> None:
     """The store's file was copied by hand while the receiver ran, without its write-ahead log."""
-    with EnvelopeStore.open_read_only(site.receiver / "envelopes.db") as store:
-        envelopes = [parse_envelope(data) for data in store.envelopes()]
+    with SqliteStore.open_read_only(site.receiver / "envelopes.db") as store:
+        envelopes = [parse_envelope(data) for data in (row.body for row in store.pages())]
     live = site.root / "live.db"
-    EnvelopeStore.create(live).close()
-    with EnvelopeStore.open(live) as store:
+    SqliteStore.create(live).close()
+    with SqliteStore.open(live) as store:
         store.store_batch(envelopes, datetime.now(UTC), load_ed25519_private(site.receiver / "receipt.key"))
         (site.receiver / "envelopes.db").write_bytes(live.read_bytes())
 
 
 def _older_store(site: Site) -> None:
     """A backup of before the last reads came back, while the records of units are of today."""
-    with EnvelopeStore.open_read_only(site.receiver / "envelopes.db") as store:
-        envelopes = [parse_envelope(data) for data in store.envelopes()]
+    with SqliteStore.open_read_only(site.receiver / "envelopes.db") as store:
+        envelopes = [parse_envelope(data) for data in (row.body for row in store.pages())]
     command(ENROL)(site)  # a record of today names the end of the log
     older = site.root / "older.db"
-    EnvelopeStore.create(older).close()
-    with EnvelopeStore.open(older) as store:
+    SqliteStore.create(older).close()
+    with SqliteStore.open(older) as store:
         store.store_batch(envelopes[:2], datetime.now(UTC), load_ed25519_private(site.receiver / "receipt.key"))
     (site.receiver / "envelopes.db").write_bytes(older.read_bytes())
 

@@ -14,7 +14,7 @@ from agent.cli.main import main
 from agent.keys.keyfiles import load_ed25519_private
 from agent.receiver.admission.devices import DeviceBook, Event, EventKind
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.sqlite import SqliteStore
 from tests.fakes.custody_bench import CustodyBench, make_custody_bench
 from tests.fakes.reads import NOON
 
@@ -54,7 +54,7 @@ def test_an_empty_store_of_a_receiver_with_units_is_refused(bench: CustodyBench,
     """The write-ahead log was not copied: no command takes that for a store without reads, and no key is destroyed."""
     store = ReceiverLayout(bench.receiver).store
     store.unlink()
-    EnvelopeStore.create(store).close()
+    SqliteStore.create(store).close()
     before = bench.owner.layout.audit.read_bytes()
     code, out, err = run(command, *COMMANDS[command])
     assert (code, out) == (2, ""), err

@@ -8,7 +8,7 @@ from pathlib import Path
 from typer.testing import CliRunner
 
 from agent.cli.receiver import app
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.sqlite import SqliteStore
 from agent.wire.envelope import sign_tombstone
 from agent.wire.tombstone import Gone, LossReason, Tombstone
 from tests.fakes.envelopes import make_chain, next_position
@@ -24,7 +24,7 @@ def test_lost_reads_are_told_by_what_became_of_them(tmp_path: Path) -> None:
     gone = Gone(reads[1].position.chain, 1, 3, reads[3].digest)
     evicted = sign_tombstone(Tombstone(LossReason.EVICTED, 3, NOON, NOON, (gone,)), key, next_position(reads[-1]))
     overflow = sign_tombstone(Tombstone(LossReason.OVERFLOW, 7, NOON, NOON), key, next_position(evicted))
-    with EnvelopeStore.open(bench.receiver.store) as store:
+    with SqliteStore.open(bench.receiver.store) as store:
         store.store_batch([reads[0], reads[4], evicted, overflow], NOON, bench.receipt_key)
     said = CliRunner().invoke(app, ["verify", str(bench.receiver.directory)])
     assert said.exit_code == 0

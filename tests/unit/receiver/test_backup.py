@@ -25,17 +25,18 @@ from agent.receiver.backup import back_up
 from agent.receiver.intake.verification import verify_store
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.stores.copying import Snapshot
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.sqlite import SqliteStore
 from tests.fakes.envelopes import make_chain
 from tests.fakes.pki import Bench, make_bench
 from tests.fakes.reads import NOON
+from tests.fakes.stored import bodies
 
 
 @pytest.fixture
 def bench(tmp_path: Path) -> Bench:
     """Return a receiver that has stored a chain of 20 envelopes."""
     made = make_bench(tmp_path)
-    with EnvelopeStore.open(made.receiver.store) as store:
+    with SqliteStore.open(made.receiver.store) as store:
         store.store_batch(make_chain(made.device.signing_key, 20), NOON, made.receipt_key)
     return made
 
@@ -46,25 +47,25 @@ def quiet(_what: str, _done: int, _total: int) -> None:
 
 def stored(path: Path) -> list[bytes]:
     """Return what a store holds."""
-    with EnvelopeStore.open_read_only(path) as store:
-        return list(store.envelopes())
+    with SqliteStore.open_read_only(path) as store:
+        return bodies(store)
 
 
 def test_a_backup_of_a_running_receiver_has_what_is_in_the_write_ahead_log(tmp_path: Path) -> None:
     """Nothing is in the one file yet; the copy is one file that has all, and verifies on its own."""
     bench, out = make_bench(tmp_path), tmp_path / "out"
     issue_operator(bench.receiver.directory, "anna", passphrase="x")
-    with EnvelopeStore.open(bench.receiver.store) as store:
+    with SqliteStore.open(bench.receiver.store) as store:
         store.store_batch(make_chain(bench.device.signing_key, 20), NOON, bench.receipt_key)
         made = back_up(bench.receiver.directory, out, with_keys=False, watch=quiet)
-        expected = list(store.envelopes())
+        expected = bodies(store)
     assert (made.envelopes, made.log_end, made.devices, made.operators) == (20, 20, 1, 1)
     assert (made.keys, made.left_out, made.damage) == ((), ("ca.key", "server.key", "receipt.key"), ())
     copied = ReceiverLayout(out)
     names = {path.name for path in out.iterdir()}
     assert names == {"envelopes.db", "devices", "operators", "ca.pem", "server.pem", "receipt.pub"}
     shutil.rmtree(bench.receiver.directory)
-    with EnvelopeStore.open_read_only(copied.store) as store:
+    with SqliteStore.open_read_only(copied.store) as store:
         reports = verify_store(store, DeviceBook(copied.devices))
     assert [(report.envelopes, report.is_continuous) for report in reports] == [(20, True)]
     assert stored(copied.store) == expected
@@ -79,9 +80,9 @@ def test_private_keys_come_along_only_if_asked(bench: Bench, tmp_path: Path) -> 
         copied = tmp_path / "out" / name
         assert copied.read_bytes() == (bench.receiver.directory / name).read_bytes()
         assert stat.S_IMODE(copied.stat().st_mode) == 0o600
-    with EnvelopeStore.open(tmp_path / "out" / "envelopes.db") as store:
+    with SqliteStore.open(tmp_path / "out" / "envelopes.db") as store:
         store.store_batch(make_chain(bench.device.signing_key, 1), NOON, bench.receipt_key)
-        assert store.count() == 21
+        assert store.totals().envelopes == 21
 
 
 def test_what_earlier_and_coming_receipts_are_checked_with_comes_along(bench: Bench, tmp_path: Path) -> None:
@@ -115,7 +116,7 @@ def test_a_backup_while_envelopes_are_stored_is_of_one_moment(bench: Bench, tmp_
 
     def store_on() -> None:
         try:
-            with EnvelopeStore.open(bench.receiver.store) as store:
+            with SqliteStore.open(bench.receiver.store) as store:
                 for first in range(0, len(chain), 8):
                     if done.is_set():
                         return
@@ -139,9 +140,9 @@ def test_a_backup_while_envelopes_are_stored_is_of_one_moment(bench: Bench, tmp_
     assert len(made) == 4
     for least, backed_up, out in made:
         assert backed_up.envelopes >= least
-        with EnvelopeStore.open_read_only(ReceiverLayout(out).store) as store:
+        with SqliteStore.open_read_only(ReceiverLayout(out).store) as store:
             reports = verify_store(store, DeviceBook(ReceiverLayout(out).devices))
-            assert (sum(report.envelopes for report in reports), store.log_end()) == (
+            assert (sum(report.envelopes for report in reports), store.totals().log_end) == (
                 backed_up.envelopes,
                 backed_up.log_end,
             )
@@ -159,7 +160,7 @@ def test_records_and_store_are_of_the_same_moment(
         snapshot = Snapshot(path)
         turns.append(snapshot.log_end)
         if len(turns) == 1:
-            with EnvelopeStore.open(path) as store:
+            with SqliteStore.open(path) as store:
                 store.store_batch(make_chain(bench.device.signing_key, 5), NOON, bench.receipt_key)
             renewed = Event(EventKind.RENEWED, NOON + timedelta(days=1), 25)
             book.save(replace(device, history=(*device.history, renewed)), bench.receipt_key)

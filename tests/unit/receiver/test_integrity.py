@@ -14,7 +14,7 @@ from typer.testing import CliRunner
 from agent.cli.receiver import app
 from agent.receiver.admission.devices import DeviceBook, Event, EventKind
 from agent.receiver.stores.integrity import check_pages
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.sqlite import SqliteStore
 from tests.fakes.envelopes import make_chain
 from tests.fakes.pki import Bench, make_bench
 from tests.fakes.reads import NOON
@@ -26,7 +26,7 @@ READS = 60
 def bench(tmp_path: Path) -> Bench:
     """Return a receiver that has a chain of 60 envelopes, all in the one file."""
     made = make_bench(tmp_path)
-    with EnvelopeStore.open(made.receiver.store) as store:
+    with SqliteStore.open(made.receiver.store) as store:
         store.store_batch(make_chain(made.device.signing_key, READS, body=bytes(3000)), NOON, made.receipt_key)
     return made
 
@@ -149,7 +149,7 @@ def test_a_copy_without_its_write_ahead_log_is_noticed(tmp_path: Path) -> None:
     """A receiver runs, its store's one file is copied: units are enrolled, and nothing is there."""
     made = make_bench(tmp_path)
     copy = tmp_path / "copy"
-    with EnvelopeStore.open(made.receiver.store) as store:
+    with SqliteStore.open(made.receiver.store) as store:
         store.store_batch(make_chain(made.device.signing_key, 5), NOON, made.receipt_key)
         shutil.copytree(made.receiver.directory, copy, ignore=shutil.ignore_patterns("*-wal", "*-shm"))
         assert verify(made)[0] == 0

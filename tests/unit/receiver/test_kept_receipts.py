@@ -12,13 +12,15 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.errors import ReceiverError
-from agent.receiver.stores.sqlite import EnvelopeStore, ReceiptLost
+from agent.receiver.ports import ReceiptLost
+from agent.receiver.stores.sqlite import SqliteStore
 from agent.wire import cbor
 from agent.wire.envelope import Envelope
 from agent.wire.header import ZERO_DIGEST
 from agent.wire.receipt import Receipt, parse_receipt, sign_receipt, verify_receipt
 from tests.fakes.envelopes import make_chain
 from tests.fakes.receipts import PINNED, RECEIVER
+from tests.fakes.stored import bodies, kept_receipt
 
 _KEY, _OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
 _AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -26,13 +28,13 @@ _LATER = _AT + timedelta(days=1)
 
 
 @pytest.fixture
-def store(tmp_path: Path) -> Iterator[EnvelopeStore]:
+def store(tmp_path: Path) -> Iterator[SqliteStore]:
     """Return an empty store at `tmp_path / "envelopes.db"`."""
-    with EnvelopeStore.create(tmp_path / "envelopes.db") as made:
+    with SqliteStore.create(tmp_path / "envelopes.db") as made:
         yield made
 
 
-def stored(store: EnvelopeStore, batch: list[Envelope], at: datetime = _AT) -> list[bytes]:
+def stored(store: SqliteStore, batch: list[Envelope], at: datetime = _AT) -> list[bytes]:
     """Store a batch and return its receipts."""
     receipts = store.store_batch(batch, at, RECEIVER)
     assert receipts
@@ -53,7 +55,7 @@ def to_version_1(tmp_path: Path) -> None:
     edit(tmp_path, *(f"DROP TABLE {name}" for name in tables), "PRAGMA user_version = 1")
 
 
-def test_envelopes_get_receipts_of_their_version(store: EnvelopeStore) -> None:
+def test_envelopes_get_receipts_of_their_version(store: SqliteStore) -> None:
     """A unit that knows version 1 only gets what it knows."""
     old, new = make_chain(_KEY, 1)[0], make_chain(_KEY, 1, run=0)[0]
     receipts = stored(store, [old, new])
@@ -62,7 +64,7 @@ def test_envelopes_get_receipts_of_their_version(store: EnvelopeStore) -> None:
     ] == [1, 2]
 
 
-def test_receipts_of_a_device_key_are_a_chain(store: EnvelopeStore) -> None:
+def test_receipts_of_a_device_key_are_a_chain(store: SqliteStore) -> None:
     """Each names the one before it for the same key, over batches; the first names none."""
     ours, theirs = make_chain(_KEY, 3, run=0), make_chain(_OTHER, 2, run=0)
     first = stored(store, [ours[0], theirs[0], *make_chain(_KEY, 1)])
@@ -72,16 +74,16 @@ def test_receipts_of_a_device_key_are_a_chain(store: EnvelopeStore) -> None:
     assert said == [ZERO_DIGEST, ZERO_DIGEST, None, digest(first[1]), digest(first[0]), digest(second[1])]
 
 
-def test_an_edited_row_changes_no_receipt(store: EnvelopeStore, tmp_path: Path) -> None:
+def test_an_edited_row_changes_no_receipt(store: SqliteStore, tmp_path: Path) -> None:
     """The receipt is not made again from the row: the commit before signed 2023 for a read of 2026."""
     for envelope in (make_chain(_KEY, 1)[0], make_chain(_OTHER, 1, run=0)[0]):
         (first,) = stored(store, [envelope])
         edit(tmp_path, "UPDATE envelopes SET stored_at_ms = 1672531200000, log = log + 1000")
         assert stored(store, [envelope], _LATER) == [first]
-        assert store.receipt_of(envelope.envelope_id) == first
+        assert kept_receipt(store, envelope.envelope_id) == first
 
 
-def test_no_second_receipt_is_signed_where_the_first_is_gone(store: EnvelopeStore, tmp_path: Path) -> None:
+def test_no_second_receipt_is_signed_where_the_first_is_gone(store: SqliteStore, tmp_path: Path) -> None:
     """A unit may have bound the first one, and then a second one would contradict the receiver's own signature."""
     envelope = make_chain(_KEY, 1, run=0)[0]
     stored(store, [envelope])
@@ -91,7 +93,7 @@ def test_no_second_receipt_is_signed_where_the_first_is_gone(store: EnvelopeStor
     assert envelope.envelope_id[:16] in outcome.reason
 
 
-def test_times_of_the_log_never_go_back(store: EnvelopeStore) -> None:
+def test_times_of_the_log_never_go_back(store: SqliteStore) -> None:
     """A receiver's clock that is set back gives the time of the entry before."""
     chain = make_chain(_KEY, 3, run=0)
     times = [
@@ -102,22 +104,22 @@ def test_times_of_the_log_never_go_back(store: EnvelopeStore) -> None:
     assert [entry.log for entry in store.log()] == [1, 2, 3]
 
 
-def test_a_store_of_version_1_goes_on(store: EnvelopeStore, tmp_path: Path) -> None:
+def test_a_store_of_version_1_goes_on(store: SqliteStore, tmp_path: Path) -> None:
     """What is in it keeps its receipts, which are kept from the time they are asked for; new ones are kept at once."""
     old, new = make_chain(_KEY, 2), make_chain(_KEY, 1, run=0)
     before = stored(store, old)
     store.close()
     to_version_1(tmp_path)
-    with EnvelopeStore.open(tmp_path / "envelopes.db") as opened:
-        assert [opened.receipt_of(each.envelope_id) for each in old] == [None, None]
+    with SqliteStore.open(tmp_path / "envelopes.db") as opened:
+        assert [kept_receipt(opened, each.envelope_id) for each in old] == [None, None]
         assert stored(opened, [old[1], *new, old[1]], _LATER)[::2] == [before[1], before[1]]
-        kept = [opened.receipt_of(each.envelope_id) is not None for each in (*old, *new)]
+        kept = [kept_receipt(opened, each.envelope_id) is not None for each in (*old, *new)]
         assert kept == [False, True, True]
-        assert parse_receipt(opened.receipt_of(new[0].envelope_id) or b"").prev == ZERO_DIGEST
-        assert [row.receipt is not None for row in opened.rows()].count(True) == 2
+        assert parse_receipt(kept_receipt(opened, new[0].envelope_id) or b"").prev == ZERO_DIGEST
+        assert [row.receipt is not None for row in opened.chain_rows()].count(True) == 2
 
 
-def test_a_store_of_version_1_can_be_read_as_it_is(store: EnvelopeStore, tmp_path: Path) -> None:
+def test_a_store_of_version_1_can_be_read_as_it_is(store: SqliteStore, tmp_path: Path) -> None:
     """A copy that may not be written is read, and stays the bytes it was."""
     (envelope,) = make_chain(_KEY, 1)
     stored(store, [envelope])
@@ -125,15 +127,15 @@ def test_a_store_of_version_1_can_be_read_as_it_is(store: EnvelopeStore, tmp_pat
     to_version_1(tmp_path)
     path = tmp_path / "envelopes.db"
     before = path.read_bytes()
-    with EnvelopeStore.open_read_only(path) as reader:
-        assert list(reader.envelopes()) == [envelope.data]
-        assert [row.receipt for row in reader.rows()] == [None]
-        assert list(reader.receipts()) == []
+    with SqliteStore.open_read_only(path) as reader:
+        assert bodies(reader) == [envelope.data]
+        assert [row.receipt for row in reader.chain_rows()] == [None]
+        assert [entry.receipt for entry in reader.log()] == [None]
     assert path.read_bytes() == before
 
 
 def test_a_migration_that_fails_leaves_the_old_store(
-    store: EnvelopeStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """At whichever statement; the next start brings it up to date."""
     (envelope,) = make_chain(_KEY, 1)
@@ -144,13 +146,13 @@ def test_a_migration_that_fails_leaves_the_old_store(
     for part in ("CREATE", "CREATE INDEX", "PRAGMA user_version =", "COMMIT"):
         monkeypatch.setattr(sqlite3, "connect", _failing_at(part, real))
         with pytest.raises(ReceiverError, match="disk I/O error"):
-            EnvelopeStore.open(tmp_path / "envelopes.db")
+            SqliteStore.open(tmp_path / "envelopes.db")
         monkeypatch.undo()
         with closing(sqlite3.connect(tmp_path / "envelopes.db")) as connection:
             assert connection.execute("PRAGMA user_version").fetchone() == (1,)
             tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
             assert {name for (name,) in tables} == {"envelopes", "sqlite_sequence"}
-    with EnvelopeStore.open(tmp_path / "envelopes.db") as opened:
+    with SqliteStore.open(tmp_path / "envelopes.db") as opened:
         assert stored(opened, [envelope], _LATER) == [receipt]
 
 
@@ -166,7 +168,7 @@ def _failing_at(part: str, real: Callable[..., sqlite3.Connection]) -> Callable[
     return lambda *arguments, **options: real(*arguments, **options, factory=Failing)
 
 
-def test_a_receipt_of_version_1_is_what_the_plateseal_before_signed(store: EnvelopeStore) -> None:
+def test_a_receipt_of_version_1_is_what_the_plateseal_before_signed(store: SqliteStore) -> None:
     """Byte for byte, from the same row: a unit that asks twice over the upgrade sees one receipt."""
     (envelope,) = make_chain(_KEY, 1)
     position = envelope.position

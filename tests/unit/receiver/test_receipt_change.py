@@ -23,7 +23,7 @@ from agent.receiver.admission.receipt_change import prepare_change, take_change
 from agent.receiver.intake.server import serve
 from agent.receiver.intake.verification import verify_store
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.sqlite import SqliteStore
 from agent.unit.upload.receipt_keys import PinnedKeys
 from agent.wire import cose
 from agent.wire.receipt import verify_receipt
@@ -43,7 +43,7 @@ def bench(tmp_path: Path) -> Bench:
 
 def is_sound(receiver: ReceiverLayout) -> bool:
     """Whether every record and every kept receipt of a receiver verifies."""
-    with EnvelopeStore.open_read_only(receiver.store) as store:
+    with SqliteStore.open_read_only(receiver.store) as store:
         reports = verify_store(store, DeviceBook(receiver.devices))
     return bool(reports) and all(each.is_continuous and each.receipted == each.envelopes for each in reports)
 
@@ -51,7 +51,7 @@ def is_sound(receiver: ReceiverLayout) -> bool:
 def test_receipts_of_both_keys_verify_at_the_receiver_and_on_the_unit(bench: Bench, tmp_path: Path) -> None:
     """One chain of envelopes, the first half under the old key; the unit pins what `receipt.pub.next` holds."""
     envelopes = make_chain(bench.device.signing_key, 4)
-    with EnvelopeStore.open(bench.receiver.store) as store:
+    with SqliteStore.open(bench.receiver.store) as store:
         receipts = store.store_batch(envelopes[:2], AT, bench.receipt_key)
         prepared = prepare_change(bench.receiver.directory)
         (tmp_path / "pinned.pub").write_bytes(prepared.file.read_bytes())
@@ -72,7 +72,7 @@ def test_receipts_of_both_keys_verify_at_the_receiver_and_on_the_unit(bench: Ben
 
 def test_without_the_earlier_key_its_receipts_are_named(bench: Bench) -> None:
     """The file of earlier keys is what keeps them good: whoever copies a store copies it too."""
-    with EnvelopeStore.open(bench.receiver.store) as store:
+    with SqliteStore.open(bench.receiver.store) as store:
         store.store_batch(make_chain(bench.device.signing_key, 2), AT, bench.receipt_key)
     prepare_change(bench.receiver.directory)
     take_change(bench.receiver.directory)
@@ -127,7 +127,7 @@ def test_a_crash_at_any_step_leaves_a_sound_receiver_and_is_continued(
     for step in range(1, 60):
         (tmp_path / str(step)).mkdir()
         bench = make_bench(tmp_path / str(step))
-        with EnvelopeStore.open(bench.receiver.store) as store:
+        with SqliteStore.open(bench.receiver.store) as store:
             store.store_batch(make_chain(bench.device.signing_key, 1), AT, bench.receipt_key)
         prepared = prepare_change(bench.receiver.directory)
         _cut_before(monkeypatch, step)

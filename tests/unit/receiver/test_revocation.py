@@ -24,7 +24,7 @@ from agent.receiver.admission.devices import Device, DeviceBook, EventKind
 from agent.receiver.admission.pki import enrol
 from agent.receiver.admission.revoke import revoke
 from agent.receiver.intake.decide import STORE_WAIT_S, Intake
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.sqlite import SqliteStore
 from agent.wire.envelope import Envelope
 from agent.wire.protocol import Answer, Later, Refused, Stored
 from tests.fakes.envelopes import make_chain, make_envelope, next_position
@@ -41,7 +41,7 @@ class Desk:
         self.key = self.bench.device.signing_key
         self.now = AT
         self.book = DeviceBook(self.bench.receiver.devices, now=lambda: self.now)
-        self.store = EnvelopeStore.open(self.bench.receiver.store)
+        self.store = SqliteStore.open(self.bench.receiver.store)
         self.intake = Intake(
             devices=self.book, store=self.store, receipt_key=self.bench.receipt_key, now=lambda: self.now
         )
@@ -97,7 +97,7 @@ def test_a_revoked_key_neither_connects_nor_delivers(desk: Desk) -> None:
     answers = desk.take(*new, sender=sender)
     assert kinds(answers) == [Refused, Refused]
     assert all(isinstance(each, Refused) and "was revoked after log 2" in each.reason for each in answers)
-    assert desk.store.count() == 2
+    assert desk.store.totals().envelopes == 2
 
 
 def test_what_was_logged_before_keeps_its_receipt(desk: Desk) -> None:

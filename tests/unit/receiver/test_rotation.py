@@ -24,7 +24,7 @@ from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.admission.enrolment import load_enrolment
 from agent.receiver.admission.pki import DEFAULT_OVERLAP, enrol
 from agent.receiver.intake.decide import NOT_ENROLLED_WAIT_S, Intake
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.sqlite import SqliteStore
 from agent.wire.protocol import Later, Stored
 from agent.wire.rotation import encode_rotation
 from tests.fakes.envelopes import make_chain
@@ -219,7 +219,7 @@ def test_reads_of_the_old_key_are_taken_long_after_the_overlap(bench: Bench) -> 
     sender = book.by_key_id(step.key_id)
     assert sender is not None
     batch = [envelope.data for key in (old_key, new_key) for envelope in make_chain(key, 2)]
-    with EnvelopeStore.open(bench.receiver.store) as store:
+    with SqliteStore.open(bench.receiver.store) as store:
         receipt_key = keyfiles.load_ed25519_private(bench.receiver.receipt_key)
         answers = Intake(devices=book, store=store, receipt_key=receipt_key, now=lambda: late).take(batch, sender)
     assert [type(answer) for answer in answers] == [Stored] * 4
@@ -233,7 +233,7 @@ def test_until_the_statement_is_carried_new_reads_are_put_off(bench: Bench) -> N
     sender = book.by_key_id(bench.device.key_id)
     assert sender is not None
     batch = [envelope.data for envelope in make_chain(new_key, 2)]
-    with EnvelopeStore.open(bench.receiver.store) as store:
+    with SqliteStore.open(bench.receiver.store) as store:
         receipt_key = keyfiles.load_ed25519_private(bench.receiver.receipt_key)
         intake = Intake(devices=book, store=store, receipt_key=receipt_key)
         assert intake.take(batch, sender) == [Later(NOT_ENROLLED_WAIT_S)] * 2

@@ -28,7 +28,7 @@ from agent.receiver.fleet.page import PAGE_HEADERS, render_fleet, size
 from agent.receiver.fleet.store import FleetStore, Reported
 from agent.receiver.intake.decide import Intake
 from agent.receiver.intake.service import PEER_CERTIFICATE, build_service
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.sqlite import SqliteStore
 from agent.wire.health import HEALTH_MEDIA_TYPE, HEALTH_PATH, MAX_HEALTH_BYTES, encode_health
 from agent.wire.protocol import ENVELOPES_PATH, MEDIA_TYPE
 from tests.fakes.health import NOW, make_fleet, make_report, troubled
@@ -41,7 +41,7 @@ PASSPHRASE = "only for this test"
 class Receiver:
     """A receiver's application over a bench with one enrolled device."""
 
-    def __init__(self, bench: Bench, store: EnvelopeStore, fleet: FleetStore) -> None:
+    def __init__(self, bench: Bench, store: SqliteStore, fleet: FleetStore) -> None:
         """Build it."""
         self.bench, self.fleet = bench, fleet
         devices = DeviceBook(bench.receiver.devices)
@@ -86,7 +86,7 @@ class Receiver:
 def receiver(tmp_path: Path) -> Iterator[Receiver]:
     """Return a receiver."""
     bench = make_bench(tmp_path)
-    with EnvelopeStore.open(bench.receiver.store) as store, FleetStore(bench.receiver.fleet) as fleet:
+    with SqliteStore.open(bench.receiver.store) as store, FleetStore(bench.receiver.fleet) as fleet:
         yield Receiver(bench, store, fleet)
 
 
@@ -187,7 +187,7 @@ def test_silence_is_told_from_never_having_been_heard() -> None:
 
 def test_some_other_database_is_not_written_to(tmp_path: Path) -> None:
     """The envelopes' store in its place is refused, and so is a folder."""
-    EnvelopeStore.create(tmp_path / "fleet.db").close()
+    SqliteStore.create(tmp_path / "fleet.db").close()
     for path in (tmp_path / "fleet.db", tmp_path):
         with pytest.raises(ReceiverError, match="not a usable store"):
             FleetStore(path)

@@ -25,7 +25,7 @@ from agent.receiver.fleet.page import render_fleet
 from agent.receiver.fleet.store import FleetStore, Reported
 from agent.receiver.intake.decide import Intake
 from agent.receiver.intake.service import PEER_CERTIFICATE, build_service
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.sqlite import SqliteStore
 from tests.fakes.chromium import Page, browser
 from tests.fakes.health import NOW, make_fleet, make_report, troubled
 from tests.fakes.pki import make_bench
@@ -107,7 +107,7 @@ def test_the_served_page_keeps_its_own_policy(page: Page, tmp_path: Path) -> Non
     issued = issue_operator(bench.receiver.directory, "anna", passphrase="only for this test")
     _, certificate, _ = load_key_and_certificates(issued.pkcs12, b"only for this test")
     assert certificate is not None
-    with EnvelopeStore.open(bench.receiver.store) as store, FleetStore(bench.receiver.fleet) as fleet:
+    with SqliteStore.open(bench.receiver.store) as store, FleetStore(bench.receiver.fleet) as fleet:
         devices = DeviceBook(bench.receiver.devices)
         intake = Intake(devices=devices, store=store, receipt_key=bench.device.signing_key)
         evil = troubled(9, make_report(datetime.now(UTC)))

@@ -21,13 +21,14 @@ from agent.keys import keyfiles
 from agent.receiver.admission.devices import Device, DeviceBook, Event, EventKind
 from agent.receiver.intake.decide import NOT_ENROLLED_WAIT_S, STORE_WAIT_S, Intake
 from agent.receiver.intake.notices import MAX_SUBJECTS, Notices
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.sqlite import SqliteStore
 from agent.wire import cose
 from agent.wire.envelope import Envelope
 from agent.wire.protocol import Answer, Later, Refused, Stored
 from agent.wire.receipt import verify_receipt
 from tests.fakes.envelopes import make_chain, make_envelope
 from tests.fakes.pki import Bench, add_device, make_bench
+from tests.fakes.stored import bodies, kept_receipt
 
 
 class TickingTime:
@@ -48,7 +49,7 @@ class Desk:
     def __init__(self, bench: Bench) -> None:
         self.bench = bench
         self.book = DeviceBook(bench.receiver.devices)
-        self.store = EnvelopeStore.open(bench.receiver.store)
+        self.store = SqliteStore.open(bench.receiver.store)
         self.key = bench.device.signing_key
         receipt_key = keyfiles.load_ed25519_private(bench.receiver.receipt_key)
         self.intake = Intake(devices=self.book, store=self.store, receipt_key=receipt_key, now=TickingTime())
@@ -87,7 +88,7 @@ def test_duplicate_gets_the_identical_receipt(desk: Desk) -> None:
     envelope = make_envelope(desk.key)
     first = desk.take(envelope.data)
     assert desk.take(envelope.data, envelope.data) == first * 2
-    assert desk.store.count() == 1
+    assert desk.store.totals().envelopes == 1
 
 
 def test_answers_keep_the_order_of_the_batch(desk: Desk) -> None:
@@ -101,7 +102,7 @@ def test_answers_keep_the_order_of_the_batch(desk: Desk) -> None:
 def test_unknown_device_key_is_put_off(desk: Desk) -> None:
     """An envelope of a key that is not enrolled is neither stored nor refused for good."""
     assert desk.take(make_envelope(Ed25519PrivateKey.generate()).data) == [Later(NOT_ENROLLED_WAIT_S)]
-    assert desk.store.count() == 0
+    assert desk.store.totals().envelopes == 0
 
 
 def test_another_devices_envelope_is_refused(desk: Desk) -> None:
@@ -110,7 +111,7 @@ def test_another_devices_envelope_is_refused(desk: Desk) -> None:
     (answer,) = desk.take(make_envelope(other.signing_key).data)
     assert isinstance(answer, Refused)
     assert "of device cam-2, sent by cam-1" in answer.reason
-    assert desk.store.count() == 0
+    assert desk.store.totals().envelopes == 0
 
 
 def test_flipped_signature_bit_is_refused(desk: Desk) -> None:
@@ -141,7 +142,7 @@ def test_removed_and_damaged_device_files_put_off(desk: Desk) -> None:
     assert desk.intake.take([envelope.data], sender) == [Later(STORE_WAIT_S)]
     path.unlink()
     assert desk.intake.take([envelope.data], sender) == [Later(NOT_ENROLLED_WAIT_S)]
-    assert desk.store.count() == 0
+    assert desk.store.totals().envelopes == 0
 
 
 def test_store_failure_puts_off_and_is_logged_once(desk: Desk, caplog: pytest.LogCaptureFixture) -> None:
@@ -232,7 +233,7 @@ def test_nothing_is_receipted_that_a_fresh_reader_does_not_see(steps: list[tuple
         receipt_key = Ed25519PrivateKey.generate()
         keyfiles.write_public(Path(folder) / "receipt.pub", receipt_key.public_key())
         book.save(signer, receipt_key)
-        store = EnvelopeStore.create(path)
+        store = SqliteStore.create(path)
         intake = Intake(devices=book, store=store, receipt_key=receipt_key)
         for indexes, weather in steps:
             _make_weather(store, weather)
@@ -240,16 +241,16 @@ def test_nothing_is_receipted_that_a_fresh_reader_does_not_see(steps: list[tuple
             for envelope, answer in zip(batch, intake.take([e.data for e in batch], signer), strict=True):
                 if isinstance(answer, Stored):
                     assert receipts.setdefault(envelope.envelope_id, answer.receipt) == answer.receipt
-            with EnvelopeStore.open_read_only(path) as reader:
-                seen = list(reader.envelopes())
+            with SqliteStore.open_read_only(path) as reader:
+                seen = bodies(reader)
                 assert set(receipts) == {_id_of(data) for data in seen}
-                assert all(reader.receipt_of(name) == receipt for name, receipt in receipts.items())
+                assert all(kept_receipt(reader, name) == receipt for name, receipt in receipts.items())
         store.close()
-        with EnvelopeStore.open_read_only(path) as reader:
-            assert reader.count() == len(receipts)
+        with SqliteStore.open_read_only(path) as reader:
+            assert reader.totals().envelopes == len(receipts)
 
 
-def _make_weather(store: EnvelopeStore, weather: str) -> None:
+def _make_weather(store: SqliteStore, weather: str) -> None:
     if weather == "reopened":
         store.close()
     if weather == "full" and store._connection is not None:
@@ -281,7 +282,7 @@ def test_commit_that_fails_gives_no_receipt(desk: Desk, monkeypatch: pytest.Monk
     envelope = make_envelope(desk.key)
     assert desk.take(envelope.data) == [Later(STORE_WAIT_S)]
     monkeypatch.undo()
-    assert desk.store.count() == 0
+    assert desk.store.totals().envelopes == 0
     assert isinstance(desk.take(envelope.data)[0], Stored)
 
 

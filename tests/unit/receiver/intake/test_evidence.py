@@ -19,7 +19,7 @@ from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.admission.pki import enrol
 from agent.receiver.admission.revoke import revoke
 from agent.receiver.intake.verification import ChainReport, finding_lines, verify_store
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.sqlite import SqliteStore
 from agent.wire import cbor, cose
 from agent.wire.envelope import Envelope, sign_tombstone
 from agent.wire.header import SeenReceipt
@@ -43,7 +43,7 @@ class Shelf:
     def store(self, *envelopes: Envelope) -> list[bytes]:
         """Store envelopes, an hour apart, and return their receipts."""
         receipts = []
-        with EnvelopeStore.open(self.bench.receiver.store) as store:
+        with SqliteStore.open(self.bench.receiver.store) as store:
             for envelope in envelopes:
                 self.hours += 1
                 receipts += store.store_batch([envelope], AT + timedelta(hours=self.hours), self.bench.receipt_key)
@@ -58,7 +58,7 @@ class Shelf:
 
     def reports(self) -> list[ChainReport]:
         """Verify the store."""
-        with EnvelopeStore.open_read_only(self.bench.receiver.store) as store:
+        with SqliteStore.open_read_only(self.bench.receiver.store) as store:
             return verify_store(store, DeviceBook(self.bench.receiver.devices))
 
     def kinds(self) -> list[tuple[str, int, int]]:

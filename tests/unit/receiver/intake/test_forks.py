@@ -22,7 +22,8 @@ from agent.receiver.fleet.store import FleetStore
 from agent.receiver.intake.counts import Counts
 from agent.receiver.intake.decide import Intake
 from agent.receiver.intake.verification import verify_store
-from agent.receiver.stores.sqlite import EnvelopeStore, Forked
+from agent.receiver.ports import Forked
+from agent.receiver.stores.sqlite import SqliteStore
 from agent.wire.envelope import Envelope
 from agent.wire.header import ChainPosition
 from agent.wire.protocol import Refused, Stored
@@ -134,7 +135,7 @@ CLONED: Final[tuple[Build, ...]] = (
 
 def forks_seen(envelopes: Sequence[Envelope], batch: int) -> list[str]:
     """Store envelopes in batches, and return what showed a second machine."""
-    with TemporaryDirectory() as folder, EnvelopeStore.create(Path(folder) / "envelopes.db") as store:
+    with TemporaryDirectory() as folder, SqliteStore.create(Path(folder) / "envelopes.db") as store:
         outcomes = [
             outcome
             for at in range(0, len(envelopes), batch)
@@ -171,7 +172,7 @@ class Receiver:
     bench: Bench
     intake: Intake
     fleet: FleetStore
-    store: EnvelopeStore
+    store: SqliteStore
     counts: Counts
 
     def take(self, envelopes: Sequence[Envelope]) -> list[object]:
@@ -185,7 +186,7 @@ class Receiver:
 def _receiver(folder: Path) -> Iterator[Receiver]:
     bench = make_bench(folder)
     counts = Counts()
-    with EnvelopeStore.open(bench.receiver.store) as store, FleetStore(bench.receiver.fleet) as fleet:
+    with SqliteStore.open(bench.receiver.store) as store, FleetStore(bench.receiver.fleet) as fleet:
         book = DeviceBook(bench.receiver.devices)
         intake = Intake(
             devices=book, store=store, receipt_key=bench.receipt_key, counts=counts, keep_fork=fleet.keep_fork
@@ -226,9 +227,9 @@ def test_an_honest_unit_is_told_nowhere(tmp_path: Path, caplog: pytest.LogCaptur
 def test_a_store_of_before_the_upgrade_learns_it(tmp_path: Path) -> None:
     """A store whose tables lack what shows forks gets it when it is opened, and sees what comes from then on."""
     path = tmp_path / "envelopes.db"
-    with EnvelopeStore.create(path) as store, store._connected("written") as connection:
+    with SqliteStore.create(path) as store, store._connected("written") as connection:
         connection.execute("DROP TABLE begins")
-    with EnvelopeStore.open(path) as store:
+    with SqliteStore.open(path) as store:
         outcomes = store.store_batch(_copied_while_it_ran(KEY), AT, RECEIVER)
     assert any(isinstance(outcome, Forked) for outcome in outcomes)
 

@@ -18,7 +18,7 @@ from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.intake import refusals, service
 from agent.receiver.intake.decide import Intake
 from agent.receiver.intake.service import PEER_CERTIFICATE, build_service
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.sqlite import SqliteStore
 from agent.wire.envelope import MAX_ENVELOPE_BYTES
 from agent.wire.protocol import (
     ENVELOPES_PATH,
@@ -83,7 +83,7 @@ class Door:
 
     bench: Bench
     app: ASGIApp
-    store: EnvelopeStore
+    store: SqliteStore
 
     def ask(self, exchange: Exchange, *, certificate: bytes | None = None, **headers: str) -> Exchange:
         """Run one exchange; by default with the bench's device's certificate and the right media type."""
@@ -112,7 +112,7 @@ class Door:
 def door(tmp_path: Path) -> Iterator[Door]:
     """Return an application with one enrolled device."""
     bench = make_bench(tmp_path)
-    with EnvelopeStore.open(bench.receiver.store) as store:
+    with SqliteStore.open(bench.receiver.store) as store:
         intake = Intake(
             devices=DeviceBook(bench.receiver.devices),
             store=store,
@@ -151,7 +151,7 @@ def test_body_that_is_no_sequence_gets_400_and_one_line(door: Door, body: bytes,
     assert done.status == 400
     assert done.body.startswith(expected)
     assert done.body.count(b"\n") == 1
-    assert door.store.count() == 0
+    assert door.store.totals().envelopes == 0
 
 
 @pytest.mark.parametrize("media_type", ["", "application/cbor", "text/plain", "application/cbor-seqx"])
@@ -194,7 +194,7 @@ def test_trickling_body_gets_408(door: Door, monkeypatch: pytest.MonkeyPatch) ->
     monkeypatch.setattr(refusals, "DRAIN_DEADLINE_S", 0.05)
     body = encode_request([make_envelope(door.bench.device.signing_key).data])
     assert door.ask(Exchange([body], hangs=True)).status == 408
-    assert door.store.count() == 0
+    assert door.store.totals().envelopes == 0
 
 
 class TurnedLoop(asyncio.SelectorEventLoop):
@@ -225,14 +225,14 @@ def test_a_slow_body_has_the_time_it_needs_as_long_as_it_comes_on(door: Door, st
     with asyncio.Runner(loop_factory=lambda: loop) as runner:
         runner.run(_run(door.app, door.scope(), exchange))
     assert exchange.status == status
-    assert door.store.count() == (status == 200)
+    assert door.store.totals().envelopes == (status == 200)
 
 
 def test_broken_connection_stores_nothing(door: Door) -> None:
     """A body that is cut off is not taken for a whole one, even where it is a whole sequence so far."""
     body = encode_request([make_envelope(door.bench.device.signing_key).data])
     door.ask(Exchange([body], disconnects=True))
-    assert door.store.count() == 0
+    assert door.store.totals().envelopes == 0
 
 
 def test_no_certificate_gets_401(door: Door) -> None:
@@ -255,7 +255,7 @@ def test_strange_certificate_gets_403(door: Door, tmp_path: Path) -> None:
     stranger = make_bench(tmp_path / "elsewhere").device.certificate.read_text()
     body = encode_request([make_envelope(door.bench.device.signing_key).data])
     assert door.ask(Exchange([body]), certificate=ssl.PEM_cert_to_DER_cert(stranger)).status == 403
-    assert door.store.count() == 0
+    assert door.store.totals().envelopes == 0
 
 
 def test_damaged_device_file_gets_503_and_a_wait(door: Door) -> None:

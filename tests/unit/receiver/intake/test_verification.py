@@ -15,7 +15,7 @@ from agent.keys.rotation import ROTATION_NAME, rotate_identity
 from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.admission.pki import enrol
 from agent.receiver.intake.verification import ChainReport, finding_lines, verify_store
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.sqlite import SqliteStore
 from agent.wire import cbor
 from agent.wire.envelope import Envelope, sign_tombstone
 from agent.wire.tombstone import Gone, LossReason, Tombstone, merge_gone
@@ -38,13 +38,13 @@ def checked(
 ) -> list[ChainReport]:
     """Store envelopes, let somebody tamper with the file, and verify it."""
     path = folder / "store.db"
-    with EnvelopeStore.create(path) as store:
+    with SqliteStore.create(path) as store:
         store.store_batch(envelopes, AT, bench.receipt_key)
     if tamper is not None:
         with closing(sqlite3.connect(path)) as connection:
             tamper(connection, list(envelopes))
             connection.commit()
-    with EnvelopeStore.open_read_only(path) as store:
+    with SqliteStore.open_read_only(path) as store:
         return verify_store(store, DeviceBook(bench.receiver.devices))
 
 

@@ -17,7 +17,7 @@ from agent.errors import FormatError, SpoolFullError
 from agent.keys.keyring import KeyringBook
 from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.intake.verification import verify_store
-from agent.receiver.stores.sqlite import EnvelopeStore
+from agent.receiver.stores.sqlite import SqliteStore
 from agent.records import Envelope, SpoolEntry, SpoolState
 from agent.seal.last_link import LastLink
 from agent.seal.sealer import Sealer
@@ -438,7 +438,7 @@ def test_the_receiver_counts_what_is_lost_to_the_read(tmp_path: Path) -> None:
         if round_ % 4 == 3:
             rig.start()
     stored |= {each.envelope_id: each for each in rig.pending()}
-    with EnvelopeStore.open(bench.receiver.store) as store:
+    with SqliteStore.open(bench.receiver.store) as store:
         for envelope in stored.values():
             store.store_batch([envelope], NOON, bench.receipt_key)
         reports = verify_store(store, DeviceBook(bench.receiver.devices))

@@ -1,0 +1,238 @@
+"""What every engine of a receiver's store promises: idempotence, the rules of chains, several at work on one store."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from agent.receiver.ports import ChainConflict, Forked, ReceiptLost
+from agent.receiver.stores.opening import open_store
+from agent.receiver.stores.reading import PAGE_ROWS
+from agent.receiver.stores.sqlite import SqliteStore
+from agent.wire.envelope import Envelope
+from agent.wire.header import DIGEST_BYTES, ChainPosition
+from agent.wire.receipt import Receipt, parse_receipt
+from tests.fakes.envelopes import first_position, make_chain, make_envelope
+from tests.fakes.receipts import RECEIVER
+from tests.fakes.stored import bodies
+
+_KEY = Ed25519PrivateKey.generate()
+_AT = datetime(2026, 3, 1, 12, 0, 0, 123_000, tzinfo=UTC)
+_ENDED_WITHIN_S: Final = 120.0
+
+Store = SqliteStore
+Opening = Callable[[], Store]
+"""Opens the one store again, as another receiver or another command does."""
+
+
+@pytest.fixture(params=["sqlite"])
+def opening(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opening]:
+    """Return what opens an empty store, as often as it is called; all of them are closed afterwards."""
+    path = tmp_path / "envelopes.db"
+    SqliteStore.create(path).close()
+    with ExitStack() as opened:
+        yield lambda: opened.enter_context(open_store(path))
+
+
+@pytest.fixture
+def store(opening: Opening) -> Store:
+    """Return an empty store."""
+    return opening()
+
+
+def _store(store: Store, batch: list[Envelope], at: datetime) -> list[Receipt | Forked | ChainConflict | ReceiptLost]:
+    """Store a batch, and return what its receipts say."""
+    outcomes = store.store_batch(batch, at, RECEIVER)
+    return [parse_receipt(each) if isinstance(each, bytes) else each for each in outcomes]
+
+
+def _reason(outcome: Receipt | Forked | ChainConflict | ReceiptLost) -> str:
+    assert isinstance(outcome, ChainConflict)
+    return outcome.reason
+
+
+def _at_once(*works: Callable[[], None]) -> None:
+    """Do several things side by side, each in a thread of its own; what one of them raises is raised here."""
+    start, raised = threading.Barrier(len(works)), list[BaseException]()
+
+    def run(work: Callable[[], None]) -> None:
+        try:
+            start.wait(_ENDED_WITHIN_S)
+            work()
+        except BaseException as error:  # noqa: BLE001  raised again below
+            raised.append(error)
+
+    threads = [threading.Thread(target=run, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(_ENDED_WITHIN_S)
+    assert not any(thread.is_alive() for thread in threads)
+    if raised:
+        raise raised[0]
+
+
+def test_empty_store_is_empty(store: SqliteStore) -> None:
+    """A new store holds nothing, and an empty batch leaves it so."""
+    assert _store(store, [], _AT) == []
+    assert (store.totals().envelopes, bodies(store)) == (0, [])
+
+
+def test_receipt_says_what_was_stored(store: SqliteStore) -> None:
+    """The outcome of a new envelope is a receipt of exactly it, with the next log index."""
+    envelope = make_envelope(_KEY)
+    assert _store(store, [envelope], _AT) == [
+        Receipt(
+            envelope_id=envelope.envelope_id,
+            length=len(envelope.data),
+            device_kid=envelope.device_kid,
+            chain=envelope.position.chain,
+            seq=0,
+            stored_at=_AT,
+            log_index=1,
+        )
+    ]
+    assert bodies(store) == [envelope.data]
+
+
+def test_duplicates_get_the_first_row(store: SqliteStore) -> None:
+    """The same envelope twice in a batch, and again later, is stored once and keeps time and log index."""
+    envelope = make_envelope(_KEY)
+    first, second = _store(store, [envelope, envelope], _AT)
+    (third,) = _store(store, [envelope], _AT + timedelta(days=1))
+    assert first == second == third
+    assert store.totals().envelopes == 1
+
+
+def test_fork_is_refused(store: SqliteStore) -> None:
+    """Another envelope at a place that is taken is refused, within a batch and later."""
+    position = first_position()
+    one, two, three = (make_envelope(_KEY, position) for _ in range(3))
+    stored, refused = _store(store, [one, two], _AT)
+    assert isinstance(stored, Receipt)
+    assert "fork" in _reason(refused)
+    assert "fork" in _reason(_store(store, [three], _AT)[0])
+    assert bodies(store) == [one.data]
+
+
+def test_prev_that_is_not_the_stored_one_is_refused(store: SqliteStore) -> None:
+    """With seq n-1 in the store, seq n must name it."""
+    first = make_envelope(_KEY)
+    _store(store, [first], _AT)
+    position = ChainPosition(chain=first.position.chain, seq=1, prev=os.urandom(DIGEST_BYTES))
+    assert "prev" in _reason(_store(store, [make_envelope(_KEY, position)], _AT)[0])
+
+
+def test_successor_that_names_another_is_refused(store: SqliteStore) -> None:
+    """With seq n+1 in the store, seq n must be the one it names."""
+    genuine, after = make_chain(_KEY, 2)
+    other = make_envelope(_KEY, genuine.position)
+    _store(store, [after], _AT)
+    assert "names another" in _reason(_store(store, [other], _AT)[0])
+    assert isinstance(_store(store, [genuine], _AT)[0], Receipt)
+
+
+@pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]])
+def test_a_chain_is_stored_in_any_order(store: SqliteStore, order: list[int]) -> None:
+    """Gaps are allowed and fill later."""
+    chain = make_chain(_KEY, 4)
+    for index in order:
+        assert isinstance(_store(store, [chain[index]], _AT)[0], Receipt)
+    assert bodies(store) == [chain[index].data for index in order]
+
+
+def test_refused_one_leaves_the_others_of_its_batch(store: SqliteStore) -> None:
+    """A conflict in the middle of a batch takes nothing else with it."""
+    one, two, three = make_chain(_KEY, 3)
+    outcomes = _store(store, [one, make_envelope(_KEY, one.position), two, three], _AT)
+    assert [isinstance(outcome, Receipt) for outcome in outcomes] == [True, False, True, True]
+
+
+def test_chains_and_devices_do_not_meet(store: SqliteStore) -> None:
+    """The same chain id and place of another device, or another chain, is no fork."""
+    other_key = Ed25519PrivateKey.generate()
+    one = make_envelope(_KEY)
+    batch = [one, make_envelope(other_key, one.position), make_envelope(_KEY)]
+    assert all(isinstance(outcome, Receipt) for outcome in _store(store, batch, _AT))
+    assert store.totals().envelopes == len(batch)
+
+
+def test_envelopes_pages_through_and_sees_what_comes_meanwhile(store: SqliteStore) -> None:
+    """Iteration crosses pages in log order and goes on with what is stored while it runs."""
+    chain = make_chain(_KEY, 2 * PAGE_ROWS + 2)
+    _store(store, chain[:-1], _AT)
+    rows = (row.body for row in store.pages())
+    seen = [next(rows)]
+    _store(store, chain[-1:], _AT)
+    assert seen + list(rows) == [envelope.data for envelope in chain]
+
+
+def test_two_writers_on_one_chain_give_one_receipt_to_each_envelope(opening: Opening) -> None:
+    """Both are sent the same chain, in batches that overlap: each envelope has one entry, and the log has no gap."""
+    chain = make_chain(_KEY, 48, run=0)
+    stores = opening(), opening()
+    answers: tuple[dict[str, bytes], dict[str, bytes]] = ({}, {})
+
+    def deliver(number: int) -> Callable[[], None]:
+        def work() -> None:
+            for begin in range(0, len(chain), 6 - number):
+                batch = chain[begin : begin + 8]
+                for envelope, outcome in zip(batch, stores[number].store_batch(batch, _AT, RECEIVER), strict=True):
+                    assert isinstance(outcome, bytes)
+                    assert answers[number].setdefault(envelope.envelope_id, outcome) == outcome
+
+        return work
+
+    _at_once(deliver(0), deliver(1))
+    assert answers[0] == answers[1]
+    assert sorted(parse_receipt(each).log_index for each in answers[0].values()) == list(range(1, len(chain) + 1))
+    assert [row.log for row in stores[0].pages()] == list(range(1, len(chain) + 1))
+
+
+def test_of_two_envelopes_at_one_place_one_is_stored(opening: Opening) -> None:
+    """Two receivers are given a fork at the same moment, many times: one of the two has a receipt, the other none."""
+    places = [first_position() for _ in range(24)]
+    pairs = [(make_envelope(_KEY, place), make_envelope(_KEY, place)) for place in places]
+    stores = opening(), opening()
+    taken: tuple[list[bool], list[bool]] = ([], [])
+
+    def deliver(number: int) -> Callable[[], None]:
+        def work() -> None:
+            for pair in pairs:
+                (outcome,) = stores[number].store_batch([pair[number]], _AT, RECEIVER)
+                taken[number].append(isinstance(outcome, bytes))
+
+        return work
+
+    _at_once(deliver(0), deliver(1))
+    assert [one + other for one, other in zip(*taken, strict=True)] == [1] * len(pairs)
+    assert stores[1].totals().envelopes == len(pairs)
+
+
+def test_who_pages_while_others_write_misses_nothing(opening: Opening) -> None:
+    """A pager that goes on from the last index that it saw sees each entry once, whoever commits in between."""
+    chains = [make_chain(Ed25519PrivateKey.generate(), 40) for _ in range(2)]
+    reader, writers = opening(), (opening(), opening())
+    seen: list[int] = []
+
+    def deliver(number: int) -> Callable[[], None]:
+        def work() -> None:
+            for envelope in chains[number]:
+                assert isinstance(writers[number].store_batch([envelope], _AT, RECEIVER)[0], bytes)
+
+        return work
+
+    def read() -> None:
+        while len(seen) < 80:
+            seen.extend(row.log for row in reader.pages(seen[-1] if seen else 0))
+
+    _at_once(deliver(0), deliver(1), read)
+    assert seen == list(range(1, 81))
