@@ -2,6 +2,7 @@
 
 ```
 OUT/envelopes.db             the store at one moment, without a write-ahead log
+OUT/bodies                   the envelopes' bytes, as many as the store had at that moment
 OUT/devices, OUT/operators   the records as they were then
 OUT/renewals                 what units have asked for, and new certificates that they have not fetched yet
 OUT/ca.pem, server.pem, receipt.pub, receipt-earlier.pub and receipt.pub.next where they are there
@@ -98,6 +99,7 @@ def back_up(directory: Path, out: Path, *, with_keys: bool, watch: Watch) -> Bac
         if layout.renewals.is_dir():
             _write_folder(copied.renewals, _read_renewals(layout.renewals))
         keys, left_out = _copy_files(layout, copied, with_keys=with_keys)
+        snapshot.copy_bodies_to(copied.store, lambda done, total: watch("copying reads", done, total))
         snapshot.copy_to(part, lambda done, total: watch("copying", done, total))
         damage = _read_back(part, layout.store, snapshot, watch)
     try:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
+
+BODIES: Final = "bodies"
+"""Beside the store's file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +69,11 @@ class ReceiverLayout:
     def store(self) -> Path:
         """The SQLite store of envelopes."""
         return self.directory / "envelopes.db"
+
+    @property
+    def bodies(self) -> Path:
+        """The envelopes' bytes, a file for each epoch; the store says where in them each one is."""
+        return self.store.with_name(BODIES)
 
     @property
     def devices(self) -> Path:

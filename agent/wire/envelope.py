@@ -101,6 +101,7 @@ class Envelope:
         device_kid: 32 bytes, id of the device signing key it claims.
         header: Its place among the unit's envelopes, and what it commits to.
         tombstone: What it says, if it is a tombstone; None for a sealed read.
+        kids: Ids of the keys that a read is sealed to, each once, in bytewise order; empty for a tombstone.
     """
 
     data: bytes = field(repr=False)
@@ -108,6 +109,7 @@ class Envelope:
     device_kid: bytes
     header: Header
     tombstone: Tombstone | None = None
+    kids: tuple[bytes, ...] = ()
 
     @property
     def position(self) -> ChainPosition:
@@ -172,7 +174,7 @@ def sign_envelope(
         kid = cose.ed25519_kid(key.public_key())
         encoded = kid, encode_header(kid, header)
     kid, protected = encoded
-    return _finished(cose.sign1(protected, encode_content(content), key), kid, header, None)
+    return _finished(cose.sign1(protected, encode_content(content), key), kid, header, None, _kids(content))
 
 
 def sign_tombstone(
@@ -209,6 +211,7 @@ def parse_envelope(data: bytes) -> Envelope:
     """
     message = _parse_outer(data)
     tombstone: Tombstone | None = None
+    kids: tuple[bytes, ...] = ()
     header = parse_header(message.protected)
     if message.content_type == TOMBSTONE_TYPE:
         tombstone = _parse_tombstone(message.payload)
@@ -216,12 +219,14 @@ def parse_envelope(data: bytes) -> Envelope:
         content = _parse_content(message.payload)
         if header.position.version != VERSION_1:
             _refuse_duplicates(content.recipients)
+        kids = _kids(content)
     return Envelope(
         data=data,
         envelope_id=cbor.sha256(data).hex(),
         device_kid=message.kid,
         header=header,
         tombstone=tombstone,
+        kids=kids,
     )
 
 
@@ -265,7 +270,9 @@ def _parse_outer(data: bytes) -> cose.Sign1:
     return cose.parse_sign1(data, content_types=types, max_bytes=MAX_ENVELOPE_BYTES, what=_WHAT)
 
 
-def _finished(data: bytes, kid: bytes, header: Header, tombstone: Tombstone | None) -> Envelope:
+def _finished(
+    data: bytes, kid: bytes, header: Header, tombstone: Tombstone | None, kids: tuple[bytes, ...] = ()
+) -> Envelope:
     if len(data) > MAX_ENVELOPE_BYTES:
         raise FormatError(f"envelope: {len(data)} bytes, at most {MAX_ENVELOPE_BYTES} are allowed")
     return Envelope(
@@ -274,7 +281,12 @@ def _finished(data: bytes, kid: bytes, header: Header, tombstone: Tombstone | No
         device_kid=kid,
         header=header,
         tombstone=tombstone,
+        kids=kids,
     )
+
+
+def _kids(content: SealedContent) -> tuple[bytes, ...]:
+    return tuple(sorted({slot.kid for slot in content.recipients}))
 
 
 def _parse_tombstone(payload: bytes) -> Tombstone:

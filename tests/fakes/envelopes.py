@@ -6,6 +6,8 @@ The outside is exact: signature, chain, digest. The inside is a random key's cip
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -25,6 +27,8 @@ from agent.wire.header import CHAIN_ID_BYTES, ZERO_DIGEST, ChainPosition, Header
 
 _CIPHER = suites.ContentCipher.AES_256_GCM
 _SUITE = suites.SUITES[suites.KeyType.X25519]
+EPOCH: Final = os.urandom(cose.KID_BYTES)
+"""Id of a key that nobody has: to it all of these are sealed that are not said to be sealed to another."""
 
 
 def first_position(
@@ -53,8 +57,12 @@ def make_envelope(
     body: bytes = b"sealed read",
     *,
     seen: SeenReceipt | None = None,
+    kids: Sequence[bytes] = (EPOCH,),
 ) -> Envelope:
-    """Seal `body` to nobody and sign it at `position` (seq 0 of a new chain of version 1 if left out)."""
+    """Seal `body` to nobody and sign it at `position` (seq 0 of a new chain of version 1 if left out).
+
+    It says that it is sealed to the keys with the ids `kids`.
+    """
     position = position or first_position()
     key = os.urandom(suites.CONTENT_KEY_BYTES)
     header = Header(position)
@@ -63,20 +71,22 @@ def make_envelope(
     outer = encode_header(cose.ed25519_kid(signing_key.public_key()), header)
     content_header = encode_content_header(_CIPHER)
     nonce = os.urandom(suites.NONCE_BYTES)
-    kid = os.urandom(cose.KID_BYTES)
-    slot = RecipientSlot(
-        suite=_SUITE,
-        kid=kid,
-        protected_bytes=encode_recipient_header(_SUITE, kid),
-        ek=os.urandom(_SUITE.enc_bytes),
-        sealed_key=os.urandom(suites.CONTENT_KEY_BYTES + suites.TAG_BYTES),
+    slots = tuple(
+        RecipientSlot(
+            suite=_SUITE,
+            kid=kid,
+            protected_bytes=encode_recipient_header(_SUITE, kid),
+            ek=os.urandom(_SUITE.enc_bytes),
+            sealed_key=os.urandom(suites.CONTENT_KEY_BYTES + suites.TAG_BYTES),
+        )
+        for kid in kids
     )
     content = SealedContent(
         alg=suites.CONTENT_ALGS[_CIPHER],
         protected_bytes=content_header,
         nonce=nonce,
         ciphertext=AESGCM(key).encrypt(nonce, body, content_aad(content_header, outer)),
-        recipients=(slot,),
+        recipients=slots,
     )
     return sign_envelope(header, content, signing_key)
 
@@ -89,6 +99,7 @@ def make_chain(
     body: bytes = b"sealed read",
     run: int | None = None,
     before: Envelope | None = None,
+    kids: Sequence[bytes] = (EPOCH,),
 ) -> list[Envelope]:
     """Return `n` envelopes of one chain (a new random one if left out), linked and in order.
 
@@ -97,5 +108,5 @@ def make_chain(
     envelopes: list[Envelope] = []
     for _ in range(n):
         position = next_position(envelopes[-1]) if envelopes else first_position(chain=chain, run=run, before=before)
-        envelopes.append(make_envelope(signing_key, position, body))
+        envelopes.append(make_envelope(signing_key, position, body, kids=kids))
     return envelopes

@@ -63,7 +63,7 @@ def _verify(directory: Path, pages_within_s: float, *, as_json: bool) -> None:
     layout, reports = ReceiverLayout(directory), None
     devices = DeviceBook(layout.devices)
     with open_store(layout.store, read_only=True) as store:
-        faults = _faults_of_file(layout.store, pages_within_s)
+        faults = [*_faults_of_file(layout.store, pages_within_s), *store.faults()]
         try:
             faults += [f"{layout.store}: {sign}" for sign in _signs_of_loss(store, devices)]
             reports = verify_store(store, devices)

@@ -165,6 +165,8 @@ def serve(
         _listen(host, port) as listener,
     ):
         _log.info("%d envelopes are stored", store.totals().envelopes)
+        if moved := store.take_over():
+            _log.info("the store of an earlier plateseal has been taken over, %d entries", moved)
         for sign in missing_end(store, devices):
             _log.warning("the store is not whole: %s", sign)
         counts, hooks = counts or Counts(), hooks or ServeHooks()

@@ -1,9 +1,10 @@
-"""A copy of a store while a receiver writes to it: the store as it was at one moment, in one file.
+"""A copy of a store while a receiver writes to it: the store as it was at one moment, its database and its body files.
 
-Owns: that moment and the copy's file. Leaves to others: what else belongs to a backup (`agent.receiver.backup`).
+Owns: that moment and the copy's files. Leaves to others: what else belongs to a backup (`agent.receiver.backup`).
 
 Invariants: the copy holds every transaction that was committed when the snapshot was taken, and no part of a later one,
-for all pages are read within one transaction. The copy has no write-ahead log, so that one file is all of it.
+for all pages are read within one transaction. The copy has no write-ahead log. Body files only grow, and the snapshot
+knows how long each was: that much of it is copied, whatever comes in meanwhile.
 
 Why SQLite's backup and not VACUUM INTO: it tells how far it is, and copies the file as it is. Within a transaction of
 its own it does not begin anew when the receiver writes. Meanwhile the write-ahead log grows and is not emptied.
@@ -23,6 +24,7 @@ from typing import Final, Self
 
 from agent.disk import durable
 from agent.errors import ReceiverError
+from agent.receiver.stores.bodies import BodyFiles
 from agent.receiver.stores.database import BUSY_TIMEOUT_S
 from agent.receiver.stores.schema import check_version
 
@@ -55,12 +57,14 @@ class Snapshot:
             check_version(connection, may_write=False)
             connection.execute("BEGIN")
             found = connection.execute("SELECT count(*), coalesce(max(log), 0) FROM envelopes").fetchone()
+            files = connection.execute("SELECT name, bytes FROM body_files ORDER BY number").fetchall()
         except (sqlite3.Error, ReceiverError) as error:
             if connection is not None:
                 connection.close()
             raise ReceiverError(f"{path}: not a usable store: {error}") from None
         self._connection = connection
         self.count, self.log_end = int(found[0]), int(found[1])
+        self._bodies = [(str(name), int(length)) for name, length in files]
 
     def copy_to(self, target: Path, watch: Callable[[int, int], None]) -> None:
         """Write a copy to a new file; on return its content survives a power cut.
@@ -83,6 +87,24 @@ class Snapshot:
             with suppress(OSError):
                 target.unlink()
             raise ReceiverError(f"{target}: the copy of {self._path} cannot be written: {error}") from None
+
+    def copy_bodies_to(self, target: Path, watch: Callable[[int, int], None]) -> None:
+        """Copy the body files, as long as they were, to the new store that will be `target`; they survive a power cut.
+
+        Raises:
+            ReceiverError: The disk refused, or a file is missing. Some files may be there.
+        """
+        source, copy = BodyFiles(self._path), BodyFiles(target)
+        done, total = 0, sum(length for _, length in self._bodies)
+        name = ""
+        try:
+            copy.make_folder()
+            for name, length in self._bodies:
+                watch(done, total)
+                source.copy(name, length, copy)
+                done += length
+        except OSError as error:
+            raise ReceiverError(f"{source.directory / name}: cannot be copied: {error.strerror or error}") from None
 
     def _copy(self, target: Path, watch: Callable[[int, int], None]) -> None:
         with closing(sqlite3.connect(target, isolation_level=None)) as copy:

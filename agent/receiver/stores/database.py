@@ -76,14 +76,14 @@ class Database(ABC):
         """Hand out the connection; no other thread has it meanwhile.
 
         Raises:
-            ReceiverError: The database refused; the message says what could not be done, by `verb`.
+            ReceiverError: The database or the disk refused; the message says what could not be done, by `verb`.
         """
         with self._lock:
             try:
                 if self._connection is None:
                     self._connection = self._connect()
                 yield self._connection
-            except sqlite3.Error as error:
+            except (sqlite3.Error, OSError) as error:
                 self._drop()
                 raise ReceiverError(f"{self._path}: the {self.kind} cannot be {verb}: {error}") from None
 

@@ -18,16 +18,20 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.receiver.ports import ChainConflict, Forked, Outcome, ReceiptLost
+from agent.receiver.stores.bodies import BodyFiles
+from agent.receiver.stores.filing import Filing
 from agent.receiver.stores.forks import fork_at, note_beginning
+from agent.receiver.stores.reading import RECEIPT
 from agent.wire import cbor
 from agent.wire.envelope import Envelope
-from agent.wire.header import FORMAT_VERSION, VERSION_1, ZERO_DIGEST
+from agent.wire.header import VERSION_1, ZERO_DIGEST
 from agent.wire.receipt import Receipt, sign_receipt
 from agent.wire.times import from_ms, to_ms
 
 _LOG_END: Final = "SELECT log, stored_at_ms FROM envelopes ORDER BY log DESC LIMIT 1"
 _HIGHEST_LOG: Final = "SELECT seq FROM sqlite_sequence WHERE name = 'envelopes'"
-_NEWEST_RECEIPT: Final = "SELECT receipt FROM receipts WHERE device = ? AND version = ? ORDER BY log DESC LIMIT 1"
+_KEPT: Final = f"SELECT {RECEIPT} FROM (SELECT ? AS log, ? AS id) AS page"  # noqa: S608  # constants
+_NEWEST_RECEIPT: Final = "SELECT digest FROM newest_receipts WHERE device = ?"
 
 
 class Keeper:
@@ -36,6 +40,7 @@ class Keeper:
     def __init__(
         self,
         connection: sqlite3.Connection,
+        files: BodyFiles,
         at: datetime,
         key: Ed25519PrivateKey,
         followers: Mapping[bytes, Sequence[bytes]],
@@ -44,6 +49,7 @@ class Keeper:
 
         Args:
             connection: In a transaction that has the write lock.
+            files: Where the envelopes' bytes go.
             at: Aware time of storing for envelopes that are new. If the last entry of the log has a later time, that
                 time is used.
             key: Signs receipts.
@@ -56,15 +62,17 @@ class Keeper:
         (highest,) = connection.execute(_HIGHEST_LOG).fetchone() or (0,)
         self._log = max(log, highest)
         self._at_ms = max(to_ms(at), newest_ms)
+        self._filing = Filing(connection, files, self._at_ms)
 
     def store(self, envelope: Envelope) -> Outcome:
         """Store an envelope, or find it stored; return its receipt."""
         row = self._connection.execute(
-            "SELECT log, device, chain, seq, length, stored_at_ms FROM envelopes WHERE id = ?", (envelope.digest,)
+            "SELECT log, stored_at_ms, body, file, place FROM envelopes WHERE id = ?", (envelope.digest,)
         ).fetchone()
         if row is not None:
-            _mend(self._connection, envelope)
-            return self._kept(envelope, log=row[0], at_ms=row[5])
+            log, at_ms, *stored = row
+            self._mend(envelope, *stored)
+            return self._kept(envelope, log=log, at_ms=at_ms)
         followers = self._followers.get(envelope.device_kid, ())
         conflict = _conflict(self._connection, envelope) or _after_the_end(self._connection, envelope, followers)
         if conflict is not None:
@@ -75,12 +83,20 @@ class Keeper:
         fork = fork_at(self._connection, envelope, is_new_chain=is_new_chain)
         return receipt if fork is None else Forked(receipt, fork)
 
+    def finish(self) -> None:
+        """Write what was stored; on return, the transaction may be committed.
+
+        Raises:
+            OSError: The disk refused.
+        """
+        self._filing.flush()
+
     def _insert(self, envelope: Envelope) -> bool:
         """Store an envelope; return whether it is the first one here of a numbered chain."""
         position = envelope.position
         self._connection.execute(
-            "INSERT INTO envelopes (log, id, device, chain, seq, prev, length, stored_at_ms, body) "
-            "VALUES (?,?,?,?,?,?,?,?,?)",
+            "INSERT INTO envelopes (log, id, device, chain, seq, prev, length, stored_at_ms, file, place) "
+            "VALUES (?,?,?,?,?,?,?,?,?,?)",
             (
                 self._log,
                 envelope.digest,
@@ -90,7 +106,7 @@ class Keeper:
                 position.prev,
                 len(envelope.data),
                 self._at_ms,
-                envelope.data,
+                *self._filing.add(envelope),
             ),
         )
         return note_beginning(self._connection, envelope.device_kid, position)
@@ -101,9 +117,9 @@ class Keeper:
         A store of an earlier plateseal kept none: it made them from the row, and so it is done here, once more. With
         an envelope of version 2 a receipt was kept from the beginning. Where it is gone, somebody took it.
         """
-        kept = self._connection.execute("SELECT receipt FROM receipts WHERE id = ?", (envelope.digest,)).fetchone()
+        (kept,) = self._connection.execute(_KEPT, (log, envelope.digest)).fetchone()
         if kept is not None:
-            return bytes(kept[0])
+            return bytes(kept)
         if envelope.position.version != VERSION_1:
             return ReceiptLost(f"the receipt of envelope {envelope.envelope_id[:16]}, log {log}, is not in the store")
         return self._sign(envelope, log=log, at_ms=at_ms)
@@ -123,25 +139,26 @@ class Keeper:
             receipt = replace(receipt, prev=self._before(envelope.device_kid))
         signed = sign_receipt(receipt, self._key)
         self._connection.execute(
-            "INSERT INTO receipts (id, log, device, version, receipt) VALUES (?,?,?,?,?)",
-            (envelope.digest, log, envelope.device_kid, receipt.version, signed),
+            "INSERT INTO receipts (log, id, version, receipt) VALUES (?,?,?,?)",
+            (log, envelope.digest, receipt.version, signed),
         )
+        if receipt.prev is not None:
+            row = envelope.device_kid, cbor.sha256(signed)
+            self._connection.execute("INSERT OR REPLACE INTO newest_receipts (device, digest) VALUES (?,?)", row)
         return signed
 
     def _before(self, device_kid: bytes) -> bytes:
         """Return the digest of the newest chained receipt of a device key; zeros if there is none."""
-        row = self._connection.execute(_NEWEST_RECEIPT, (device_kid, FORMAT_VERSION)).fetchone()
-        return ZERO_DIGEST if row is None else cbor.sha256(bytes(row[0]))
+        row = self._connection.execute(_NEWEST_RECEIPT, (device_kid,)).fetchone()
+        return ZERO_DIGEST if row is None else bytes(row[0])
 
-
-def _mend(connection: sqlite3.Connection, envelope: Envelope) -> None:
-    """Replace a stored body that the disk has damaged by the one that came again: its receipt must stay true."""
-    (body,) = connection.execute("SELECT body FROM envelopes WHERE id = ?", (envelope.digest,)).fetchone()
-    if body != envelope.data:
-        connection.execute(
-            "UPDATE envelopes SET body = ?, length = ? WHERE id = ?",
-            (envelope.data, len(envelope.data), envelope.digest),
-        )
+    def _mend(self, envelope: Envelope, body: bytes | None, file: int | None, place: int | None) -> None:
+        """Replace a stored body that the disk has damaged by the one that came again: its receipt must stay true."""
+        if body is None and file is not None and place is not None:
+            self._filing.mend(file, place, envelope.data)
+        elif body != envelope.data:
+            row = envelope.data, len(envelope.data), envelope.digest
+            self._connection.execute("UPDATE envelopes SET body = ?, length = ? WHERE id = ?", row)
 
 
 def _conflict(connection: sqlite3.Connection, envelope: Envelope) -> ChainConflict | None:

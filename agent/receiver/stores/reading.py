@@ -11,36 +11,50 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Final
 
+from agent.errors import ReceiverError
 from agent.receiver.ports import LogEntry, Neighbours, StoredRow, Totals
-from agent.receiver.stores.database import Database
+from agent.receiver.stores.bodies import BodyFiles
+from agent.receiver.stores.database import Database, Row
 from agent.wire.times import to_ms
 
 PAGE_ROWS: Final = 16
 """Rows read at a time: at most 16 MiB in memory, and no read transaction that outlives a page."""
 _PAGE_ENTRIES: Final = 4096
 """The same for entries of the log, which have no body: about 1 MiB."""
-_ROW: Final = "log, page.id, page.device, chain, seq, stored_at_ms, body, receipt"
-_KEPT: Final = "LEFT JOIN (SELECT id AS kept_id, receipt FROM receipts) ON kept_id = page.id"
-_ENTRIES: Final = """
-SELECT log, stored_at_ms, (SELECT receipt FROM receipts WHERE receipts.id = envelopes.id) FROM envelopes WHERE log > ?1
+RECEIPT: Final = (
+    "coalesce((SELECT receipt FROM kept WHERE kept.log = page.log AND kept.id = page.id), "
+    "(SELECT receipt FROM kept WHERE kept.id = page.id))"
+)
+"""The receipt of a row `page`: beside it in the log, or anywhere else if somebody has moved one of the two."""
+_BODY_FILE: Final = "(SELECT name FROM body_files WHERE number = file)"
+_ROW: Final = ", ".join(("log, id, device, chain, seq, stored_at_ms", RECEIPT, "body, length", _BODY_FILE, "place"))
+"""The columns of a `StoredRow` but for the body, then what says where the body is."""
+_ENTRIES: Final = f"""
+SELECT log, stored_at_ms, {RECEIPT} FROM entries AS page WHERE log > ?1
 UNION ALL
-SELECT log, NULL, receipt FROM receipts WHERE log > ?1 AND id NOT IN (SELECT id FROM envelopes)
+SELECT log, NULL, receipt FROM kept WHERE log > ?1 AND id NOT IN (SELECT id FROM entries)
 ORDER BY log LIMIT ?2
+"""  # noqa: S608  # constants
+_RECEIPT_BEFORE: Final = """
+SELECT (SELECT receipt FROM kept WHERE kept.log = entries.log AND version = 2) AS chained FROM entries
+WHERE +device = ? AND log < ? AND chained IS NOT NULL ORDER BY log DESC LIMIT 1
 """
+"""The log is walked back: the receipt is near, as a unit sends many in a row. By device they would be sorted first."""
 
 
 class Reader(Database):
     """An open store, to read: the ports `StoreView` and `StoreLog`."""
 
+    _files: BodyFiles
+
     def pages(self, after: int = 0) -> Iterator[StoredRow]:
         """As the port."""
         query = (
-            f"SELECT {_ROW} FROM (SELECT * FROM envelopes WHERE log > ? ORDER BY log LIMIT ?) AS page {_KEPT} "  # noqa: S608  # constants
+            f"SELECT {_ROW} FROM (SELECT * FROM entries WHERE log > ? ORDER BY log LIMIT ?) AS page "  # noqa: S608  # constants
             "ORDER BY log"
         )
         while page := self._read(query, (after, PAGE_ROWS)):
-            for row in page:
-                stored = StoredRow(*row)
+            for stored in map(self._whole, page):
                 after = stored.log
                 yield stored
 
@@ -48,12 +62,11 @@ class Reader(Database):
         """As the port."""
         after: tuple[object, ...] = (b"", b"", -1, -1)
         query = (
-            f"SELECT {_ROW} FROM (SELECT * FROM envelopes WHERE (device, chain, seq, log) > (?, ?, ?, ?) "  # noqa: S608  # constants
-            f"ORDER BY device, chain, seq, log LIMIT ?) AS page {_KEPT} ORDER BY page.device, chain, seq, log"
+            f"SELECT {_ROW} FROM (SELECT * FROM entries WHERE (device, chain, seq, log) > (?, ?, ?, ?) "  # noqa: S608  # constants
+            "ORDER BY device, chain, seq, log LIMIT ?) AS page ORDER BY device, chain, seq, log"
         )
         while page := self._read(query, (*after, PAGE_ROWS)):
-            for row in page:
-                stored = StoredRow(*row)
+            for stored in map(self._whole, page):
                 after = (stored.device, stored.chain, stored.seq, stored.log)
                 yield stored
 
@@ -69,38 +82,61 @@ class Reader(Database):
     def get(self, which: bytes | int) -> StoredRow | None:
         """As the port."""
         column = "log" if isinstance(which, int) else "id"
-        query = f"SELECT {_ROW} FROM (SELECT * FROM envelopes WHERE {column} = ?) AS page {_KEPT}"  # noqa: S608  # constants
-        rows = self._read(query, (which,))
-        return StoredRow(*rows[0]) if rows else None
+        rows = self._read(f"SELECT {_ROW} FROM entries AS page WHERE {column} = ?", (which,))  # noqa: S608  # constants
+        return self._whole(rows[0]) if rows else None
 
     def totals(self) -> Totals:
         """As the port."""
-        kept = "(SELECT coalesce(max(log), 0) FROM receipts)"
+        kept = "(SELECT coalesce(max(log), 0) FROM kept)"
         given = "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'envelopes'), 0)"
-        query = f"SELECT count(*), coalesce(max(log), 0), max({kept}, {given}) FROM envelopes"  # noqa: S608  # constants
+        query = f"SELECT count(*), coalesce(max(log), 0), max({kept}, {given}) FROM entries"  # noqa: S608  # constants
         ((count, end, used),) = self._read(query)
         return Totals(int(count), int(end), max(int(end), int(used)))
 
     def neighbours(self, row: StoredRow) -> Neighbours:
         """As the port."""
-        earlier = self._read("SELECT stored_at_ms FROM envelopes WHERE log < ? ORDER BY log DESC LIMIT 1", (row.log,))
-        query = "SELECT receipt FROM receipts WHERE device = ? AND log < ? AND version = 2 ORDER BY log DESC LIMIT 1"
-        receipts = self._read(query, (row.device, row.log))
+        earlier = self._read("SELECT stored_at_ms FROM entries WHERE log < ? ORDER BY log DESC LIMIT 1", (row.log,))
+        receipts = self._read(_RECEIPT_BEFORE, (row.device, row.log))
         return Neighbours(int(earlier[0][0]) if earlier else None, bytes(receipts[0][0]) if receipts else None)
 
     def last_before(self, moment: datetime) -> int:
         """As the port."""
-        query = "SELECT coalesce(max(log), 0) FROM envelopes WHERE stored_at_ms < ?"
+        query = "SELECT coalesce(max(log), 0) FROM entries WHERE stored_at_ms < ?"
         return int(self._read(query, (to_ms(moment),))[0][0])
 
     def receipt_at(self, log: int) -> bytes | None:
         """As the port."""
-        rows = self._read("SELECT receipt FROM receipts WHERE log = ?", (log,))
+        rows = self._read("SELECT receipt FROM kept WHERE log = ?", (log,))
         return bytes(rows[0][0]) if rows else None
 
     def has_sent(self, key_id: bytes) -> bool:
         """As the port."""
         return bool(self._read("SELECT 1 FROM senders WHERE device = ?", (key_id,)))
+
+    def faults(self) -> list[str]:
+        """Return what is wrong with the body files as such, one line each: one that is missing or too short."""
+        found = []
+        for name, length in self._read("SELECT name, bytes FROM body_files ORDER BY number"):
+            there = self._files.length(str(name))
+            if (there or 0) < length:
+                state = "is missing" if there is None else f"has {there} bytes of {length}"
+                found.append(f"{self._files.directory / str(name)}: {state}")
+        return found
+
+    def _whole(self, row: Row) -> StoredRow:
+        """Return an entry with its body. Of one that is damaged, what is there: its digest shows it."""
+        log, envelope_id, device, chain, seq, stored_at_ms, receipt, body, length, name, place = row
+        if body is None:
+            body = self._body(str(name), int(place or 0), int(length))
+        return StoredRow(log, envelope_id, device, chain, seq, stored_at_ms, body, receipt)
+
+    def _body(self, name: str, place: int, length: int) -> bytes:
+        try:
+            return self._files.read(name, place, length)
+        except FileNotFoundError:
+            return b""
+        except OSError as error:
+            raise ReceiverError(f"{self._files.directory / name}: cannot be read: {error.strerror or error}") from None
 
 
 __all__ = ["PAGE_ROWS", "Reader"]

@@ -1,10 +1,20 @@
 """The tables of a store, and what becomes of a store of an earlier plateseal.
 
-Owns: the layout in SQLite and its version. Version 1 had the envelopes only and made a receipt anew each time it was
-asked for; version 2 keeps each receipt as it was first signed, in a table of its own. So an old store is brought up to
-date by adding empty tables, in one transaction, however large it is.
+Owns: the layout in SQLite and its version. Leaves to others: moving the envelopes of an older store into body files,
+which takes long and is done in steps (`taking_over`).
+
+| version | what was new |
+|---|---|
+| 1 | envelopes; a receipt was made anew each time it was asked for |
+| 2 | each receipt as it was first signed |
+| 3 | envelopes' bytes in files beside the database (`bodies`), receipts found by the index in the log alone |
+
+A store of version 2 becomes one of version 3 in one short transaction, however large it is: nothing is copied. Its
+envelopes are then still in `envelopes.body`, its receipts in `receipts_of_2`, and both are read where they are.
 
 Invariant: a store is of one version or of the next, never in between: a crash leaves the old one.
+
+Source: sqlite.org/lang_altertable.html, section 7, on removing a NOT NULL by an edit of the schema's text.
 """
 
 from __future__ import annotations
@@ -13,11 +23,14 @@ import sqlite3
 from typing import Final
 
 from agent.errors import ReceiverError
+from agent.wire import cbor
+from agent.wire.header import FORMAT_VERSION
 
 APPLICATION_ID: Final = 0x504C5345
 """ASCII "PLSE", in the file's header: this is a store and not some other database."""
-SCHEMA_VERSION: Final = 2
+SCHEMA_VERSION: Final = 3
 _WITHOUT_RECEIPTS: Final = 1
+_WITH_BODIES: Final = 2
 
 _ENVELOPES: Final = """
 CREATE TABLE envelopes (
@@ -29,20 +42,45 @@ CREATE TABLE envelopes (
     prev BLOB NOT NULL CHECK (length(prev) = 32),
     length INTEGER NOT NULL CHECK (length = length(body)),
     stored_at_ms INTEGER NOT NULL,
-    body BLOB NOT NULL,
+    body BLOB,
+    file INTEGER,
+    place INTEGER,
     UNIQUE (device, chain, seq)
 ) STRICT
 """
+"""`body` is NULL where the bytes are in a body file: `length` of them from `place` on, in the file with this number."""
+_NEEDS_BODY, _HAS_BODY = "body BLOB NOT NULL", "body BLOB"
 _RECEIPTS: Final = """
-CREATE {temporary} TABLE receipts (
-    id BLOB PRIMARY KEY CHECK (length(id) = 32),
-    log INTEGER NOT NULL UNIQUE,
-    device BLOB NOT NULL CHECK (length(device) = 32),
+CREATE TABLE receipts (
+    log INTEGER PRIMARY KEY,
+    id BLOB NOT NULL CHECK (length(id) = 32),
     version INTEGER NOT NULL,
     receipt BLOB NOT NULL
 ) STRICT
 """
-_RECEIPTS_OF_A_DEVICE: Final = "CREATE INDEX receipts_of_a_device ON receipts (device, log)"
+"""A receipt is found by its index in the log, and belongs to the envelope with its `id`. An index by `id` would cost
+each insert a page of its own, and is needed only where rows may be without a receipt: in stores of earlier versions."""
+_RECEIPTS_BY_ID: Final = "CREATE INDEX receipts_by_id ON receipts (id)"
+_NEWEST_RECEIPTS: Final = """
+CREATE TABLE newest_receipts (
+    device BLOB PRIMARY KEY,
+    digest BLOB NOT NULL
+) STRICT, WITHOUT ROWID
+"""
+"""The digest of the newest receipt of version 2 for each device key, which the next one names."""
+_BODY_FILES: Final = """
+CREATE TABLE body_files (
+    number INTEGER PRIMARY KEY,
+    name TEXT NOT NULL UNIQUE,
+    kids BLOB NOT NULL,
+    bytes INTEGER NOT NULL DEFAULT 0,
+    reads INTEGER NOT NULL DEFAULT 0,
+    begun_by BLOB NOT NULL,
+    begun_at_ms INTEGER NOT NULL
+) STRICT
+"""
+"""`kids`: ids of the keys that its envelopes are sealed to, one after the other. What is behind `bytes` is nothing."""
+_FILES_OF_A_DEVICE: Final = "CREATE INDEX files_of_a_device ON body_files (begun_by, begun_at_ms)"
 _CHAINS: Final = """
 CREATE TABLE chains (
     device BLOB NOT NULL,
@@ -66,6 +104,15 @@ _RUNS_OF_A_DEVICE: Final = "CREATE INDEX IF NOT EXISTS runs_of_a_device ON chain
 _SENDERS: Final = "CREATE TABLE senders (device BLOB PRIMARY KEY) STRICT, WITHOUT ROWID"
 """The keys whose own certificates have delivered something: a unit that has its new certificate needs no old one."""
 
+_OLD_ENTRIES: Final = "CREATE TEMP VIEW entries AS SELECT *, NULL AS file, NULL AS place FROM envelopes"
+_ENTRIES: Final = "CREATE TEMP VIEW entries AS SELECT * FROM envelopes"
+_KEPT: Final = "CREATE TEMP VIEW kept AS SELECT log, id, version, receipt FROM receipts"
+_KEPT_OF_2: Final = f"{_KEPT} UNION ALL SELECT log, id, version, receipt FROM receipts_of_2"  # noqa: S608  # constants
+_NO_FILES: Final = (
+    "CREATE TEMP TABLE body_files (number INTEGER PRIMARY KEY, name TEXT, kids BLOB, bytes INTEGER, reads INTEGER)"
+)
+_NONE_KEPT: Final = "CREATE TEMP VIEW kept AS SELECT 0 AS log, x'' AS id, 0 AS version, x'' AS receipt WHERE 0"
+
 
 def make_tables(connection: sqlite3.Connection) -> None:
     """Make the tables of an empty store.
@@ -77,13 +124,15 @@ def make_tables(connection: sqlite3.Connection) -> None:
     connection.execute(_ENVELOPES)
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     _add_tables_of_2(connection)
+    _add_tables_of_3(connection)
     connection.execute("COMMIT")
 
 
 def check_version(connection: sqlite3.Connection, *, may_write: bool) -> None:
     """Make sure that the tables are those of this version; bring an older store up to date.
 
-    A store of version 1 that is opened only to read is not changed: an empty temporary table stands for its receipts.
+    A store of an older version that is opened only to read is not changed. Whatever the version, the connection then
+    has two views: `entries`, the rows of the log, and `kept`, the receipts; and a table `body_files`.
 
     Raises:
         ReceiverError: Some other database, or a store of a newer plateseal.
@@ -92,36 +141,82 @@ def check_version(connection: sqlite3.Connection, *, may_write: bool) -> None:
     if _pragma(connection, "application_id") != APPLICATION_ID:
         raise ReceiverError("some other database")
     version = _pragma(connection, "user_version")
-    if version == SCHEMA_VERSION:
-        if may_write:
-            _add_what_shows_forks(connection)
-        return
-    if version != _WITHOUT_RECEIPTS:
-        raise ReceiverError(f"schema version {version}, this plateseal reads {_WITHOUT_RECEIPTS} and {SCHEMA_VERSION}")
-    if may_write:
+    if not _WITHOUT_RECEIPTS <= version <= SCHEMA_VERSION:
+        raise ReceiverError(f"schema version {version}, this plateseal reads {_WITHOUT_RECEIPTS} to {SCHEMA_VERSION}")
+    if may_write and version < SCHEMA_VERSION:
         _bring_up_to_date(connection)
+        version = SCHEMA_VERSION
+    if version < SCHEMA_VERSION:
+        connection.execute(_NO_FILES)
+    connection.execute(_ENTRIES if version == SCHEMA_VERSION else _OLD_ENTRIES)
+    if version == _WITHOUT_RECEIPTS:
+        connection.execute(_NONE_KEPT)
     else:
-        connection.execute(_RECEIPTS.format(temporary="TEMPORARY"))
+        connection.execute(_KEPT_OF_2 if has_receipts_of_2(connection) else _KEPT)
+
+
+def has_receipts_of_2(connection: sqlite3.Connection) -> bool:
+    """Whether a store was of version 2 once: some receipts may still be where they were then."""
+    return connection.execute("SELECT 1 FROM main.sqlite_schema WHERE name = 'receipts_of_2'").fetchone() is not None
 
 
 def _bring_up_to_date(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
-    if _pragma(connection, "user_version") == _WITHOUT_RECEIPTS:  # no other process was faster
-        _add_tables_of_2(connection)
+    version = _pragma(connection, "user_version")
+    if version < SCHEMA_VERSION:  # else another process was faster
+        _allow_no_body(connection)
+        connection.execute("ALTER TABLE envelopes ADD COLUMN file INTEGER")
+        connection.execute("ALTER TABLE envelopes ADD COLUMN place INTEGER")
+        if version == _WITH_BODIES:
+            connection.execute("ALTER TABLE receipts RENAME TO receipts_of_2")
+            _add_what_shows_forks(connection)
+        else:
+            _add_tables_of_2(connection)
+        _add_tables_of_3(connection)
+        connection.execute(_RECEIPTS_BY_ID)
+        if version == _WITH_BODIES:
+            _remember_newest(connection)
     connection.execute("COMMIT")
 
 
+def _allow_no_body(connection: sqlite3.Connection) -> None:
+    """Take NOT NULL from `envelopes.body`, by an edit of the text of its definition; no row changes."""
+    schema = _pragma(connection, "schema_version")
+    connection.execute("PRAGMA writable_schema = ON")
+    query = "UPDATE sqlite_schema SET sql = replace(sql, ?, ?) WHERE type = 'table' AND name = 'envelopes'"
+    connection.execute(query, (_NEEDS_BODY, _HAS_BODY))
+    connection.execute(f"PRAGMA schema_version = {schema + 1}")
+    connection.execute("PRAGMA writable_schema = OFF")
+
+
+def _remember_newest(connection: sqlite3.Connection) -> None:
+    """Note the newest chained receipt of each device key, which version 2 looked for each time."""
+    devices = connection.execute("SELECT DISTINCT device FROM receipts_of_2").fetchall()
+    query = "SELECT receipt FROM receipts_of_2 WHERE device = ? AND version = ? ORDER BY log DESC LIMIT 1"
+    for (device,) in devices:
+        newest = connection.execute(query, (device, FORMAT_VERSION)).fetchone()
+        if newest is not None:
+            row = device, cbor.sha256(bytes(newest[0]))
+            connection.execute("INSERT INTO newest_receipts (device, digest) VALUES (?,?)", row)
+
+
 def _add_tables_of_2(connection: sqlite3.Connection) -> None:
-    connection.execute(_RECEIPTS.format(temporary=""))
-    connection.execute(_RECEIPTS_OF_A_DEVICE)
+    """Add the tables that came with version 2, but for the receipts, which have another form since."""
     connection.execute(_CHAINS)
     connection.execute(_SENDERS)
     _add_what_shows_forks(connection)
+
+
+def _add_tables_of_3(connection: sqlite3.Connection) -> None:
+    connection.execute(_RECEIPTS)
+    connection.execute(_NEWEST_RECEIPTS)
+    connection.execute(_BODY_FILES)
+    connection.execute(_FILES_OF_A_DEVICE)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 
 
 def _add_what_shows_forks(connection: sqlite3.Connection) -> None:
-    """Add what came after version 2 and what older programs of that version neither need nor mind."""
+    """Add what came after version 2, and what not every store of that version has."""
     connection.execute(_BEGINS)
     connection.execute(_BEGINNING_OF_A_CHAIN)
     connection.execute(_RUNS_OF_A_DEVICE)

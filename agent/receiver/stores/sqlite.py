@@ -1,21 +1,23 @@
-"""The store of one machine: envelopes in SQLite, durable before anyone is told so.
+"""The store of one machine: a database, and files for the envelopes' bytes; durable before anyone is told so.
 
-Owns: opening, and the transaction. Leaves to others: reading (`reading`), the tables (`schema`), what happens to an
-envelope within the transaction (`keeping`), the connection and what a fault does to it (`database`), whether an
-envelope's signature holds (`intake`), and what gaps mean (a gap may fill later; naming those that stay is for whoever
-reads the store).
+Owns: opening, and the transaction. Leaves to others: reading (`reading`), the tables (`schema`), the files (`bodies`,
+`filing`), what happens to an envelope within the transaction (`keeping`), the connection and what a fault does to it
+(`database`), whether an envelope's signature holds (`intake`), and what gaps mean (a gap may fill later; naming those
+that stay is for whoever reads the store).
 
-Invariants: `store_batch` returns only after its transaction is committed and synced (WAL, synchronous=FULL), and no
-receipt leaves it before. The same envelope gets the same row and the same receipt for ever. Two envelopes never stand
-at one place of a chain, and neighbours in the store are linked.
+Invariants: `store_batch` returns only after the bytes are synced, and then the transaction is committed and synced
+(WAL, synchronous=FULL); no receipt leaves it before. Two steps on purpose: a commit over several files of SQLite
+with WAL is not atomic after a power cut, and bytes that no row names are nothing. The same envelope gets the same row
+and the same receipt for ever. Two envelopes never stand at one place of a chain, and neighbours in the store are
+linked.
 
-Source: sqlite.org/wal.html, sqlite.org/pragma.html#pragma_synchronous.
+Source: sqlite.org/wal.html, sqlite.org/lang_attach.html, sqlite.org/pragma.html#pragma_synchronous.
 """
 
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -28,8 +30,10 @@ from agent.disk.durable import sync_directory
 from agent.errors import ReceiverError
 from agent.receiver.ports import Forked, Outcome
 from agent.receiver.stores import schema
+from agent.receiver.stores.bodies import BodyFiles
 from agent.receiver.stores.keeping import Keeper
 from agent.receiver.stores.reading import Reader
+from agent.receiver.stores.taking_over import take_over
 from agent.wire.envelope import Envelope
 
 
@@ -47,6 +51,7 @@ class SqliteStore(Reader):
         """
         if not path.is_file():
             raise ReceiverError(f"{path}: there is no store; `plateseal receiver init` makes one")
+        self._files = BodyFiles(path)
         super().__init__(path, mode="ro" if read_only else "rw")
 
     @classmethod
@@ -64,6 +69,7 @@ class SqliteStore(Reader):
                 connection.execute("PRAGMA journal_mode = WAL")
                 connection.execute("PRAGMA synchronous = FULL")
                 schema.make_tables(connection)
+            BodyFiles(path).make_folder()
             sync_directory(path.parent)
         except (sqlite3.Error, OSError) as error:
             raise ReceiverError(f"{path}: the store cannot be made: {error}") from None
@@ -96,11 +102,12 @@ class SqliteStore(Reader):
         sender: bytes | None = None,
         followers: Mapping[bytes, Sequence[bytes]] = MappingProxyType({}),
     ) -> list[Outcome]:
-        """As the port, in one transaction."""
+        """As the port, in one transaction: bytes first, then rows, then receipts."""
         with self._connected("written") as connection:
             connection.execute("BEGIN IMMEDIATE")
-            keeper = Keeper(connection, at, key, followers)
+            keeper = Keeper(connection, self._files, at, key, followers)
             outcomes = [keeper.store(envelope) for envelope in envelopes]
+            keeper.finish()
             if sender is not None and any(isinstance(outcome, bytes | Forked) for outcome in outcomes):
                 connection.execute("INSERT OR IGNORE INTO senders (device) VALUES (?)", (sender,))
             connection.execute("COMMIT")
@@ -114,10 +121,25 @@ class SqliteStore(Reader):
             connection.execute("ROLLBACK")
         return int(log)
 
+    def take_over(self, watch: Callable[[int], None] = lambda _: None) -> int:
+        """Bring what an earlier plateseal stored to where this one keeps it; return how many entries were moved.
+
+        It is done in steps, each of which lasts, so a kill costs one step at most. Nothing is out of reach meanwhile.
+
+        Args:
+            watch: Told after each step up to which entry of the log it is done.
+
+        Raises:
+            ReceiverError: The disk refused; what is not moved yet is read from where it is.
+        """
+        with self._connected("brought up to date") as connection:
+            return take_over(connection, self._files, watch)
+
     def _prepare(self, connection: sqlite3.Connection) -> None:
         may_write = self._mode != "ro"
         connection.execute("PRAGMA foreign_keys = ON")
         if may_write:
+            self._files.make_folder()
             connection.execute("PRAGMA synchronous = FULL")
         schema.check_version(connection, may_write=may_write)
         if may_write:

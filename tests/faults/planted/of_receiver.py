@@ -147,14 +147,14 @@ FAULTS: Final = (
         SERVE,
         remove("{receiver}/envelopes.db"),
         ("envelopes.db: is missing, a part of the receiver's folder",),
-        (restored("backup", "envelopes.db"),),
+        (restored("backup", "envelopes.db", "bodies"),),
     ),
     Fault(
         "the store is another kind of file",
         SERVE,
         write("{receiver}/envelopes.db", b"x" * 8192),
         ("envelopes.db: not a usable store: ",),
-        (restored("backup", "envelopes.db"),),
+        (restored("backup", "envelopes.db", "bodies"),),
     ),
     Fault(
         "another program listens at the port",

@@ -10,6 +10,7 @@ from typing import Final
 from agent.keys.keyfiles import load_ed25519_private
 from agent.receiver.stores.sqlite import SqliteStore
 from agent.wire.envelope import parse_envelope
+from tests.fakes.stored import alter_body
 from tests.faults.planted.acts import Plant, command, done, put, remove, remove_all, write
 from tests.faults.planted.fault import Fault, by_hand, printed
 from tests.faults.planted.of_receiver import ENROL, record, restored
@@ -20,10 +21,11 @@ VERIFY: Final = "receiver verify {receiver}"
 BACKUP: Final = "receiver backup {receiver} {root}/backup"
 
 
-STORE_AGAIN: Final = restored("restore", "envelopes.db")
+_STORE: Final = ("envelopes.db", "bodies")
+STORE_AGAIN: Final = restored("restore", *_STORE)
 COPIED_AGAIN: Final = (
     printed("plateseal receiver backup", {"backup": "backup {running} {root}/again"}),
-    by_hand("makes a copy", put("{root}/again/envelopes.db", "{receiver}/envelopes.db")),
+    by_hand("makes a copy", done(*(put(f"{{root}}/again/{name}", f"{{receiver}}/{name}") for name in _STORE))),
 )
 
 
@@ -131,9 +133,7 @@ FAULTS: Final = (
     Fault(
         "an envelope was altered in the store",
         VERIFY,
-        _sql(
-            "UPDATE envelopes SET body = CAST(substr(body, 1, 200) || x'00' || substr(body, 202) AS BLOB) WHERE log = 2"
-        ),
+        lambda site: alter_body(site.receiver / "envelopes.db", b"\xd2\x83", where="log = 2"),
         ("altered",),
         (STORE_AGAIN,),
     ),

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import shutil
-import sqlite3
 import stat
 import threading
-from contextlib import closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -29,7 +27,7 @@ from agent.receiver.stores.sqlite import SqliteStore
 from tests.fakes.envelopes import make_chain
 from tests.fakes.pki import Bench, make_bench
 from tests.fakes.reads import NOON
-from tests.fakes.stored import bodies
+from tests.fakes.stored import alter_body, bodies
 
 
 @pytest.fixture
@@ -63,7 +61,7 @@ def test_a_backup_of_a_running_receiver_has_what_is_in_the_write_ahead_log(tmp_p
     assert (made.keys, made.left_out, made.damage) == ((), ("ca.key", "server.key", "receipt.key"), ())
     copied = ReceiverLayout(out)
     names = {path.name for path in out.iterdir()}
-    assert names == {"envelopes.db", "devices", "operators", "ca.pem", "server.pem", "receipt.pub"}
+    assert names == {"envelopes.db", "bodies", "devices", "operators", "ca.pem", "server.pem", "receipt.pub"}
     shutil.rmtree(bench.receiver.directory)
     with SqliteStore.open_read_only(copied.store) as store:
         reports = verify_store(store, DeviceBook(copied.devices))
@@ -174,9 +172,7 @@ def test_records_and_store_are_of_the_same_moment(
 
 def test_a_damaged_store_is_copied_and_told(bench: Bench, tmp_path: Path) -> None:
     """A copy of what is left is better than none, and no success."""
-    with closing(sqlite3.connect(bench.receiver.store)) as connection:
-        connection.execute("UPDATE envelopes SET body = zeroblob(length) WHERE log = 3")
-        connection.commit()
+    alter_body(bench.receiver.store, bytes(9), where="log = 3")
     said = CliRunner().invoke(app, ["backup", str(bench.receiver.directory), str(tmp_path / "out")])
     assert isinstance(said.exception, PlatesealError)
     assert said.exception.exit_code == 7

@@ -5,11 +5,14 @@ What every engine promises is in `tests/contract/test_envelope_store.py`.
 
 from __future__ import annotations
 
+import errno
+import hashlib
 import os
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -17,13 +20,16 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.errors import ReceiverError
 from agent.receiver.ports import ChainConflict, Forked, ReceiptLost
-from agent.receiver.stores import database
+from agent.receiver.stores import database, schema
+from agent.receiver.stores.bodies import BodyFiles
+from agent.receiver.stores.filing import NEW_FILES_A_DAY, Filing
 from agent.receiver.stores.sqlite import SqliteStore
-from agent.wire.envelope import Envelope
+from agent.wire.envelope import Envelope, sign_tombstone
 from agent.wire.receipt import Receipt, parse_receipt
+from agent.wire.tombstone import LossReason, Tombstone
 from tests.fakes.envelopes import make_chain, make_envelope, next_position
 from tests.fakes.receipts import RECEIVER
-from tests.fakes.stored import bodies, kept_receipt
+from tests.fakes.stored import alter_body, bodies, kept_receipt
 
 _KEY = Ed25519PrivateKey.generate()
 _AT = datetime(2026, 3, 1, 12, 0, 0, 123_000, tzinfo=UTC)
@@ -60,9 +66,8 @@ def test_damaged_body_is_mended_by_the_envelope_that_comes_again(store: SqliteSt
     """The receipt of a duplicate is true even where the stored copy had been damaged."""
     envelope = make_envelope(_KEY)
     _store(store, [envelope], _AT)
-    with sqlite3.connect(tmp_path / "envelopes.db") as connection:
-        connection.execute("UPDATE envelopes SET body = zeroblob(length)")
-    connection.close()
+    alter_body(tmp_path / "envelopes.db", bytes(9))
+    assert bodies(store) != [envelope.data]
     _store(store, [envelope], _AT)
     assert bodies(store) == [envelope.data]
 
@@ -118,22 +123,98 @@ def test_newer_schema_is_refused(store: SqliteStore, tmp_path: Path) -> None:
     """A store of a later schema version is left alone."""
     store.close()
     with sqlite3.connect(tmp_path / "envelopes.db") as connection:
-        connection.execute("PRAGMA user_version = 3")
+        connection.execute("PRAGMA user_version = 4")
     connection.close()
-    with pytest.raises(ReceiverError, match="schema version 3"):
+    with pytest.raises(ReceiverError, match="schema version 4"):
         SqliteStore.open(tmp_path / "envelopes.db")
 
 
-def test_full_disk_stores_nothing_of_the_batch_and_recovers(store: SqliteStore) -> None:
-    """When the database cannot grow, the whole batch is refused; with room again, the same batch is stored."""
-    batch = [make_envelope(_KEY, body=bytes(50_000)) for _ in range(5)]
+def test_full_disk_stores_nothing_of_the_batch_and_recovers(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """When the database or a body file cannot grow, the whole batch is refused; with room again, it is stored."""
+    batch = make_chain(_KEY, 40)
     connection = store._connection
     assert connection is not None
-    connection.execute("PRAGMA max_page_count = 20")
+    (pages,) = connection.execute("PRAGMA page_count").fetchone()
+    connection.execute(f"PRAGMA max_page_count = {pages}")
     with pytest.raises(ReceiverError, match="full"):
         _store(store, batch, _AT)
     assert store.totals().envelopes == 0
+    with monkeypatch.context() as full:
+        full.setattr(os, "pwrite", _no_room)
+        with pytest.raises(ReceiverError, match="No space left"):
+            _store(store, batch, _AT)
+    assert store.totals().envelopes == 0
     assert all(isinstance(outcome, Receipt) for outcome in _store(store, batch, _AT))
+    assert bodies(store) == [envelope.data for envelope in batch]
+
+
+def _no_room(*_: object) -> int:
+    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+
+@pytest.mark.parametrize("step", ["bytes", "rows", "commit"])
+def test_what_is_cut_off_before_its_commit_is_not_there(store: SqliteStore, tmp_path: Path, step: str) -> None:
+    """Bytes that were written for a transaction that never ended are nobody's: the next ones are written over them."""
+    first, lost, second = (make_chain(_KEY, 3) for _ in range(3))
+    _store(store, first, _AT)
+    with closing(sqlite3.connect(tmp_path / "envelopes.db", isolation_level=None)) as cut_off:
+        schema.check_version(cut_off, may_write=True)
+        cut_off.execute("BEGIN IMMEDIATE")
+        filing = Filing(cut_off, BodyFiles(tmp_path / "envelopes.db"), 0)
+        for envelope in lost:
+            filing.add(envelope)
+        if step != "bytes":
+            filing.flush()
+        if step == "commit":
+            cut_off.execute("DELETE FROM envelopes")
+    _store(store, second, _AT)
+    assert bodies(store) == [envelope.data for envelope in (*first, *second)]
+    assert store.faults() == []
+
+
+def test_a_body_file_that_is_gone_is_told_and_comes_back_with_its_envelopes(store: SqliteStore, tmp_path: Path) -> None:
+    """Nothing is read where it was; a unit that sends again brings it back, and gets the receipt that it had."""
+    chain = make_chain(_KEY, 3)
+    receipts = _store(store, chain, _AT)
+    (file,) = (tmp_path / "bodies").iterdir()
+    file.unlink()
+    assert bodies(store) == [b"", b"", b""]
+    assert store.faults() == [f"{file}: is missing"]
+    assert _store(store, chain, _AT) == receipts
+    assert (bodies(store), store.faults()) == ([envelope.data for envelope in chain], [])
+
+
+def test_envelopes_are_filed_by_the_keys_that_they_are_sealed_to(store: SqliteStore, tmp_path: Path) -> None:
+    """A file for each epoch, one for each combination of keys, in whichever order, and one for tombstones."""
+    one, other = (bytes([number]) * 32 for number in (1, 2))
+    chain = make_chain(_KEY, 2, kids=[one])
+    at = datetime(2026, 3, 1, tzinfo=UTC)
+    tombstone = sign_tombstone(Tombstone(LossReason.OVERFLOW, 1, at, at), _KEY, next_position(chain[-1]))
+    both = [make_envelope(_KEY, kids=kids) for kids in ([one, other], [other, one])]
+    _store(store, [*chain, tombstone, *both], _AT)
+    lengths = {path.name: path.stat().st_size for path in (tmp_path / "bodies").iterdir()}
+    assert lengths == {
+        one.hex(): sum(len(envelope.data) for envelope in chain),
+        "tombstones": len(tombstone.data),
+        hashlib.sha256(one + other).hexdigest(): sum(len(envelope.data) for envelope in both),
+    }
+
+
+def test_one_unit_cannot_fill_the_folder_with_files(store: SqliteStore, tmp_path: Path) -> None:
+    """Beyond so many new keys a day, its envelopes share a file; another unit has its own, and it has the next day."""
+    batch = [make_envelope(_KEY, kids=[os.urandom(32)]) for _ in range(NEW_FILES_A_DAY + 3)]
+    _store(store, batch, _AT)
+    names = {path.name for path in (tmp_path / "bodies").iterdir()}
+    assert len(names) == NEW_FILES_A_DAY + 1
+    assert "various" in names
+    later, others = (make_envelope(key, kids=[os.urandom(32)]) for key in (_KEY, Ed25519PrivateKey.generate()))
+    _store(store, [others], _AT)
+    _store(store, [later], _AT + timedelta(days=2))
+    new = {path.name for path in (tmp_path / "bodies").iterdir()} - names
+    assert new == {others.kids[0].hex(), later.kids[0].hex()}
+    assert bodies(store) == [each.data for each in (*batch, others, later)]
 
 
 def test_locked_store_is_an_error_of_ours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,6 +252,7 @@ def test_store_survives_an_unclean_end(store: SqliteStore, tmp_path: Path) -> No
     crashed.mkdir()
     for name in ("envelopes.db", "envelopes.db-wal"):
         (crashed / name).write_bytes((tmp_path / name).read_bytes())
+    shutil.copytree(tmp_path / "bodies", crashed / "bodies")
     with SqliteStore.open_read_only(crashed / "envelopes.db") as after:
         assert bodies(after) == [envelope.data for envelope in chain]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -14,13 +15,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from agent.errors import ReceiverError
 from agent.receiver.ports import ReceiptLost
 from agent.receiver.stores.sqlite import SqliteStore
+from agent.receiver.stores.taking_over import ROWS_A_STEP
 from agent.wire import cbor
 from agent.wire.envelope import Envelope
 from agent.wire.header import ZERO_DIGEST
 from agent.wire.receipt import Receipt, parse_receipt, sign_receipt, verify_receipt
 from tests.fakes.envelopes import make_chain
 from tests.fakes.receipts import PINNED, RECEIVER
-from tests.fakes.stored import bodies, kept_receipt
+from tests.fakes.stored import bodies, kept_receipt, to_older_version
 
 _KEY, _OTHER = Ed25519PrivateKey.generate(), Ed25519PrivateKey.generate()
 _AT = datetime(2026, 3, 1, tzinfo=UTC)
@@ -50,9 +52,8 @@ def edit(tmp_path: Path, *statements: str) -> None:
 
 
 def to_version_1(tmp_path: Path) -> None:
-    """Turn a store into one of the plateseal before: it has fewer tables, and is the same otherwise."""
-    tables = ("receipts", "chains", "senders", "begins")
-    edit(tmp_path, *(f"DROP TABLE {name}" for name in tables), "PRAGMA user_version = 1")
+    """Turn a store into one of the first plateseal."""
+    to_older_version(tmp_path / "envelopes.db", 1)
 
 
 def test_envelopes_get_receipts_of_their_version(store: SqliteStore) -> None:
@@ -154,6 +155,58 @@ def test_a_migration_that_fails_leaves_the_old_store(
             assert {name for (name,) in tables} == {"envelopes", "sqlite_sequence"}
     with SqliteStore.open(tmp_path / "envelopes.db") as opened:
         assert stored(opened, [envelope], _LATER) == [receipt]
+
+
+@pytest.mark.parametrize("version", [1, 2])
+def test_an_older_store_is_taken_over(store: SqliteStore, tmp_path: Path, version: int) -> None:
+    """Its envelopes go to body files and its receipts stay the bytes they were; read meanwhile, and afterwards."""
+    chain = make_chain(_KEY, 2 * ROWS_A_STEP + 5, run=0, body=bytes(20_000))
+    receipts = stored(store, chain)
+    store.close()
+    path, expected = tmp_path / "envelopes.db", [envelope.data for envelope in chain]
+    to_older_version(path, version)
+    steps: list[int] = []
+
+    def look(done: int) -> None:
+        steps.append(done)
+        with SqliteStore.open_read_only(path) as reader:
+            assert bodies(reader) == expected
+
+    with SqliteStore.open(path) as opened:
+        assert (bodies(opened), opened.faults()) == (expected, [])
+        assert opened.take_over(look) > 0
+        assert steps == [ROWS_A_STEP, 2 * ROWS_A_STEP, len(chain)]
+        assert opened.take_over(look) == 0
+        assert (bodies(opened), opened.faults()) == (expected, [])
+        if version > 1:
+            assert stored(opened, chain, _LATER) == receipts
+            (more,) = stored(opened, make_chain(_KEY, 1, run=1, before=chain[-1]), _LATER)
+            assert parse_receipt(more).prev == hashlib.sha256(receipts[-1]).digest()
+    assert path.stat().st_size < sum(map(len, expected)) / 4
+
+
+@pytest.mark.parametrize("cut_off_at", [1, 2, 3])
+def test_a_store_whose_taking_over_was_cut_off_goes_on(store: SqliteStore, tmp_path: Path, cut_off_at: int) -> None:
+    """At any step: what was moved is in files, the rest in the database, and the next start moves it."""
+    chain = make_chain(_KEY, 2 * ROWS_A_STEP + 5, run=0)
+    receipts = stored(store, chain)
+    store.close()
+    path, expected = tmp_path / "envelopes.db", [envelope.data for envelope in chain]
+    to_older_version(path, 2)
+    steps: list[int] = []
+
+    def cut_off(done: int) -> None:
+        steps.append(done)
+        if len(steps) == cut_off_at:
+            raise KeyboardInterrupt
+
+    with SqliteStore.open(path) as opened, pytest.raises(KeyboardInterrupt):
+        opened.take_over(cut_off)
+    with SqliteStore.open(path) as opened:
+        assert bodies(opened) == expected
+        opened.take_over()
+        assert (bodies(opened), opened.faults()) == (expected, [])
+        assert [kept_receipt(opened, envelope.envelope_id) for envelope in chain] == receipts
 
 
 def _failing_at(part: str, real: Callable[..., sqlite3.Connection]) -> Callable[..., sqlite3.Connection]:

@@ -29,6 +29,7 @@ from agent.wire.header import ChainPosition
 from agent.wire.protocol import Refused, Stored
 from tests.fakes.envelopes import first_position, make_chain, make_envelope, next_position
 from tests.fakes.pki import Bench, make_bench
+from tests.fakes.stored import to_older_version
 
 KEY: Final = Ed25519PrivateKey.generate()
 RECEIVER: Final = Ed25519PrivateKey.generate()
@@ -227,8 +228,8 @@ def test_an_honest_unit_is_told_nowhere(tmp_path: Path, caplog: pytest.LogCaptur
 def test_a_store_of_before_the_upgrade_learns_it(tmp_path: Path) -> None:
     """A store whose tables lack what shows forks gets it when it is opened, and sees what comes from then on."""
     path = tmp_path / "envelopes.db"
-    with SqliteStore.create(path) as store, store._connected("written") as connection:
-        connection.execute("DROP TABLE begins")
+    SqliteStore.create(path).close()
+    to_older_version(path, 2)
     with SqliteStore.open(path) as store:
         outcomes = store.store_batch(_copied_while_it_ran(KEY), AT, RECEIVER)
     assert any(isinstance(outcome, Forked) for outcome in outcomes)

@@ -146,7 +146,7 @@ def test_a_second_row_at_one_place_is_a_replay(bench: Bench, tmp_path: Path) -> 
     def copy_row(db: sqlite3.Connection, _: list[Envelope]) -> None:
         db.executescript(
             "CREATE TABLE copy AS SELECT * FROM envelopes; DROP TABLE envelopes; ALTER TABLE copy RENAME TO envelopes;"
-            "INSERT INTO envelopes SELECT 99, id, device, chain, seq, prev, length, stored_at_ms, body "
+            "INSERT INTO envelopes SELECT 99, id, device, chain, seq, prev, length, stored_at_ms, body, file, place "
             "FROM envelopes WHERE seq = 1;"
         )
 
