@@ -231,6 +231,8 @@ def _read_envelopes(path: Path, total: int, watch: Watch) -> tuple[int, int, int
         for row in store.pages():
             seen += 1
             watch("reading back", seen, total)
+            if row.body is None:
+                continue
             try:
                 parse_envelope(row.body)
             except FormatError:

@@ -11,7 +11,7 @@ nothing that was committed before the page was read.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
@@ -30,9 +30,12 @@ class StoredRow:
         log: Index in the receiver's log.
         id: 32 bytes, what the entry calls the envelope.
         device, chain, seq: Where the entry puts it.
+        prev: 32 bytes, what the entry says that the envelope's `prev` is.
+        run: Number of the chain, as the store noted it; None for a chain of version 1.
+        length: How many bytes the envelope has, or had.
         stored_at_ms: When the entry says that it was stored, milliseconds since 1970 UTC.
-        body: The envelope's bytes.
         receipt: The receipt as it was first signed; None where none is kept.
+        body: The envelope's bytes; None where they were dropped with their epoch.
     """
 
     log: int
@@ -40,9 +43,12 @@ class StoredRow:
     device: bytes
     chain: bytes
     seq: int
+    prev: bytes
+    run: int | None
+    length: int
     stored_at_ms: int
-    body: bytes = field(repr=False)
     receipt: bytes | None = field(repr=False)
+    body: bytes | None = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,14 +84,48 @@ class Totals:
     """How much a store holds.
 
     Attributes:
-        envelopes: How many.
+        envelopes: How many there are.
+        dropped: Of how many more the bytes were dropped with their epoch, and the entries are there.
         log_end: Index of the newest entry of the log; 0 for an empty one.
         log_used: The highest index that the log ever had, also if its entry is gone; 0 if it never had one.
     """
 
     envelopes: int
+    dropped: int
     log_end: int
     log_used: int
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """The reads that are sealed to the same keys.
+
+    Attributes:
+        kids: Ids of these keys; empty for what goes with no key.
+        reads: How many there are, or were.
+        length: How many bytes they have, or had.
+        dropped_at: Aware UTC time at which their bytes were dropped; None where they are there.
+    """
+
+    kids: tuple[bytes, ...]
+    reads: int
+    length: int
+    dropped_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Dropped:
+    """What was dropped.
+
+    Attributes:
+        epochs: The epochs that are gone now.
+        waiting: Epochs that stay because they are sealed to another key as well, which was not dropped.
+        held: How many of their reads were set aside for cases, and stay.
+    """
+
+    epochs: tuple[Epoch, ...]
+    waiting: tuple[Epoch, ...]
+    held: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +295,35 @@ class StoreLog(Protocol):
 
         Raises:
             ReceiverError: The store cannot be read.
+        """
+        ...
+
+
+class Retention(Protocol):
+    """What a store lets go of by policy."""
+
+    def epochs(self) -> list[Epoch]:
+        """Return the epochs of the store, in the order in which they came, also those that were dropped.
+
+        Raises:
+            ReceiverError: The store cannot be read.
+        """
+        ...
+
+    def drop_epochs(self, kids: Collection[bytes], at: datetime, *, held: Collection[bytes] = ()) -> Dropped:
+        """Drop the bytes of all reads that nobody can open without one of these keys; on return they are gone for good.
+
+        Their entries and receipts stay. From now on nothing that is sealed to these keys alone is kept: what comes
+        gets an entry and a receipt, so that its unit may erase it.
+
+        Args:
+            kids: Ids of the keys, of this drop; keys of earlier drops count too.
+            at: Aware time of the drop.
+            held: Ids of envelopes, 32 bytes each, that stay all the same.
+
+        Raises:
+            ReceiverError: The store refused, or a held read is damaged. Nothing was dropped, or all of it and the disk
+                refused to let go of the room: the next drop, or the next start, does that.
         """
         ...
 

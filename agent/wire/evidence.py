@@ -7,13 +7,14 @@ store, and custody, which sees a copy of it), and the order of the log.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from agent.errors import FormatError, ReceiptVerificationError, VerificationError
 from agent.wire.envelope import Envelope
 from agent.wire.header import VERSION_1
-from agent.wire.receipt import Receipt, verify_receipt
+from agent.wire.receipt import Receipt, verify_alone, verify_receipt
 from agent.wire.times import FIRST_DAY, MAX_TIME_MS, from_ms, to_ms
 
 
@@ -41,6 +42,45 @@ def check_kept(kept: bytes | None, envelope: Envelope, keys: Mapping[bytes, Ed25
         return verify_receipt(kept, envelope, keys).receipt
     except (FormatError, VerificationError) as error:
         raise ReceiptVerificationError(f"the kept receipt does not hold: {error}") from None
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What a store says of an envelope that it has not any more.
+
+    Attributes:
+        digest: 32 bytes, its id.
+        length: How many bytes it had.
+        device, chain, seq: Where it stood.
+        version: The version of its format.
+    """
+
+    digest: bytes
+    length: int
+    device: bytes
+    chain: bytes
+    seq: int
+    version: int
+
+
+def check_dropped(kept: bytes | None, place: Place, keys: Mapping[bytes, Ed25519PublicKey]) -> Receipt | None:
+    """Check the receipt that is kept of an envelope whose bytes were dropped, and return what it says.
+
+    Raises:
+        ReceiptVerificationError: As for `check_kept`.
+    """
+    if kept is None and place.version != VERSION_1:
+        raise ReceiptVerificationError("no receipt is kept, and one was signed when it was stored")
+    if kept is None:
+        return None
+    try:
+        receipt = verify_alone(kept, keys)
+    except (FormatError, VerificationError) as error:
+        raise ReceiptVerificationError(f"the kept receipt does not hold: {error}") from None
+    said = bytes.fromhex(receipt.envelope_id), receipt.length, receipt.device_kid, receipt.chain, receipt.seq
+    if (*said, receipt.version) != (place.digest, place.length, place.device, place.chain, place.seq, place.version):
+        raise ReceiptVerificationError("the kept receipt is that of another envelope")
+    return receipt
 
 
 def check_row(receipt: Receipt | None, *, log: int, stored_at_ms: int) -> None:

@@ -135,12 +135,8 @@ def verify_receipt(data: bytes, envelope: Envelope, receiver_keys: Mapping[bytes
         ReceiptVerificationError: An unknown receiver key, a wrong signature, or another envelope, length, device,
             place in the chain or version.
     """
-    message = _parse_outer(data)
     what = f"receipt for {envelope.envelope_id[:16]}"
-    key = receiver_keys.get(message.kid)
-    if key is None:
-        raise ReceiptVerificationError(f"{what}: signed by unknown receiver key {message.kid.hex()[:16]}")
-    cose.verify_sign1(message, key, what=what, error=ReceiptVerificationError)
+    message = _signed(data, receiver_keys, what)
     receipt = _parse_payload(message.payload)
     for name, got, expected in (
         ("envelope", receipt.envelope_id, envelope.envelope_id),
@@ -153,6 +149,25 @@ def verify_receipt(data: bytes, envelope: Envelope, receiver_keys: Mapping[bytes
         if got != expected:
             raise ReceiptVerificationError(f"{what}: names another {name}")
     return VerifiedReceipt(receipt, message.kid, envelope.position, cbor.sha256(data), _VERIFIED)
+
+
+def verify_alone(data: bytes, receiver_keys: Mapping[bytes, Ed25519PublicKey]) -> Receipt:
+    """Check that a known receiver signed a receipt, and return what it says. It proves nothing of an envelope.
+
+    Raises:
+        FormatError: Not a receipt.
+        ReceiptVerificationError: An unknown receiver key, or a wrong signature.
+    """
+    return _parse_payload(_signed(data, receiver_keys, "receipt").payload)
+
+
+def _signed(data: bytes, receiver_keys: Mapping[bytes, Ed25519PublicKey], what: str) -> cose.Sign1:
+    message = _parse_outer(data)
+    key = receiver_keys.get(message.kid)
+    if key is None:
+        raise ReceiptVerificationError(f"{what}: signed by unknown receiver key {message.kid.hex()[:16]}")
+    cose.verify_sign1(message, key, what=what, error=ReceiptVerificationError)
+    return message
 
 
 def _parse_outer(data: bytes) -> cose.Sign1:

@@ -13,14 +13,15 @@ from typing import Final
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.receiver.ports import ChainConflict, Forked, ReceiptLost
+from agent.receiver.ports import ChainConflict, Dropped, Forked, ReceiptLost
 from agent.receiver.stores.opening import open_store
 from agent.receiver.stores.reading import PAGE_ROWS
 from agent.receiver.stores.sqlite import SqliteStore
-from agent.wire.envelope import Envelope
+from agent.wire.envelope import Envelope, sign_tombstone
 from agent.wire.header import DIGEST_BYTES, ChainPosition
 from agent.wire.receipt import Receipt, parse_receipt
-from tests.fakes.envelopes import first_position, make_chain, make_envelope
+from agent.wire.tombstone import LossReason, Tombstone
+from tests.fakes.envelopes import first_position, make_chain, make_envelope, next_position
 from tests.fakes.receipts import RECEIVER
 from tests.fakes.stored import bodies
 
@@ -236,3 +237,112 @@ def test_who_pages_while_others_write_misses_nothing(opening: Opening) -> None:
 
     _at_once(deliver(0), deliver(1), read)
     assert seen == list(range(1, 81))
+
+
+_OLD, _NEW, _OTHER = (bytes([number]) * 32 for number in (1, 2, 3))
+"""Ids of keys."""
+
+
+def test_a_dropped_epoch_leaves_entries_and_receipts(store: Store) -> None:
+    """The bytes are gone, the rest of the chain is there; a copy that comes late gets the receipt that it had."""
+    chain = make_chain(_KEY, 5, kids=[_OLD])
+    chain += [make_envelope(_KEY, next_position(chain[-1]), kids=[_NEW])]
+    receipts = store.store_batch(chain, _AT, RECEIVER)
+    dropped = store.drop_epochs([_OLD], _AT)
+    assert [(epoch.kids, epoch.reads) for epoch in dropped.epochs] == [((_OLD,), 5)]
+    assert (dropped.waiting, dropped.held) == ((), 0)
+    assert [row.body for row in store.pages()] == [*[None] * 5, chain[-1].data]
+    assert [row.receipt for row in store.chain_rows()] == receipts
+    assert store.store_batch(chain, _AT + timedelta(days=1), RECEIVER) == receipts
+    assert [row.body is None for row in store.pages()] == [True] * 5 + [False]
+    totals = store.totals()
+    assert (totals.envelopes, totals.dropped, totals.log_end) == (1, 5, 6)
+    assert [(epoch.reads, epoch.dropped_at is None) for epoch in store.epochs()] == [(5, False), (1, True)]
+
+
+@pytest.mark.parametrize("is_known", [True, False], ids=["with reads here", "never seen"])
+def test_what_comes_late_for_a_dropped_key_is_answered_and_not_kept(store: Store, is_known: bool) -> None:
+    """Its unit may erase it, and asked again it gets the same receipt; its neighbours in the chain are still linked."""
+    chain = make_chain(_KEY, 4, kids=[_OLD])
+    if is_known:
+        store.store_batch(chain[:1], _AT, RECEIVER)
+    store.drop_epochs([_OLD], _AT)
+    receipts = store.store_batch(chain, _AT, RECEIVER)
+    assert [isinstance(receipt, bytes) for receipt in receipts] == [True] * 4
+    assert store.store_batch(chain, _AT + timedelta(days=1), RECEIVER) == receipts
+    assert bodies(store) == []
+    assert [epoch.reads for epoch in store.epochs()] == [4]
+    stranger = make_envelope(_KEY, next_position(make_envelope(_KEY, chain[2].position)), kids=[_OLD])
+    forked = make_envelope(_KEY, chain[1].position, kids=[_NEW])
+    assert "prev" in _reason(_store(store, [stranger], _AT)[0])
+    assert "fork" in _reason(_store(store, [forked], _AT)[0])
+
+
+def test_what_another_key_opens_too_waits_for_that_key(store: Store) -> None:
+    """Sealed to two keys, it goes when both are dropped, in whichever order and however far apart."""
+    both, one = make_envelope(_KEY, kids=[_OLD, _OTHER]), make_envelope(_KEY, kids=[_OLD])
+    store.store_batch([both, one], _AT, RECEIVER)
+    first = store.drop_epochs([_OLD], _AT)
+    assert [epoch.kids for epoch in first.epochs] == [(_OLD,)]
+    assert [epoch.kids for epoch in first.waiting] == [(_OLD, _OTHER)]
+    assert bodies(store) == [both.data]
+    second = store.drop_epochs([_OTHER], _AT)
+    assert [epoch.kids for epoch in second.epochs] == [(_OLD, _OTHER)]
+    assert bodies(store) == []
+    assert store.drop_epochs([_OLD, _OTHER], _AT) == Dropped((), (), 0)
+
+
+def test_held_reads_stay_when_their_epoch_goes(store: Store) -> None:
+    """With their bytes, their place and their receipt; through a second drop too."""
+    chain = make_chain(_KEY, 6, kids=[_OLD])
+    receipts = store.store_batch(chain, _AT, RECEIVER)
+    held = [chain[1].digest, chain[4].digest, bytes(32)]
+    dropped = store.drop_epochs([_OLD], _AT, held=held)
+    assert (dropped.held, [epoch.reads for epoch in dropped.epochs]) == (2, [4])
+    store.drop_epochs([_OLD, _NEW], _AT, held=held)
+    assert bodies(store) == [chain[1].data, chain[4].data]
+    assert store.store_batch(chain, _AT, RECEIVER) == receipts
+    assert bodies(store) == [chain[1].data, chain[4].data]
+
+
+def test_tombstones_are_dropped_with_no_key(store: Store) -> None:
+    """They are sealed to nobody, and explain gaps for ever."""
+    (read,) = make_chain(_KEY, 1, kids=[_OLD])
+    tombstone = sign_tombstone(Tombstone(LossReason.OVERFLOW, 1, _AT, _AT), _KEY, next_position(read))
+    store.store_batch([read, tombstone], _AT, RECEIVER)
+    store.drop_epochs([_OLD], _AT)
+    assert bodies(store) == [tombstone.data]
+
+
+def test_epochs_are_dropped_while_others_write_and_read(opening: Opening) -> None:
+    """Writers get their receipts, a reader sees each entry whole or dropped, and in the end the epoch is gone."""
+    chains = [make_chain(Ed25519PrivateKey.generate(), 40, kids=[kid]) for kid in (_OLD, _NEW)]
+    reader, dropper, writers = opening(), opening(), (opening(), opening())
+    whole = {envelope.data for chain in chains for envelope in chain}
+    done, seen = threading.Event(), list[bytes | None]()
+
+    def deliver(number: int) -> Callable[[], None]:
+        def work() -> None:
+            for begin in range(0, 40, 4):
+                outcomes = writers[number].store_batch(chains[number][begin : begin + 4], _AT, RECEIVER)
+                assert all(isinstance(outcome, bytes) for outcome in outcomes)
+
+        return work
+
+    def read() -> None:
+        while not done.is_set():
+            seen.extend(row.body for row in reader.pages())
+
+    def drop() -> None:
+        try:
+            while not any(epoch.kids == (_OLD,) for epoch in dropper.epochs()):
+                pass
+            dropper.drop_epochs([_OLD], _AT)
+            assert [epoch.kids for epoch in dropper.epochs() if epoch.dropped_at is not None] == [(_OLD,)]
+        finally:
+            done.set()
+
+    _at_once(deliver(0), deliver(1), read, drop)
+    assert {body for body in seen if body is not None} <= whole
+    assert sorted(bodies(reader)) == sorted(envelope.data for envelope in chains[1])
+    assert (reader.totals().envelopes, reader.totals().dropped) == (40, 40)

@@ -31,7 +31,7 @@ from agent.wire.receipt import verify_receipt
 from tests.fakes.bench import LiveBench
 from tests.fakes.envelopes import make_chain
 from tests.fakes.programs import NEW, Program, program_of_version_1
-from tests.fakes.stored import kept_receipt
+from tests.fakes.stored import bodies, kept_receipt
 from tests.toy_models import random_texts, render_clip, write_toy_models
 
 pytestmark = [pytest.mark.e2e, pytest.mark.needs("version-1")]
@@ -251,7 +251,7 @@ def test_a_full_spool_makes_room_across_the_versions(site: Site) -> None:
     reports = json.loads(site.run(NEW, "receiver", "verify", "receiver", "--json"))
     assert [report["findings"] for report in reports] == [[]] * len(reports)
     with SqliteStore.open_read_only(ReceiverLayout(site.root / "receiver").store) as store:
-        read = sum(parse_envelope(data).tombstone is None for data in (row.body for row in store.pages()))
+        read = sum(parse_envelope(data).tombstone is None for data in bodies(store))
     evicted = sum(report["evicted"] for report in reports)
     assert evicted > 0
     assert read + evicted == len(site.delivered) + len(site.waiting) + len(more) + len(random_texts(3))
@@ -341,7 +341,7 @@ def test_an_old_program_leaves_a_newer_receiver_and_owner_as_they_are(site: Site
     site.run(NEW, "receiver", "enrol", "receiver", "newer/enrolment.json")
     site.run(NEW, "custody", "keys", *OWNER, "--no-passphrase", "--epochs", "1", "--from", "2999-01-01")
     before = files(site.root / "receiver") | files(site.root / "owner")
-    newer_store, newer_record = "schema version 2, this plateseal reads 1", "'v' is version 2, only 1 is allowed"
+    newer_store, newer_record = "schema version 3, this plateseal reads 1", "'v' is version 2, only 1 is allowed"
     more_keys = ("--no-passphrase", "--epochs", "1", "--from", "2999-02-01")
     for said, command in (
         (newer_record, ("receiver", "serve", "receiver", "--port", "0")),

@@ -23,6 +23,10 @@ app = group(
             "agent.cli.custody.destroy:destroy",
             "Destroy the private keys of old epochs: their reads become unreadable, wherever copies of them are.",
         ),
+        "destroyed": Place(
+            "agent.cli.custody.destroyed:destroyed",
+            "Write down which keys are destroyed and which reads are held, for `receiver drop-epoch`.",
+        ),
         "close": Place(
             "agent.cli.custody.close:close",
             "Close a case: destroy its key, so that what was held for it opens no more unless its epoch's key does.",

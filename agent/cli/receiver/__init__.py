@@ -40,6 +40,10 @@ app = group(
             "agent.cli.receiver.verify:verify",
             "Check every stored envelope, and name what is missing, altered, forged, reordered or replayed.",
         ),
+        "drop-epoch": Place(
+            "agent.cli.receiver.drop_epoch:drop_epoch",
+            "Drop the reads of epochs whose keys are destroyed: the disk comes back, and receipts and chains stay.",
+        ),
         "backup": Place(
             "agent.cli.receiver.backup:backup",
             "Copy a receiver, which may be running, into a new folder, and check the copy by reading it back.",

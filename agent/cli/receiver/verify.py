@@ -18,7 +18,7 @@ from agent.receiver.intake.reports import ChainReport, FindingKind, finding_line
 from agent.receiver.intake.verification import verify_store
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.missing import missing_parts_named
-from agent.receiver.ports import StoreView
+from agent.receiver.ports import Epoch, StoreView
 from agent.receiver.stores.integrity import PAGE_CHECK_S, check_pages, cure
 from agent.receiver.stores.opening import open_store
 from agent.wire.tombstone import LossReason
@@ -49,8 +49,8 @@ def verify(
 
     Exits 0 only if every chain is continuous, the file is whole, and nothing says that entries are missing. Reads that
     a unit's own bounds forced out are listed as overflowed (never accepted: the spool was full), expired (waited too
-    long) or evicted (the oldest in a full spool): the unit has signed for them. What follows a chain's last stored
-    envelope is not known here.
+    long) or evicted (the oldest in a full spool): the unit has signed for them. Reads that `receiver drop-epoch` has
+    dropped are counted; their receipts are checked. What follows a chain's last stored envelope is not known here.
 
     Example: plateseal receiver verify bench/receiver --json
     """
@@ -63,6 +63,7 @@ def _verify(directory: Path, pages_within_s: float, *, as_json: bool) -> None:
     layout, reports = ReceiverLayout(directory), None
     devices = DeviceBook(layout.devices)
     with open_store(layout.store, read_only=True) as store:
+        epochs = store.epochs()
         faults = [*_faults_of_file(layout.store, pages_within_s), *store.faults()]
         try:
             faults += [f"{layout.store}: {sign}" for sign in _signs_of_loss(store, devices)]
@@ -72,7 +73,7 @@ def _verify(directory: Path, pages_within_s: float, *, as_json: bool) -> None:
                 raise
             faults.append(str(error))
     if reports is not None:
-        _tell(reports, as_json=as_json)
+        _tell(reports, epochs, as_json=as_json)
         broken = sum(not report.is_continuous for report in reports)
         if broken:
             faults.append(
@@ -113,11 +114,15 @@ def _signs_of_loss(store: StoreView, devices: DeviceBook) -> list[str]:
     return [*([] if empty is None else [empty]), *missing_end(store, devices)]
 
 
-def _tell(reports: list[ChainReport], *, as_json: bool) -> None:
+def _tell(reports: list[ChainReport], epochs: list[Epoch], *, as_json: bool) -> None:
     if as_json:
         typer.echo(json.dumps([_report_json(report) for report in reports]))
-    else:
-        _print_reports(reports)
+        return
+    _print_reports(reports)
+    for epoch in epochs:
+        if epoch.dropped_at is not None:
+            kids = ", ".join(kid.hex()[:16] for kid in epoch.kids)
+            typer.echo(f"dropped by policy on {epoch.dropped_at:%Y-%m-%d}: {epoch.reads} reads sealed to {kids}")
 
 
 def _report_json(report: ChainReport) -> dict[str, object]:
@@ -128,6 +133,7 @@ def _report_json(report: ChainReport) -> dict[str, object]:
         "envelopes": report.envelopes,
         "receipted": report.receipted,
         "last_seq": report.last_seq,
+        "dropped": report.dropped,
         "explained": report.explained,
         **{name: report.lost[reason] for reason, name in LOSSES.items()},
         "continuous": report.is_continuous,
@@ -142,7 +148,8 @@ def _print_reports(reports: list[ChainReport]) -> None:
     for report in reports:
         state = "continuous" if report.is_continuous else "NOT CONTINUOUS"
         losses = [(report.lost[reason], name) for reason, name in LOSSES.items()]
-        by_policy = "".join(f", {count} {what} by the unit's own bounds" for count, what in losses if count)
+        dropped = f", {report.dropped} dropped by policy" if report.dropped else ""
+        by_policy = dropped + "".join(f", {count} {what} by the unit's own bounds" for count, what in losses if count)
         typer.echo(
             f"{report.device} chain {report.chain.hex()[:8]}: {report.envelopes} envelopes, "
             f"seq 0 to {report.last_seq}, {state}{by_policy}{_receipts(report)}"

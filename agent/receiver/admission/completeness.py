@@ -26,7 +26,8 @@ def why_empty(store: StoreView, devices: DeviceBook) -> str | None:
         ReceiverError: The store or the folder of devices cannot be read.
     """
     enrolled = len(devices.key_ids())
-    if not enrolled or store.totals().envelopes:
+    totals = store.totals()
+    if not enrolled or totals.envelopes or totals.dropped:
         return None
     keys = "1 device key is" if enrolled == 1 else f"{enrolled} device keys are"
     return f"{keys} enrolled and nothing is stored. Unless no unit has delivered yet, this is no whole copy: {CURE}"

@@ -12,8 +12,16 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 
 from agent.receiver.intake.reports import ChainReport, Finding, FindingKind
-from agent.wire.envelope import Envelope
 from agent.wire.tombstone import Gone, LossReason, merge_gone
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """An envelope in its chain, or what the store kept of one that was dropped: place, digest and `prev`."""
+
+    seq: int
+    digest: bytes
+    prev: bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +31,7 @@ class Gap:
     first: int
     last: int
     spoiled: frozenset[int]
-    behind: Envelope
+    behind: Link
 
 
 @dataclass(slots=True)
@@ -61,9 +69,9 @@ def settle_gaps(chain: Chain, named: list[Gone]) -> None:
             if first > begin:
                 chain.report.add(Finding(FindingKind.MISSING, begin, first - 1))
             begin = max(begin, last + 1)
-        if gap.last in digests and gap.behind.position.prev not in digests[gap.last]:
+        if gap.last in digests and gap.behind.prev not in digests[gap.last]:
             detail = "its prev is not the digest that a tombstone gives for the place before it"
-            seq = gap.behind.position.seq
+            seq = gap.behind.seq
             chain.report.add(Finding(FindingKind.REORDERED, seq, seq, detail))
 
 

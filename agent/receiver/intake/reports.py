@@ -62,6 +62,7 @@ class ChainReport:
         device_kid, chain: 32 and 16 bytes.
         envelopes: Reads and tombstones that hold, each counted once.
         last_seq: The highest sequence number among them; -1 for none.
+        dropped: Reads whose bytes were dropped with their epoch, by the owner's policy; their receipts hold.
         explained: Places without an envelope that the device's own tombstones name.
         receipted: Envelopes among them whose receipt is kept and holds.
         lost: Reads that the tombstones in this chain stand for, by reason; their places may be in an earlier chain.
@@ -73,6 +74,7 @@ class ChainReport:
     chain: bytes
     envelopes: int = 0
     last_seq: int = -1
+    dropped: int = 0
     explained: int = 0
     receipted: int = 0
     lost: Counter[LossReason] = field(default_factory=Counter)

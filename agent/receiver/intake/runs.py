@@ -23,6 +23,7 @@ from agent.receiver.admission.devices import Device
 from agent.receiver.intake.reports import ChainReport, Finding, FindingKind
 from agent.receiver.ports import StoredRow, StoreView
 from agent.wire.envelope import Envelope
+from agent.wire.header import ZERO_DIGEST
 
 
 @dataclass(slots=True)
@@ -71,18 +72,19 @@ class Runs:
         self._store = store
         self._links: dict[tuple[bytes, bytes], _Link] = {}
 
-    def note(self, report: ChainReport, row: StoredRow, envelope: Envelope) -> None:
-        """Remember what an envelope says of its chain."""
+    def note(self, report: ChainReport, row: StoredRow, envelope: Envelope | None) -> None:
+        """Remember what an envelope says of its chain; of one that was dropped (None), what the store noted of it."""
         key = report.device_kid, report.chain
-        link = self._links.setdefault(key, _Link(report, envelope.position.run, row.log))
+        run, before = (row.run, _noted_before(row)) if envelope is None else (envelope.position.run, _before(envelope))
+        link = self._links.setdefault(key, _Link(report, run, row.log))
         link.first_log = min(link.first_log, row.log)
-        if envelope.position.seq == 0:
-            link.before = envelope.position.before
+        if row.seq == 0:
+            link.before = before
 
-    def end(self, report: ChainReport, last: Envelope, device: Device, followers: tuple[bytes, ...]) -> None:
-        """Remember how a chain ended, and whose it is."""
+    def end(self, report: ChainReport, last: bytes, device: Device, followers: tuple[bytes, ...]) -> None:
+        """Remember how a chain ended, by the digest of its last envelope, and whose it is."""
         link = self._links[report.device_kid, report.chain]
-        link.end, link.device, link.followers = last.digest, device, followers
+        link.end, link.device, link.followers = last, device, followers
 
     def settle(self, gone: Mapping[bytes, bytes]) -> None:
         """Judge the order of all chains.
@@ -128,6 +130,15 @@ class Runs:
         kind = FindingKind.FORKED if link.report.device_kid == other.report.device_kid else FindingKind.ROTATED
         other.tell(kind, detail, first=end.seq + 1, last=other.report.last_seq)
         return True
+
+
+def _before(envelope: Envelope) -> bytes | None:
+    return envelope.position.before
+
+
+def _noted_before(row: StoredRow) -> bytes | None:
+    """Return what an envelope that was dropped named as made before it. Of version 1, the store has not noted it."""
+    return row.prev if row.run is not None and row.prev != ZERO_DIGEST else None
 
 
 def _tell_signed_on(links: list[_Link]) -> None:

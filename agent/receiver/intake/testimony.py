@@ -20,8 +20,8 @@ from agent.receiver.intake.reports import MAX_LISTED, ChainReport, Finding, Find
 from agent.receiver.ports import StoredRow, WholeStore
 from agent.wire import cbor, cose
 from agent.wire.envelope import Envelope, parse_envelope
-from agent.wire.evidence import check_kept, check_row, shown_ms
-from agent.wire.header import RECEIVER_PREFIX_BYTES, VERSION_1, ZERO_DIGEST, SeenReceipt
+from agent.wire.evidence import Place, check_dropped, check_kept, check_row, shown_ms
+from agent.wire.header import FORMAT_VERSION, RECEIVER_PREFIX_BYTES, VERSION_1, ZERO_DIGEST, SeenReceipt
 from agent.wire.receipt import CONTENT_TYPE, MAX_RECEIPT_BYTES, Receipt, parse_receipt
 
 BACK_BEFORE_RECEIPTS: Final = timedelta(hours=1)
@@ -69,6 +69,19 @@ class Testimony:
             if contradiction is not None:
                 report.add(Finding(FindingKind.CONTRADICTED, row.seq, row.seq, contradiction))
 
+    def check_dropped(self, report: ChainReport, row: StoredRow) -> int:
+        """Check the receipt of an envelope whose bytes were dropped; return its index in the log, the higher of two."""
+        receipt, fault = None, None
+        try:
+            receipt = check_dropped(row.receipt, _said_by(row), self._keys)
+            check_row(receipt, log=row.log, stored_at_ms=row.stored_at_ms)
+            fault = self._fault(row, receipt)
+        except ReceiptVerificationError as error:
+            fault = str(error)
+        if fault is not None:
+            report.add(Finding(FindingKind.RECEIPT, row.seq, row.seq, fault))
+        return row.log if receipt is None else max(row.log, receipt.log_index)
+
     def settle(self, reports: dict[tuple[bytes, bytes], ChainReport]) -> None:
         """Check that each receipt names the one before it, and name receipts whose envelope is not in the store."""
         newest: dict[bytes, bytes] = {}
@@ -111,9 +124,16 @@ class Testimony:
         """Whether the entry is one of an earlier plateseal, which kept no receipts."""
         row = self._store.get(log)
         try:
-            return row is not None and parse_envelope(row.body).position.version == VERSION_1
+            if row is None or row.body is None:
+                return row is not None and row.run is None
+            return parse_envelope(row.body).position.version == VERSION_1
         except FormatError:
             return False
+
+
+def _said_by(row: StoredRow) -> Place:
+    version = VERSION_1 if row.run is None else FORMAT_VERSION
+    return Place(row.id, row.length, row.device, row.chain, row.seq, version)
 
 
 def _steps_back(store: WholeStore) -> dict[int, int]:

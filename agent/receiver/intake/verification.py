@@ -17,6 +17,8 @@ losses (`gaps`), the order of a unit's chains (`runs`), receipts and their times
 | receipt | a kept receipt that does not hold or contradicts its row or its neighbours; or none for version 2 |
 | contradicted | the unit has signed that it saw another receipt than the one that is kept |
 
+Of reads whose bytes were dropped with their epoch, entry and receipt are checked, and the links on both sides.
+
 A gap that a tombstone explains is a loss by policy: it is reported, and it is no finding. Where a tombstone names the
 envelope before the end of a gap, the `prev` behind the gap must be that envelope's digest.
 
@@ -32,7 +34,7 @@ from itertools import groupby
 
 from agent.errors import FormatError, ReceiverError, VerificationError
 from agent.receiver.admission.devices import Device, DeviceBook
-from agent.receiver.intake.gaps import Chain, Gap, Named, settle_gaps, take_off_what_is_held
+from agent.receiver.intake.gaps import Chain, Gap, Link, Named, settle_gaps, take_off_what_is_held
 from agent.receiver.intake.reports import ChainReport, Finding, FindingKind, finding_lines
 from agent.receiver.intake.runs import Runs
 from agent.receiver.intake.testimony import Testimony
@@ -76,24 +78,24 @@ class _Walk:
         name = device.name if isinstance(device, Device) else device_kid.hex()[:16]
         report = self._reports[device_kid, chain] = ChainReport(name, device_kid, chain)
         held = Chain(report)
-        before: Envelope | None = None
+        before: Link | None = None
         spoiled: set[int] = set()
         for row in rows:
-            envelope = self._check(row, report)
-            if envelope is None:
+            envelope = None if row.body is None else self._check(row, row.body, report)
+            if envelope is None and (row.body is not None or not self._check_dropped(row, report)):
                 spoiled.add(row.seq)
-            elif before is not None and envelope.position.seq == before.position.seq:
-                seq = envelope.position.seq
-                report.add(Finding(FindingKind.REPLAYED, seq, seq, f"envelope {envelope.envelope_id[:16]}"))
+            elif before is not None and row.seq == before.seq:
+                report.add(Finding(FindingKind.REPLAYED, row.seq, row.seq, f"envelope {row.id.hex()[:16]}"))
             else:
-                self._link(held, before, envelope, spoiled)
+                link = Link(row.seq, row.id, row.prev if envelope is None else envelope.position.prev)
+                self._link(held, before, link, spoiled)
                 self._note(held, envelope, row)
-                before = envelope
+                before = link
         if before is not None:
             self._chains[report.device, chain] = held
             self._ends.add((report.device, before.digest))
             if isinstance(device, Device):
-                self._runs.end(report, before, device, self._devices.followers(device))
+                self._runs.end(report, before.digest, device, self._devices.followers(device))
 
     def settle(self) -> list[ChainReport]:
         """Tell what can be told once all chains are known, and return the reports, those of a device together."""
@@ -121,10 +123,10 @@ class _Walk:
                 self._known[kid] = str(error)
         return self._known[kid]
 
-    def _check(self, row: StoredRow, report: ChainReport) -> Envelope | None:
+    def _check(self, row: StoredRow, body: bytes, report: ChainReport) -> Envelope | None:
         """Return the envelope of a row if it is what it claims to be, where it claims to be."""
         try:
-            envelope = parse_envelope(row.body)
+            envelope = parse_envelope(body)
             signer = self._signer(envelope.device_kid)
             if isinstance(signer, str):
                 report.add(Finding(FindingKind.FORGED, row.seq, row.seq, signer))
@@ -141,29 +143,48 @@ class _Walk:
             detail = f"it was signed for chain {position.chain.hex()[:8]} seq {position.seq}"
             report.add(Finding(FindingKind.REORDERED, row.seq, row.seq, detail))
             return None
-        if signer.revoked is not None and self._testimony.log_of(row, envelope) > signer.revoked.after:
-            detail = f"logged after the end of its key, which was revoked after log {signer.revoked.after}: "
-            detail += signer.revoked.reason
-            report.add(Finding(FindingKind.REVOKED, row.seq, row.seq, detail))
+        if signer.revoked is not None and self._is_after_the_end(
+            row, self._testimony.log_of(row, envelope), signer, report
+        ):
             return None
         return envelope
 
-    def _link(self, held: Chain, before: Envelope | None, envelope: Envelope, spoiled: set[int]) -> None:
-        position = envelope.position
-        expected = 0 if before is None else before.position.seq + 1
-        if position.seq > expected:
-            within = frozenset(seq for seq in spoiled if seq >= expected)
-            held.gaps.append(Gap(expected, position.seq - 1, within, envelope))
-        elif before is not None and position.prev != before.digest:
-            detail = f"its prev is not {before.envelope_id[:16]}, which stands before it"
-            held.report.add(Finding(FindingKind.REORDERED, position.seq, position.seq, detail))
+    def _check_dropped(self, row: StoredRow, report: ChainReport) -> bool:
+        """Whether the entry of an envelope that was dropped is what its receipt says, and its key's device is known."""
+        signer = self._signer(row.device)
+        log = self._testimony.check_dropped(report, row)
+        if isinstance(signer, str):
+            report.add(Finding(FindingKind.FORGED, row.seq, row.seq, signer))
+            return False
+        return not self._is_after_the_end(row, log, signer, report)
 
-    def _note(self, held: Chain, envelope: Envelope, row: StoredRow) -> None:
+    def _is_after_the_end(self, row: StoredRow, log: int, signer: Device, report: ChainReport) -> bool:
+        """Whether an envelope was logged after its key was revoked; then that is told."""
+        if signer.revoked is None or log <= signer.revoked.after:
+            return False
+        detail = f"logged after the end of its key, which was revoked after log {signer.revoked.after}: "
+        detail += signer.revoked.reason
+        report.add(Finding(FindingKind.REVOKED, row.seq, row.seq, detail))
+        return True
+
+    def _link(self, held: Chain, before: Link | None, link: Link, spoiled: set[int]) -> None:
+        expected = 0 if before is None else before.seq + 1
+        if link.seq > expected:
+            within = frozenset(seq for seq in spoiled if seq >= expected)
+            held.gaps.append(Gap(expected, link.seq - 1, within, link))
+        elif before is not None and link.prev != before.digest:
+            detail = f"its prev is not {before.digest.hex()[:16]}, which stands before it"
+            held.report.add(Finding(FindingKind.REORDERED, link.seq, link.seq, detail))
+
+    def _note(self, held: Chain, envelope: Envelope | None, row: StoredRow) -> None:
         report = held.report
-        self._testimony.check(report, row, envelope)
         self._runs.note(report, row, envelope)
+        report.last_seq = row.seq
+        if envelope is None:
+            report.dropped += 1
+            return
+        self._testimony.check(report, row, envelope)
         report.envelopes += 1
-        report.last_seq = envelope.position.seq
         if envelope.position.last is not None:
             self._begins.append((report, envelope.position.last))
         tombstone = envelope.tombstone

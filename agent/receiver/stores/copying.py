@@ -26,6 +26,7 @@ from agent.disk import durable
 from agent.errors import ReceiverError
 from agent.receiver.stores.bodies import BodyFiles
 from agent.receiver.stores.database import BUSY_TIMEOUT_S
+from agent.receiver.stores.reading import FILES_HERE
 from agent.receiver.stores.schema import check_version
 
 STORE_MODE: Final = 0o600
@@ -57,7 +58,7 @@ class Snapshot:
             check_version(connection, may_write=False)
             connection.execute("BEGIN")
             found = connection.execute("SELECT count(*), coalesce(max(log), 0) FROM envelopes").fetchone()
-            files = connection.execute("SELECT name, bytes FROM body_files ORDER BY number").fetchall()
+            files = connection.execute(FILES_HERE).fetchall()
         except (sqlite3.Error, ReceiverError) as error:
             if connection is not None:
                 connection.close()
@@ -103,6 +104,10 @@ class Snapshot:
                 watch(done, total)
                 source.copy(name, length, copy)
                 done += length
+        except FileNotFoundError:
+            raise ReceiverError(
+                f"{source.directory / name}: is missing, or its epoch was dropped meanwhile; then run the backup again"
+            ) from None
         except OSError as error:
             raise ReceiverError(f"{source.directory / name}: cannot be copied: {error.strerror or error}") from None
 

@@ -154,11 +154,11 @@ class Keeper:
 
     def _mend(self, envelope: Envelope, body: bytes | None, file: int | None, place: int | None) -> None:
         """Replace a stored body that the disk has damaged by the one that came again: its receipt must stay true."""
-        if body is None and file is not None and place is not None:
-            self._filing.mend(file, place, envelope.data)
-        elif body != envelope.data:
+        if body is not None and body != envelope.data:
             row = envelope.data, len(envelope.data), envelope.digest
             self._connection.execute("UPDATE envelopes SET body = ?, length = ? WHERE id = ?", row)
+        elif body is None and file is not None and place is not None:  # no place: it came when its epoch was dropped
+            self._filing.mend(file, place, envelope.data)
 
 
 def _conflict(connection: sqlite3.Connection, envelope: Envelope) -> ChainConflict | None:

@@ -12,10 +12,11 @@ from datetime import datetime
 from typing import Final
 
 from agent.errors import ReceiverError
-from agent.receiver.ports import LogEntry, Neighbours, StoredRow, Totals
+from agent.receiver.ports import Epoch, LogEntry, Neighbours, StoredRow, Totals
 from agent.receiver.stores.bodies import BodyFiles
 from agent.receiver.stores.database import Database, Row
-from agent.wire.times import to_ms
+from agent.receiver.stores.filing import kids_in
+from agent.wire.times import from_ms, to_ms
 
 PAGE_ROWS: Final = 16
 """Rows read at a time: at most 16 MiB in memory, and no read transaction that outlives a page."""
@@ -26,8 +27,13 @@ RECEIPT: Final = (
     "(SELECT receipt FROM kept WHERE kept.id = page.id))"
 )
 """The receipt of a row `page`: beside it in the log, or anywhere else if somebody has moved one of the two."""
-_BODY_FILE: Final = "(SELECT name FROM body_files WHERE number = file)"
-_ROW: Final = ", ".join(("log, id, device, chain, seq, stored_at_ms", RECEIPT, "body, length", _BODY_FILE, "place"))
+_RUN: Final = "(SELECT run FROM chains WHERE chains.device = page.device AND chains.chain = page.chain)"
+_BODY_FILE: Final = "(SELECT name FROM body_files WHERE number = file AND dropped_at_ms IS NULL)"
+_ROW: Final = ", ".join(
+    ("log, id, device, chain, seq, prev", _RUN, "length, stored_at_ms", RECEIPT, "body", _BODY_FILE, "place")
+)
+FILES_HERE: Final = "SELECT name, bytes FROM body_files WHERE dropped_at_ms IS NULL ORDER BY number"
+_EPOCHS: Final = "SELECT kids, reads, bytes, dropped_at_ms FROM body_files ORDER BY number"
 """The columns of a `StoredRow` but for the body, then what says where the body is."""
 _ENTRIES: Final = f"""
 SELECT log, stored_at_ms, {RECEIPT} FROM entries AS page WHERE log > ?1
@@ -89,9 +95,18 @@ class Reader(Database):
         """As the port."""
         kept = "(SELECT coalesce(max(log), 0) FROM kept)"
         given = "coalesce((SELECT seq FROM sqlite_sequence WHERE name = 'envelopes'), 0)"
-        query = f"SELECT count(*), coalesce(max(log), 0), max({kept}, {given}) FROM entries"  # noqa: S608  # constants
-        ((count, end, used),) = self._read(query)
-        return Totals(int(count), int(end), max(int(end), int(used)))
+        gone = "(SELECT coalesce(sum(reads), 0) FROM body_files WHERE dropped_at_ms IS NOT NULL)"
+        query = f"SELECT count(*), {gone}, coalesce(max(log), 0), max({kept}, {given}) FROM entries"  # noqa: S608  # constants
+        ((count, dropped, end, used),) = self._read(query)
+        return Totals(int(count) - int(dropped), int(dropped), int(end), max(int(end), int(used)))
+
+    def epochs(self) -> list[Epoch]:
+        """As the port."""
+        rows = self._read(_EPOCHS)
+        return [
+            Epoch(kids_in(bytes(kids)), int(reads), int(length), None if at_ms is None else from_ms(at_ms))
+            for kids, reads, length, at_ms in rows
+        ]
 
     def neighbours(self, row: StoredRow) -> Neighbours:
         """As the port."""
@@ -116,7 +131,7 @@ class Reader(Database):
     def faults(self) -> list[str]:
         """Return what is wrong with the body files as such, one line each: one that is missing or too short."""
         found = []
-        for name, length in self._read("SELECT name, bytes FROM body_files ORDER BY number"):
+        for name, length in self._read(FILES_HERE):
             there = self._files.length(str(name))
             if (there or 0) < length:
                 state = "is missing" if there is None else f"has {there} bytes of {length}"
@@ -125,18 +140,20 @@ class Reader(Database):
 
     def _whole(self, row: Row) -> StoredRow:
         """Return an entry with its body. Of one that is damaged, what is there: its digest shows it."""
-        log, envelope_id, device, chain, seq, stored_at_ms, receipt, body, length, name, place = row
-        if body is None:
+        log, envelope_id, device, chain, seq, prev, run, length, stored_at_ms, receipt, body, name, place = row
+        if body is None and name is not None:
             body = self._body(str(name), int(place or 0), int(length))
-        return StoredRow(log, envelope_id, device, chain, seq, stored_at_ms, body, receipt)
+        return StoredRow(log, envelope_id, device, chain, seq, prev, run, length, stored_at_ms, receipt, body)
 
-    def _body(self, name: str, place: int, length: int) -> bytes:
+    def _body(self, name: str, place: int, length: int) -> bytes | None:
         try:
             return self._files.read(name, place, length)
         except FileNotFoundError:
-            return b""
+            # dropped since the row was read, or lost
+            query = "SELECT 1 FROM body_files WHERE name = ? AND dropped_at_ms IS NOT NULL"
+            return None if self._read(query, (name,)) else b""
         except OSError as error:
             raise ReceiverError(f"{self._files.directory / name}: cannot be read: {error.strerror or error}") from None
 
 
-__all__ = ["PAGE_ROWS", "Reader"]
+__all__ = ["FILES_HERE", "PAGE_ROWS", "RECEIPT", "Reader"]

@@ -76,10 +76,18 @@ CREATE TABLE body_files (
     bytes INTEGER NOT NULL DEFAULT 0,
     reads INTEGER NOT NULL DEFAULT 0,
     begun_by BLOB NOT NULL,
-    begun_at_ms INTEGER NOT NULL
+    begun_at_ms INTEGER NOT NULL,
+    dropped_at_ms INTEGER
 ) STRICT
 """
 """`kids`: ids of the keys that its envelopes are sealed to, one after the other. What is behind `bytes` is nothing."""
+_DROPPED_KIDS: Final = """
+CREATE TABLE dropped_kids (
+    kid BLOB PRIMARY KEY,
+    at_ms INTEGER NOT NULL
+) STRICT, WITHOUT ROWID
+"""
+"""Keys whose reads are not kept any more, whether the store had some or not."""
 _FILES_OF_A_DEVICE: Final = "CREATE INDEX files_of_a_device ON body_files (begun_by, begun_at_ms)"
 _CHAINS: Final = """
 CREATE TABLE chains (
@@ -108,9 +116,8 @@ _OLD_ENTRIES: Final = "CREATE TEMP VIEW entries AS SELECT *, NULL AS file, NULL 
 _ENTRIES: Final = "CREATE TEMP VIEW entries AS SELECT * FROM envelopes"
 _KEPT: Final = "CREATE TEMP VIEW kept AS SELECT log, id, version, receipt FROM receipts"
 _KEPT_OF_2: Final = f"{_KEPT} UNION ALL SELECT log, id, version, receipt FROM receipts_of_2"  # noqa: S608  # constants
-_NO_FILES: Final = (
-    "CREATE TEMP TABLE body_files (number INTEGER PRIMARY KEY, name TEXT, kids BLOB, bytes INTEGER, reads INTEGER)"
-)
+_NO_FILES: Final = _BODY_FILES.replace("CREATE", "CREATE TEMP")
+_NO_CHAINS: Final = "CREATE TEMP TABLE chains (device BLOB, chain BLOB, run INTEGER)"
 _NONE_KEPT: Final = "CREATE TEMP VIEW kept AS SELECT 0 AS log, x'' AS id, 0 AS version, x'' AS receipt WHERE 0"
 
 
@@ -150,6 +157,7 @@ def check_version(connection: sqlite3.Connection, *, may_write: bool) -> None:
         connection.execute(_NO_FILES)
     connection.execute(_ENTRIES if version == SCHEMA_VERSION else _OLD_ENTRIES)
     if version == _WITHOUT_RECEIPTS:
+        connection.execute(_NO_CHAINS)
         connection.execute(_NONE_KEPT)
     else:
         connection.execute(_KEPT_OF_2 if has_receipts_of_2(connection) else _KEPT)
@@ -211,6 +219,7 @@ def _add_tables_of_3(connection: sqlite3.Connection) -> None:
     connection.execute(_RECEIPTS)
     connection.execute(_NEWEST_RECEIPTS)
     connection.execute(_BODY_FILES)
+    connection.execute(_DROPPED_KIDS)
     connection.execute(_FILES_OF_A_DEVICE)
     connection.execute(f"PRAGMA user_version = {SCHEMA_VERSION}")
 

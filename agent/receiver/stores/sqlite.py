@@ -17,7 +17,7 @@ Source: sqlite.org/wal.html, sqlite.org/lang_attach.html, sqlite.org/pragma.html
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime
 from pathlib import Path
@@ -28,13 +28,15 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.disk.durable import sync_directory
 from agent.errors import ReceiverError
-from agent.receiver.ports import Forked, Outcome
+from agent.receiver.ports import Dropped, Forked, Outcome
 from agent.receiver.stores import schema
 from agent.receiver.stores.bodies import BodyFiles
+from agent.receiver.stores.dropping import drop, unlink_dropped
 from agent.receiver.stores.keeping import Keeper
 from agent.receiver.stores.reading import Reader
 from agent.receiver.stores.taking_over import take_over
 from agent.wire.envelope import Envelope
+from agent.wire.times import to_ms
 
 
 class SqliteStore(Reader):
@@ -121,6 +123,20 @@ class SqliteStore(Reader):
             connection.execute("ROLLBACK")
         return int(log)
 
+    def drop_epochs(self, kids: Collection[bytes], at: datetime, *, held: Collection[bytes] = ()) -> Dropped:
+        """As the port. What an earlier plateseal stored is taken over first: it is filed by no key yet."""
+        self.take_over()
+        with self._connected("written") as connection:
+            connection.execute("BEGIN IMMEDIATE")
+            try:
+                dropped = drop(connection, self._files, kids, held, to_ms(at))
+            except ReceiverError:
+                connection.execute("ROLLBACK")
+                raise
+            connection.execute("COMMIT")
+            unlink_dropped(connection, self._files)
+        return dropped
+
     def take_over(self, watch: Callable[[int], None] = lambda _: None) -> int:
         """Bring what an earlier plateseal stored to where this one keeps it; return how many entries were moved.
 
@@ -144,6 +160,7 @@ class SqliteStore(Reader):
         schema.check_version(connection, may_write=may_write)
         if may_write:
             connection.execute("PRAGMA journal_mode = WAL")
+            unlink_dropped(connection, self._files)
 
 
 __all__ = ["SqliteStore"]

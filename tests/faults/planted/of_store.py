@@ -10,7 +10,7 @@ from typing import Final
 from agent.keys.keyfiles import load_ed25519_private
 from agent.receiver.stores.sqlite import SqliteStore
 from agent.wire.envelope import parse_envelope
-from tests.fakes.stored import alter_body
+from tests.fakes.stored import alter_body, bodies
 from tests.faults.planted.acts import Plant, command, done, put, remove, remove_all, write
 from tests.faults.planted.fault import Fault, by_hand, printed
 from tests.faults.planted.of_receiver import ENROL, record, restored
@@ -41,7 +41,7 @@ def _sql(*statements: str) -> Plant:
 def _copied_without_wal(site: Site) -> None:
     """The store's file was copied by hand while the receiver ran, without its write-ahead log."""
     with SqliteStore.open_read_only(site.receiver / "envelopes.db") as store:
-        envelopes = [parse_envelope(data) for data in (row.body for row in store.pages())]
+        envelopes = [parse_envelope(data) for data in bodies(store)]
     live = site.root / "live.db"
     SqliteStore.create(live).close()
     with SqliteStore.open(live) as store:
@@ -52,7 +52,7 @@ def _copied_without_wal(site: Site) -> None:
 def _older_store(site: Site) -> None:
     """A backup of before the last reads came back, while the records of units are of today."""
     with SqliteStore.open_read_only(site.receiver / "envelopes.db") as store:
-        envelopes = [parse_envelope(data) for data in (row.body for row in store.pages())]
+        envelopes = [parse_envelope(data) for data in bodies(store)]
     command(ENROL)(site)  # a record of today names the end of the log
     older = site.root / "older.db"
     SqliteStore.create(older).close()

@@ -27,9 +27,9 @@ from agent.receiver.stores.sqlite import SqliteStore
 from agent.wire.envelope import Envelope, sign_tombstone
 from agent.wire.receipt import Receipt, parse_receipt
 from agent.wire.tombstone import LossReason, Tombstone
-from tests.fakes.envelopes import make_chain, make_envelope, next_position
+from tests.fakes.envelopes import EPOCH, make_chain, make_envelope, next_position
 from tests.fakes.receipts import RECEIVER
-from tests.fakes.stored import alter_body, bodies, kept_receipt
+from tests.fakes.stored import alter_body, bodies, kept_receipt, to_older_version
 
 _KEY = Ed25519PrivateKey.generate()
 _AT = datetime(2026, 3, 1, 12, 0, 0, 123_000, tzinfo=UTC)
@@ -269,3 +269,48 @@ def test_next_position_links_to_its_envelope() -> None:
     """The tests' own chains are linked the way the store checks."""
     envelope: Envelope = make_envelope(_KEY)
     assert next_position(envelope).prev == envelope.digest
+
+
+def test_a_dropped_epochs_file_is_gone_also_after_a_cut(
+    store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The room comes back; where a cut came between the mark and the unlink, the next opening unlinks."""
+    _store(store, make_chain(_KEY, 3), _AT)
+    with monkeypatch.context() as cut:
+        cut.setattr(BodyFiles, "remove", _broken)
+        with pytest.raises(ReceiverError, match="Input/output"):
+            store.drop_epochs([EPOCH], _AT)
+    assert [path.name for path in (tmp_path / "bodies").iterdir()] == [EPOCH.hex()]
+    assert bodies(store) == []
+    store.close()
+    with SqliteStore.open(tmp_path / "envelopes.db") as opened:
+        assert (bodies(opened), opened.faults()) == ([], [])
+    assert list((tmp_path / "bodies").iterdir()) == []
+
+
+def _broken(*_: object) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+def test_nothing_is_dropped_where_a_held_read_is_damaged(store: SqliteStore, tmp_path: Path) -> None:
+    """The file may be all that is left of it."""
+    chain = make_chain(_KEY, 3)
+    _store(store, chain, _AT)
+    alter_body(tmp_path / "envelopes.db", bytes(9), where="seq = 1")
+    with pytest.raises(ReceiverError, match="is damaged in the store; nothing was dropped"):
+        store.drop_epochs([EPOCH], _AT, held=[chain[1].digest])
+    assert [epoch.dropped_at for epoch in store.epochs()] == [None]
+    assert len(bodies(store)) == 3
+    store.drop_epochs([EPOCH], _AT, held=[chain[0].digest])
+    assert bodies(store) == [chain[0].data]
+
+
+def test_an_older_store_is_taken_over_before_anything_is_dropped(store: SqliteStore, tmp_path: Path) -> None:
+    """Its envelopes are filed by no key yet."""
+    chain = [*make_chain(_KEY, 2), make_envelope(_KEY, kids=[bytes(32)])]
+    _store(store, chain, _AT)
+    store.close()
+    to_older_version(tmp_path / "envelopes.db", 2)
+    with SqliteStore.open(tmp_path / "envelopes.db") as opened:
+        assert [epoch.reads for epoch in opened.drop_epochs([EPOCH], _AT).epochs] == [2]
+        assert bodies(opened) == [chain[2].data]

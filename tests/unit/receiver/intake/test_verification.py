@@ -299,3 +299,66 @@ def test_a_device_that_is_not_enrolled_is_forged_as_a_whole(bench: Bench, tmp_pa
     reports = checked(bench, tmp_path, make_chain(Ed25519PrivateKey.generate(), 2))
     assert kinds(reports) == [("forged", 0, 0), ("forged", 1, 1)]
     assert reports[0].envelopes == 0
+
+
+_OLD, _NEW = bytes([1]) * 32, bytes([2]) * 32
+
+
+def two_epochs(bench: Bench, run: int | None) -> list[Envelope]:
+    """Return a chain over two epochs, and one after it that names its end."""
+    key = bench.device.signing_key
+    chain = make_chain(key, 4, kids=[_OLD], run=run)
+    for _ in range(3):
+        chain.append(make_envelope(key, next_position(chain[-1]), kids=[_NEW]))
+    if run is None:
+        return [*chain, *make_chain(key, 2, kids=[_NEW])]
+    return [*chain, *make_chain(key, 2, kids=[_NEW], run=run + 1, before=chain[-1])]
+
+
+def checked_without(
+    bench: Bench, folder: Path, envelopes: list[Envelope], kids: list[bytes], *edits: str
+) -> list[ChainReport]:
+    """Store envelopes, drop epochs, let somebody edit the database, and verify it."""
+    path = folder / "store.db"
+    with SqliteStore.create(path) as store:
+        store.store_batch(envelopes, AT, bench.receipt_key)
+        store.drop_epochs(kids, AT)
+    with closing(sqlite3.connect(path)) as connection:
+        for edit in edits:
+            connection.execute(edit)
+        connection.commit()
+    with SqliteStore.open_read_only(path) as store:
+        return verify_store(store, DeviceBook(bench.receiver.devices))
+
+
+@pytest.mark.parametrize("run", [None, 0], ids=["version 1", "version 2"])
+@pytest.mark.parametrize(("kids", "dropped"), [([_OLD], [4, 0]), ([_NEW], [3, 2]), ([_OLD, _NEW], [7, 2])])
+def test_chains_go_on_across_what_was_dropped(
+    bench: Bench, tmp_path: Path, kids: list[bytes], dropped: list[int], run: int | None
+) -> None:
+    """At the beginning, at the end, or all of it: counted, and no finding; so is a chain that names a dropped end."""
+    reports = checked_without(bench, tmp_path, two_epochs(bench, run), kids)
+    assert kinds(reports) == []
+    assert sorted((report.last_seq + 1, report.dropped) for report in reports) == sorted(
+        zip([7, 2], dropped, strict=True)
+    )
+    assert sum(report.envelopes + report.dropped for report in reports) == 9
+
+
+@pytest.mark.parametrize(
+    ("edit", "expected"),
+    [
+        ("DELETE FROM envelopes WHERE log = 2", [("missing", 1, 1)]),
+        ("DELETE FROM receipts WHERE log = 2", [("receipt", 1, 1)]),
+        ("UPDATE envelopes SET stored_at_ms = stored_at_ms + 1 WHERE log = 2", [("receipt", 1, 1)]),
+        ("UPDATE envelopes SET length = 9 WHERE log = 2", [("receipt", 1, 1)]),
+        ("UPDATE receipts SET receipt = zeroblob(300) WHERE log = 2", [("receipt", 1, 1)]),
+        ("UPDATE envelopes SET id = randomblob(32) WHERE log = 4", [("reordered", 4, 4), ("receipt", 3, 3)]),
+    ],
+)
+def test_what_was_dropped_is_still_checked(
+    bench: Bench, tmp_path: Path, edit: str, expected: list[tuple[str, int, int]]
+) -> None:
+    """Its receipt says what it was and where it stood, and its neighbours name it."""
+    found = kinds(checked_without(bench, tmp_path, two_epochs(bench, 0), [_OLD], edit))
+    assert set(expected) <= set(found)
