@@ -315,13 +315,15 @@ def _end_epochs(walk: Walk) -> None:
     end = ("custody", "destroy", *old, "--before", "2020-01-02", "--reason", "retention", "--store", "receiver")
     walk.run(*end, "--yes", "--json")
     walk.run(*end, "--yes")
+    walk.run("custody", "destroyed", "--dir", "old", "--out", "destroyed.json")
+    walk.run("receiver", "drop-epoch", "receiver", "--destroyed", "destroyed.json")
+    walk.run("receiver", "drop-epoch", "receiver")
     walk.files("old", "at the end")
 
 
 def _mistakes(walk: Walk) -> None:
     (walk.folder / "bad.toml").write_text(BAD_TOML.format(today=walk.today, port=1))
     (walk.folder / "no.jpg").write_text("no picture")
-    database = walk.folder / "receiver" / "envelopes.db"
     for arguments in (
         ("nosuch",),
         ("receiver", "verify"),
@@ -346,13 +348,14 @@ def _mistakes(walk: Walk) -> None:
         walk.run(*arguments)
     (walk.folder / "unit" / "keyring.cose").write_bytes(b"no keyring")
     walk.run("capture", *UNIT)
-    _cut(database)
+    _cut(walk.folder / "receiver" / "bodies")
     walk.run("receiver", "verify", "receiver", "--json")
 
 
-def _cut(database: Path) -> None:
-    """Damage the middle of a receiver's store."""
-    data = bytearray(database.read_bytes())
+def _cut(bodies: Path) -> None:
+    """Damage an envelope in a receiver's store."""
+    file = max(bodies.iterdir(), key=lambda path: path.stat().st_size)
+    data = bytearray(file.read_bytes())
     at = data.rindex(b"application/plateseal+cbor")
     data[at + 40] ^= 1
-    database.write_bytes(data)
+    file.write_bytes(data)
