@@ -27,6 +27,7 @@ from agent.receiver.admission.completeness import missing_end, why_empty
 from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.stores.opening import open_store
+from agent.wire.keyring import Keyring
 
 PROGRESS_AFTER_S: Final = 2.0
 PROGRESS_EVERY_S: Final = 0.5
@@ -183,6 +184,19 @@ def open_receiver(path: Path, progress: Progress) -> Iterator[StoredReceiver]:
             yield StoredReceiver(layout, store, progress.show)
         finally:
             progress.clear()
+
+
+def tell_dropped(receiver: StoredReceiver, keyring: Keyring) -> None:
+    """Print which reads the receiver has dropped although the owner still has their key.
+
+    Raises:
+        ReceiverError: The store cannot be read.
+    """
+    dropped = receiver.dropped_kids()
+    for key in keyring.keys:
+        if reads := dropped.get(key.kid):
+            words = "were dropped at the receiver, and the key was never destroyed"
+            typer.echo(f"beware: {reads} reads of {key.valid_from:%Y-%m-%d} ({key.kid.hex()[:16]}) {words}", err=True)
 
 
 def parse_day(text: str, option: str) -> datetime:

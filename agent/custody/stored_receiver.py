@@ -13,14 +13,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from agent.custody.testimony import StoredEntry
 from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.ports import WholeStore
+from agent.receiver.ports import KeptStore
 from agent.wire.envelope import Envelope
 
 
 class StoredReceiver:
     """`ReceiverView` of a receiver's folder: its store, its devices, and its public receipt key where it is there."""
 
-    def __init__(self, layout: ReceiverLayout, store: WholeStore, watch: Callable[[int, int], None]) -> None:
+    def __init__(self, layout: ReceiverLayout, store: KeptStore, watch: Callable[[int, int], None]) -> None:
         """Look at an open store; tell `watch` how many envelopes have been read, of how many."""
         self._devices = DeviceBook(layout.devices)
         self._store = store
@@ -40,6 +40,11 @@ class StoredReceiver:
     def count(self) -> int:
         """Return how many envelopes are stored."""
         return self._store.totals().envelopes
+
+    def dropped_kids(self) -> dict[bytes, int]:
+        """Return how many reads were dropped at the receiver, by the id of each key that they were sealed to."""
+        dropped = [epoch for epoch in self._store.epochs() if epoch.dropped_at is not None]
+        return {kid: epoch.reads for epoch in dropped for kid in epoch.kids}
 
     def device_key(self, key_id: bytes) -> Ed25519PublicKey | None:
         """Return the public signing key of an enrolled device, or None."""

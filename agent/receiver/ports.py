@@ -330,3 +330,7 @@ class Retention(Protocol):
 
 class WholeStore(StoreView, StoreLog, Protocol):
     """What a verification looks at."""
+
+
+class KeptStore(WholeStore, Retention, Protocol):
+    """What an owner looks at: also what is not there any more."""

@@ -343,6 +343,7 @@ def test_epochs_are_dropped_while_others_write_and_read(opening: Opening) -> Non
             done.set()
 
     _at_once(deliver(0), deliver(1), read, drop)
+    assert seen
     assert {body for body in seen if body is not None} <= whole
     assert sorted(bodies(reader)) == sorted(envelope.data for envelope in chains[1])
     assert (reader.totals().envelopes, reader.totals().dropped) == (40, 40)

@@ -11,7 +11,7 @@ import typer
 
 from agent.cli.custody import options
 from agent.cli.custody.options import mandate_of, parse_query, print_tally
-from agent.cli.owner import Progress, open_receiver, shown, unlock
+from agent.cli.owner import Progress, open_receiver, shown, tell_dropped, unlock
 from agent.custody.access import check_mandate, open_reads
 from agent.custody.export import iso, read_as_json
 from agent.custody.opener import OpenedRead
@@ -48,6 +48,7 @@ def open_(
     progress, tally = Progress("opening"), Tally()
     with open_receiver(store, progress) as receiver:
         owner = unlock(directory, passphrase_file)
+        tell_dropped(receiver, owner.keyring())
         _make_crops_folder(crops)
         is_first = True
         for batch in open_reads(owner, receiver, query, mandate, tally=tally):

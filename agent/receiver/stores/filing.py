@@ -135,7 +135,7 @@ class Filing:
             return name
         query = "SELECT count(*) FROM body_files WHERE begun_by = ? AND begun_at_ms > ?"
         (begun,) = self._connection.execute(query, (envelope.device_kid, self._at_ms - _DAY_MS)).fetchone()
-        return name if begun < NEW_FILES_A_DAY else VARIOUS
+        return name if begun < NEW_FILES_A_DAY or self._are_dropped(envelope.kids) else VARIOUS
 
     def _file(self, name: str, kids: tuple[bytes, ...], device: bytes) -> _File:
         if name not in self._files_here:

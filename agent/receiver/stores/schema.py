@@ -89,6 +89,8 @@ CREATE TABLE dropped_kids (
 """
 """Keys whose reads are not kept any more, whether the store had some or not."""
 _FILES_OF_A_DEVICE: Final = "CREATE INDEX files_of_a_device ON body_files (begun_by, begun_at_ms)"
+_TAKING_OVER: Final = "CREATE TABLE taking_over (after INTEGER NOT NULL) STRICT"
+"""In a store of an older version, until all of it is where this version keeps it: the end of what has been moved."""
 _CHAINS: Final = """
 CREATE TABLE chains (
     device BLOB NOT NULL,
@@ -168,6 +170,11 @@ def has_receipts_of_2(connection: sqlite3.Connection) -> bool:
     return connection.execute("SELECT 1 FROM main.sqlite_schema WHERE name = 'receipts_of_2'").fetchone() is not None
 
 
+def is_being_taken_over(connection: sqlite3.Connection) -> bool:
+    """Whether a store was of an older version, and some of it is still where it was then."""
+    return connection.execute("SELECT 1 FROM main.sqlite_schema WHERE name = 'taking_over'").fetchone() is not None
+
+
 def _bring_up_to_date(connection: sqlite3.Connection) -> None:
     connection.execute("BEGIN IMMEDIATE")
     version = _pragma(connection, "user_version")
@@ -182,6 +189,8 @@ def _bring_up_to_date(connection: sqlite3.Connection) -> None:
             _add_tables_of_2(connection)
         _add_tables_of_3(connection)
         connection.execute(_RECEIPTS_BY_ID)
+        connection.execute(_TAKING_OVER)
+        connection.execute("INSERT INTO taking_over (after) VALUES (0)")
         if version == _WITH_BODIES:
             _remember_newest(connection)
     connection.execute("COMMIT")

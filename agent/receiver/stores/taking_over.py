@@ -11,19 +11,20 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Final
 
 from agent.errors import FormatError
 from agent.receiver.stores.bodies import BodyFiles
 from agent.receiver.stores.filing import VARIOUS, Filing
-from agent.receiver.stores.schema import has_receipts_of_2
+from agent.receiver.stores.schema import has_receipts_of_2, is_being_taken_over
 from agent.wire.envelope import parse_envelope
 
 FEW_PAGES: Final = 256
 """1 MiB of free pages is not worth the work; new rows use them."""
 ROWS_A_STEP: Final = 64
 """At most 64 MiB, as many as a unit sends at once."""
+RECEIPTS_A_STEP: Final = 4096
+"""About 2 MB."""
 _OLD: Final = (
     "SELECT log, device, stored_at_ms, body FROM envelopes WHERE log > ? AND body IS NOT NULL ORDER BY log LIMIT ?"
 )
@@ -31,7 +32,7 @@ _MOVED: Final = "UPDATE envelopes SET body = NULL, file = ?, place = ? WHERE log
 
 
 def take_over(connection: sqlite3.Connection, files: BodyFiles, watch: Callable[[int], None]) -> int:
-    """Move what is still in the database into files; return how many envelopes that were.
+    """Move what is still in the database into files; return how many entries and receipts that were.
 
     Args:
         connection: Of the store, outside of a transaction.
@@ -41,28 +42,28 @@ def take_over(connection: sqlite3.Connection, files: BodyFiles, watch: Callable[
     Raises:
         sqlite3.Error, OSError: The disk refused. What was moved is moved, the rest is where it was.
     """
-    after, moved = 0, 0
-    while rows := connection.execute(_OLD, (after, ROWS_A_STEP)).fetchall():
+    moved = 0
+    while is_being_taken_over(connection):
         connection.execute("BEGIN IMMEDIATE")
-        _move(connection, files, rows)
+        step, after = _step(connection, files)
         connection.execute("COMMIT")
-        after, moved = int(rows[-1][0]), moved + len(rows)
+        moved += step
+        if not step:
+            if _has_given_back(connection):
+                connection.execute("DROP TABLE IF EXISTS taking_over")
+            break
         watch(after)
-    if has_receipts_of_2(connection):
-        moved += _move_receipts(connection)
-    _give_back(connection)
     return moved
 
 
-def _give_back(connection: sqlite3.Connection) -> None:
-    """Give the room of what was moved back to the disk; where that is not possible now, the next start tries again."""
-    pages, free = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count"))
-    if free > max(pages // 2, FEW_PAGES):
-        with suppress(sqlite3.OperationalError):  # somebody reads, or there is no room for a second copy
-            connection.execute("VACUUM")
-
-
-def _move(connection: sqlite3.Connection, files: BodyFiles, rows: list[tuple[int, bytes, int, bytes]]) -> None:
+def _step(connection: sqlite3.Connection, files: BodyFiles) -> tuple[int, int]:
+    """Move some envelopes, or after the last of them the receipts; return how many, and the end of what is moved."""
+    if not is_being_taken_over(connection):  # another process was faster
+        return 0, 0
+    (after,) = connection.execute("SELECT after FROM taking_over").fetchone()
+    rows = connection.execute(_OLD, (after, ROWS_A_STEP)).fetchall()
+    if not rows:
+        return _move_receipts(connection) if has_receipts_of_2(connection) else 0, after
     filing = Filing(connection, files, rows[-1][2])
     for log, device, _, body in rows:
         try:
@@ -71,13 +72,26 @@ def _move(connection: sqlite3.Connection, files: BodyFiles, rows: list[tuple[int
             place = filing.append(VARIOUS, (), device, body)
         connection.execute(_MOVED, (*place, log))
     filing.flush()
+    connection.execute("UPDATE taking_over SET after = ?", (rows[-1][0],))
+    return len(rows), int(rows[-1][0])
 
 
 def _move_receipts(connection: sqlite3.Connection) -> int:
-    """Move the receipts to where those of version 3 are."""
-    connection.execute("BEGIN IMMEDIATE")
-    query = "INSERT INTO receipts (log, id, version, receipt) SELECT log, id, version, receipt FROM receipts_of_2"
-    moved = connection.execute(query).rowcount
-    connection.execute("DELETE FROM receipts_of_2")
-    connection.execute("COMMIT")
-    return moved
+    """Move some receipts to where those of version 3 are; return how many."""
+    query = "SELECT log, id, version, receipt FROM receipts_of_2 ORDER BY log LIMIT ?"
+    rows = connection.execute(query, (RECEIPTS_A_STEP,)).fetchall()
+    connection.executemany("INSERT INTO receipts (log, id, version, receipt) VALUES (?,?,?,?)", rows)
+    connection.executemany("DELETE FROM receipts_of_2 WHERE log = ?", ((row[0],) for row in rows))
+    return len(rows)
+
+
+def _has_given_back(connection: sqlite3.Connection) -> bool:
+    """Give the room of what was moved back to the disk; where that is not possible now, the next start tries again."""
+    pages, free = (connection.execute(f"PRAGMA {name}").fetchone()[0] for name in ("page_count", "freelist_count"))
+    if free <= max(pages // 2, FEW_PAGES):
+        return True
+    try:
+        connection.execute("VACUUM")
+    except sqlite3.OperationalError:  # somebody reads, or there is no room for a second copy
+        return False
+    return True

@@ -118,12 +118,15 @@ def test_mistakes_are_one_line_and_drop_nothing(
 
 
 def test_a_key_that_exists_is_dropped_only_when_that_is_said(bench: CustodyBench, run: Run) -> None:
-    """Then its reads are gone although they would open; what is not named stays."""
+    """Then its reads are gone although they would open, and opening warns; what is not named stays."""
     new = bench.envelopes[2].kids[0].hex()
     code, out, err = run("receiver", "drop-epoch", bench.receiver, new[:8], "--yes-the-key-exists", "--yes")
     assert (code, err) == (0, "")
     assert f"dropped: 2 reads sealed to {new[:16]}" in out
     assert [file.name for file in (bench.receiver / "bodies").iterdir() if file.name == new] == []
+    case = ("--case", "2027-0815", "--reason", "hit and run", "--store", bench.receiver)
+    _, _, err = run("custody", "open", "--dir", bench.directory, "--passphrase-file", bench.passphrase_file, *case)
+    assert f"beware: 2 reads of 2026-03-02 ({new[:16]}) were dropped at the receiver" in err
 
 
 def test_a_key_that_came_back_is_not_in_the_list(bench: CustodyBench, run: Run) -> None:

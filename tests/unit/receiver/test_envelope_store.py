@@ -314,3 +314,31 @@ def test_an_older_store_is_taken_over_before_anything_is_dropped(store: SqliteSt
     with SqliteStore.open(tmp_path / "envelopes.db") as opened:
         assert [epoch.reads for epoch in opened.drop_epochs([EPOCH], _AT).epochs] == [2]
         assert bodies(opened) == [chain[2].data]
+
+
+def test_what_is_set_aside_while_it_is_read_is_still_read(
+    store: SqliteStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between rows and bytes the epoch is dropped: held reads are read where they went, others are gone."""
+    chain = make_chain(_KEY, 3)
+    _store(store, chain, _AT)
+    read = BodyFiles.read
+    with SqliteStore.open_read_only(tmp_path / "envelopes.db") as reader:
+
+        def drop_first(files: BodyFiles, name: str, offset: int, length: int) -> bytes:
+            monkeypatch.setattr(BodyFiles, "read", read)
+            store.drop_epochs([EPOCH], _AT, held=[chain[1].digest])
+            return read(files, name, offset, length)
+
+        monkeypatch.setattr(BodyFiles, "read", drop_first)
+        assert [row.body for row in reader.pages()] == [None, chain[1].data, None]
+
+
+def test_a_dropped_key_needs_no_file_of_its_own(store: SqliteStore, tmp_path: Path) -> None:
+    """A unit that has begun all the files of its day cannot have a read kept whose key is dropped."""
+    _store(store, [make_envelope(_KEY, kids=[os.urandom(32)]) for _ in range(NEW_FILES_A_DAY)], _AT)
+    store.drop_epochs([EPOCH], _AT)
+    (receipt,) = _store(store, [make_envelope(_KEY)], _AT)
+    assert isinstance(receipt, Receipt)
+    assert len(bodies(store)) == NEW_FILES_A_DAY
+    assert not (tmp_path / "bodies" / "various").exists()

@@ -175,7 +175,7 @@ def test_an_older_store_is_taken_over(store: SqliteStore, tmp_path: Path, versio
     with SqliteStore.open(path) as opened:
         assert (bodies(opened), opened.faults()) == (expected, [])
         assert opened.take_over(look) > 0
-        assert steps == [ROWS_A_STEP, 2 * ROWS_A_STEP, len(chain)]
+        assert steps == [ROWS_A_STEP, 2 * ROWS_A_STEP, *[len(chain)] * version]
         assert opened.take_over(look) == 0
         assert (bodies(opened), opened.faults()) == (expected, [])
         if version > 1:
@@ -185,7 +185,7 @@ def test_an_older_store_is_taken_over(store: SqliteStore, tmp_path: Path, versio
     assert path.stat().st_size < sum(map(len, expected)) / 4
 
 
-@pytest.mark.parametrize("cut_off_at", [1, 2, 3])
+@pytest.mark.parametrize("cut_off_at", [1, 2, 3, 4])
 def test_a_store_whose_taking_over_was_cut_off_goes_on(store: SqliteStore, tmp_path: Path, cut_off_at: int) -> None:
     """At any step: what was moved is in files, the rest in the database, and the next start moves it."""
     chain = make_chain(_KEY, 2 * ROWS_A_STEP + 5, run=0)
@@ -207,6 +207,21 @@ def test_a_store_whose_taking_over_was_cut_off_goes_on(store: SqliteStore, tmp_p
         opened.take_over()
         assert (bodies(opened), opened.faults()) == (expected, [])
         assert [kept_receipt(opened, envelope.envelope_id) for envelope in chain] == receipts
+
+
+def test_two_processes_take_a_store_over_once(store: SqliteStore, tmp_path: Path) -> None:
+    """A receiver that starts and a command beside it: each envelope is moved by one of them."""
+    chain = make_chain(_KEY, 2 * ROWS_A_STEP + 5, run=0)
+    stored(store, chain)
+    store.close()
+    path = tmp_path / "envelopes.db"
+    to_older_version(path, 2)
+    moved_by_other: list[int] = []
+    with SqliteStore.open(path) as one, SqliteStore.open(path) as other:
+        moved = one.take_over(lambda _: moved_by_other.append(other.take_over()))
+        assert bodies(one) == [envelope.data for envelope in chain]
+        assert [(epoch.reads, epoch.length) for epoch in one.epochs()] == [(len(chain), sum(map(len, bodies(one))))]
+    assert moved + sum(moved_by_other) == 2 * len(chain)
 
 
 def _failing_at(part: str, real: Callable[..., sqlite3.Connection]) -> Callable[..., sqlite3.Connection]:
