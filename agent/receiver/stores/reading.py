@@ -40,7 +40,8 @@ _EPOCHS: Final = "SELECT kids, reads, bytes, dropped_at_ms FROM body_files ORDER
 _ENTRIES: Final = f"""
 SELECT log, stored_at_ms, {RECEIPT} FROM entries AS page WHERE log > ?1
 UNION ALL
-SELECT log, NULL, receipt FROM kept WHERE log > ?1 AND id NOT IN (SELECT id FROM entries)
+SELECT log, NULL, receipt FROM kept
+WHERE log > ?1 AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.id = kept.id)
 ORDER BY log LIMIT ?2
 """  # noqa: S608  # constants
 _RECEIPT_BEFORE: Final = """
