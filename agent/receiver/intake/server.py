@@ -14,7 +14,9 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -163,10 +165,9 @@ def serve(
         open_store(layout.store) as store,
         FleetStore(layout.fleet) as fleet,
         _listen(host, port) as listener,
+        _taking_over(layout.store),
     ):
         _log.info("%d envelopes are stored", store.totals().envelopes)
-        if moved := store.take_over():
-            _log.info("the store of an earlier plateseal has been taken over, %d entries", moved)
         for sign in missing_end(store, devices):
             _log.warning("the store is not whole: %s", sign)
         counts, hooks = counts or Counts(), hooks or ServeHooks()
@@ -186,6 +187,30 @@ def serve(
         counts.gauge("connections", lambda: len(server.server_state.connections))
         _run(server, listener)
         _log.info("stopped, %d envelopes are stored", store.totals().envelopes)
+
+
+@contextmanager
+def _taking_over(path: Path) -> Iterator[None]:
+    """Bring what an earlier plateseal stored to where this one keeps it, beside the block, and stop at its end."""
+    ended = threading.Event()
+    worker = threading.Thread(target=_take_over, args=(path, ended), name="taking-over")
+    worker.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        worker.join()
+
+
+def _take_over(path: Path, ended: threading.Event) -> None:
+    try:
+        with open_store(path) as store:
+            moved = store.take_over(may_go_on=lambda: not ended.is_set())
+    except ReceiverError as error:
+        _log.error("the store of an earlier plateseal is not taken over yet; the next start goes on: %s", error)
+        return
+    if moved:
+        _log.info("%d entries and receipts of the store of an earlier plateseal have been taken over", moved)
 
 
 def _load_receipt_key(layout: ReceiverLayout) -> Ed25519PrivateKey:

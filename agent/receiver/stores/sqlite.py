@@ -137,19 +137,19 @@ class SqliteStore(Reader):
             unlink_dropped(connection, self._files)
         return dropped
 
-    def take_over(self, watch: Callable[[int], None] = lambda _: None) -> int:
+    def take_over(self, *, may_go_on: Callable[[], bool] = lambda: True) -> int:
         """Bring what an earlier plateseal stored to where this one keeps it; return how many entries were moved.
 
         It is done in steps, each of which lasts, so a kill costs one step at most. Nothing is out of reach meanwhile.
 
         Args:
-            watch: Told after each step up to which entry of the log it is done.
+            may_go_on: Asked before each step.
 
         Raises:
             ReceiverError: The disk refused; what is not moved yet is read from where it is.
         """
         with self._connected("brought up to date") as connection:
-            return take_over(connection, self._files, watch)
+            return take_over(connection, self._files, may_go_on)
 
     def _prepare(self, connection: sqlite3.Connection) -> None:
         may_write = self._mode != "ro"

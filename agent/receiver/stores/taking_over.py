@@ -31,39 +31,38 @@ _OLD: Final = (
 _MOVED: Final = "UPDATE envelopes SET body = NULL, file = ?, place = ? WHERE log = ?"
 
 
-def take_over(connection: sqlite3.Connection, files: BodyFiles, watch: Callable[[int], None]) -> int:
+def take_over(connection: sqlite3.Connection, files: BodyFiles, may_go_on: Callable[[], bool]) -> int:
     """Move what is still in the database into files; return how many entries and receipts that were.
 
     Args:
         connection: Of the store, outside of a transaction.
         files: The store's.
-        watch: Told after each step up to which entry of the log it is done.
+        may_go_on: Asked before each step.
 
     Raises:
         sqlite3.Error, OSError: The disk refused. What was moved is moved, the rest is where it was.
     """
     moved = 0
-    while is_being_taken_over(connection):
+    while is_being_taken_over(connection) and may_go_on():
         connection.execute("BEGIN IMMEDIATE")
-        step, after = _step(connection, files)
+        step = _step(connection, files)
         connection.execute("COMMIT")
         moved += step
         if not step:
             if _has_given_back(connection):
                 connection.execute("DROP TABLE IF EXISTS taking_over")
             break
-        watch(after)
     return moved
 
 
-def _step(connection: sqlite3.Connection, files: BodyFiles) -> tuple[int, int]:
-    """Move some envelopes, or after the last of them the receipts; return how many, and the end of what is moved."""
+def _step(connection: sqlite3.Connection, files: BodyFiles) -> int:
+    """Move some envelopes, or after the last of them some receipts; return how many."""
     if not is_being_taken_over(connection):  # another process was faster
-        return 0, 0
+        return 0
     (after,) = connection.execute("SELECT after FROM taking_over").fetchone()
     rows = connection.execute(_OLD, (after, ROWS_A_STEP)).fetchall()
     if not rows:
-        return _move_receipts(connection) if has_receipts_of_2(connection) else 0, after
+        return _move_receipts(connection) if has_receipts_of_2(connection) else 0
     filing = Filing(connection, files, rows[-1][2])
     for log, device, _, body in rows:
         try:
@@ -73,7 +72,7 @@ def _step(connection: sqlite3.Connection, files: BodyFiles) -> tuple[int, int]:
         connection.execute(_MOVED, (*place, log))
     filing.flush()
     connection.execute("UPDATE taking_over SET after = ?", (rows[-1][0],))
-    return len(rows), int(rows[-1][0])
+    return len(rows)
 
 
 def _move_receipts(connection: sqlite3.Connection) -> int:
