@@ -8,16 +8,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import closing
+from pathlib import Path
 
 import pytest
 
 from agent.capture import LiveHooks, LiveStats, camera_clock, open_source
+from agent.config.load import load_config
 from agent.config.models import SourceConfig
 from agent.ports import FrameSource
 from agent.records import Frame, TimeSource
 from agent.unit.process.clock import SystemClock
+from agent.unit.status.report import read_health
+from tests.fakes.bench import LiveBench
 from tests.fakes.rtsp import PlainRtspServer, RtspServer
 from tests.fakes.waiting import WITHIN_S, patiently
+from tests.toy_models import random_texts, render_clip, write_toy_models
 
 pytestmark = pytest.mark.e2e
 
@@ -112,3 +117,27 @@ def test_a_camera_without_reports_shows_no_clock() -> None:
         frame = take_until(source.frames(), lambda frame: frame.sequence > 60)
         assert stats.clock is None
     assert frame.time_source is TimeSource.ARRIVAL
+
+
+def test_the_health_report_has_the_clock_of_each_camera(tmp_path: Path) -> None:
+    """Of a unit at work: how far it is off, for how long it is watched, and that it dates nothing."""
+    toys = write_toy_models(tmp_path / "toys")
+    render_clip(toys / "clip.mp4", random_texts(1))
+    bench = LiveBench(root=tmp_path / "bench", clip=toys / "clip.mp4", models=toys)
+    try:
+        bench.set_up()
+        with PlainRtspServer("--clock", str(HOURS * 3600)) as server:
+            text = bench.config.read_text().replace(f'uri = "{toys / "clip.mp4"}"', f'uri = "{server.url}"')
+            lines = [line for line in text.splitlines() if not line.startswith(("started_at", "pace"))]
+            assert server.url in text
+            bench.config.write_text("\n".join(lines))
+            bench.start("capture")
+            bench.wait_until(lambda: (bench.measured().get("camera_clock_watched_seconds", "demo") or 0) >= 1)
+            (said,) = read_health(load_config(bench.config)).cameras
+        assert said.is_up
+        assert said.clock is not None
+        assert round(said.clock.offset_ms / 3_600_000) == HOURS
+        assert said.clock.drift_ms_per_day is None
+        assert not said.clock.dates
+    finally:
+        bench.stop()

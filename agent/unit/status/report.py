@@ -39,6 +39,7 @@ from agent.unit.status.samples import Snapshot
 from agent.wire.health import (
     MAX_VERSION_CHARS,
     Backlog,
+    CameraClockHealth,
     CameraHealth,
     ConfigHealth,
     HealthReport,
@@ -197,8 +198,23 @@ def _cameras(unit: UnitConfig, capture: Snapshot) -> tuple[CameraHealth, ...]:
         is_up = (capture.get("camera_up", name) or 0.0) > 0
         refuses = not is_up and (capture.get("camera_login_refused", name) or 0.0) > 0
         lag_ms = max(round((capture.get("camera_lag_seconds", name) or 0.0) * 1000), 0)
-        found.append(CameraHealth(name, None if is_file_uri(camera.source.uri) else is_up, lag_ms, refuses))
+        state, clock = None if is_file_uri(camera.source.uri) else is_up, _camera_clock(capture, name)
+        found.append(CameraHealth(name, state, lag_ms, refuses, clock))
     return tuple(found)
+
+
+def _camera_clock(capture: Snapshot, name: str) -> CameraClockHealth | None:
+    offset_s, drift_s = (
+        capture.get(f"camera_clock_{what}", name) for what in ("offset_seconds", "drift_seconds_per_day")
+    )
+    if offset_s is None:
+        return None
+    return CameraClockHealth(
+        offset_ms=round(offset_s * 1000),
+        drift_ms_per_day=None if drift_s is None else round(drift_s * 1000),
+        watched_s=int(capture.get("camera_clock_watched_seconds", name) or 0.0),
+        dates=(capture.get("camera_clock_dates", name) or 0.0) > 0,
+    )
 
 
 def _keyring_end(unit: UnitConfig) -> datetime:
