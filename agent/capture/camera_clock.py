@@ -43,13 +43,12 @@ SMOOTH_S: Final = 10.0
 DRIFT_FROM_S: Final = 60.0
 DRIFT_AFTER_S: Final = 3600.0
 """The drift is the change of the offset from the first to now; an hour later, what strays is below 0.1 s a day."""
-DAY_S: Final = 86_400.0
 ERA_S: Final = 1 << 32
 """NTP counts seconds since 1900 in 32 bits, and begins again in February 2036."""
 UNSET_BEFORE_S: Final = -61_505_152.0
 """In seconds since 1970: the first half of NTP's first count, up to 1968. A camera without a clock counts from its
 start (RFC 3550, section 6.4.1), which lies there."""
-YEAR_S: Final = 366 * DAY_S
+YEAR_S: Final = 366 * 86_400.0
 
 _log = logging.getLogger(__name__)
 
@@ -60,13 +59,13 @@ class ClockReading:
 
     Attributes:
         offset_s: How much more it shows than this unit's clock did when the same frame came, seconds.
-        drift_s_per_day: By how much that grows in a day; None before it has been watched for long enough.
+        drift: By how much that grows in a second, seconds; None before it has been watched for long enough.
         watched_s: For how long it has been watched, since the last jump.
         dates: Whether it dates the camera's frames.
     """
 
     offset_s: float
-    drift_s_per_day: float | None
+    drift: float | None
     watched_s: float
     dates: bool
 
@@ -136,13 +135,13 @@ class CameraClock:
         return self._last_s - self._since_s
 
     @property
-    def drift_s_per_day(self) -> float | None:
-        """By how much the offset grows in a day, seconds; None before that can be said."""
+    def drift(self) -> float | None:
+        """By how much the offset grows in a second, seconds; None before that can be said."""
         if self.offset_s is None or self._first is None:
             return None
         first_s, first_at_s = self._first
         span_s = self._last_s - first_at_s
-        return (self.offset_s - first_s) / span_s * DAY_S if span_s >= DRIFT_AFTER_S else None
+        return (self.offset_s - first_s) / span_s if span_s >= DRIFT_AFTER_S else None
 
 
 class CameraDates:
@@ -172,7 +171,7 @@ class CameraDates:
         clock = self._clock
         if clock.offset_s is None:
             return None
-        return ClockReading(clock.offset_s, clock.drift_s_per_day, clock.watched_s, self._dates)
+        return ClockReading(clock.offset_s, clock.drift, clock.watched_s, self._dates)
 
     def dated(self, grab: Grab) -> Grab:
         """Return a frame with the time that holds; of one that the camera's clock dates, this is the camera's."""

@@ -52,6 +52,7 @@ from agent.wire.plaintext import ClockState
 REPORT_EVERY_S: Final = 60.0
 JITTER_S: Final = 5.0
 """A fleet that was switched on together does not report together for ever."""
+MS_PER_DAY: Final = 86_400_000
 THERMAL: Final = Path("/sys/class/thermal")
 
 _log = logging.getLogger(__name__)
@@ -204,14 +205,12 @@ def _cameras(unit: UnitConfig, capture: Snapshot) -> tuple[CameraHealth, ...]:
 
 
 def _camera_clock(capture: Snapshot, name: str) -> CameraClockHealth | None:
-    offset_s, drift_s = (
-        capture.get(f"camera_clock_{what}", name) for what in ("offset_seconds", "drift_seconds_per_day")
-    )
+    offset_s, drift = (capture.get(f"camera_clock_{what}", name) for what in ("offset_seconds", "drift_ratio"))
     if offset_s is None:
         return None
     return CameraClockHealth(
         offset_ms=round(offset_s * 1000),
-        drift_ms_per_day=None if drift_s is None else round(drift_s * 1000),
+        drift_ms_per_day=None if drift is None else round(drift * MS_PER_DAY),
         watched_s=int(capture.get("camera_clock_watched_seconds", name) or 0.0),
         dates=(capture.get("camera_clock_dates", name) or 0.0) > 0,
     )

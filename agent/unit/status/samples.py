@@ -44,9 +44,9 @@ METRICS: Final = {
         Metric("bad_receipts", Kind.COUNTER, "Receipts that failed a check; nothing was erased on them."),
         Metric("camera_clock_dates", Kind.GAUGE, "Whether the camera's clock dates its frames: 1 or 0.", ("camera",)),
         Metric(
-            "camera_clock_drift_seconds_per_day",
+            "camera_clock_drift_ratio",
             Kind.GAUGE,
-            "By how much the offset of the camera's clock grows in a day; there after an hour.",
+            "By how many seconds the offset of the camera's clock grows in a second; there after an hour.",
             ("camera",),
         ),
         Metric(

@@ -116,7 +116,7 @@ def test_what_the_daemons_wrote_is_shown(config: Path) -> None:
     capture = [
         Sample("camera_up", 1.0, ("demo",)),
         Sample("camera_clock_offset_seconds", -0.0924, ("demo",)),
-        Sample("camera_clock_drift_seconds_per_day", 0.0301, ("demo",)),
+        Sample("camera_clock_drift_ratio", 20e-6, ("demo",)),
         Sample("camera_clock_watched_seconds", 7200.9, ("demo",)),
         Sample("camera_clock_dates", 1.0, ("demo",)),
         Sample("sealed", 7.0),
@@ -137,9 +137,9 @@ def test_what_the_daemons_wrote_is_shown(config: Path) -> None:
     assert "receiver is not reached" in text
     assert "capture ended: rtsp://192.0.2.1: gone for good" in " ".join(text.split())
     assert value["reads"]["sealed"] == 7
-    assert "its clock -0.09 s from the unit's, +0.0 s a day, dates its frames" in " ".join(text.split())
+    assert "its clock -0.09 s from the unit's, +1.7 s a day, dates its frames" in " ".join(text.split())
     assert value["cameras"][0]["clock"] == {
-        "offset_ms": -92, "drift_ms_per_day": 30, "watched_s": 7200, "dates": True,
+        "offset_ms": -92, "drift_ms_per_day": 1728, "watched_s": 7200, "dates": True,
     }  # fmt: skip
     assert value["backlog"]["count"] == 3
 
