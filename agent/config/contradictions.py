@@ -81,6 +81,8 @@ def _sources(unit: UnitConfig) -> Iterator[tuple[Place, str]]:
 
 def _source(source: SourceConfig) -> Iterator[tuple[str, str]]:
     yield from _trust(source)
+    if source.clock == "camera" and not source.uri.lower().startswith(RTSP_PREFIXES):
+        yield "clock", '"camera" is for rtsp:// cameras; no other source says what its clock shows'
     if not is_live(source.uri):
         return
     for key in _RECORDING_ONLY:

@@ -67,6 +67,8 @@ class SourceConfig(_Section):
         stall_s: A camera that delivers nothing for this long is lost.
         frozen_s: A camera that shows no new picture for this long is frozen, which counts as lost; 0 switches it off,
             values between 0 and 1 are refused. Must be longer than the camera's key-frame interval.
+        clock: What dates an RTSP camera's frames. `unit`: this unit's clock, at their arrival. `camera`: the camera's,
+            as long as it agrees with the unit's.
         decode_threads: Threads that decode an RTSP camera's video. Each but the first delays every frame by one frame
             time; more than one is for boards that cannot decode the stream on one core.
     """
@@ -82,6 +84,7 @@ class SourceConfig(_Section):
     reconnect: bool = True
     stall_s: float = Field(default=10.0, ge=1.0, le=300.0)
     frozen_s: float = Field(default=10.0, ge=0.0, le=3600.0)
+    clock: Literal["unit", "camera"] = "unit"
     decode_threads: int = Field(default=1, ge=1, le=16)
 
     @field_validator("frozen_s")

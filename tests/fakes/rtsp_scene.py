@@ -2,7 +2,8 @@
 
 Every picture carries the moment it was made as a row of black and white squares, so that whoever decodes it knows its
 age. Commands on standard input, one a line: `freeze` shows the same picture again and again, `stall` sends nothing
-while the connection stays, `live` goes on.
+while the connection stays, `live` goes on. `clock SECONDS` sets the clock of a camera that shows one, to so much more
+than the right time.
 """
 
 from __future__ import annotations
@@ -42,16 +43,21 @@ class Scene:
 
 
 class Mode:
-    """What the camera does now: `live`, `freeze` or `stall`."""
+    """What the camera does now: `live`, `freeze` or `stall`; and how far its clock is off, seconds."""
 
-    def __init__(self) -> None:
+    def __init__(self, clock_s: float | None = None) -> None:
         """Begin live."""
         self.name = "live"
+        self.clock_s = clock_s
 
     def obey(self) -> None:
         """Take commands until standard input ends."""
         for line in sys.stdin:
-            self.name = line.strip()
+            command, _, seconds = line.strip().partition(" ")
+            if command == "clock":
+                self.clock_s = float(seconds)
+            else:
+                self.name = command
 
 
 def pictures(scene: Scene, mode: Mode, rate: int) -> Iterator[tuple[bytes, float]]:

@@ -40,10 +40,13 @@ RENEWAL = {"v": V, "device": NAME, "certificate": (bytes, 1, 4096)}
 PROBE = {"v": V2, "at": TIME, "nonce": B16}
 PROBE_ANSWER = {"v": V2, "probe": B32, "at": TIME, "log": SEQ}
 HEAD = {"v": V, "seq": SEQ, "digest": B32}
-NUMBER, BOOL, LINE_64 = ["or null", (int, 1 - 2**53, 2**53 - 1)], ["one of", "value", True, False], ["line", 64]
-CAMERA_STATE = ["or null", ["one of", "value", True, False, "refused"]]
+INTEGER = (int, 1 - 2**53, 2**53 - 1)
+NUMBER, BOOL, LINE_64 = ["or null", INTEGER], ["one of", "value", True, False], ["line", 64]
+CAMERA = ["row", LINE_64, ["or null", ["one of", "value", True, False, "refused"]], SEQ]
+CAMERA_CLOCK = ["row", INTEGER, NUMBER, SEQ, BOOL]
 HEALTH = {
-    "v": V, "at": TIME, "up": ["row", BOOL, BOOL], "cameras": ["all", ["row", LINE_64, CAMERA_STATE, SEQ], 0, 16],
+    "v": V, "at": TIME, "up": ["row", BOOL, BOOL],
+    "cameras": ["all", ["by length", {3: CAMERA, 4: [*CAMERA, CAMERA_CLOCK]}], 0, 16],
     "backlog": ["row", SEQ, SEQ, SEQ, ["or null", SEQ], SEQ], "reads": ["row", ["or null", SEQ], SEQ, SEQ, SEQ, SEQ],
     "disk": ["row", SEQ, SEQ], "temp": NUMBER, "ends": ["row", NUMBER, NUMBER],
     "clock": ["one of", "value", "synchronized", "unsynchronized", "recorded", "behind"],

@@ -76,6 +76,14 @@ class Camera:
             "camera_login_refused": live.refuses_login,
             "camera_up": live.is_up is True,
         }
+        if live.clock is not None:
+            values |= {
+                "camera_clock_offset_seconds": live.clock.offset_s,
+                "camera_clock_watched_seconds": live.clock.watched_s,
+                "camera_clock_dates": live.clock.dates,
+            }
+            if live.clock.drift is not None:
+                values["camera_clock_drift_ratio"] = live.clock.drift
         yield from (Sample(metric, float(value), (name,)) for metric, value in values.items())
         for metric, counts in (("rejected_passages", vision.rejected), ("unvoted_looks", vision.unvoted)):
             yield from (Sample(metric, count, (name, reason)) for reason, count in counts.items())
