@@ -197,13 +197,20 @@ class PlateText:
 
     Attributes:
         text: The characters, without padding; may be empty.
-        confidences: 0..1, one per character of `text`.
+        confidences: 0..1, one per character of `text`; where look-alikes were settled, of the character that was seen.
         region: Region name, if the model has a region head.
+        look_alikes: For each character of `text` how likely the reader holds those that look like it, itself among
+            them, 0..1; empty where the reader does not say.
+        seen: The text as it was seen, before formats of plates settled its look-alikes; None where no format is known.
+        format: Name of the format that `text` has; None where no format is known, or none has it.
     """
 
     text: str = field(repr=False)
     confidences: tuple[float, ...]
     region: str | None
+    look_alikes: tuple[Mapping[str, float], ...] = field(default=(), repr=False, hash=False)
+    seen: str | None = field(default=None, repr=False)
+    format: str | None = None
 
     @property
     def confidence(self) -> float:
@@ -247,14 +254,16 @@ class Passage:
     """One vehicle passing once.
 
     Attributes:
-        text: The text that the looks agree on.
-        confidences: 0..1, one per character of `text`, over the looks that agree.
+        text: The text that the looks agree on, as formats of plates settle it.
+        confidences: 0..1, one per character of the text as it was seen, over the looks that agree.
         votes: (looks that agree on every character, looks with any text).
         region: Region that the looks name.
         best: The look that won: its crop and its time are the passage's.
         first_seen, last_seen: Aware UTC times at which the plate was first and last seen.
         direction: How the plate moved; where that could not be seen, how vehicles in its lane do.
         lane: Where it was, if that has a name.
+        seen: The text as the looks agree on it; None where no format is known, and `text` is that.
+        format: Name of the format that `text` has; None where no format is known, or none has it.
     """
 
     text: str = field(repr=False)
@@ -266,6 +275,8 @@ class Passage:
     last_seen: datetime
     direction: Direction
     lane: str | None = None
+    seen: str | None = field(default=None, repr=False)
+    format: str | None = None
 
     @property
     def confidence(self) -> float:

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from agent.cli.folders import require_file
+from agent.cli.options import Plates
 
 
 class DatedBy(StrEnum):
@@ -40,6 +41,7 @@ def read(
             callback=require_file,
         ),
     ] = None,
+    plates: Plates = None,
     jsonl: Annotated[
         str | None,
         typer.Option("--jsonl", metavar="FILE|-", help="Write one JSON object a line to FILE, or to standard output."),
@@ -67,4 +69,4 @@ def read(
     """
     from agent.cli.reading import read_sources  # noqa: PLC0415  the vision libraries, which the help does without
 
-    read_sources(sources, models=models, config=config, jsonl=jsonl, preview=preview, clock=clock.value)
+    read_sources(sources, models=models, config=config, plates=plates, jsonl=jsonl, preview=preview, clock=clock.value)

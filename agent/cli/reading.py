@@ -28,7 +28,7 @@ from agent.cli.settings import vision_settings
 from agent.config.models import RTSP_PREFIXES, SourceConfig
 from agent.errors import SourceError, UsageError
 from agent.ports import FrameSource
-from agent.records import Frame, Passage, Picture, PlateRead
+from agent.records import Frame, Passage, Picture, PlateRead, PlateText
 from agent.unit.process.clock import SystemClock
 from agent.vision import PlatePipeline, build_vision
 from agent.vision.sparse import sparse_words
@@ -52,6 +52,8 @@ class _Line:
     region: str | None
     votes: int
     looks: int
+    seen: str | None
+    format: str | None
 
     @property
     def confidence(self) -> float:
@@ -73,6 +75,8 @@ class _Line:
                 "votes": self.votes,
                 "looks": self.looks,
                 "time_source": self.best.time_source,
+                "seen": self.text if self.seen is None else self.seen,
+                "format": self.format,
             },
             ensure_ascii=False,
         )
@@ -103,6 +107,7 @@ def read_sources(
     *,
     models: Path | None,
     config: Path | None,
+    plates: str | None,
     jsonl: str | None,
     preview: Path | None,
     clock: Literal["unit", "camera"],
@@ -118,7 +123,7 @@ def read_sources(
         raise UsageError("--clock camera is for rtsp:// cameras; no other source says what its clock shows")
     errors: list[SourceError] = []
     shown = None if preview is None else _open_preview(preview)
-    settings = vision_settings(config, models)
+    settings = vision_settings(config, models, plates)
     vision = build_vision(settings, watcher=shown)
     with _open_output(jsonl) as output:
         try:
@@ -192,7 +197,7 @@ def _read_pictures(
             preview.begin(path.name)
             preview.picture(pipeline.paint(frame), looks)
         for look in looks:
-            yield _Line(str(path), look, look.plate.text, look.plate.confidences, look.plate.region, votes=1, looks=1)
+            yield _line(str(path), look, look.plate, votes=(1, 1))
 
 
 def _read_stream(source: str, opened: FrameSource, pipeline: PlatePipeline, seen: _Seen) -> Iterator[_Line]:
@@ -218,8 +223,11 @@ def _open(source: str, clock: Literal["unit", "camera"]) -> FrameSource:
 
 
 def _passage_line(source: str, passage: Passage) -> _Line:
-    votes, looks = passage.votes
-    return _Line(_public(source), passage.best, passage.text, passage.confidences, passage.region, votes, looks)
+    return _line(_public(source), passage.best, passage, votes=passage.votes)
+
+
+def _line(source: str, best: PlateRead, of: PlateText | Passage, *, votes: tuple[int, int]) -> _Line:
+    return _Line(source, best, of.text, of.confidences, of.region, *votes, seen=of.seen, format=of.format)
 
 
 def _with_progress(items: Iterable[_T], *, total: int | None, what: str) -> Iterator[_T]:

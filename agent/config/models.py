@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from agent.config.plate_formats import PlaceCode
 from agent.wire.plaintext import MAX_NAME_CHARS
 from agent.wire.protocol import MAX_BATCH_BYTES, MAX_BATCH_ENVELOPES
 from agent.wire.suites import ContentCipher
@@ -151,6 +152,9 @@ class VisionConfig(_Section):
         min_votes: Looks that must agree on every character before a text is a passage; 1 lets single looks pass.
         text: What a plate's text is, as a regular expression for the whole of it, by the region that the reader names;
             `default` is for all others. Looks with another text do not vote.
+        plates: Countries, and states of the US, whose plates are seen, such as `["ES", "PT"]` or `["US-TX"]`: by their
+            formats, characters that look alike are settled (docs/PLATES.md).
+        plate_formats: A file of your own with formats of plates, beside those that come along.
         gate: Whether plates are looked for only while something moves.
         detect_every_s: Where something moves, the detector runs at least this often, and more often for a plate that
             is new; 0 means on every frame.
@@ -172,6 +176,8 @@ class VisionConfig(_Section):
     reader_confidence: Share = 0.3
     min_votes: int = Field(default=2, ge=1, le=10)
     text: dict[str, TextPattern] = Field(default={}, max_length=300)
+    plates: Annotated[tuple[PlaceCode, ...], Field(strict=False)] = Field(default=(), max_length=64)
+    plate_formats: Path | None = None
     gate: bool = True
     detect_every_s: float = Field(default=0.2, ge=0.0, le=1.0)
     detect_moving_part: bool = False

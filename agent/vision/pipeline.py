@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Final, TypeVar
 
 from agent.ports import Detector, Reader
 from agent.records import Detection, Frame, Passage, PlateRead
-from agent.vision.consensus import LOOK_REJECTIONS, Rejection
+from agent.vision.consensus import LOOK_REJECTIONS, Rejection, settle
 from agent.vision.gate import MotionGate
 from agent.vision.looks import Look, cut_out
 from agent.vision.plate import PlateInView
@@ -173,7 +173,7 @@ class PlatePipeline:
         """Read every plate of one still picture: no vote, no threshold on the text. Frames before do not matter.
 
         Returns:
-            One look per plate with any text, the detector's surest first.
+            One look per plate with any text, as formats of plates settle it; the detector's surest first.
 
         Raises:
             InferenceError: A model failed.
@@ -182,7 +182,11 @@ class PlatePipeline:
         frame = self._painted(frame)
         sure = [box for box in self._detect(frame) if box.confidence >= self._settings.detector_confidence]
         looks = [cut_out(frame, box) for box in sure]
-        return [read for read in self._read(looks) if read.plate.text]
+        return [
+            replace(read, plate=settle(self._settings.settler, read.plate, [read.plate]))
+            for read in self._read(looks)
+            if read.plate.text
+        ]
 
     def paint(self, frame: Frame) -> Frame:
         """Return a frame as this camera may show it: with its masks painted over."""
