@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# PyAV 18.1.0 (FFmpeg 8.1.2): `err_detect=explode`, "abort decoding on minor error detection", makes the MPEG-2 decoder tell less.
+# PyAV 18.1.0 (FFmpeg 8.1.2): `err_detect=explode`, which is to fail on any error, makes MPEG-2 tell less.
 # Ten packets of 100 have eight wrong bytes. By default MPEG-2 marks all ten frames (`is_corrupt`). With the option it raises
 # ten errors, keeps the frames all the same, and hands nine of them out later without the mark: as good ones. MJPEG is the
 # other way round: it marks nothing and raises nothing unless it is asked to. No one setting is right for both. Seen:

@@ -1,8 +1,8 @@
 #!/usr/bin/env bash
 # GNU strip 2.40 (Debian 12), numpy 2.4.6: `strip` says that all went well, and the loader refuses what it wrote.
-# auditwheel has rewritten the libraries in a wheel with patchelf, which adds segments at the end of the file. `strip` moves
-# them to places where no page begins (LLVM's does so too, to others), exits with 0, and `readelf` has nothing to say. Only an
-# import tells. elfutils' `eu-strip` leaves the segments where they are. Needs binutils and elfutils. Seen, of OpenBLAS's library:
+# auditwheel has rewritten the libraries in a wheel with patchelf, which adds segments to them. `strip` moves those to places
+# where no page begins, and exits with 0: only an import tells. elfutils' `eu-strip` leaves segments where they are. Needs
+# binutils and elfutils. Seen, of the library of OpenBLAS:
 #   as it came: exit 0, numpy loads
 #   strip: exit 0, ELF load command address/offset not page-aligned
 #   eu-strip: exit 0, numpy loads
