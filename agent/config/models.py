@@ -55,8 +55,7 @@ class SourceConfig(_Section):
         uri: A video file, a folder of pictures, `rtsp://..`, `/dev/video0`, or `gst:` and a GStreamer pipeline.
         started_at: When a recording began. If left out: its creation time by its own word, else its file's modification
             time less its length.
-        frame_rate: Pictures per second of a folder, or of a raw stream (`.h264`, `.hevc`, `.mjpeg`), which say no time
-            of their own.
+        frame_rate: Pictures per second of a folder or a raw stream (`.h264`, `.hevc`, `.mjpeg`), which say no time.
         pace: `fast` plays a recording as fast as the machine can, `real` at its own rate.
         credential: A file that holds `USER:PASSWORD` of an RTSP camera; they are refused inside the URI.
         ca: Certificates (PEM) of those who may vouch for an `rtsps://` camera, its own among them; the name in its
@@ -68,8 +67,7 @@ class SourceConfig(_Section):
         stall_s: A camera that delivers nothing for this long is lost.
         frozen_s: A camera that shows no new picture for this long is frozen, which counts as lost; 0 switches it off,
             values between 0 and 1 are refused. Must be longer than the camera's key-frame interval.
-        clock: What dates an RTSP camera's frames. `unit`: this unit's clock, at their arrival. `camera`: the camera's,
-            as long as it agrees with the unit's.
+        clock: What dates an RTSP camera's frames: `unit`, this unit's clock; `camera`, its own while the two agree.
         decode_threads: Threads that decode an RTSP camera's video. Each but the first delays every frame by one frame
             time; more than one is for boards that cannot decode the stream on one core.
     """
