@@ -16,6 +16,8 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
+pytest_plugins = ["tests.warm_starts"]
+
 PROCESSES_A_CORE: Final = 3
 MOST_PROCESSES: Final = 8
 """Each imports all tests, which takes about 3 s of processor time and 330 MB."""

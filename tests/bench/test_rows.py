@@ -10,7 +10,7 @@ from tests.bench import clips
 from tests.bench.__main__ import ROWS
 from tests.torture.campaign import run_row
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.real_start]
 
 LONGEST = pytest.mark.needs("campaigns")
 NEEDS_SHARED = (

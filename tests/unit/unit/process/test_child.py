@@ -22,6 +22,7 @@ from agent.unit.doctor.diagnosis import load_unit
 from agent.unit.process.child import own_module
 from agent.unit.process.run import start_daemon
 
+pytestmark = pytest.mark.real_start
 PACKAGE = Path(__file__).parents[4] / "agent"
 
 
