@@ -82,6 +82,10 @@ def test_no_pattern_is_bound_to_take_for_ever() -> None:
         ("US-CA", "6AVU788", "US-CA-1980"),
         ("IL", "3100000", "IL-1960"),
         ("IN", "MH12AB1234", "IN-1989"),
+        ("CZ", "1AAA000", "CZ-2001"),
+        ("NL", "OB12FG", "NL-trailer"),
+        ("US-CA", "000AAA0", "US-CA-2026"),
+        ("NO", "DP70231", "NO-1971"),
     ],
 )
 def test_plates_of_a_country_have_one_of_its_formats(code: str, text: str, name: str) -> None:
