@@ -22,6 +22,7 @@ import socket
 import sys
 import tempfile
 import time
+import warnings
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from importlib import import_module
@@ -106,19 +107,26 @@ def _is_started(line: socket.socket) -> bool:
     The process between the two ends at once, so that the new one becomes a child of whoever asked.
     """
     held, holds = os.pipe()
-    if os.fork():
+    if _fork():
         os.wait()
         os.close(held)
         os.close(holds)  # now the new process goes on, whose parent is the right one
         line.send(b"ready")
         return False
-    if number := os.fork():
+    if number := _fork():
         line.send(str(number).encode())
         os._exit(0)
     os.close(holds)
     os.read(held, 1)
     os.close(held)
     return True
+
+
+def _fork() -> int:
+    """Fork without Python's warning of threads: NumPy ends its own before, and starts them again where needed."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return os.fork()
 
 
 def _set_up(request: Request, descriptors: Sequence[int], given: Mapping[str, str]) -> None:
