@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from agent.cli.folders import require_file
+
+
+class DatedBy(StrEnum):
+    """Whose clock dates a camera's frames, as `source.clock` has it."""
+
+    UNIT = "unit"
+    CAMERA = "camera"
 
 
 def read(
@@ -36,6 +44,12 @@ def read(
         str | None,
         typer.Option("--jsonl", metavar="FILE|-", help="Write one JSON object a line to FILE, or to standard output."),
     ] = None,
+    clock: Annotated[
+        DatedBy,
+        typer.Option(
+            help="What dates the frames of an rtsp:// camera: this machine's clock, or the camera's while they agree."
+        ),
+    ] = DatedBy.UNIT,
     preview: Annotated[
         Path | None,
         typer.Option(
@@ -53,4 +67,4 @@ def read(
     """
     from agent.cli.reading import read_sources  # noqa: PLC0415  the vision libraries, which the help does without
 
-    read_sources(sources, models=models, config=config, jsonl=jsonl, preview=preview)
+    read_sources(sources, models=models, config=config, jsonl=jsonl, preview=preview, clock=clock.value)

@@ -6,15 +6,20 @@ what we take them for.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
 
 import pytest
+import typer
+from typer.testing import CliRunner
 
 from agent.capture import LiveHooks, LiveStats, camera_clock, open_source
+from agent.cli.read import read
 from agent.config.load import load_config
 from agent.config.models import SourceConfig
+from agent.errors import SourceLostError
 from agent.ports import FrameSource
 from agent.records import Frame, TimeSource
 from agent.unit.process.clock import SystemClock
@@ -75,7 +80,9 @@ def test_a_right_clock_dates_the_frames(kind: Callable[[], RtspServer]) -> None:
     assert [frame.captured_at for frame in seen] == sorted(frame.captured_at for frame in seen)
 
 
-@pytest.mark.parametrize("options", [(), ("--sound",)], ids=["video", "with sound"])
+@pytest.mark.parametrize(
+    "options", [(), pytest.param(("--sound",), marks=pytest.mark.needs("campaigns"))], ids=["video", "with sound"]
+)
 def test_a_clock_that_is_set_wrong_is_left_and_one_set_right_comes_back(options: tuple[str, ...]) -> None:
     """In one connection: the frames go on, dated by arrival as long as the clock is two hours ahead.
 
@@ -117,6 +124,23 @@ def test_a_camera_without_reports_shows_no_clock() -> None:
         frame = take_until(source.frames(), lambda frame: frame.sequence > 60)
         assert stats.clock is None
     assert frame.time_source is TimeSource.ARRIVAL
+
+
+@pytest.mark.needs("campaigns")
+@pytest.mark.parametrize("clock", ["unit", "camera"])
+def test_each_read_says_whose_clock_dates_it(tmp_path: Path, clock: str) -> None:
+    """In `read --jsonl`: the camera's once that has proved itself, if it was asked for; else arrival."""
+    models = write_toy_models(tmp_path / "toys")
+    clip = render_clip(tmp_path / "clip.mp4", random_texts(4)).clip
+    app = typer.Typer()
+    app.command()(read)
+    with PlainRtspServer("--clock", "0", "--rate", "10", "--clip", str(clip)) as server:
+        result = CliRunner().invoke(app, [server.url, "--models", str(models), "--jsonl", "-", "--clock", clock])
+    assert isinstance(result.exception, SourceLostError)  # the clip is at its end
+    sources = [json.loads(line)["time_source"] for line in result.stdout.splitlines()]
+    assert sources
+    assert sources[-1] == ("camera" if clock == "camera" else "arrival")
+    assert sources == sorted(sources)  # arrival first
 
 
 def test_the_health_report_has_the_clock_of_each_camera(tmp_path: Path) -> None:

@@ -24,7 +24,7 @@ from typing import BinaryIO, Final
 import cv2
 import numpy as np
 
-from tests.fakes.rtsp_scene import Mode, Scene, options, pictures, say_ready
+from tests.fakes.rtsp_scene import Mode, Pictures, Scene, options, pictures, say_ready
 
 TRACK: Final = "track"
 SESSION: Final = "1"
@@ -57,6 +57,7 @@ def main() -> None:
     parser = options()
     parser.add_argument("--tls", nargs="*", default=[], metavar="PEM", help="key and certificate, one a connection")
     parser.add_argument("--clock", type=float, metavar="SECONDS", help="show a clock that is so far ahead")
+    parser.add_argument("--clip", metavar="FILE", help="show this recording once, of the size and at the rate given")
     parser.add_argument("--sound", action="store_true", help="send silence beside the video")
     arguments = parser.parse_args()
     mode = Mode(arguments.clock)
@@ -128,11 +129,13 @@ class Client:
         return not self._arguments.user or authorization == f"Basic {base64.b64encode(wanted).decode()}"
 
     def _feed(self) -> None:
-        """Send the pictures of this moment, at the rate, until the viewer goes."""
+        """Send the pictures of this moment, or those of the clip, at the rate, until the viewer goes or they end."""
         width, height, rate = self._arguments.width, self._arguments.height, self._arguments.rate
         sequence, next_report_s = 0, 0.0
         with suppress(OSError):
-            for picture, since_start_s in pictures(Scene(width, height), self._mode, rate):
+            clip = self._arguments.clip
+            scene: Pictures = Scene(width, height) if clip is None else Clip(clip)
+            for picture, since_start_s in pictures(scene, self._mode, rate):
                 stamp = int(since_start_s * RTP_CLOCK_HZ)
                 if self._mode.clock_s is not None and since_start_s >= next_report_s:
                     next_report_s = since_start_s + REPORT_EVERY_S
@@ -143,6 +146,8 @@ class Client:
                     head = 0x80, PAYLOAD_JPEG | MARKER * is_last, sequence & 0xFFFF, stamp & 0xFFFFFFFF, SSRC
                     self._send_part(0, struct.pack("!BBHII", *head) + part)
                     sequence += 1
+        with suppress(OSError):
+            self._connection.shutdown(socket.SHUT_RDWR)
 
     def _send_silence(self, since_start_s: float, rate: int) -> None:
         """Send the sound of one picture."""
@@ -156,6 +161,25 @@ class Client:
     def _send(self, data: bytes) -> None:
         with self._sending:
             self._connection.sendall(data)
+
+
+class Clip:
+    """A recording, picture by picture. At its end the viewer is let go."""
+
+    def __init__(self, path: str) -> None:
+        """Open it."""
+        self._video = cv2.VideoCapture(path)
+
+    def picture(self) -> bytes:
+        """Return the next picture, I420.
+
+        Raises:
+            ConnectionError: There is none.
+        """
+        done, image = self._video.read()
+        if not done:
+            raise ConnectionError("the recording is at its end")
+        return cv2.cvtColor(image, cv2.COLOR_BGR2YUV_I420).tobytes()
 
 
 def _report(shows_s: float, stamp: int, packets: int) -> bytes:

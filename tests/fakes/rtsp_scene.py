@@ -13,7 +13,7 @@ import random
 import sys
 import time
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Protocol
 
 BITS: Final = 48
 """Of the milliseconds since the epoch, least first: as many squares in the top row of the picture."""
@@ -42,6 +42,14 @@ class Scene:
         return noisy.ljust(self._width * self._height, b"\x50") + self._chroma
 
 
+class Pictures(Protocol):
+    """Where pictures come from."""
+
+    def picture(self) -> bytes:
+        """Return the next one, I420."""
+        ...
+
+
 class Mode:
     """What the camera does now: `live`, `freeze` or `stall`; and how far its clock is off, seconds."""
 
@@ -60,7 +68,7 @@ class Mode:
                 self.name = command
 
 
-def pictures(scene: Scene, mode: Mode, rate: int) -> Iterator[tuple[bytes, float]]:
+def pictures(scene: Pictures, mode: Mode, rate: int) -> Iterator[tuple[bytes, float]]:
     """Yield pictures at a rate, without end, each with its time since the first was due, seconds.
 
     Whoever takes them too slowly gets fewer.

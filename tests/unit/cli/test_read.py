@@ -237,3 +237,10 @@ def test_real_pictures_have_their_plates_found() -> None:
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     found = {name for line in lines if _iou(line["box"], labels[name := Path(line["source"]).name]) >= 0.5}
     assert len(found) >= 100
+
+
+def test_the_cameras_clock_is_for_cameras_that_show_one(clip: Path) -> None:
+    """A recording has its own times: what is asked for is not passed over in silence."""
+    result = _run(clip, "--clock", "camera")
+    assert isinstance(result.exception, UsageError)
+    assert "--clock camera is for rtsp:// cameras" in str(result.exception)
