@@ -51,14 +51,21 @@ def empty_road(seconds: int, wh: tuple[int, int] = (1280, 720)) -> Path:
     return path
 
 
-def camera_road(seconds: int) -> Path:
-    """Return the same empty road as a camera sends it: 1920x1080, H.264, 25 frames a second."""
-    path = BUILD / f"camera-road-{seconds}.mp4"
+def camera_road(seconds: int, *, mbit_s: int = 0) -> Path:
+    """Return the same empty road as a camera sends it: 1920x1080, H.264, 25 frames a second.
+
+    Args:
+        seconds: Its length.
+        mbit_s: Its bit rate, million bits a second, kept whatever there is to see, as most cameras are set. Left out,
+            it has as few bits as the encoder finds enough: half a million, hardly anything but blocks that stay.
+    """
+    path = BUILD / f"camera-road-{seconds}-{mbit_s}.mp4"
+    rate = {"b": f"{mbit_s}M", "maxrate": f"{mbit_s}M", "bufsize": f"{mbit_s}M"} if mbit_s else {"crf": "28"}
     if not path.exists():
         source = cv2.VideoCapture(str(empty_road(math.ceil(seconds * 25 / FPS), FULL_HD)))
         draft = path.with_name(f"draft-{path.name}")
-        pictures = [np.asarray(source.read()[1], np.uint8) for _ in range(seconds * 25)]
-        record(draft, pictures, options={"preset": "veryfast", "g": "50", "crf": "28"}).rename(path)
+        pictures = (np.asarray(source.read()[1], np.uint8) for _ in range(seconds * 25))
+        record(draft, pictures, options={"preset": "veryfast", "g": "50", **rate}).rename(path)
     return path
 
 
