@@ -6,6 +6,7 @@ A frame belongs to its picture: the decoder writes the next one elsewhere.
 
 from __future__ import annotations
 
+import math
 import threading
 from fractions import Fraction
 from functools import partial
@@ -15,6 +16,7 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
+from agent.capture.allocator import give_large_blocks_back
 from agent.capture.opencv import cv2
 from agent.records import Image, Picture, Plane
 
@@ -55,6 +57,7 @@ class Converter:
 
     def __init__(self) -> None:
         """Begin without having converted any."""
+        give_large_blocks_back()
         self._reformatter = VideoReformatter()
         self._lock = threading.Lock()
 
@@ -68,7 +71,7 @@ class Converter:
         # One thread: what others would save is less than it costs to start them for each frame.
         with self._lock:
             converted = self._reformatter.reformat(frame, *wh, format="bgr24", threads=1)
-        image = np.asarray(converted.to_ndarray(), dtype=np.uint8)
+        image = _pixels_of(converted)
         return np.ascontiguousarray(np.rot90(image, turns)) if turns else image
 
 
@@ -89,6 +92,15 @@ def luma_of(frame: VideoFrame) -> Plane | None:
     """
     bits = _luma_bits(frame)
     return None if bits is None else _luma(frame, bits)
+
+
+def _pixels_of(frame: VideoFrame) -> Image:
+    """Return the pixels of a frame in BGR; a view into it, where its lines follow one another without a gap."""
+    plane, shape = frame.planes[0], (frame.height, frame.width, 3)
+    if plane.line_size != 3 * frame.width:
+        return np.asarray(frame.to_ndarray(), dtype=np.uint8)
+    pixels: Image = np.frombuffer(memoryview(plane), np.uint8, math.prod(shape)).reshape(shape)
+    return pixels
 
 
 def _luma(frame: VideoFrame, bits: int) -> Plane:

@@ -51,6 +51,7 @@ ROWS: Final[dict[str, Row]] = {
     "car-park": quiet_road.run_car_park,
     "empty": quiet_road.run_empty,
     **{f"{models}-{seed}": partial(vehicles.run, models, seed) for models in MODELS for seed in SEEDS},
+    "memory-4k": memory.run_4k,
     "memory": memory.run,
 }
 """Short ones first."""

@@ -26,6 +26,7 @@ FPS: Final = 15.0
 NOISE_LEVELS: Final = 2.5
 """Standard deviation of the noise in grey levels: that of `make_clip.py`."""
 FULL_HD: Final = (1920, 1080)
+ULTRA_HD: Final = (3840, 2160)
 
 
 def vehicles(seed: int, *, limit: int = 0) -> Path:
@@ -76,6 +77,18 @@ def full_hd(seed: int, *, limit: int) -> Path:
         source = cv2.VideoCapture(str(vehicles(seed, limit=limit)))
         pictures = (source.read()[1] for _ in range(int(source.get(cv2.CAP_PROP_FRAME_COUNT))))
         _write(path, (cv2.resize(picture, FULL_HD) for picture in pictures), FULL_HD)
+    return path
+
+
+def ultra_hd(seed: int, *, limit: int) -> Path:
+    """Return a clip of photographed vehicles, enlarged to 3840x2160, as a camera sends it: H.264."""
+    path = BUILD / f"ultra-hd-{seed}-{limit}.mp4"
+    if not path.exists():
+        source = cv2.VideoCapture(str(vehicles(seed, limit=limit)))
+        count = int(source.get(cv2.CAP_PROP_FRAME_COUNT))
+        pictures = (np.asarray(cv2.resize(source.read()[1], ULTRA_HD), np.uint8) for _ in range(count))
+        draft = path.with_name(f"draft-{path.name}")
+        record(draft, pictures, rate=round(FPS), options={"preset": "ultrafast", "g": "30", "crf": "26"}).rename(path)
     return path
 
 
