@@ -14,7 +14,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final, TypeAlias, TypeVar
 
 from agent.wire.envelope import Envelope
 from agent.wire.header import ChainPosition
@@ -53,6 +54,10 @@ Image: TypeAlias = "npt.NDArray[np.uint8]"
 """uint8, shape (H, W, 3), BGR."""
 Plane: TypeAlias = "npt.NDArray[np.uint8]"
 """uint8, shape (H, W): one number a pixel."""
+SAMPLES_ACROSS: Final = 160
+"""Pixels of a picture's sample across its longer side. A readable plate, 60 of 1280 pixels or more, is then 8 wide, and
+its vehicle 30 and more."""
+_T = TypeVar("_T", bound="np.generic")
 
 
 class Picture:
@@ -63,7 +68,7 @@ class Picture:
     otherwise is never converted. It is looked at by one thread at a time.
     """
 
-    __slots__ = ("_convert", "_image", "_luma", "wh")
+    __slots__ = ("_convert", "_image", "_luma", "_plane", "_sample", "wh")
 
     def __init__(
         self, wh: tuple[int, int], convert: Callable[[], Image], *, luma: Callable[[], Plane] | None = None
@@ -74,12 +79,15 @@ class Picture:
             wh: Width and height, pixels.
             convert: Returns the picture in BGR. It is called once at most, at any later time and from another thread,
                 and must not fail: a source hands out only what it has decoded.
-            luma: Returns the brightness without a conversion. If left out, green is taken for it, which is most of it.
+            luma: Returns the brightness without a conversion, once at most. If left out, green is taken for it, which
+                is most of it.
         """
         self.wh = wh
         self._convert = convert
         self._luma = luma
         self._image: Image | None = None
+        self._plane: Plane | None = None
+        self._sample: Plane | None = None
 
     @classmethod
     def of(cls, image: Image) -> Picture:
@@ -109,7 +117,31 @@ class Picture:
     @property
     def luma(self) -> Plane:
         """The brightness: uint8, shape (H, W); not to be written to."""
-        return self.bgr[..., 1] if self._luma is None else self._luma()
+        if self._plane is None:
+            self._plane = self.bgr[..., 1] if self._luma is None else self._luma()
+        return self._plane
+
+    @property
+    def sample(self) -> Plane:
+        """A small picture of the brightness, about 14,000 pixels of it; not to be written to.
+
+        It is copied when it is first asked for. A source asks at once, while the decoder's pixels are still in the
+        processor's cache: fetching them later, from another core, takes many times as long.
+        """
+        if self._sample is None:
+            self._sample = every_nth(self.luma).copy()
+        return self._sample
+
+
+def every_nth(plane: npt.NDArray[_T]) -> npt.NDArray[_T]:
+    """Return a view of every nth pixel, about 160 of them across; no resizing, which would read every pixel."""
+    return plane[_grid(plane.shape)]
+
+
+@lru_cache(maxsize=64)
+def _grid(shape: tuple[int, ...]) -> tuple[slice, ...]:
+    step = max(round(max(shape) / SAMPLES_ACROSS), 1)
+    return tuple(slice(min(step // 2, side - 1), None, step) for side in shape)
 
 
 class TimeSource(StrEnum):

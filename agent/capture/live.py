@@ -259,7 +259,7 @@ class LiveCamera:
             return
         self._made_s = grab.arrived_s
         picture = connection.picture()
-        self._look(picture.luma, grab, connection)
+        self._look(picture.sample, grab, connection)
         if newest.put(self._frame(sequence, dated, picture)):
             self._stats.frames_dropped_stale += 1
 
@@ -283,8 +283,8 @@ class LiveCamera:
             time_source=grab.time_source,
         )
 
-    def _look(self, luma: Plane, grab: Grab, connection: Connection) -> None:
-        is_new = self._watch.note(luma, now_s=grab.arrived_s)
+    def _look(self, sample: Plane, grab: Grab, connection: Connection) -> None:
+        is_new = self._watch.note(sample, now_s=grab.arrived_s)
         if self._watch.is_frozen(grab.arrived_s):
             self._stats.frozen += 1
             self._watch.be_patient()

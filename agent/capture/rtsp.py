@@ -102,14 +102,17 @@ class RtspStream:
             SourceLostError: The camera stopped delivering, or nothing of what it delivers can be decoded.
             SourceError: A frame has an absurd size.
         """
-        since_s, has_video = self._clock.monotonic_s(), False
+        since_s, has_video = None, False
         while not self._ready:
             packet = self._next_packet()
             if packet is not None and packet.stream_index == self._stream.index:
                 has_video = True
                 self._note_wall_clock(packet)
                 self._ready.extend(self._decoder.decode(packet))
-            if not self._ready and self._clock.monotonic_s() - since_s > self._stall_s:
+            if self._ready:
+                break  # most packets are a frame
+            since_s = self._clock.monotonic_s() if since_s is None else since_s
+            if self._clock.monotonic_s() - since_s > self._stall_s:
                 what = "video comes, and none of it can be decoded" if has_video else "sound comes, and no video"
                 raise SourceLostError(f"{self._name}: {what}")
         self._newest = self._ready.popleft()

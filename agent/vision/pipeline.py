@@ -150,6 +150,8 @@ class PlatePipeline:
             frame = self._painted(frame)
             detections = self._detect(frame, self._window(frame))
             self._assign(frame, detections)
+        elif not self._plates and self._watcher is None:
+            return []  # as at almost every frame of an empty road
         else:
             for plate in self._plates:
                 plate.keep_piece(frame)

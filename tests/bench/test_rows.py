@@ -15,7 +15,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.real_start]
 LONGEST = pytest.mark.needs("campaigns")
 NEEDS_SHARED = (
     "frame",
-    *(pytest.param(row, marks=LONGEST) for row in ("car-park", "empty", "public-1", "memory")),
+    pytest.param("live-cost", marks=[pytest.mark.needs("rtsp-server"), LONGEST]),
+    *(pytest.param(row, marks=LONGEST) for row in ("car-park", "empty", "public-1", "memory", "memory-4k")),
 )
 
 

@@ -27,6 +27,7 @@ NEEDS = {
         ("bundles", "backup", "custody", "soak", "hostile", "silent", "bodies", "receipts", "drain"),
         pytest.mark.needs("campaigns"),
     ),
+    "damaged_stream": pytest.mark.needs("rtsp-server", "campaigns"),
     "slow": pytest.mark.needs("root", "network-namespaces", "campaigns"),
     "forensics": pytest.mark.needs("root", "mkfs.ext4", "mounting", "loop-device", "campaigns"),
 }
