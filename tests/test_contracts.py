@@ -58,7 +58,7 @@ PRIVATE_READERS: Final = {
 """Modules outside of `keys` and `custody` that read private key files: what for."""
 
 QUESTIONS: Final = ("is_", "has_", "must_", "may_", "should_")
-EFFECTS_ALLOWED: Final = {"agent/records.py": {"bgr", "luma", "sample"}}
+EFFECTS_ALLOWED: Final = {"agent/picture.py": {"bgr", "luma", "sample"}}
 """A picture keeps what was made of it, for who looks next. `agent/vision` is not looked at."""
 
 

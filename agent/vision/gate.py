@@ -23,7 +23,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-from agent.records import Picture, every_nth
+from agent.picture import Picture, every_nth
 
 WINDOW_SAMPLES: Final = 5
 """Side of the window, in samples: a thirtieth of the picture, less than the smallest readable vehicle's front."""

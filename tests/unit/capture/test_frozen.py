@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from agent.capture.frozen import MAX_SEEN, MOST_PATIENCE, FrozenWatch
-from agent.records import Plane, every_nth
+from agent.picture import Plane, every_nth
 
 RNG = np.random.default_rng(1)
 
