@@ -88,6 +88,7 @@ class PlatePipeline:
         self._settings = settings or PipelineSettings()
         self._regions = self._settings.regions
         self._watcher = watcher
+        self._first_s = self._last_s = 0.0
         self._gate = MotionGate() if self._settings.has_gate else None
         self._schedule = Schedule(every_s=self._settings.detect_every_s)
         self._plates: list[PlateInView] = []  # by the order in which they came into view
@@ -135,6 +136,11 @@ class PlatePipeline:
         counts = {name: self._counts[name] for name in names}
         return VisionStats(**counts, rejected=dict(self._rejected), unvoted=dict(self._unvoted))
 
+    @property
+    def length_s(self) -> float:
+        """Time from the first frame to the last until now, seconds."""
+        return self._last_s - self._first_s
+
     def process(self, frame: Frame) -> list[Passage]:
         """Look at one frame; frames come in order of time.
 
@@ -144,6 +150,9 @@ class PlatePipeline:
         Raises:
             InferenceError: A model failed.
         """
+        self._last_s = frame.monotonic_s
+        if not self._counts["frames"]:
+            self._first_s = self._last_s
         self._counts["frames"] += 1
         detections: list[Detection] = []
         if self._is_due(frame):

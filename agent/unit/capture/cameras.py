@@ -6,19 +6,23 @@ Owns: building them, models loaded once, and what their metrics are called. Leav
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from agent.capture import LiveHooks, LiveStats, open_source
+from agent.capture import LiveHooks, LiveStats, open_source, source_name
 from agent.capture.replaceable import ReplaceableSource
 from agent.config.models import CameraConfig
 from agent.keys.keyfiles import read_private_file
 from agent.ports import Clock, FrameSource
-from agent.records import Passage, Plaintext
+from agent.records import ClockState, Passage, Plaintext
 from agent.unit.capture.describe import describe
 from agent.unit.status.samples import Sample
 from agent.vision import Models, PlatePipeline
+from agent.vision.sparse import sparse_words
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +59,14 @@ class Camera:
             detector_digest=self.pipeline.detector_digest,
             reader_digest=self.pipeline.reader_digest,
         )
+
+    def tell_sparse(self) -> None:
+        """Log why hardly anything can be read from its recording, if that is so; a live camera's frames never end."""
+        words = sparse_words(
+            self.pipeline.stats.frames, length_s=self.pipeline.length_s, min_votes=self.config.vision.min_votes
+        )
+        if words and self.source.clock_state is ClockState.RECORDED:
+            _log.warning("%s: %s %s", self.config.camera_id, source_name(self.config.source.uri), words)
 
     def samples(self) -> Iterator[Sample]:
         """Yield its metrics now, each labelled with its name."""

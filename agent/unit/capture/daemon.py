@@ -177,6 +177,7 @@ class CaptureLoop:
 
     def _end_one(self, camera: Camera, end: SourceEnd) -> list[SourceError]:
         self._keep_all(camera, camera.pipeline.flush())
+        camera.tell_sparse()
         if end.failure is None:
             _log.info("%s has ended", camera.config.camera_id)
             return []
@@ -200,6 +201,7 @@ class CaptureLoop:
     def _end(self) -> None:
         for camera in self._cameras:
             self._keep_all(camera, camera.pipeline.flush())
+            camera.tell_sparse()
         self._recorder.finish()
 
     def _keep_all(self, camera: Camera, passages: list[Passage]) -> None:
