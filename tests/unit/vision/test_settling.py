@@ -77,12 +77,17 @@ def test_of_two_texts_that_are_as_likely_neither_is_taken() -> None:
     assert _settled("BR", _look("0BC1D23", {0: {"O": 0.2, "Q": 0.05}})).text == "OBC1D23"
 
 
-def test_of_several_countries_the_likeliest_text_wins() -> None:
-    """B1234AB is no plate of Brazil or of France; each would settle it its own way."""
-    likes = {0: {"8": 0.2}, 1: {"I": 0.01}}
-    assert _settled("FR,BR", _look("BI2B4C0", {1: {"1": 0.1}, 3: {"8": 0.4}})).text == "BI2B4C0"
-    assert _settled("BR,IL", _look("B123456", likes)).text == "8123456"
-    assert _settled("IL", _look("B123456", likes)).format == "IL-1960"
+def test_of_several_formats_the_likeliest_text_wins_and_of_equal_ones_none() -> None:
+    """One format wants a digit first, the other a digit last; each would settle the text its own way."""
+    first = _format("first", lambda text: text[0].isdigit())
+    last = _format("last", lambda text: text[-1].isdigit())
+    nearer = _look("OBCO", {0: {"0": 0.5}, 3: {"0": 0.1}})
+    equal = _look("OBCO", {0: {"0": 0.5}, 3: {"0": 0.45}})
+    for formats in ([first, last], [last, first]):
+        won = settle(Settler(formats), nearer, [nearer])
+        assert (won.text, won.format) == ("0BCO", "first")
+        none = settle(Settler(formats), equal, [equal])
+        assert (none.text, none.format) == ("OBCO", None)
 
 
 def test_only_what_a_format_forbids_is_changed() -> None:
