@@ -88,7 +88,9 @@ FROM_SOURCE = SOURCE_DATE_EPOCH=$$($(PYTHON) -m deb.source_date) PIP_CONSTRAINT=
 dist: $(VENV)
 	$(FROM_SOURCE) $(BIN)/python -m build --outdir dist .
 
-# The Debian package for this machine, or for another: make deb DEB_ARCH=arm64 DEB_PYTHON=3.13. Needs elfutils.
+# The Debian package for this machine, or for another: make deb DEB_ARCH=arm64 DEB_PYTHON=3.13. Needs elfutils, g++, nasm
+# and python3-dev, for ARM g++-aarch64-linux-gnu. The first one compiles OpenCV, for a quarter of an hour of processor
+# time; what came out stays in build/compiled.
 DEB_ARCH ?= $(shell dpkg --print-architecture 2>/dev/null || echo amd64)
 DEB_PYTHON ?= 3.11
 deb: $(VENV)
