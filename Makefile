@@ -109,8 +109,8 @@ newest: $(VENV)
 	$(BIN)/python -m tests.newest $(NEWEST)
 
 # The package for 64-bit ARM, installed and run on an emulated Cortex-A72 and Cortex-A76. As root, with debootstrap and
-# qemu-user-static. Four minutes of processor time, and another four the first time for a Debian root, which stays in
-# build/ci/system.
+# qemu-user-static. Four minutes of processor time; the first time another four for a Debian root, which stays in
+# build/ci/system, and what compiling OpenCV takes.
 arm64: $(VENV)
 	DEB_COMPRESSION=gzip $(MAKE) deb DEB_ARCH=arm64
 	PLATESEAL_SYSTEM_DIR=$(CURDIR)/build/ci/system $(BIN)/python -m pytest -q -rs tests/system/test_emulated.py
