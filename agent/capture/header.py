@@ -43,6 +43,11 @@ def picture_wh(data: bytes) -> tuple[int, int] | None:
     return None
 
 
+def is_avif(data: bytes) -> bool:
+    """Tell from the first twelve bytes of a picture's file whether it is AVIF, or another of its family."""
+    return data.startswith(b"ftyp", 4)
+
+
 def is_cut_off(data: bytes) -> bool:
     """Tell whether a JPEG or PNG file ends before its picture does, or (PNG) fails its own checksums."""
     if data.startswith(PNG_SIGNATURE):
