@@ -18,7 +18,8 @@ TS_PACKET_BYTES: Final = (188, 192, 204)
 """A transport stream is made of packets of one of these lengths, whole ones."""
 TS_SYNC: Final = 0x47
 """A byte at the same place in every packet of a transport stream."""
-FLV_HEAD_BYTES: Final = 9
+PART_PACKETS: Final = 8192
+"""How many of them are looked at together: 1.5 MB, whatever the recording's size."""
 FLV_TAG_BYTES: Final = 11
 """Before what a tag holds; behind it stands its length with these, in four bytes (Adobe's specification, annex E)."""
 FLV_KIND, FLV_KINDS = 0x1F, (8, 9, 18)
@@ -66,12 +67,16 @@ def _is_transport_packets(content: mmap.mmap) -> bool:
 
     FFmpeg marks what is missing only inside a frame.
     """
-    values = np.frombuffer(content[:], np.uint8)
+    size = len(content)
     for length in TS_PACKET_BYTES:
-        for first in range(min(length, len(values) - length)):
-            if values[first] == values[first + length] == TS_SYNC:
-                is_cut = len(values) % length and (len(values) - first) % length
-                return not is_cut and bool((values[first::length] == TS_SYNC).all())
+        for first in range(min(length, size - length)):
+            if content[first] == content[first + length] == TS_SYNC:
+                is_cut = size % length and (size - first) % length
+                part = length * PART_PACKETS
+                return not is_cut and all(
+                    (np.frombuffer(content[at : at + part], np.uint8)[::length] == TS_SYNC).all()
+                    for at in range(first, size, part)
+                )
     return False
 
 
