@@ -24,8 +24,8 @@ from agent.records import PlateText
 LOOK_ALIKES: Final = ("0DOQ", "1I", "2Z", "5S", "6G", "8B")
 """Groups of characters that are exchanged for each other."""
 MOST_NATS: Final = 2.5
-"""How much less likely than the text that was seen a settled one may be, all its changes together: by a factor of e^2.5,
-about 12. docs/PLATES.md has what more or less would gain and cost."""
+"""How much less likely than the text that was seen a settled one may be, all its changes together: by a factor of
+e^2.5, about 12. docs/PLATES.md has what more or less would gain and cost."""
 TIE_NATS: Final = math.log(2)
 """Two texts are told apart only if one is at least twice as likely as the other; if not, neither is taken."""
 MAX_TEXTS: Final = 256
