@@ -67,6 +67,7 @@ def test_no_pattern_is_bound_to_take_for_ever() -> None:
         ("BR", "ABC1D23", "BR-2018"),
         ("BR", "ABC1234", "BR-1990"),
         ("DE", "HHAB1234", "DE-1956"),
+        ("DE", "WESEA115", "DE-1956"),
         ("GB", "AB12CDE", "GB-2001"),
         ("GB", "A123BCD", "GB-1983"),
         ("FR", "AB123CD", "FR-2009"),
