@@ -50,7 +50,7 @@ def main() -> None:
     parser.add_argument("--encoder", default="x264enc tune=zerolatency speed-preset=ultrafast key-int-max=25")
     parser.add_argument("--payloader", default="rtph264pay")
     parser.add_argument("--protocols", choices=("tcp", "udp"), help="refuses the other one")
-    parser.add_argument("--clip", help="an MP4 file with H.264, in place of pictures of now")
+    parser.add_argument("--clip", help="an MP4 file, in place of pictures of now")
     arguments = parser.parse_args()
 
     Gst.init(None)
@@ -80,7 +80,7 @@ def main() -> None:
 def _launch(arguments: argparse.Namespace) -> str:
     """Return the pipeline of one medium."""
     if arguments.clip:
-        return f'( filesrc location="{arguments.clip}" ! qtdemux ! h264parse ! rtph264pay name=pay0 pt=96 )'
+        return f'( filesrc location="{arguments.clip}" ! qtdemux ! {arguments.payloader} name=pay0 pt=96 )'
     caps = f"video/x-raw,format=I420,width={arguments.width},height={arguments.height},framerate={arguments.rate}/1"
     # A camera whose encoder is too slow leaves pictures out; it does not store them.
     source = f"appsrc name=camera is-live=true format=time max-buffers=1 leaky-type=downstream caps={caps}"
