@@ -87,11 +87,13 @@ def fetch(project: str, version: str, sha256: str) -> Path:
 
 
 def unpack(archive: Path, folder: Path) -> Path:
-    """Unpack a source archive; return the one folder that is in it."""
-    with tarfile.open(archive) as opened:
-        opened.extractall(folder, filter="data")
-    (inside,) = folder.iterdir()
-    return inside
+    """Unpack the one folder that is in a source archive, under the name that is asked for, and return that."""
+    with tempfile.TemporaryDirectory(dir=folder.parent) as scratch:
+        with tarfile.open(archive) as opened:
+            opened.extractall(scratch, filter="data")
+        (inside,) = Path(scratch).iterdir()
+        inside.rename(folder)
+    return folder
 
 
 def run(command: list[str], *, log: Path) -> None:

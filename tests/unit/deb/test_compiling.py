@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import shutil
+import tarfile
 import tempfile
 import threading
 from collections.abc import Callable
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from deb.compiling import COMPILED, PACKAGE_OF, CompileError, fetch, kept, run, version_of
+from deb.compiling import COMPILED, PACKAGE_OF, CompileError, fetch, kept, run, unpack, version_of
 
 
 @pytest.fixture(autouse=True)
@@ -93,6 +94,17 @@ def test_a_missing_program_is_one_line_that_says_how_it_comes(program: str, monk
         version_of(program)
     cure = f"apt-get install {PACKAGE_OF[program]}" if PACKAGE_OF[program] else "make .venv"
     assert str(raised.value) == f"{program} is missing: {cure}"
+
+
+def test_an_archive_is_unpacked_under_the_name_that_is_asked_for(tmp_path: Path) -> None:
+    """So that no version stands in the paths, which stand in messages of what is compiled."""
+    (tmp_path / "it-1.0").mkdir()
+    (tmp_path / "it-1.0/code.c").touch()
+    with tarfile.open(tmp_path / "it.tar.gz", "w:gz") as archive:
+        archive.add(tmp_path / "it-1.0", "it-1.0")
+    (tmp_path / "work").mkdir()
+    assert unpack(tmp_path / "it.tar.gz", tmp_path / "work/source") == tmp_path / "work/source"
+    assert [str(path.relative_to(tmp_path)) for path in (tmp_path / "work").rglob("*.c")] == ["work/source/code.c"]
 
 
 def test_an_archive_of_another_content_is_refused(folder: Path) -> None:
