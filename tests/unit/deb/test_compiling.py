@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from deb.compiling import COMPILED, PACKAGE_OF, CompileError, fetch, kept, run, unpack, version_of
+from deb.compiling import COMPILED, PACKAGE_OF, CompileError, extract, fetch, kept, run, unpack, version_of
 
 
 @pytest.fixture(autouse=True)
@@ -117,3 +117,19 @@ def test_an_archive_of_another_content_is_refused(folder: Path) -> None:
     archive.write_bytes(b"bad")
     with pytest.raises(CompileError, match="not the source of it 1.0"):
         fetch("it", "1.0", good)
+
+
+@pytest.mark.filterwarnings("ignore:Python 3.14 will:DeprecationWarning")
+@pytest.mark.parametrize("has_filter", [True, False])
+def test_an_archive_is_extracted_by_any_python(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, *, has_filter: bool
+) -> None:
+    """Debian 12's has no filter to give."""
+    if not has_filter:
+        monkeypatch.delattr(tarfile, "data_filter", raising=False)
+    (tmp_path / "a").write_text("content")
+    with tarfile.open(tmp_path / "a.tar", "w") as made:
+        made.add(tmp_path / "a", "a")
+    with tarfile.open(tmp_path / "a.tar") as archive:
+        extract(archive, tmp_path / "out")
+    assert (tmp_path / "out" / "a").read_text() == "content"
