@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from agent.capture.avif import avif_count
-from agent.capture.header import is_avif, picture_wh
+from agent.capture.header import BMP_MARK, JPEG_SOI, is_avif, picture_wh
 from agent.capture.opencv import check_size, cv2
 from agent.capture.pacing import Pacer, recording_start
 from agent.config.models import SourceConfig
@@ -26,6 +26,8 @@ ANIMATED_SUFFIX: Final = ".webp"
 """What is played here, in lower case."""
 PART_BYTES: Final = 64 << 20
 """Decoded pictures that are held at a time: 24 of 960x720 with their transparency."""
+SINGLE: Final = (JPEG_SOI, BMP_MARK)
+"""How kinds begin that hold one picture: OpenCV would read the whole file again to find that out."""
 UNTIMED_S: Final = 0.1
 """How long a picture is shown that states no time: what browsers do."""
 
@@ -34,8 +36,11 @@ def pictures_in(path: Path) -> int:
     """Return how many pictures a file holds by its own word: 1 where it does not say, or cannot be understood."""
     try:
         with path.open("rb") as file:
-            if is_avif(file.read(12)):
-                return avif_count(path)
+            head = file.read(12)
+        if head.startswith(SINGLE):
+            return 1
+        if is_avif(head):
+            return avif_count(path)
         return max(int(cv2.imcount(str(path))), 1)
     except (OSError, cv2.error):
         return 1

@@ -131,9 +131,7 @@ class CaptureLoop:
         with closing(self._frames()) as frames:
             for camera, frame in frames:
                 passages = camera.pipeline.process(frame)
-                if passages:
-                    self._follow_keys()
-                    self._keep_all(camera, passages)
+                self._keep_all(camera, passages)
                 if passages or time.monotonic() >= self._look_again_s:
                     self._look_again_s = time.monotonic() + LOOK_EVERY_S
                     self._look_around()
@@ -148,7 +146,7 @@ class CaptureLoop:
         self._follow_changes()
 
     def _follow_keys(self) -> None:
-        """Follow the clock and the keys: before each read that is kept, too."""
+        """Follow the clock and the keys."""
         self._follow_clock()
         if self._keys is not None:
             self._keys.poll()
@@ -156,6 +154,7 @@ class CaptureLoop:
     def _frames(self) -> Generator[tuple[Camera, Frame]]:
         if len(self._cameras) == 1:  # nobody to take turns with, and no thread to do it
             yield from ((self._cameras[0], frame) for frame in self._cameras[0].source.frames())
+            self._cameras[0].tell_sparse()  # not of one that was stopped, or failed
         else:
             yield from self._frames_in_turn()
 
@@ -177,8 +176,8 @@ class CaptureLoop:
 
     def _end_one(self, camera: Camera, end: SourceEnd) -> list[SourceError]:
         self._keep_all(camera, camera.pipeline.flush())
-        camera.tell_sparse()
         if end.failure is None:
+            camera.tell_sparse()
             _log.info("%s has ended", camera.config.camera_id)
             return []
         _log.error("%s has ended, others go on: %s", camera.config.camera_id, end.failure)
@@ -201,10 +200,11 @@ class CaptureLoop:
     def _end(self) -> None:
         for camera in self._cameras:
             self._keep_all(camera, camera.pipeline.flush())
-            camera.tell_sparse()
         self._recorder.finish()
 
     def _keep_all(self, camera: Camera, passages: list[Passage]) -> None:
+        if passages:
+            self._follow_keys()
         for passage in passages:
             self._recorder.keep(camera.describe(passage))
 

@@ -124,6 +124,15 @@ def test_a_recording_with_too_few_looks_is_told(
     assert said is None or said in told[0]
 
 
+def test_a_recording_that_was_stopped_is_not_said_to_be_short(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """How many frames it has was not seen."""
+    rig = make_rig(tmp_path)
+    rig.stop.set()
+    rig.loop.run()
+    assert Snapshot(rig.loop.samples()).get("frames", "bridge-north") == 1
+    assert "min_votes" not in caplog.text
+
+
 def test_every_passage_is_sealed_and_spooled_in_order(tmp_path: Path) -> None:
     """Two vehicles, two reads, two links of the chain, and the counts say so."""
     rig = make_rig(tmp_path)
