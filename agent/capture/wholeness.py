@@ -26,8 +26,9 @@ SLACK_STEPS: Final = 0.5
 """Frame times by which the end may be missed: less than one, so that no frame is missed."""
 ROUNDING_S: Final = 0.002
 """Containers count in milliseconds, at either end."""
-RAW_JPEG: Final = "mjpeg"
-"""JPEG after JPEG, without a container: where a part is gone, two of them become one, and nobody says so."""
+RAW_JPEG: Final = frozenset({"jpeg_pipe", "mjpeg"})
+"""JPEG after JPEG, without a container, by FFmpeg's two names: where a part is gone, two of them become one, and nobody
+says so."""
 CONTIGUOUS: Final = frozenset({"flv", "matroska"})
 """Containers in which one packet follows on the other in the file, with little between them."""
 MOST_BETWEEN_BYTES: Final = 512
@@ -49,12 +50,13 @@ class Wholeness:
         self._came = 0
         self._place_bytes: int | None = None
         self._has_hole = False
+        self._is_raw_jpeg = not RAW_JPEG.isdisjoint(self._kinds)
 
     def note(self, packet: AnyPacket) -> None:
         """Note a packet that came: where the video's own length is not stated, one of any stream."""
         self._came += packet.stream_index == self._stream.index
         self._note_place(packet)
-        if RAW_JPEG in self._kinds and not self._has_hole:
+        if self._is_raw_jpeg and not self._has_hole:
             self._has_hole = has_too_much(bytes(packet))
         if packet.is_discard or (self._of_video_s is not None and packet.stream_index != self._stream.index):
             return

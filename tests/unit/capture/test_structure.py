@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import av
+import cv2
 import pytest
 
+from agent.capture import open_source
 from agent.capture.scan import has_too_much
 from agent.capture.structure import structure_fault
+from agent.config.models import SourceConfig
+from agent.errors import SourceDamagedError
+from tests.fakes.clock import FakeClock
 from tests.fakes.recordings import packets, picture, record
 
 PICTURES = [picture(number) for number in range(12)]
@@ -81,3 +87,22 @@ def test_two_jpegs_that_became_one_hold_too_much(tmp_path: Path) -> None:
     assert not has_too_much(jpegs[0][:-2] + bytes(8) + b"\xff\xd9")
     middle = len(jpegs[0]) * 3 // 4
     assert has_too_much(jpegs[0][:-2] + jpegs[1][middle:])
+
+
+def test_jpegs_that_lie_one_after_the_other_are_told_apart(tmp_path: Path) -> None:
+    """Large ones, with JFIF heads, FFmpeg knows by another name than small ones: two that became one are told."""
+    jpegs = [cv2.imencode(".jpg", cv2.resize(one, (960, 540)))[1].tobytes() for one in PICTURES]
+    path = tmp_path / "a.mjpeg"
+    path.write_bytes(b"".join(jpegs))
+    with av.open(str(path)) as container:
+        assert container.format.name == "jpeg_pipe"
+    assert _played(path) == len(PICTURES)
+    cut = [jpegs[4][: len(jpegs[4]) // 2], jpegs[5][len(jpegs[5]) // 3 :]]
+    path.write_bytes(b"".join([*jpegs[:4], *cut, *jpegs[6:]]))
+    with pytest.raises(SourceDamagedError, match=f"{len(PICTURES) - 1} frames came"):
+        _played(path)
+
+
+def _played(path: Path) -> int:
+    source = open_source(SourceConfig(uri=str(path), frame_rate=25.0), camera_id="cam", clock=FakeClock())
+    return sum(1 for _ in source.frames())
