@@ -69,6 +69,7 @@ def _can_be_decoded(content: bytes, codec: str) -> bool:
     """Tell whether a key frame is a whole picture by itself."""
     context = CodecContext.create(codec, "r")
     assert isinstance(context, VideoCodecContext), "it is a video's"
+    context.thread_count = 1  # several threads leave damage unmarked where each decodes slices
     try:
         frames = context.decode(Packet(content)) + context.decode(None)
     except FFmpegError:

@@ -13,11 +13,13 @@ from agent.capture.parameter_sets import START_CODE, ParameterSets
 from tests.fakes.recordings import picture, record
 
 
-def _key_frame(tmp_path: Path, codec: str, *, wh: tuple[int, int] = (192, 128)) -> av.Packet:  # type: ignore[type-arg]
+def _key_frame(
+    tmp_path: Path, codec: str, *, wh: tuple[int, int] = (192, 128), options: dict[str, str] | None = None
+) -> av.Packet:  # type: ignore[type-arg]
     """Return the first packet of a raw stream, parameter sets and all."""
     container = "h264" if codec == "libx264" else "hevc"
     path = tmp_path / f"{wh[0]}.{container}"
-    record(path, [picture(1, wh=wh)] * 2, codec=codec, container=container)
+    record(path, [picture(1, wh=wh)] * 2, codec=codec, container=container, options=options)
     with av.open(str(path)) as opened:
         packet = next(opened.demux(video=0))
         packet.pts = 7
@@ -50,6 +52,32 @@ def test_damaged_sets_are_replaced_by_those_of_before(codec: str, tmp_path: Path
     frames = context.decode(mended) + context.decode(None)
     assert [(frame.width, frame.height, frame.is_corrupt) for frame in frames] == [(192, 128, False)]
     assert sets.checked(good) is good
+
+
+def test_damage_shows_in_a_picture_of_slices_too(tmp_path: Path) -> None:
+    """Cameras and software encoders that should not be late cut each picture into slices.
+
+    A picture set (kind 8) with any one bit flipped is taken only where the picture behind it comes out whole.
+    """
+    good = _key_frame(tmp_path, "libx264", options={"tune": "zerolatency", "slices": "2", "preset": "ultrafast"})
+    content = bytes(good)
+    begin = content.index(START_CODE + b"\x68") + len(START_CODE) + 1
+    end = content.index(START_CODE, begin)
+    replaced = 0
+    for bit in range(8 * (end - begin)):
+        spoilt = bytearray(content)
+        spoilt[begin + bit // 8] ^= 0x80 >> bit % 8
+        damaged = av.Packet(bytes(spoilt))
+        damaged.time_base = good.time_base
+        sets = ParameterSets("h264", content[:end])
+        checked = sets.checked(damaged)
+        replaced += checked is not damaged
+        context = av.CodecContext.create("h264", "r")
+        assert isinstance(context, VideoCodecContext)
+        context.thread_count = 1
+        frames = context.decode(good) + context.decode(checked) + context.decode(None)
+        assert [frame.is_corrupt for frame in frames] == [False, False], bit
+    assert replaced > 0
 
 
 def test_a_camera_that_changes_its_size_is_followed(tmp_path: Path) -> None:
