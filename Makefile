@@ -88,7 +88,9 @@ FROM_SOURCE = SOURCE_DATE_EPOCH=$$($(PYTHON) -m deb.source_date) PIP_CONSTRAINT=
 dist: $(VENV)
 	$(FROM_SOURCE) $(BIN)/python -m build --outdir dist .
 
-# The Debian package for this machine, or for another: make deb DEB_ARCH=arm64 DEB_PYTHON=3.13. Needs elfutils.
+# The Debian package for this machine, or for another: make deb DEB_ARCH=arm64 DEB_PYTHON=3.13. Needs elfutils, g++, nasm
+# and python3-dev, for ARM g++-aarch64-linux-gnu. The first one compiles OpenCV, for a quarter of an hour of processor
+# time; what came out stays in build/compiled.
 DEB_ARCH ?= $(shell dpkg --print-architecture 2>/dev/null || echo amd64)
 DEB_PYTHON ?= 3.11
 deb: $(VENV)
@@ -107,8 +109,8 @@ newest: $(VENV)
 	$(BIN)/python -m tests.newest $(NEWEST)
 
 # The package for 64-bit ARM, installed and run on an emulated Cortex-A72 and Cortex-A76. As root, with debootstrap and
-# qemu-user-static. Four minutes of processor time, and another four the first time for a Debian root, which stays in
-# build/ci/system.
+# qemu-user-static. Four minutes of processor time; the first time another four for a Debian root, which stays in
+# build/ci/system, and what compiling OpenCV takes.
 arm64: $(VENV)
 	DEB_COMPRESSION=gzip $(MAKE) deb DEB_ARCH=arm64
 	PLATESEAL_SYSTEM_DIR=$(CURDIR)/build/ci/system $(BIN)/python -m pytest -q -rs tests/system/test_emulated.py

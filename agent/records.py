@@ -10,21 +10,16 @@ and make the array read-only.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import TYPE_CHECKING, TypeAlias
 
+from agent.picture import Image, Picture, Plane, check_image
 from agent.wire.envelope import Envelope
 from agent.wire.header import ChainPosition
 from agent.wire.plaintext import ClockState, Direction, Plaintext
 from agent.wire.receipt import Receipt, VerifiedReceipt
-
-if TYPE_CHECKING:
-    # Upload, receiver and the owner's commands have no pictures: a fifth or more of their start went into NumPy.
-    import numpy as np
-    import numpy.typing as npt
 
 __all__ = [
     "ChainPosition",
@@ -48,68 +43,6 @@ __all__ = [
     "Usage",
     "VerifiedReceipt",
 ]
-
-Image: TypeAlias = "npt.NDArray[np.uint8]"
-"""uint8, shape (H, W, 3), BGR."""
-Plane: TypeAlias = "npt.NDArray[np.uint8]"
-"""uint8, shape (H, W): one number a pixel."""
-
-
-class Picture:
-    """One captured picture, which is converted to BGR when somebody first looks at it.
-
-    Decoders deliver brightness and colour apart, and making BGR of them costs as much as decoding. Whoever needs the
-    brightness alone (the motion gate, the watch for frozen cameras) takes `luma`, and a picture that nobody looks at
-    otherwise is never converted. It is looked at by one thread at a time.
-    """
-
-    __slots__ = ("_convert", "_image", "_luma", "wh")
-
-    def __init__(
-        self, wh: tuple[int, int], convert: Callable[[], Image], *, luma: Callable[[], Plane] | None = None
-    ) -> None:
-        """Keep the way to the pixels.
-
-        Args:
-            wh: Width and height, pixels.
-            convert: Returns the picture in BGR. It is called once at most, at any later time and from another thread,
-                and must not fail: a source hands out only what it has decoded.
-            luma: Returns the brightness without a conversion. If left out, green is taken for it, which is most of it.
-        """
-        self.wh = wh
-        self._convert = convert
-        self._luma = luma
-        self._image: Image | None = None
-
-    @classmethod
-    def of(cls, image: Image) -> Picture:
-        """Return the picture of pixels that are BGR already; they become read-only.
-
-        Raises:
-            ValueError: Another shape or dtype than an image has.
-        """
-        _check_image(image)
-        image.flags.writeable = False
-        return cls((image.shape[1], image.shape[0]), lambda: image)
-
-    @property
-    def bgr(self) -> Image:
-        """The pixels: uint8, shape (H, W, 3), BGR, read-only.
-
-        Raises:
-            ValueError: The conversion made something else.
-        """
-        if self._image is None:
-            image = self._convert()
-            _check_image(image)
-            image.flags.writeable = False
-            self._image = image
-        return self._image
-
-    @property
-    def luma(self) -> Plane:
-        """The brightness: uint8, shape (H, W); not to be written to."""
-        return self.bgr[..., 1] if self._luma is None else self._luma()
 
 
 class TimeSource(StrEnum):
@@ -197,13 +130,20 @@ class PlateText:
 
     Attributes:
         text: The characters, without padding; may be empty.
-        confidences: 0..1, one per character of `text`.
+        confidences: 0..1, one per character of `text`; where look-alikes were settled, of the character that was seen.
         region: Region name, if the model has a region head.
+        look_alikes: For each character of `text` how likely the reader holds those that look like it, itself among
+            them, 0..1; empty where the reader does not say.
+        seen: The text as it was seen, before formats of plates settled its look-alikes; None where no format is known.
+        format: Name of the format that `text` has; None where no format is known, or none has it.
     """
 
     text: str = field(repr=False)
     confidences: tuple[float, ...]
     region: str | None
+    look_alikes: tuple[Mapping[str, float], ...] = field(default=(), repr=False, hash=False)
+    seen: str | None = field(default=None, repr=False)
+    format: str | None = None
 
     @property
     def confidence(self) -> float:
@@ -238,7 +178,7 @@ class PlateRead:
         Raises:
             ValueError: Another shape or dtype.
         """
-        _check_image(self.crop)
+        check_image(self.crop)
         self.crop.flags.writeable = False
 
 
@@ -247,14 +187,16 @@ class Passage:
     """One vehicle passing once.
 
     Attributes:
-        text: The text that the looks agree on.
-        confidences: 0..1, one per character of `text`, over the looks that agree.
+        text: The text that the looks agree on, as formats of plates settle it.
+        confidences: 0..1, one per character of the text as it was seen, over the looks that agree.
         votes: (looks that agree on every character, looks with any text).
         region: Region that the looks name.
         best: The look that won: its crop and its time are the passage's.
         first_seen, last_seen: Aware UTC times at which the plate was first and last seen.
         direction: How the plate moved; where that could not be seen, how vehicles in its lane do.
         lane: Where it was, if that has a name.
+        seen: The text as the looks agree on it; None where no format is known, and `text` is that.
+        format: Name of the format that `text` has; None where no format is known, or none has it.
     """
 
     text: str = field(repr=False)
@@ -266,6 +208,8 @@ class Passage:
     last_seen: datetime
     direction: Direction
     lane: str | None = None
+    seen: str | None = field(default=None, repr=False)
+    format: str | None = None
 
     @property
     def confidence(self) -> float:
@@ -361,8 +305,3 @@ class FileStatus:
     modified_at: datetime
     inode: int
     is_file: bool = True
-
-
-def _check_image(image: Image) -> None:
-    if image.dtype != "uint8" or image.ndim != 3 or image.shape[2] != 3:
-        raise ValueError(f"expected uint8 (H, W, 3), got {image.dtype} {image.shape}")

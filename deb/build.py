@@ -1,9 +1,10 @@
 """Builds the Debian package: plateseal and its dependencies in a virtual environment under /opt/plateseal.
 
-Nothing of the target runs here: wheels are asked for by platform and unpacked, so that an amd64 machine builds the
-arm64 package too. Every file belongs to the package (`dpkg -V plateseal` checks them), and nothing is compiled or
-downloaded on the unit. A package is for one version of Python, because some wheels are; its version says which, as in
-0.1.0+py3.11. Debian orders these rightly: a unit that goes on to the next Debian goes on to the package for its Python.
+Nothing of the target runs here: wheels are asked for by platform and unpacked, and OpenCV's module is compiled for it
+(`opencv`), so that an amd64 machine builds the arm64 package too. Every file belongs to the package (`dpkg -V
+plateseal` checks them), and nothing is compiled or downloaded on the unit. A package is for one version of Python,
+because some wheels are; its version says which, as in 0.1.0+py3.11. Debian orders these rightly: a unit that goes on to
+the next Debian goes on to the package for its Python.
 
 Usage: python -m deb.build --wheel dist/plateseal-*.whl [--arch arm64] [--python 3.11] [--out dist]
 """
@@ -24,15 +25,16 @@ from zipfile import ZipFile
 
 from packageurl import PackageURL
 
+from deb import opencv
+from deb.compiling import CompileError
 from deb.libraries import LibraryError, needs, strip
+from deb.machines import MACHINES, this_architecture
 from deb.papers import DOCS, MAINTAINER, PaperError, write_papers
 from deb.pruning import LEFT_OUT, prune
 from deb.sbom import bill, hashes_of
 from deb.source_date import source_date
 
 ROOT: Final = Path(__file__).resolve().parents[1]
-MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
-"""Debian's name of an architecture, and the one that wheels have."""
 GLIBC: Final = range(17, 36)
 """2.17 is the oldest that wheels are built for; Ubuntu 22.04, which a Jetson runs, has 2.35."""
 PREFIX: Final = Path("opt/plateseal")
@@ -71,6 +73,7 @@ def build(wheel: Path, *, arch: str, python: str, out: Path) -> Path:
         tree = Path(scratch) / "tree"
         report = Path(scratch) / "report.json"
         packages = _environment(tree / PREFIX, wheel, arch, python, report)
+        hashes = hashes_of(report) | opencv.put_into(packages, arch)
         add_system_files(tree)
         prune(packages)
         strip(tree)
@@ -78,9 +81,7 @@ def build(wheel: Path, *, arch: str, python: str, out: Path) -> Path:
         for record in packages.glob("*.dist-info/RECORD"):
             record.unlink()  # of files as they came; dpkg knows them as they are
         purl = PackageURL("deb", "plateseal", "plateseal", version, {"arch": arch})
-        materials = bill(
-            packages, purl=purl, hashes=hashes_of(report), python=python, machine=MACHINES[arch], left_out=LEFT_OUT
-        )
+        materials = bill(packages, purl=purl, hashes=hashes, python=python, machine=MACHINES[arch], left_out=LEFT_OUT)
         (tree / DOCS / "plateseal.cdx.json").write_text(materials)
         _control(tree, version=version, arch=arch, python=python)
         _one_time(tree)
@@ -190,20 +191,15 @@ def main() -> None:
     """Build what the command line asks for, and print the package's path."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--wheel", type=Path, required=True)
-    parser.add_argument("--arch", choices=sorted(MACHINES), default=_this_architecture())
+    parser.add_argument("--arch", choices=sorted(MACHINES), default=this_architecture())
     parser.add_argument("--python", default="3.11", metavar="3.X")
     parser.add_argument("--out", type=Path, default=ROOT / "dist")
     wanted = parser.parse_args()
     try:
         package = build(wanted.wheel, arch=wanted.arch, python=wanted.python, out=wanted.out)
-    except (LibraryError, PaperError) as fault:
+    except (CompileError, LibraryError, PaperError) as fault:
         sys.exit(str(fault))
     print(package)  # noqa: T201  what it is for
-
-
-def _this_architecture() -> str:
-    machine = os.uname().machine
-    return next((arch for arch, name in MACHINES.items() if name == machine), "amd64")
 
 
 if __name__ == "__main__":

@@ -46,6 +46,8 @@ GCC_OF: Final = {
 }
 """The GCC whose libstdc++ brought GLIBCXX_3.4.N. 12 is what Debian 12 and Ubuntu 22.04 have.
 Source: https://gcc.gnu.org/onlinedocs/libstdc++/manual/abi.html"""
+NEWEST_GLIBC: Final = (2, 35)
+"""That of Ubuntu 22.04, which a Jetson runs. Debian 12 has 2.36."""
 _VERSION: Final = re.compile(r"(GLIBC|GLIBCXX|ZLIB)_([0-9.]+)")
 
 
@@ -64,7 +66,8 @@ def needs(tree: Path) -> list[str]:
     """Return the entries of `Depends` for the system's libraries, sorted.
 
     Raises:
-        LibraryError: A library is neither in the tree nor known, or needs a newer C++ than Debian 12 has.
+        LibraryError: A library is neither in the tree nor known, or needs a newer C or C++ than the systems have that
+            the package is for.
     """
     _require_elfutils()
     found = list(libraries(tree))
@@ -75,7 +78,7 @@ def needs(tree: Path) -> list[str]:
             if soname in bundled:
                 continue
             package = _package_of(soname, path)
-            lowest[package] = max([lowest.get(package, ()), *(_debian_version(*version) for version in versions)])
+            lowest[package] = max([lowest.get(package, ()), *(_debian_version(path, *version) for version in versions)])
     return [_entry(package, version) for package, version in sorted(lowest.items())]
 
 
@@ -109,13 +112,18 @@ def _package_of(soname: str, path: Path) -> str:
         raise LibraryError(f"{path}: {soname} is neither in the package nor among {', '.join(PACKAGE_OF)}") from None
 
 
-def _debian_version(family: str, number: str) -> tuple[int, ...]:
+def _debian_version(path: Path, family: str, number: str) -> tuple[int, ...]:
     parts = tuple(map(int, number.split(".")))
+    if family == "GLIBC" and parts > NEWEST_GLIBC:
+        raise LibraryError(
+            f"{path}: GLIBC_{number} is newer than Ubuntu 22.04 has, {'.'.join(map(str, NEWEST_GLIBC))}: "
+            "compile it on Debian 12 or Ubuntu 22.04"
+        )
     if family != "GLIBCXX":
         return parts
     minor = parts[2] if len(parts) > 2 else 0
     if minor > max(GCC_OF):
-        raise LibraryError(f"GLIBCXX_{number} is newer than the C++ library of Debian 12, GLIBCXX_3.4.{max(GCC_OF)}")
+        raise LibraryError(f"{path}: GLIBCXX_{number} is newer than Debian 12 has, GLIBCXX_3.4.{max(GCC_OF)}")
     return tuple(map(int, GCC_OF[max(minor, min(GCC_OF))].split(".")))
 
 

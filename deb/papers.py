@@ -17,15 +17,18 @@ from email.utils import format_datetime
 from pathlib import Path
 from typing import Final
 
+from deb.opencv import INSIDE, PROJECT
+
 MAINTAINER: Final = "The plateseal maintainers <maintainers@plateseal.example>"
 ROOT: Final = Path(__file__).resolve().parents[1]
 DOCS: Final = Path("usr/share/doc/plateseal")
 LICENCE_NAMES: Final = re.compile(r"(licen[cs]e|copying|notice|authors|thirdparty)", re.IGNORECASE)
 _LGPL: Final = """\
 A shared library of its own: whoever wants another build of it may put one with the same file name in its place. On
-Debian the text is in /usr/share/common-licenses/LGPL-2.1. The source is at the address above, in the version that the
-file name ends with; the recipe is https://github.com/opencv/opencv-python, under docker/."""
+Debian the text is in /usr/share/common-licenses/LGPL-2.1."""
 _GCC: Final = "With the GCC Runtime Library Exception 3.1. On Debian the text is in /usr/share/common-licenses/GPL-3."
+_COMPILED: Final = "Compiled for this package from the project's source archive; inside are"
+_JPEG: Final = "Of libjpeg-turbo: this software is based in part on the work of the Independent JPEG Group."
 _GPL: Final = """\
 An encoder, which FFmpeg's library asks for when it is loaded; plateseal encodes no video. For its sake the package as a
 whole may be given away under the GPL, version 3 or later, only, and its source must be offered with it: see NOTICE."""
@@ -52,15 +55,10 @@ BUNDLED: Final = {
     "libvpl": ("libvpl", "https://github.com/intel/libvpl", "Expat", _WITH_SOURCE),
     "libxcb": ("libxcb", "https://xcb.freedesktop.org", "X11", _WITH_SOURCE),
     "libXau": ("libXau", "https://www.x.org", "X11", _WITH_SOURCE),
-    "libav(codec|format|util)|libsw(resample|scale)": ("FFmpeg", "https://ffmpeg.org", "LGPL-2.1+", _LGPL),
-    "libquadmath": ("libquadmath", "https://gcc.gnu.org", "LGPL-2.1+", _LGPL.partition(" The source")[0]),
+    "libquadmath": ("libquadmath", "https://gcc.gnu.org", "LGPL-2.1+", _LGPL),
     "libgfortran": ("libgfortran", "https://gcc.gnu.org", "GPL-3+ with GCC exception", _GCC),
-    "libopenblas|libscipy_openblas": ("OpenBLAS", "https://www.openblas.net", "BSD-3-Clause", ""),
-    "libcrypto|libssl": ("OpenSSL", "https://openssl-library.org", "OpenSSL", ""),
-    "libaom": ("aom", "https://aomedia.googlesource.com/aom", "BSD-2-Clause", ""),
-    "libavif": ("libavif", "https://github.com/AOMediaCodec/libavif", "BSD-2-Clause", ""),
+    "libscipy_openblas": ("OpenBLAS", "https://www.openblas.net", "BSD-3-Clause", ""),
     "libvpx": ("libvpx", "https://www.webmproject.org", "BSD-3-Clause", ""),
-    "libpng16": ("libpng", "http://www.libpng.org", "libpng-2.0", ""),
     "libdrm": ("libdrm", "https://dri.freedesktop.org", "Expat", ""),
 }
 """Libraries that wheels bring, by the file's name before its hash, or by folder and name: project, address, licence,
@@ -136,6 +134,11 @@ def _of_wheel(tree: Path, info: Path) -> Iterator[str]:
     yield "Copyright: " + "\n ".join(_holders(texts) or [f"the authors of {metadata['Name']}"])
     yield f"License: {_licence(metadata)}"
     yield f" {metadata['Name']} {metadata['Version']}, {_address(metadata)}"
+    if metadata["Name"] == PROJECT:
+        here = {path.name.removesuffix("-LICENSE") for path in texts}
+        inside = ", ".join(f"{name} ({licence})" for name, (licence, *_) in INSIDE.items() if name in here)
+        text = f"{_COMPILED} {inside}, and GCC's libstdc++ (GPL-3+ with the GCC Runtime Library Exception 3.1). {_JPEG}"
+        yield textwrap.indent(textwrap.fill(text, 110), " ")
     yield " The whole text:"
     yield "".join(f"  /{place}\n" for place in _places(tree, info, texts, _licence(metadata)))
 
@@ -191,7 +194,7 @@ def _of_library(path: Path) -> Iterator[str]:
             yield f"Files: {path}\nCopyright: the authors of {project}\nLicense: {licence}"
             yield textwrap.indent(textwrap.fill(f"{project}, {address}. {_line(more)}".rstrip(), 110), " ")
             if path.parent.name != "av.libs":  # PyAV's wheel brings its own licence alone
-                yield " The whole text is with the wheel's, above, and among the notices of OpenCV and NumPy."
+                yield " The whole text is with the wheel's, above, and among NumPy's notices."
             yield ""
             return
     raise PaperError(f"{path}: no licence is known for this library; add it to BUNDLED in deb/papers.py")

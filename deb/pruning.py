@@ -46,6 +46,7 @@ PRUNED: Final = {
     "numpy/_core/*_tests.*.so": _TESTS,
     "numpy/_core/_simd.*.so": _TESTS,
     "numpy/testing/print_coercion_tables.py": _TESTS,
+    "cv2/typing": _CHECKERS,  # names parts of OpenCV that are not compiled, and is imported with the rest
     "cv2/load_config_py2.py": "is for Python 2",
     "*.dist-info/INSTALLER": _NOTES,
     "*.dist-info/REQUESTED": _NOTES,

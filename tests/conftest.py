@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 from hypothesis import HealthCheck, settings
 
 pytest_plugins = ["tests.skips"]
@@ -14,3 +16,9 @@ settings.register_profile(
 settings.register_profile("random", settings.get_profile("plateseal"), derandomize=False)
 settings.register_profile("random-long", settings.get_profile("random"), max_examples=2000)
 settings.load_profile("plateseal")
+
+
+def pytest_configure() -> None:
+    """Have Ctrl-C work in the programs that tests start, also where a shell runs the tests in the background."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -16,6 +16,8 @@ import pytest
 from xdist.remote import Producer
 from xdist.scheduler import LoadFileScheduling
 
+pytest_plugins = ["tests.warm_starts"]
+
 PROCESSES_A_CORE: Final = 3
 MOST_PROCESSES: Final = 8
 """Each imports all tests, which takes about 3 s of processor time and 330 MB."""
@@ -23,7 +25,19 @@ WAITING: Final = tuple(f"tests/e2e/test_{name}.py" for name in ("whole_way", "li
 """What plays at a clip's own pace, or waits for a stall: it takes as long on a fast machine."""
 ALONE: Final = ("tests/torture/", "tests/bench/")
 """Where each test is a row of a table, and has nothing in common with the next one."""
-FIRST: Final = (*WAITING, *ALONE, "tests/e2e/")
+LONG: Final = (
+    "tests/unit/cli/aim/test_session.py",
+    "tests/unit/wire/test_vectors.py",
+    "tests/unit/unit/doctor/test_confinement.py",
+    "tests/unit/unit/process/test_child.py",
+    "tests/test_skips.py",
+    "tests/test_architecture.py",
+    "tests/faults/",
+    "tests/unit/receiver/intake/test_forks.py",
+    "tests/unit/custody/test_export.py",
+)
+"""What takes several seconds in one process; late in a run, all others would wait for it."""
+FIRST: Final = (*WAITING, *ALONE, "tests/e2e/", *LONG)
 """What takes longest; the others follow in their own order."""
 
 

@@ -58,8 +58,8 @@ PRIVATE_READERS: Final = {
 """Modules outside of `keys` and `custody` that read private key files: what for."""
 
 QUESTIONS: Final = ("is_", "has_", "must_", "may_", "should_")
-EFFECTS_ALLOWED: Final = {"agent/records.py": {"bgr"}}
-"""A picture keeps what it was converted to, for who looks next. `agent/vision` is not looked at."""
+EFFECTS_ALLOWED: Final = {"agent/picture.py": {"bgr", "luma", "sample"}}
+"""A picture keeps what was made of it, for who looks next. `agent/vision` is not looked at."""
 
 
 def name_of(path: Path) -> str:

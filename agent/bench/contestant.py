@@ -138,6 +138,8 @@ class Plateseal:
                     reported_s=self._since_start_s(self._last_at),
                     direction=str(passage.direction),
                     crop=self._witness.crop(passage.best),
+                    seen=passage.seen,
+                    format=passage.format,
                 )
             )
 

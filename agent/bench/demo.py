@@ -36,7 +36,7 @@ from agent.receiver.layout import ReceiverLayout
 from agent.receiver.stores.opening import open_store as open_envelopes
 from agent.records import SpoolState
 from agent.spool.newest import parse_mark
-from agent.unit.process.child import own_module
+from agent.unit.process.child import own_environment, own_module
 from agent.unit.process.run import start_daemon, stop_daemon
 from agent.unit.status.metrics import read_snapshots
 from agent.unit.status.samples import Snapshot
@@ -179,7 +179,9 @@ def start_receiver(directory: Path, port_file: Path, *, log: IO[bytes], port: in
     """Start the reference receiver as a process of its own; the port it got is written to `port_file`."""
     where = ("--host", LOOPBACK, "--port", str(port), "--port-file", str(port_file))
     command = own_module("agent.cli.main", "receiver", "serve", str(directory), *where)
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603  our own module
+    return subprocess.Popen(  # noqa: S603  our own module
+        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=own_environment()
+    )
 
 
 def await_port(

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 import agent.errors
 from agent.bench.measured import Failure, Job, Played, Ready, Report, TurnDone
 from agent.errors import BenchError, PlatesealError
-from agent.unit.process.child import own_module
+from agent.unit.process.child import own_environment, own_module
 
 TURN_FRAMES: Final = 150
 """Ten seconds of a clip at 15 frames/s: long against what a change of process costs, short against a disturbance."""
@@ -100,6 +100,7 @@ class _Player:
             stdout=subprocess.PIPE,
             stderr=self._log,
             text=True,
+            env=own_environment(),
         )
         with ExitStack() as unready:
             unready.push(self)

@@ -58,7 +58,7 @@ class SeenPassage(_Line):
     """A passage as the pipeline reported it.
 
     Attributes:
-        text: The consensus.
+        text: The consensus, as formats of plates settle it.
         confidence: Mean over the characters.
         votes, looks: Looks that agree, of looks with any text.
         frame: Number of the frame that won.
@@ -66,6 +66,8 @@ class SeenPassage(_Line):
         reported_s: Stream time of the frame after which it was reported.
         direction: As the pipeline names it.
         crop: The best look.
+        seen: The consensus as it was seen; None where no formats of plates are configured.
+        format: Name of the format that the text has, if any.
     """
 
     text: str = Field(repr=False)
@@ -78,6 +80,8 @@ class SeenPassage(_Line):
     reported_s: float
     direction: str
     crop: Jpeg = b""
+    seen: str | None = Field(default=None, repr=False)
+    format: str | None = None
 
 
 class SeenRejection(_Line):

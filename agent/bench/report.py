@@ -266,9 +266,11 @@ def _passage_card(passage: SeenPassage, judged: Judged | None, vehicles: Sequenc
     wrong = judged is not None and judged.verdict is not Verdict.EXACT
     truth = "" if judged is None or judged.vehicle is None else vehicles[judged.vehicle].text
     was = f"was {truth}; " if wrong and truth else ""
+    saw = f"seen {passage.seen}; " if passage.seen not in (None, passage.text) else ""
+    form = f", {passage.format}" if passage.format is not None else ""
     detail = (
-        f"{was}sure {passage.confidence:.2f}, {passage.votes} of {passage.looks} looks, {passage.direction}, "
-        f"{_clock(passage.first_s)}"
+        f"{was}{saw}sure {passage.confidence:.2f}, {passage.votes} of {passage.looks} looks, {passage.direction}, "
+        f"{_clock(passage.first_s)}{form}"
     )
     return not wrong, _card(passage.crop, passage.text, verdict, detail)
 

@@ -1,8 +1,8 @@
-"""Pictures that move, of the kinds that FFmpeg does not decode: animated WebP, and sequences of AVIF.
+"""Pictures that move, of the kind that FFmpeg does not decode: animated WebP.
 
-Owns: how many pictures a file holds, and playing them at their own times. OpenCV decodes them from the first each time
-it is asked for some, so they are asked for in as large parts as memory allows. GIF and animated PNG are played by
-`video`.
+Owns: how many pictures a file of any kind holds, and playing WebP at its own times. OpenCV decodes it from the first
+each time it is asked for some, so they are asked for in as large parts as memory allows. Sequences of AVIF, GIF and
+animated PNG are played by `video`.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from typing import Final
 
 import numpy as np
 
-from agent.capture.header import picture_wh
+from agent.capture.avif import avif_count
+from agent.capture.header import BMP_MARK, JPEG_SOI, is_avif, picture_wh
 from agent.capture.opencv import check_size, cv2
 from agent.capture.pacing import Pacer, recording_start
 from agent.config.models import SourceConfig
@@ -21,10 +22,12 @@ from agent.errors import SourceDamagedError, SourceError
 from agent.ports import Clock
 from agent.records import ClockState, Frame, Image, Picture, TimeSource
 
-ANIMATED_SUFFIXES: Final = (".avif", ".webp")
+ANIMATED_SUFFIX: Final = ".webp"
 """What is played here, in lower case."""
 PART_BYTES: Final = 64 << 20
 """Decoded pictures that are held at a time: 24 of 960x720 with their transparency."""
+SINGLE: Final = (JPEG_SOI, BMP_MARK)
+"""How kinds begin that hold one picture: OpenCV would read the whole file again to find that out."""
 UNTIMED_S: Final = 0.1
 """How long a picture is shown that states no time: what browsers do."""
 
@@ -32,8 +35,14 @@ UNTIMED_S: Final = 0.1
 def pictures_in(path: Path) -> int:
     """Return how many pictures a file holds by its own word: 1 where it does not say, or cannot be understood."""
     try:
+        with path.open("rb") as file:
+            head = file.read(12)
+        if head.startswith(SINGLE):
+            return 1
+        if is_avif(head):
+            return avif_count(path)
         return max(int(cv2.imcount(str(path))), 1)
-    except cv2.error:
+    except (OSError, cv2.error):
         return 1
 
 

@@ -14,7 +14,7 @@ from typing import Final, Protocol
 from agent.capture.stream_clock import StreamClock
 from agent.errors import SourceLostError
 from agent.ports import Clock
-from agent.records import Picture
+from agent.records import Picture, TimeSource
 
 MAX_LAG_S: Final = 5.0
 """A frame that comes this much later than the fastest did means a unit or a network too slow for the camera.
@@ -27,6 +27,14 @@ class Stream(Protocol):
     @property
     def lost(self) -> int:
         """Frames that came and could not be decoded."""
+        ...
+
+    @property
+    def wall_s(self) -> float | None:
+        """What the camera's own clock showed when the frame that was grabbed last was taken, seconds since 1970.
+
+        None where the camera does not say.
+        """
         ...
 
     def grab(self) -> float | None:
@@ -63,12 +71,16 @@ class Grab:
         captured_s: The same moment, monotonic seconds.
         arrived_s: When it arrived, monotonic seconds; never earlier.
         is_old: Whether it was taken while the connection was being made.
+        wall_s: What the camera's own clock showed then, seconds since 1970; None where it does not say.
+        time_source: Where `captured_at` comes from.
     """
 
     captured_at: datetime
     captured_s: float
     arrived_s: float
     is_old: bool
+    wall_s: float | None = None
+    time_source: TimeSource = TimeSource.ARRIVAL
 
 
 class Connection:
@@ -123,7 +135,8 @@ class Connection:
         lag_s = arrived_s - captured_s
         if lag_s > MAX_LAG_S:
             raise SourceLostError(f"{self._name}: {lag_s:.1f} s behind: this unit or the network is too slow for it")
-        return Grab(now - timedelta(seconds=lag_s), captured_s, arrived_s, self._note_age(stream_s, arrived_s))
+        is_old = self._note_age(stream_s, arrived_s)
+        return Grab(now - timedelta(seconds=lag_s), captured_s, arrived_s, is_old, self._source.wall_s)
 
     def picture(self) -> Picture:
         """Return the frame that was grabbed last.

@@ -11,17 +11,16 @@ smeared as it may be until the next key frame: no decoder marks that, and waitin
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator
-from dataclasses import dataclass, field
 from fractions import Fraction
-from typing import Final
+from typing import Final, NamedTuple
 
 from av.video.frame import VideoFrame
 
 from agent.capture.deinterlace import Deinterlacer, is_combed, kind_of
 from agent.capture.ffmpeg import AnyPacket, FFmpegError, VideoStream
 from agent.capture.opencv import check_size
-from agent.capture.unconverted import Converter, luma_of
+from agent.capture.parameter_sets import ParameterSets
+from agent.capture.unconverted import Converter, Layout, luma_of
 from agent.errors import SourceError
 from agent.records import Picture
 
@@ -30,8 +29,10 @@ EXPLODING: Final = frozenset({"hevc", "mjpeg"})
 other decoders mark the frame as corrupt by themselves, and do so less with this option than without."""
 MAX_REMEMBERED: Final = 64
 """Damaged packets whose frame may still come. Frames come at most 16 packets later."""
-SILENT: Final = frozenset({"hevc"})
+SILENT: Final = frozenset({"h264", "hevc"})
 """Codecs whose decoders leave out, without a word, a frame that hangs on a lost one. Each packet owes a frame."""
+UNORDERED: Final = "avi"
+"""A container whose frames come with the times of other ones, so that it cannot be told which has not come."""
 MARK_REACH: Final = 3
 """A transport stream marks the packet before the gap, and a parser passes that on to one of its neighbours."""
 SET_BACK_S: Final = 0.5
@@ -41,8 +42,7 @@ FIELDS: Final = frozenset({"hevc"})
 apart; each line is seen twice as high."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decoded:
+class Decoded(NamedTuple):
     """One decoded frame.
 
     Attributes:
@@ -51,7 +51,7 @@ class Decoded:
         dts_s: The time at which it was to be decoded, seconds: in the order of presentation too, for decoded frames.
     """
 
-    picture: Picture = field(repr=False)
+    picture: Picture
     pts_s: float | None
     dts_s: float | None
 
@@ -71,12 +71,17 @@ class Decoder:
         self._lost = 0
         self._stream = stream
         self._context = stream.codec_context
+        self._codec = self._context.name
+        self._base_s = float(stream.time_base or 0)
+        self._layout: Layout | None = None
+        self._parameters = ParameterSets(self._codec, self._context.extradata)
         self._context.thread_count = threads
         self._context.thread_type = "FRAME" if threads > 1 else "SLICE"
-        if self._context.name in EXPLODING:
+        if self._codec in EXPLODING:
             self._context.options = {"err_detect": "explode"}
         self._where = where
         self._knows_packet = threads == 1
+        self._owes = threads == 1 and self._codec in SILENT and UNORDERED not in stream.container.format.name
         self._converter = Converter()
         self._deinterlacer: Deinterlacer | None = None
         self._waiting: deque[VideoFrame] = deque()  # in the deinterlacer, which changes their times
@@ -97,27 +102,27 @@ class Decoder:
         """Frames that could not be decoded; one at least for each place where the container says that some are gone."""
         return max(self._lost, self._marked)
 
-    def decode(self, packet: AnyPacket) -> Iterator[Decoded]:
-        """Decode one packet; yield the frames that are ready, in the order of presentation.
+    def decode(self, packet: AnyPacket) -> list[Decoded]:
+        """Decode one packet; return the frames that are ready, in the order of presentation.
 
         Raises:
             SourceError: A frame has an absurd size.
         """
         self._has_begun = self._has_begun or packet.is_keyframe
         self._note_marks(packet)
-        if self._context.name in SILENT and self._knows_packet and packet.pts is not None and not packet.is_discard:
+        if self._owes and packet.pts is not None and not packet.is_discard:
             self._owed.append(packet.pts)
-        yield from self._pictures(self._decode(packet))
+        return self._pictures(self._decode(self._parameters.checked(packet) if packet.is_keyframe else packet))
 
-    def flush(self) -> Iterator[Decoded]:
-        """Yield the frames that are left at the end of the stream.
+    def flush(self) -> list[Decoded]:
+        """Return the frames that are left at the end of the stream.
 
         Raises:
             SourceError: A frame has an absurd size.
         """
-        yield from self._pictures(self._decode(None))
+        ready = self._pictures(self._decode(None))
         self._settle(None)
-        yield from self._end_deinterlacing()
+        return ready + self._end_deinterlacing()
 
     def _decode(self, packet: AnyPacket | None) -> list[VideoFrame]:
         try:
@@ -133,7 +138,7 @@ class Decoder:
         Where recordings were joined, it says so too, of the last packets before; nothing is missing there.
         """
         if packet.dts is not None:
-            if (self._last_dts - packet.dts) * packet.time_base > SET_BACK_S:
+            if (self._last_dts - packet.dts) * self._base_s > SET_BACK_S:
                 self._settle(None)
                 self._damaged.clear()  # what comes now has the same times again
                 self._marked -= sum(self._recent_marks)
@@ -152,6 +157,8 @@ class Decoder:
 
     def _settle(self, pts: int | None) -> None:
         """Note that a frame came, or (None) that no more will: frames before it that have not come never will."""
+        if not self._owed and self._has_shown:
+            return
         if not self._has_shown:
             self._owed = [owed for owed in self._owed if pts is not None and owed >= pts]  # it may begin anywhere
             self._has_shown = pts is not None
@@ -159,26 +166,31 @@ class Decoder:
             self._lose(owed)
         self._owed = [owed for owed in self._owed if pts is not None and owed > pts]
 
-    def _pictures(self, frames: list[VideoFrame]) -> Iterator[Decoded]:
+    def _pictures(self, frames: list[VideoFrame]) -> list[Decoded]:
+        ready: list[Decoded] = []
         for frame in frames:
-            check_size(frame.width, frame.height, where=self._where)
-            self._settle(frame.pts)
+            if self._layout is None or self._layout.coded_wh != (frame.width, frame.height):
+                check_size(frame.width, frame.height, where=self._where)
+            pts = frame.pts
+            self._settle(pts)
             if frame.is_corrupt:
-                self._lose(frame.pts)
-            elif frame.pts is None or frame.pts not in self._damaged:
-                yield from self._whole(frame)
+                self._lose(pts)
+            elif pts is None or pts not in self._damaged:
+                ready += self._whole(frame)
+        return ready
 
-    def _whole(self, frame: VideoFrame) -> Iterator[Decoded]:
+    def _whole(self, frame: VideoFrame) -> list[Decoded]:
+        ended: list[Decoded] = []
         if self._deinterlacer is not None and self._deinterlacer.kind != kind_of(frame):
-            yield from self._end_deinterlacing()
-        is_field = self._context.name in FIELDS and frame.interlaced_frame
-        if self._deinterlacer is None and (is_field or not frame.interlaced_frame):
-            yield self._decoded(frame, frame, is_field=is_field)
-            return
+            ended = self._end_deinterlacing()
+        is_interlaced = frame.interlaced_frame
+        is_field = is_interlaced and self._codec in FIELDS
+        if self._deinterlacer is None and (is_field or not is_interlaced):
+            return [*ended, self._decoded(frame, frame, is_field=is_field)]
         if self._deinterlacer is None:
             self._deinterlacer = self._deinterlacer_for(frame)
         self._waiting.append(frame)
-        yield from self._made_whole(self._deinterlacer.push(frame))
+        return ended + self._made_whole(self._deinterlacer.push(frame))
 
     def _deinterlacer_for(self, frame: VideoFrame) -> Deinterlacer:
         try:
@@ -187,26 +199,32 @@ class Decoder:
             kind = f"{frame.width}x{frame.height}, {frame.format.name}"
             raise SourceError(f"{self._where}: interlaced video that cannot be made whole ({kind})") from error
 
-    def _end_deinterlacing(self) -> Iterator[Decoded]:
+    def _end_deinterlacing(self) -> list[Decoded]:
         if self._deinterlacer is None:
-            return
-        yield from self._made_whole(self._deinterlacer.push(None))
+            return []
+        ready = self._made_whole(self._deinterlacer.push(None))
         self._deinterlacer = None
         self._waiting.clear()
+        return ready
 
-    def _made_whole(self, frames: list[VideoFrame]) -> Iterator[Decoded]:
+    def _made_whole(self, frames: list[VideoFrame]) -> list[Decoded]:
+        ready: list[Decoded] = []
         for frame in frames:
             woven = self._waiting.popleft()
             luma = luma_of(woven) if woven.interlaced_frame else None
-            yield self._decoded(woven if luma is not None and not is_combed(luma) else frame, woven)
+            ready.append(self._decoded(woven if luma is not None and not is_combed(luma) else frame, woven))
+        return ready
 
     def _decoded(self, frame: VideoFrame, dated: VideoFrame, *, is_field: bool = False) -> Decoded:
-        aspect = self._stream.sample_aspect_ratio or self._context.sample_aspect_ratio
-        if is_field:
-            aspect = (aspect or Fraction(1)) / 2
-        base = float(dated.time_base or self._stream.time_base or 0)
+        layout, pts, dts = self._layout, dated.pts, dated.dts
+        if layout is None or frame.key_frame or layout.coded_wh != (frame.width, frame.height):
+            layout = self._layout = self._layout_of(frame, is_field=is_field)
         return Decoded(
-            picture=self._converter.picture_of(frame, aspect),
-            pts_s=None if dated.pts is None else dated.pts * base,
-            dts_s=None if dated.dts is None else dated.dts * base,
+            self._converter.picture_of(frame, layout),
+            None if pts is None else pts * self._base_s,
+            None if dts is None else dts * self._base_s,
         )
+
+    def _layout_of(self, frame: VideoFrame, *, is_field: bool) -> Layout:
+        aspect = self._stream.sample_aspect_ratio or self._context.sample_aspect_ratio
+        return Layout.of(frame, (aspect or Fraction(1)) / 2 if is_field else aspect)

@@ -18,9 +18,6 @@ from typing import Final
 
 from agent.records import Plane
 
-STRIDE_PX: Final = 13
-"""Every 13th pixel of every 13th row, 12,000 of 1920x1080. Codecs renew a picture by blocks of 16 x 16 pixels, and
-each of those has one of them, at another place than the next block."""
 MOST_PATIENCE: Final = 8
 """Limits waited at most. Each reconnect that changes nothing doubles the wait: a camera that thaws by itself is live
 again without one, and a night without any noise must not be lost to reconnecting."""
@@ -50,16 +47,16 @@ class FrozenWatch:
         """Begin to wait anew, as after connecting; pictures seen before are still no news."""
         self._last_new_s = now_s
 
-    def note(self, luma: Plane, *, now_s: float) -> bool:
+    def note(self, sample: Plane, *, now_s: float) -> bool:
         """Remember a picture; return whether it has not been there before.
 
         Args:
-            luma: The picture's brightness: uint8, shape (H, W).
+            sample: Some of the picture's pixels as they are, not averaged: uint8, shape (H, W), contiguous.
             now_s: Monotonic seconds.
         """
         if not self._limit_s:
             return True
-        digest = blake2b(luma[::STRIDE_PX, ::STRIDE_PX].tobytes(), digest_size=16).digest()
+        digest = blake2b(sample.data, digest_size=16).digest()
         if digest in self._seen:
             return False
         if len(self._seen) == MAX_SEEN:

@@ -18,6 +18,7 @@ from typing import Final
 PNG_SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 JPEG_SOI: Final = b"\xff\xd8"
 JPEG_EOI: Final = b"\xff\xd9"
+BMP_MARK: Final = b"BM"
 _JPEG_EOI: Final = 0xD9
 _JPEG_SOS: Final = 0xDA
 _SOF_MARKERS: Final = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
@@ -41,6 +42,11 @@ def picture_wh(data: bytes) -> tuple[int, int] | None:
             except (struct.error, ValueError):
                 return None
     return None
+
+
+def is_avif(data: bytes) -> bool:
+    """Tell from the first twelve bytes of a picture's file whether it is AVIF, or another of its family."""
+    return data.startswith(b"ftyp", 4)
 
 
 def is_cut_off(data: bytes) -> bool:
@@ -149,7 +155,7 @@ _KINDS: Final[tuple[tuple[bytes, int, Callable[[bytes], tuple[int, int] | None]]
     (PNG_SIGNATURE, 0, _png_wh),
     (JPEG_SOI, 0, _jpeg_wh),
     (b"GIF8", 0, _gif_wh),
-    (b"BM", 0, _bmp_wh),
+    (BMP_MARK, 0, _bmp_wh),
     (b"II*\x00", 0, _tiff_wh),
     (b"MM\x00*", 0, _tiff_wh),
     (b"WEBP", 8, _webp_wh),

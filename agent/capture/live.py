@@ -30,13 +30,14 @@ from tenacity import (
 )
 from tenacity.wait import wait_random_exponential
 
+from agent.capture.camera_clock import CameraDates, ClockReading
 from agent.capture.connection import Connect, Connection, Grab
 from agent.capture.frozen import FrozenWatch
 from agent.capture.newest import NewestFrame
 from agent.config.models import SourceConfig
 from agent.errors import SourceError, SourceLostError, SourceRefusedError
 from agent.ports import Clock
-from agent.records import ClockState, Frame, Picture, Plane, TimeSource
+from agent.records import ClockState, Frame, Picture, Plane
 
 STEADY_S: Final = 2.0
 """A camera that delivers for this long is back. A connection that ends sooner is made again ever more rarely, a longer
@@ -83,6 +84,7 @@ class LiveStats:
         lag_s: How much later than the fastest the newest frame came, seconds; it stays small on a unit that keeps up.
         is_up: Whether the camera delivers; None until that is known.
         refuses_login: Whether it does not, because it refuses the login.
+        clock: What is known of the camera's own clock; None while it is lost, or shows none.
     """
 
     frames_received: int = 0
@@ -94,6 +96,7 @@ class LiveStats:
     lag_s: float = 0.0
     is_up: bool | None = None
     refuses_login: bool = False
+    clock: ClockReading | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,6 +146,7 @@ class LiveCamera:
         self._hooks = hooks or LiveHooks()
         self._stats = self._hooks.stats
         self._watch = FrozenWatch(config.frozen_s)
+        self._dates = CameraDates(name=name, is_asked=config.clock == "camera")
         self._back_after_s = STEADY_S
         self._lost_since_s = 0.0
         self._has_connected = False
@@ -231,6 +235,7 @@ class LiveCamera:
                 self._has_connected = True
                 self._lost_before = self._stats.frames_lost
                 self._watch.restart(opened_s)
+                self._dates.connected(opened_s)
                 self._on_time_s = opened_s
                 while not ended.is_set():
                     self._deliver(connection, newest)
@@ -247,13 +252,15 @@ class LiveCamera:
         self._stats.frames_received += 1
         self._stats.frames_lost = self._lost_before + connection.lost
         self._stats.lag_s = grab.arrived_s - grab.captured_s
+        dated = self._dates.dated(grab)
+        self._stats.clock = self._dates.reading
         if grab.is_old or self._note_lag(grab):
             self._stats.frames_dropped_stale += 1
             return
         self._made_s = grab.arrived_s
         picture = connection.picture()
-        self._look(picture.luma, grab, connection)
-        if newest.put(self._frame(sequence, grab, picture)):
+        self._look(picture.sample, grab, connection)
+        if newest.put(self._frame(sequence, dated, picture)):
             self._stats.frames_dropped_stale += 1
 
     def _note_lag(self, grab: Grab) -> bool:
@@ -273,11 +280,11 @@ class LiveCamera:
             captured_at=grab.captured_at + timedelta(seconds=late_s),
             monotonic_s=self._last_captured_s,
             picture=picture,
-            time_source=TimeSource.ARRIVAL,
+            time_source=grab.time_source,
         )
 
-    def _look(self, luma: Plane, grab: Grab, connection: Connection) -> None:
-        is_new = self._watch.note(luma, now_s=grab.arrived_s)
+    def _look(self, sample: Plane, grab: Grab, connection: Connection) -> None:
+        is_new = self._watch.note(sample, now_s=grab.arrived_s)
         if self._watch.is_frozen(grab.arrived_s):
             self._stats.frozen += 1
             self._watch.be_patient()
@@ -296,7 +303,7 @@ class LiveCamera:
             _log.warning("%s; connecting again until it delivers", error)
         if self._stats.is_up is not False:
             self._lost_since_s = self._clock.monotonic_s()
-        self._stats.is_up, self._stats.refuses_login = False, is_refused
+        self._stats.is_up, self._stats.refuses_login, self._stats.clock = False, is_refused, None
 
     def _note_back(self, now_s: float) -> None:
         if self._stats.is_up is False:

@@ -2,33 +2,36 @@
 
 from __future__ import annotations
 
-import threading
+from contextlib import suppress
+from queue import Empty, SimpleQueue
 
 from agent.records import Frame
 
 
 class NewestFrame:
-    """Holds the newest frame until it is taken; an older one makes way. Safe between two threads."""
+    """Holds the newest frame until it is taken; an older one makes way. Safe between two threads.
+
+    A `SimpleQueue`, and no condition: it wakes the other thread with a tenth of the code. That runs at each frame, when
+    nothing of it is in the processor's cache.
+    """
 
     def __init__(self) -> None:
         """Begin without a frame."""
-        self._changed = threading.Condition()
-        self._frame: Frame | None = None
-        self._failure: Exception | None = None
+        self._waiting: SimpleQueue[Frame | Exception] = SimpleQueue()
 
     def put(self, frame: Frame) -> bool:
         """Lay a frame down; tell whether one that nobody took made way for it."""
-        with self._changed:
-            displaced = self._frame is not None
-            self._frame = frame
-            self._changed.notify()
+        displaced = False
+        if not self._waiting.empty():
+            with suppress(Empty):  # it was taken just now
+                self._waiting.get_nowait()
+                displaced = True
+        self._waiting.put(frame)
         return displaced
 
     def fail(self, failure: Exception) -> None:
         """Say that no more frames come, and why."""
-        with self._changed:
-            self._failure = failure
-            self._changed.notify()
+        self._waiting.put(failure)
 
     def take(self, *, wait_s: float) -> Frame | None:
         """Take the frame; None if none came within `wait_s` seconds.
@@ -36,9 +39,11 @@ class NewestFrame:
         Raises:
             Exception: What `fail` was told, once the last frame is taken.
         """
-        with self._changed:
-            self._changed.wait_for(lambda: self._frame is not None or self._failure is not None, wait_s)
-            frame, self._frame = self._frame, None
-            if frame is None and self._failure is not None:
-                raise self._failure
-            return frame
+        try:
+            came = self._waiting.get(timeout=wait_s)
+        except Empty:
+            return None
+        if isinstance(came, Exception):
+            self.fail(came)
+            raise came
+        return came

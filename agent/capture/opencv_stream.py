@@ -14,6 +14,8 @@ class OpenCvStream:
 
     lost = 0
     """OpenCV does not tell."""
+    wall_s = None
+    """Nor this."""
 
     def __init__(self, capture: cv2.VideoCapture, *, name: str) -> None:
         """Take a capture that was just opened; `name` is what the camera is called in messages.

@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import Final
 
-from agent.capture.animation import ANIMATED_SUFFIXES, AnimatedPicture
+from agent.capture.animation import ANIMATED_SUFFIX, AnimatedPicture
 from agent.capture.cameras import V4L2_PREFIXES, gstreamer_camera, rtsp_camera, v4l2_camera
 from agent.capture.live import LiveHooks
 from agent.capture.pictures import Pictures, is_picture, picture_bytes
@@ -66,6 +66,6 @@ def _recording(source: SourceConfig, *, camera_id: str, clock: Clock) -> FrameSo
         raise SourceError(f"{path}: no such file or folder; allowed are {ALLOWED}")
     if is_folder or is_picture(path):
         return Pictures(source, camera_id=camera_id, clock=clock)
-    if path.suffix.lower() in ANIMATED_SUFFIXES:
+    if path.suffix.lower() == ANIMATED_SUFFIX:
         return AnimatedPicture(source, data=picture_bytes(path), camera_id=camera_id, clock=clock)
     return VideoFile(source, camera_id=camera_id, clock=clock)

@@ -17,7 +17,8 @@ from typing import Final
 import numpy as np
 
 from agent.capture.animation import pictures_in
-from agent.capture.header import JPEG_EOI, JPEG_SOI, is_cut_off, picture_wh
+from agent.capture.avif import read_avif
+from agent.capture.header import JPEG_EOI, JPEG_SOI, is_avif, is_cut_off, picture_wh
 from agent.capture.opencv import check_size, cv2
 from agent.capture.pacing import Pacer, recording_start
 from agent.capture.scan import lacks_end_only
@@ -59,7 +60,7 @@ def read_picture(path: Path) -> Image:
         uint8, shape (H, W, 3), BGR, turned upright where the file says how it was held.
 
     Raises:
-        SourceError: Missing, not a file, empty, too large, cut off, or nothing that OpenCV decodes.
+        SourceError: Missing, not a file, empty, too large, cut off, or nothing that can be decoded.
     """
     data = picture_bytes(path)
     stated_wh = picture_wh(data)
@@ -70,17 +71,24 @@ def read_picture(path: Path) -> Image:
             raise SourceError(f"{path}: the picture is cut off or damaged ({len(data)} bytes); copy it again")
         _log.warning("%s: its end marker is missing; the picture itself is whole, and read", path)
         data += JPEG_EOI
+    image = _decoded(path, data, stated_wh)
+    if image is None:
+        raise SourceError(f"{path}: not a picture that can be decoded; allowed are {', '.join(PICTURE_SUFFIXES)}")
+    check_size(image.shape[1], image.shape[0], where=str(path))
+    if (count := pictures_in(path)) > 1:
+        _log.warning("%s: holds %d pictures; the first is read", path, count)
+    return image
+
+
+def _decoded(path: Path, data: bytes, stated_wh: tuple[int, int] | None) -> Image | None:
+    """Return the picture that a file holds; None if it cannot be decoded."""
+    if is_avif(data):
+        return read_avif(path, stated_wh)
     try:
         image = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
     except cv2.error:
-        image = None  # OpenCV's own limits refused it
-    if image is None:
-        raise SourceError(f"{path}: not a picture that can be decoded; allowed are {', '.join(PICTURE_SUFFIXES)}")
-    picture: Image = np.asarray(image, dtype=np.uint8)
-    check_size(picture.shape[1], picture.shape[0], where=str(path))
-    if (count := pictures_in(path)) > 1:
-        _log.warning("%s: holds %d pictures; the first is read", path, count)
-    return picture
+        return None  # OpenCV's own limits refused it
+    return None if image is None else np.asarray(image, dtype=np.uint8)
 
 
 def is_picture(path: Path) -> bool:

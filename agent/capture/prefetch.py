@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,7 +11,9 @@ from typing import Final
 from agent.records import Frame
 
 FRAMES_AHEAD: Final = 4
-"""Decoded frames that wait at most: about as many as are decoded during one run of a detector. 25 MB at 1920x1080."""
+"""Decoded frames that wait at most: about as many as are decoded during one run of a detector."""
+AHEAD_PX: Final = FRAMES_AHEAD * 1920 * 1080
+"""Pixels of all frames that wait together, at most: 12 MB as they are decoded. Of larger frames fewer wait."""
 
 
 def prefetched(frames: Generator[Frame]) -> Generator[Frame]:
@@ -21,11 +24,13 @@ def prefetched(frames: Generator[Frame]) -> Generator[Frame]:
     """
     try:
         with ThreadPoolExecutor(1, thread_name_prefix="decode") as pool:
-            coming = deque(pool.submit(next, frames, None) for _ in range(FRAMES_AHEAD))
+            coming = deque([pool.submit(next, frames, None)])
             try:
                 while (frame := coming.popleft().result()) is not None:
-                    coming.append(pool.submit(next, frames, None))
+                    wanted = max(min(AHEAD_PX // math.prod(frame.wh), FRAMES_AHEAD), 1)
+                    coming.extend(pool.submit(next, frames, None) for _ in range(wanted - len(coming)))
                     yield frame
+                    del frame  # before the next is waited for: it may hold its colours, too
             finally:
                 pool.shutdown(cancel_futures=True)
     finally:

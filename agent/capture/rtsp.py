@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 import socket
+import struct
 from collections import deque
 from collections.abc import Iterator
 from datetime import datetime
@@ -45,6 +46,11 @@ PROTOCOLS: Final = "rtp,rtsp,rtsps,srtp,tcp,tls,udp"
 UNREACHABLE: Final = frozenset({errno.EHOSTUNREACH, errno.ENETUNREACH, errno.EHOSTDOWN, errno.ENETDOWN})
 
 
+WALL_CLOCK: Final = struct.Struct("=q")
+"""How FFmpeg's `AVProducerReferenceTime` begins: microseconds since 1970, by the clock of the camera's last sender
+report (RTCP), carried on to this packet by its RTP time stamp."""
+
+
 class RtspStream:
     """An open network camera."""
 
@@ -66,6 +72,7 @@ class RtspStream:
         self._clock = clock
         self._ready: deque[Decoded] = deque()
         self._newest: Decoded | None = None
+        self._wall_at_0_s: float | None = None
         self._container = _open(url, config, name=name, now=clock.now())
         try:
             self._stream = _video_of(self._container, name=name)
@@ -81,6 +88,13 @@ class RtspStream:
         """Frames that came and could not be decoded."""
         return self._decoder.lost
 
+    @property
+    def wall_s(self) -> float | None:
+        """What the camera's clock showed at the frame that was grabbed last, seconds since 1970; None: not known."""
+        if self._wall_at_0_s is None or self._newest is None or self._newest.pts_s is None:
+            return None
+        return self._wall_at_0_s + self._newest.pts_s
+
     def grab(self) -> float | None:
         """Wait for the next frame and return its time in the stream, seconds; None if it has none.
 
@@ -88,13 +102,17 @@ class RtspStream:
             SourceLostError: The camera stopped delivering, or nothing of what it delivers can be decoded.
             SourceError: A frame has an absurd size.
         """
-        since_s, has_video = self._clock.monotonic_s(), False
+        since_s, has_video = None, False
         while not self._ready:
             packet = self._next_packet()
             if packet is not None and packet.stream_index == self._stream.index:
                 has_video = True
+                self._note_wall_clock(packet)
                 self._ready.extend(self._decoder.decode(packet))
-            if not self._ready and self._clock.monotonic_s() - since_s > self._stall_s:
+            if self._ready:
+                break  # most packets are a frame
+            since_s = self._clock.monotonic_s() if since_s is None else since_s
+            if self._clock.monotonic_s() - since_s > self._stall_s:
                 what = "video comes, and none of it can be decoded" if has_video else "sound comes, and no video"
                 raise SourceLostError(f"{self._name}: {what}")
         self._newest = self._ready.popleft()
@@ -108,6 +126,12 @@ class RtspStream:
     def close(self) -> None:
         """Let the camera go."""
         self._container.close()
+
+    def _note_wall_clock(self, packet: AnyPacket) -> None:
+        """Note what the camera's clock shows, if the camera has said it, against the time in the stream."""
+        if packet.pts is not None and packet.has_sidedata("prft"):
+            (wall_us,) = WALL_CLOCK.unpack_from(memoryview(packet.get_sidedata("prft")))
+            self._wall_at_0_s = wall_us / 1e6 - float(packet.pts * packet.time_base)
 
     def _next_packet(self) -> AnyPacket | None:
         """Wait for a packet; None where what came could not be read."""

@@ -1,4 +1,4 @@
-"""Whether a JPEG without its end marker is whole but for that."""
+"""Whether all of a JPEG is its picture: nothing missing before its end marker, and nothing too much."""
 
 from __future__ import annotations
 
@@ -23,6 +23,17 @@ def lacks_end_only(jpeg: bytes) -> bool:
     """
     one, other = (_planes(jpeg + filler + JPEG_EOI) for filler in _FILLERS)
     return one is not None and other is not None and all(map(np.array_equal, one, other))
+
+
+def has_too_much(jpeg: bytes) -> bool:
+    """Tell whether a JPEG holds more than its picture: of two, for example, between which a part is gone.
+
+    A decoder stops where the last block is full, and looks no further. So the picture of such a one stays the same
+    whatever its last byte is. Bytes that only fill up are none of those. What cannot be decoded is not judged.
+    """
+    end = jpeg.rfind(JPEG_EOI)
+    filled = jpeg[: max(end, 0)].rstrip(b"\x00\xff")
+    return len(filled) > 1 and lacks_end_only(filled[:-1])
 
 
 def _planes(jpeg: bytes) -> list[np.ndarray[tuple[int, ...], np.dtype[np.uint8]]] | None:

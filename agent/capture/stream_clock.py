@@ -5,8 +5,7 @@ the picture that came fastest: the smallest difference between arrival and strea
 every other picture is later than its anchored time by what the network and the decoder held it up.
 
 What this cannot know is the delay that every picture has (encoder, shortest way, decoder): a picture is dated that
-much late, about one to two frame intervals. RTCP sender reports would say what the camera's clock shows; it is not
-used, because nothing vouches for it, while `clock_state` vouches for ours.
+much late, about one to two frame intervals. The camera's own clock would know it (`camera_clock`).
 
 Owns: the anchor and its drift. Pure: all times are given. Invariants: never later than arrival, never back.
 """

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Final
 
 import av
-import numpy as np
 from av.container import InputContainer
 
 from agent.capture.ffmpeg import AnyPacket, VideoStream
+from agent.capture.scan import has_too_much
+from agent.capture.structure import structure_fault
 
 STATING: Final = frozenset({"avi", "flv", "matroska", "mov"})
 """Containers that state a length in their header. That of the others is made of the last packet, or of the bit rate."""
@@ -25,14 +26,13 @@ SLACK_STEPS: Final = 0.5
 """Frame times by which the end may be missed: less than one, so that no frame is missed."""
 ROUNDING_S: Final = 0.002
 """Containers count in milliseconds, at either end."""
+RAW_JPEG: Final = frozenset({"jpeg_pipe", "mjpeg"})
+"""JPEG after JPEG, without a container, by FFmpeg's two names: where a part is gone, two of them become one, and nobody
+says so."""
 CONTIGUOUS: Final = frozenset({"flv", "matroska"})
 """Containers in which one packet follows on the other in the file, with little between them."""
 MOST_BETWEEN_BYTES: Final = 512
 """Between two packets: headers, and what a writer leaves room for. What FFmpeg cannot read it skips without a word."""
-TS_PACKET_BYTES: Final = (188, 192, 204)
-"""A transport stream is made of packets of one of these lengths, whole ones."""
-TS_SYNC: Final = 0x47
-"""A byte at the same place in every packet of a transport stream."""
 
 
 class Wholeness:
@@ -50,11 +50,14 @@ class Wholeness:
         self._came = 0
         self._place_bytes: int | None = None
         self._has_hole = False
+        self._is_raw_jpeg = not RAW_JPEG.isdisjoint(self._kinds)
 
     def note(self, packet: AnyPacket) -> None:
         """Note a packet that came: where the video's own length is not stated, one of any stream."""
         self._came += packet.stream_index == self._stream.index
         self._note_place(packet)
+        if self._is_raw_jpeg and not self._has_hole:
+            self._has_hole = has_too_much(bytes(packet))
         if packet.is_discard or (self._of_video_s is not None and packet.stream_index != self._stream.index):
             return
         begins = [time for time in (packet.pts, packet.dts) if time is not None]
@@ -74,10 +77,8 @@ class Wholeness:
             faults.append(f"{self._stream.frames - self._came} are missing in its midst")
         elif self._has_hole:
             faults.append("a part in its midst cannot be read")
-        elif "mov" in self._kinds and not self._stream.frames and not _is_boxed(Path(self._name)):
-            faults.append("a part of it is no box")
-        elif "mpegts" in self._kinds and not _is_regular(Path(self._name)):
-            faults.append("a part of it is no transport stream")
+        elif what := structure_fault(Path(self._name), self._kinds, is_indexed=self._stream.frames > 0):
+            faults.append(what)
         return faults
 
     def _note_place(self, packet: AnyPacket) -> None:
@@ -105,41 +106,6 @@ def length_s(container: InputContainer) -> float | None:
     names = STATING.intersection(container.format.name.split(","))
     begins = (container.start_time or 0) if names and FROM_ITS_START not in names else 0
     return max(container.duration - begins, 0) / av.time_base
-
-
-def _is_boxed(path: Path) -> bool:
-    """Tell whether an MP4 file is boxes from its beginning to its end, as ISO/IEC 14496-12, section 4.2, has them.
-
-    It is asked of fragmented files, which state the length of nothing but what is in each fragment.
-    """
-    size_bytes, offset = path.stat().st_size, 0
-    with path.open("rb") as file:
-        while offset < size_bytes:
-            file.seek(offset)
-            head = file.read(16)
-            length = int.from_bytes(head[:4], "big")
-            if length == 1:  # of more than 4 GiB: its length follows
-                length = int.from_bytes(head[8:16], "big")
-            if length == 0 and len(head) >= 8:  # the last one, to the end
-                return True
-            if length < 8 or not head[4:8].isascii():
-                return False
-            offset += length
-    return offset == size_bytes
-
-
-def _is_regular(path: Path) -> bool:
-    """Tell whether a transport stream consists of whole packets with their sync bytes, from the first one on.
-
-    FFmpeg finds the next packet after a part that is none, and marks what is missing only inside a frame.
-    """
-    content = np.memmap(path, np.uint8, mode="r")
-    for length in TS_PACKET_BYTES:
-        for first in range(min(length, len(content) - length)):
-            if content[first] == content[first + length] == TS_SYNC:
-                is_cut = len(content) % length and (len(content) - first) % length
-                return not is_cut and bool((content[first::length] == TS_SYNC).all())
-    return False
 
 
 def _stated_s(stream: VideoStream, kinds: frozenset[str]) -> float | None:

@@ -22,7 +22,7 @@ from agent.bench.report import render_report
 from agent.bench.truth import truth_of
 from agent.cli.folders import require_file
 from agent.cli.json_file import STDOUT, write_json
-from agent.cli.options import ModelsFolder, TruthFile
+from agent.cli.options import ModelsFolder, Plates, TruthFile
 from agent.cli.private import write_private
 from agent.cli.settings import vision_settings
 from agent.config.models import SourceConfig
@@ -54,6 +54,7 @@ def bench(
             metavar="FILE", help="A unit's configuration, whose [vision] settings hold.", callback=require_file
         ),
     ] = None,
+    plates: Plates = None,
     compare: Annotated[
         Rival | None, typer.Option(help="Play the clip with the plain fast-alpr loop on the same models as well.")
     ] = None,
@@ -80,7 +81,7 @@ def bench(
     if html is not None:
         write_private(html, "", option="--html")  # said before the minutes that the bench takes
     source = SourceConfig(uri=str(clip), pace=pace.value)
-    vision = vision_settings(config, models)
+    vision = vision_settings(config, models, plates)
     names = ["plateseal", "decode", *([compare.value] if compare is not None else [])]
     jobs = [
         Job.model_validate({"contestant": name, "source": source, "vision": vision, "crops": html is not None})

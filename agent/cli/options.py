@@ -25,4 +25,13 @@ ModelsFolder = Annotated[
 TruthFile = Annotated[
     Path | None, typer.Option("--truth", metavar="FILE", help="Its ground truth; CLIP.truth.json beside it if there.")
 ]
+Plates = Annotated[
+    str | None,
+    typer.Option(
+        "--plates",
+        metavar="CC,..",
+        help="Countries, and states of the US, whose plates are seen, such as ES,PT or US-TX; "
+        "`plateseal config plates` lists them.",
+    ),
+]
 AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON object.")]

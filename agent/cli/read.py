@@ -2,12 +2,21 @@
 
 from __future__ import annotations
 
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from agent.cli.folders import require_file
+from agent.cli.options import Plates
+
+
+class DatedBy(StrEnum):
+    """Whose clock dates a camera's frames, as `source.clock` has it."""
+
+    UNIT = "unit"
+    CAMERA = "camera"
 
 
 def read(
@@ -32,10 +41,17 @@ def read(
             callback=require_file,
         ),
     ] = None,
+    plates: Plates = None,
     jsonl: Annotated[
         str | None,
         typer.Option("--jsonl", metavar="FILE|-", help="Write one JSON object a line to FILE, or to standard output."),
     ] = None,
+    clock: Annotated[
+        DatedBy,
+        typer.Option(
+            help="What dates the frames of an rtsp:// camera: this machine's clock, or the camera's while they agree."
+        ),
+    ] = DatedBy.UNIT,
     preview: Annotated[
         Path | None,
         typer.Option(
@@ -53,4 +69,4 @@ def read(
     """
     from agent.cli.reading import read_sources  # noqa: PLC0415  the vision libraries, which the help does without
 
-    read_sources(sources, models=models, config=config, jsonl=jsonl, preview=preview)
+    read_sources(sources, models=models, config=config, plates=plates, jsonl=jsonl, preview=preview, clock=clock.value)

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Final, Protocol, TextIO, TypeVar
+from typing import Final, Literal, Protocol, TextIO, TypeVar
 
 import typer
 from pydantic import ValidationError
@@ -25,10 +25,10 @@ from agent.bench.preview import Preview
 from agent.capture import is_picture, list_pictures, open_source, read_picture, source_name
 from agent.cli.private import create_private, make_private_folder, open_private
 from agent.cli.settings import vision_settings
-from agent.config.models import SourceConfig
-from agent.errors import SourceError
+from agent.config.models import RTSP_PREFIXES, SourceConfig
+from agent.errors import SourceError, UsageError
 from agent.ports import FrameSource
-from agent.records import Frame, Passage, Picture, PlateRead
+from agent.records import Frame, Passage, Picture, PlateRead, PlateText
 from agent.unit.process.clock import SystemClock
 from agent.vision import PlatePipeline, build_vision
 from agent.vision.sparse import sparse_words
@@ -52,6 +52,8 @@ class _Line:
     region: str | None
     votes: int
     looks: int
+    seen: str | None
+    format: str | None
 
     @property
     def confidence(self) -> float:
@@ -73,6 +75,8 @@ class _Line:
                 "votes": self.votes,
                 "looks": self.looks,
                 "time_source": self.best.time_source,
+                "seen": self.text if self.seen is None else self.seen,
+                "format": self.format,
             },
             ensure_ascii=False,
         )
@@ -99,24 +103,34 @@ class _Output(Protocol):
 
 
 def read_sources(
-    sources: list[str], *, models: Path | None, config: Path | None, jsonl: str | None, preview: Path | None
+    sources: list[str],
+    *,
+    models: Path | None,
+    config: Path | None,
+    plates: str | None,
+    jsonl: str | None,
+    preview: Path | None,
+    clock: Literal["unit", "camera"],
 ) -> None:
     """Read plates from each source and show them; the arguments are those of the command.
 
     Raises:
+        UsageError: The camera's clock is asked for, of what is no RTSP camera.
         SourceError: Sources could not be read; the others were.
         PlatesealError: Nothing could be read at all, or a file cannot be written.
     """
+    if clock == "camera" and not all(source.lower().startswith(RTSP_PREFIXES) for source in sources):
+        raise UsageError("--clock camera is for rtsp:// cameras; no other source says what its clock shows")
     errors: list[SourceError] = []
     shown = None if preview is None else _open_preview(preview)
-    settings = vision_settings(config, models)
+    settings = vision_settings(config, models, plates)
     vision = build_vision(settings, watcher=shown)
     with _open_output(jsonl) as output:
         try:
             for source in sources:
                 # A fresh pipeline per source: tracks of one recording must not go on in the next.
                 seen = _Seen()
-                for line in _read_source(source, vision.fresh(), errors, shown, seen):
+                for line in _read_source(source, vision.fresh(), errors, shown, seen, clock=clock):
                     output.put(line)
                 if words := sparse_words(seen.frames, length_s=seen.length_s, min_votes=settings.min_votes):
                     typer.echo(f"plateseal: {_public(source)}: {words}", err=True)
@@ -142,7 +156,13 @@ def _end_preview(preview: Preview) -> None:
 
 
 def _read_source(
-    source: str, pipeline: PlatePipeline, errors: list[SourceError], preview: Preview | None, seen: _Seen
+    source: str,
+    pipeline: PlatePipeline,
+    errors: list[SourceError],
+    preview: Preview | None,
+    seen: _Seen,
+    *,
+    clock: Literal["unit", "camera"],
 ) -> Iterator[_Line]:
     path = Path(source)
     try:
@@ -153,7 +173,7 @@ def _read_source(
         else:
             if preview is not None:
                 preview.begin(source_name(source))
-            yield from _read_stream(source, pipeline, seen)
+            yield from _read_stream(source, _open(source, clock), pipeline, seen)
     except SourceError as error:
         errors.append(error)
 
@@ -177,11 +197,10 @@ def _read_pictures(
             preview.begin(path.name)
             preview.picture(pipeline.paint(frame), looks)
         for look in looks:
-            yield _Line(str(path), look, look.plate.text, look.plate.confidences, look.plate.region, votes=1, looks=1)
+            yield _line(str(path), look, look.plate, votes=(1, 1))
 
 
-def _read_stream(source: str, pipeline: PlatePipeline, seen: _Seen) -> Iterator[_Line]:
-    opened = _open(source)
+def _read_stream(source: str, opened: FrameSource, pipeline: PlatePipeline, seen: _Seen) -> Iterator[_Line]:
     try:
         for frame in _with_progress(opened.frames(), total=opened.frame_count, what=_public(source)):
             seen.note(frame)
@@ -194,17 +213,21 @@ def _read_stream(source: str, pipeline: PlatePipeline, seen: _Seen) -> Iterator[
     yield from (_passage_line(source, passage) for passage in pipeline.flush())
 
 
-def _open(source: str) -> FrameSource:
+def _open(source: str, clock: Literal["unit", "camera"]) -> FrameSource:
     try:
-        config = SourceConfig(uri=source, reconnect=False)  # somebody waits: a camera that is lost is said at once
+        # Not connected again: somebody waits, and a camera that is lost is said at once.
+        config = SourceConfig(uri=source, reconnect=False, clock=clock)
     except ValidationError as error:
         raise SourceError(f"a source must have 1 to 4096 characters, this one has {len(source)}") from error
     return open_source(config, camera_id=CAMERA_ID, clock=SystemClock())
 
 
 def _passage_line(source: str, passage: Passage) -> _Line:
-    votes, looks = passage.votes
-    return _Line(_public(source), passage.best, passage.text, passage.confidences, passage.region, votes, looks)
+    return _line(_public(source), passage.best, passage, votes=passage.votes)
+
+
+def _line(source: str, best: PlateRead, of: PlateText | Passage, *, votes: tuple[int, int]) -> _Line:
+    return _Line(source, best, of.text, of.confidences, of.region, *votes, seen=of.seen, format=of.format)
 
 
 def _with_progress(items: Iterable[_T], *, total: int | None, what: str) -> Iterator[_T]:

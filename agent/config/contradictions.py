@@ -14,7 +14,17 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from agent.config.document import Place
-from agent.config.models import GSTREAMER_PREFIX, RTSP_PREFIXES, RTSPS_PREFIX, SourceConfig, UnitConfig, is_file_uri
+from agent.config.models import (
+    GSTREAMER_PREFIX,
+    RTSP_PREFIXES,
+    RTSPS_PREFIX,
+    SourceConfig,
+    UnitConfig,
+    VisionConfig,
+    is_file_uri,
+)
+from agent.config.plate_formats import built_in_formats, choose_formats
+from agent.errors import ConfigError
 
 _RECORDING_ONLY: Final = ("started_at", "frame_rate", "pace")
 """What only a recording can be told."""
@@ -30,7 +40,7 @@ _IN_PIPELINE: Final = re.compile(r"""\b(?:device|location|uri)\s*=\s*["']?((?:rt
 
 def contradictions(unit: UnitConfig) -> list[tuple[Place, str]]:
     """Return the places that contradict another one, each with a message."""
-    return [*_names(unit), *_sources(unit), *_folders(unit), *_key_files(unit), *_waits(unit)]
+    return [*_names(unit), *_sources(unit), *_plates(unit), *_folders(unit), *_key_files(unit), *_waits(unit)]
 
 
 def is_live(uri: str) -> bool:
@@ -79,8 +89,22 @@ def _sources(unit: UnitConfig) -> Iterator[tuple[Place, str]]:
         yield from (((*place, key), message) for key, message in _source(source))
 
 
+def _plates(unit: UnitConfig) -> Iterator[tuple[Place, str]]:
+    """A file of the user's own may know any country, and lies on the unit."""
+    tables: list[tuple[Place, VisionConfig]] = [(("vision",), unit.vision)]
+    tables += [(("camera", index, "vision"), camera.vision) for index, camera in enumerate(unit.camera)]
+    for place, vision in tables:
+        if vision.plates and vision.plate_formats is None and unit.vision.plate_formats is None:
+            try:
+                choose_formats(vision.plates, built_in_formats())
+            except ConfigError as error:
+                yield (*place, "plates"), str(error)
+
+
 def _source(source: SourceConfig) -> Iterator[tuple[str, str]]:
     yield from _trust(source)
+    if source.clock == "camera" and not source.uri.lower().startswith(RTSP_PREFIXES):
+        yield "clock", '"camera" is for rtsp:// cameras; no other source says what its clock shows'
     if not is_live(source.uri):
         return
     for key in _RECORDING_ONLY:

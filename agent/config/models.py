@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, AwareDatetime, BaseModel, ConfigDict, Field, ValidationInfo, field_validator
 
+from agent.config.plate_formats import PlaceCode
 from agent.wire.plaintext import MAX_NAME_CHARS
 from agent.wire.protocol import MAX_BATCH_BYTES, MAX_BATCH_ENVELOPES
 from agent.wire.suites import ContentCipher
@@ -54,8 +55,7 @@ class SourceConfig(_Section):
         uri: A video file, a folder of pictures, `rtsp://..`, `/dev/video0`, or `gst:` and a GStreamer pipeline.
         started_at: When a recording began. If left out: its creation time by its own word, else its file's modification
             time less its length.
-        frame_rate: Pictures per second of a folder, or of a raw stream (`.h264`, `.hevc`, `.mjpeg`), which say no time
-            of their own.
+        frame_rate: Pictures per second of a folder or a raw stream (`.h264`, `.hevc`, `.mjpeg`), which say no time.
         pace: `fast` plays a recording as fast as the machine can, `real` at its own rate.
         credential: A file that holds `USER:PASSWORD` of an RTSP camera; they are refused inside the URI.
         ca: Certificates (PEM) of those who may vouch for an `rtsps://` camera, its own among them; the name in its
@@ -67,6 +67,7 @@ class SourceConfig(_Section):
         stall_s: A camera that delivers nothing for this long is lost.
         frozen_s: A camera that shows no new picture for this long is frozen, which counts as lost; 0 switches it off,
             values between 0 and 1 are refused. Must be longer than the camera's key-frame interval.
+        clock: What dates an RTSP camera's frames: `unit`, this unit's clock; `camera`, its own while the two agree.
         decode_threads: Threads that decode an RTSP camera's video. Each but the first delays every frame by one frame
             time; more than one is for boards that cannot decode the stream on one core.
     """
@@ -82,6 +83,7 @@ class SourceConfig(_Section):
     reconnect: bool = True
     stall_s: float = Field(default=10.0, ge=1.0, le=300.0)
     frozen_s: float = Field(default=10.0, ge=0.0, le=3600.0)
+    clock: Literal["unit", "camera"] = "unit"
     decode_threads: int = Field(default=1, ge=1, le=16)
 
     @field_validator("frozen_s")
@@ -148,6 +150,9 @@ class VisionConfig(_Section):
         min_votes: Looks that must agree on every character before a text is a passage; 1 lets single looks pass.
         text: What a plate's text is, as a regular expression for the whole of it, by the region that the reader names;
             `default` is for all others. Looks with another text do not vote.
+        plates: Countries, and states of the US, whose plates are seen, such as `["ES", "PT"]` or `["US-TX"]`: by their
+            formats, characters that look alike are settled (docs/PLATES.md).
+        plate_formats: A file of your own with formats of plates, beside those that come along.
         gate: Whether plates are looked for only while something moves.
         detect_every_s: Where something moves, the detector runs at least this often, and more often for a plate that
             is new; 0 means on every frame.
@@ -169,6 +174,8 @@ class VisionConfig(_Section):
     reader_confidence: Share = 0.3
     min_votes: int = Field(default=2, ge=1, le=10)
     text: dict[str, TextPattern] = Field(default={}, max_length=300)
+    plates: Annotated[tuple[PlaceCode, ...], Field(strict=False)] = Field(default=(), max_length=64)
+    plate_formats: Path | None = None
     gate: bool = True
     detect_every_s: float = Field(default=0.2, ge=0.0, le=1.0)
     detect_moving_part: bool = False

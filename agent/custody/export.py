@@ -166,7 +166,7 @@ def _why_no_neighbour(envelope: Envelope, name: str, what: str) -> str:
 
 
 def read_as_json(envelope: Envelope, read: Plaintext) -> dict[str, object]:
-    """Return an opened read under its JSON keys, without the crop."""
+    """Return an opened read under its JSON keys, without the crop; `seen` and `format` only where it has `seen`."""
     return {
         "envelope": envelope.envelope_id,
         "device_key": envelope.device_kid.hex(),
@@ -178,6 +178,7 @@ def read_as_json(envelope: Envelope, read: Plaintext) -> dict[str, object]:
         "captured_at": iso(read.captured_at),
         "clock": str(read.clock),
         "text": read.text,
+        **({} if read.seen is None else {"seen": read.seen, "format": read.format}),
         "confidences": [share / 1000 for share in read.confidences],
         "votes": list(read.votes),
         "region": read.region,

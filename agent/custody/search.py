@@ -71,7 +71,7 @@ class Query:
     """What is looked for; every filter that is given must fit.
 
     Attributes:
-        plate: The plate.
+        plate: The plate, as it was settled or as it was seen.
         start, end: Capture time, aware, half open.
         camera: The camera's id.
         ids: Envelope ids, lower-case hex.
@@ -100,7 +100,7 @@ class Query:
             (self.start is None or read.captured_at >= self.start)
             and (self.end is None or read.captured_at < self.end)
             and (self.camera is None or read.camera == self.camera)
-            and (self.plate is None or self.plate.matches(read.text))
+            and (self.plate is None or any(self.plate.matches(text) for text in (read.text, read.seen) if text))
         )
 
 

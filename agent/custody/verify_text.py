@@ -143,6 +143,7 @@ assert told == {                                          # read.json says what 
     "seq": header["ps"]["seq"],
     **{name: plaintext[name] for name in "camera clock text votes box frame frame_wh direction".split()},
     **{name: plaintext.get(name) for name in "site region lane".split()},
+    **{name: plaintext.get(name) for name in "seen format".split() if "seen" in plaintext},
     **{name: moment(plaintext[name]) for name in "captured_at first_seen last_seen".split()},
     "position": [part / 1_000_000 for part in plaintext["position"]] if "position" in plaintext else None,
     "confidences": [share / 1000 for share in plaintext["confidences"]],
@@ -153,7 +154,13 @@ assert told == {                                          # read.json says what 
     "agent_version": plaintext["agent"],
 }
 print("the camera read", plaintext["text"], "at", told["captured_at"])
+if plaintext.get("seen", plaintext["text"]) != plaintext["text"]:
+    print("in its pictures it saw", plaintext["seen"], "which the format", plaintext["format"], "does not have")
 ```
+
+`seen`, where it is there, is what the camera saw in its pictures. Where `text` is another one, characters that look
+alike (O and 0, I and 1, B and 8, Z and 2, S and 5, G and 6) were exchanged, because no number plate of the countries
+that the camera was set up for has the text that was seen. `confidences` are those of the characters in `seen`.
 """
 
 _COMMITMENT: Final = """
@@ -213,7 +220,7 @@ _LIMITS: Final = """
 ## What these steps do not show
 
 - That the camera read the plate rightly. `read.json` has its confidence in every character, and how many looks agreed;
-  `crop.jpg` is the picture. Look at it.
+  `crop.jpg` is the picture. Look at it, above all where `text` and `seen` differ.
 - That the camera's clock was right. `clock` in `read.json` says what the time rests on.
 - That nobody had the camera's signing key. It is made on the camera and stays there.
 """

@@ -14,6 +14,7 @@ from enum import IntEnum
 from typing import Final
 
 from agent.health.limits import (
+    CAMERA_CLOCK_OFF_MS,
     CERTIFICATE_SHORT,
     CERTIFICATE_URGENT,
     DISK_SHORT_SHARE,
@@ -25,7 +26,7 @@ from agent.health.limits import (
     SLOW_CAMERA_MS,
     VERY_OLD_BACKLOG,
 )
-from agent.wire.health import CameraHealth, ConfigHealth, HealthReport
+from agent.wire.health import CameraClockHealth, CameraHealth, ConfigHealth, HealthReport
 from agent.wire.plaintext import ClockState
 
 ENROL: Final = "at the receiver: plateseal receiver enrol RECEIVER enrolment.json; then bring tls.pem to the unit"
@@ -42,6 +43,10 @@ LOGIN_REFUSED: Final = (
     "write the right USER:PASSWORD into the file of source.credential, then: systemctl restart plateseal-capture",
 )
 NO_PICTURE: Final = ("no read comes from it", "look at its power, cable and address; plateseal doctor names the cause")
+CAMERA_CLOCK: Final = (
+    "what the camera draws into its picture shows another time than its reads, which this unit's clock dates",
+    "set a time server (NTP) in the camera, and UTC for its clock (docs/CAMERAS.md)",
+)
 BACKLOG: Final = (
     "when the spool is full, its bounds force reads out",
     "plateseal doctor --config FILE tries the way to the receiver",
@@ -91,6 +96,7 @@ def assess(report: HealthReport) -> list[Finding]:
     found = [
         assess_capture(report),
         *map(assess_camera, report.cameras),
+        *(assess_camera_clock(camera, report.clock) for camera in report.cameras),
         assess_upload(report),
         *assess_backlog(report),
         assess_set_aside(report.backlog.set_aside),
@@ -125,6 +131,24 @@ def assess_camera(camera: CameraHealth) -> Finding | None:
         mend = "a lower rate or the second stream of the camera, or source.decode_threads (docs/CAMERAS.md)"
         return Finding(Level.LOOK, f"camera {camera.name}", behind, "the unit decodes it too slowly", mend)
     return None
+
+
+def assess_camera_clock(camera: CameraHealth, unit_clock: ClockState) -> Finding | None:
+    """Judge a camera's own clock by the unit's; not by one that is wrong itself, which is told already."""
+    if camera.clock is None or unit_clock is not ClockState.SYNCHRONIZED:
+        return None
+    offset_ms = camera.clock.offset_ms
+    if abs(offset_ms) < CAMERA_CLOCK_OFF_MS:
+        return None
+    words = f"has a clock {span(timedelta(milliseconds=abs(offset_ms)))} {'ahead of' if offset_ms > 0 else 'behind'}"
+    return Finding(Level.LOOK, f"camera {camera.name}", f"{words} the unit's", *CAMERA_CLOCK)
+
+
+def camera_clock_words(clock: CameraClockHealth) -> str:
+    """Say how far a camera's clock is off, by how much that grows, and whether it dates frames."""
+    drift_ms = clock.drift_ms_per_day
+    drift = "" if drift_ms is None else f", {drift_ms / 1000:+.1f} s a day"
+    return f"{clock.offset_ms / 1000:+.2f} s from the unit's{drift}{', dates its frames' if clock.dates else ''}"
 
 
 def assess_disk(free_bytes: int, size_bytes: int) -> Finding | None:

@@ -24,3 +24,5 @@ HOT_MC: Final = 80_000
 """Thousandths of a degree Celsius. A Raspberry Pi slows down from 80 degrees on."""
 SLOW_CAMERA_MS: Final = 3_000
 """A stream that is five seconds behind is connected again."""
+CAMERA_CLOCK_OFF_MS: Final = 2_000
+"""A camera whose clock is this far off has no time server, or cannot reach it."""

@@ -12,15 +12,17 @@ from __future__ import annotations
 
 import math
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 from agent.records import Detection, Direction, Passage, PlateRead, PlateText
+from agent.vision.alignment import align, changes
 from agent.vision.looks import picture_quality
 from agent.vision.regions import Lane
+from agent.vision.settling import Settler, look_alikes
 from agent.vision.textfilter import TextFilter
 from agent.vision.trend import Trend
 
@@ -105,21 +107,26 @@ class Consensus:
 class Ballot:
     """Collects the looks of one plate."""
 
-    def __init__(self, *, reader_confidence: float, text_filter: TextFilter | None = None) -> None:
+    def __init__(
+        self, *, reader_confidence: float, text_filter: TextFilter | None = None, settler: Settler | None = None
+    ) -> None:
         """Start empty.
 
         Args:
             reader_confidence: Characters below do not vote, nor does a look whose mean is below, 0..1.
-            text_filter: Looks with a text that no plate has do not vote.
+            text_filter: Looks with a text that no plate has do not vote; it is asked of texts as they are settled.
+            settler: Knows the formats of plates; if left out, texts stay as they were seen.
         """
         self._reader_confidence = reader_confidence
         self._filter = text_filter or TextFilter()
+        self._settler = settler or Settler()
         self._trend = Trend()
         self._lanes: Counter[Lane] = Counter()
         self._votes: list[PlateRead] = []
         self._best: PlateRead | None = None
         self._seen: tuple[datetime, datetime] | None = None
         self._consensus: Consensus | None = None
+        self._outcome: PlateText | None = None
         self.rejected: Counter[Rejection] = Counter()
         """Looks that do not vote, by reason."""
 
@@ -152,7 +159,7 @@ class Ballot:
         fault = self._fault(look.plate)
         if fault is None:
             self._votes.append(look)
-            self._consensus = None
+            self._consensus = self._outcome = None
         else:
             self.rejected[fault] += 1
         return fault
@@ -165,10 +172,19 @@ class Ballot:
         return self._consensus
 
     @property
+    def _settled(self) -> PlateText:
+        """What the looks agree on, settled; there is a consensus."""
+        consensus = self.consensus
+        assert consensus is not None, "asked only of looks that vote"
+        if self._outcome is None:
+            self._outcome = settle(self._settler, consensus.plate, [look.plate for look in self._votes])
+        return self._outcome
+
+    @property
     def is_firm(self) -> bool:
         """Whether the outcome would not change with further looks."""
         consensus = self.consensus
-        return consensus is not None and consensus.is_firm and self._allows(consensus.plate)
+        return consensus is not None and consensus.is_firm and self._allows(self._settled)
 
     def verdict(self, *, min_votes: int) -> Passage | Rejection:
         """Count. At least `min_votes` looks must agree; the ballot stays open."""
@@ -181,9 +197,10 @@ class Ballot:
             return Rejection.DISAGREEMENT
         if consensus.support < MIN_SUPPORT:
             return Rejection.UNSURE
-        if not self._allows(consensus.plate):
+        plate = self._settled
+        if not self._allows(plate):
             return Rejection.TEXT_FILTER
-        return self._passage(consensus)
+        return self._passage(consensus, plate)
 
     def _why_none(self) -> Rejection:
         """Return why no look votes: the reason that came closest to a vote."""
@@ -192,11 +209,12 @@ class Ballot:
                 return reason
         return Rejection.NOT_READ
 
-    def _passage(self, consensus: Consensus) -> Passage:
+    def _passage(self, consensus: Consensus, plate: PlateText) -> Passage:
+        """Return the passage of a text that was agreed on, and settled."""
         assert self._seen is not None, "a look is of a plate that was seen"
-        plate = consensus.plate
+        seen = consensus.plate.text
         # The picture to keep is of a look that read this text, or the nearest one where the vote made it up of several.
-        best = min(self._votes, key=lambda look: (changes(look.plate.text, plate.text), -look_quality(look)))
+        best = min(self._votes, key=lambda look: (changes(look.plate.text, seen), -look_quality(look)))
         lane = self._lanes.most_common(1)[0][0] if self._lanes else None
         direction = self._trend.direction()
         if direction is Direction.UNKNOWN and lane is not None:
@@ -211,6 +229,8 @@ class Ballot:
             last_seen=self._seen[1],
             direction=direction,
             lane=None if lane is None else lane.name,
+            seen=plate.seen,
+            format=plate.format,
         )
 
     def _fault(self, plate: PlateText) -> Rejection | None:
@@ -218,7 +238,9 @@ class Ballot:
             return Rejection.NO_TEXT
         if plate.confidence < self._reader_confidence:
             return Rejection.UNSURE
-        return None if self._allows(plate) else Rejection.TEXT_FILTER
+        if self._allows(plate) or self._allows(settle(self._settler, plate, [plate])):
+            return None
+        return Rejection.TEXT_FILTER
 
     def _allows(self, plate: PlateText) -> bool:
         return self._filter.allows(plate.text, plate.region)
@@ -227,6 +249,30 @@ class Ballot:
 def text_probability(plate: PlateText) -> float:
     """Return the reader's own probability that the whole text is right: the product over its characters, 0..1."""
     return math.prod(plate.confidences) if plate.confidences else 0.0
+
+
+def settle(settler: Settler, plate: PlateText, looks: Sequence[PlateText]) -> PlateText:
+    """Return what looks agree on as the formats of plates settle it; the same where no format is known."""
+    return settler.settle(plate, believe(plate.text, looks)) if settler.has_formats else plate
+
+
+def believe(seen: str, plates: Sequence[PlateText]) -> list[Mapping[str, float]]:
+    """Return for each character of a text the weight that it and its look-alikes have among the looks that vote.
+
+    Where a look sees one of them, each weighs what the reader's own probability of it is worth in the vote: times the
+    probability of the look's whole text. A reader that gives no other probabilities speaks for what it saw alone.
+    """
+    beliefs: list[defaultdict[str, float]] = [defaultdict(float) for _ in seen]
+    for plate in plates:
+        weight = _weight(plate)
+        for belief, char, places in zip(beliefs, seen, align(seen, plate.text)[1::2], strict=True):
+            if len(places) != 1 or plate.text[places[0]] not in look_alikes(char):
+                continue
+            place = places[0]
+            own = {plate.text[place]: plate.confidences[place]}
+            for each, share in (plate.look_alikes[place] if plate.look_alikes else own).items():
+                belief[each] += weight * share
+    return list(beliefs)
 
 
 def look_quality(look: PlateRead) -> float:
@@ -241,7 +287,7 @@ def vote(plates: Sequence[PlateText], *, least: float = 0.0) -> Consensus:
         plates: At least one, none empty.
         least: Characters of which the reader is less sure weigh what they weigh, but make no vote, 0..1.
     """
-    weights = [max(text_probability(plate), 1e-9) for plate in plates]
+    weights = [_weight(plate) for plate in plates]
     texts: defaultdict[str, float] = defaultdict(float)
     regions: defaultdict[str | None, float] = defaultdict(float)
     for plate, weight in zip(plates, weights, strict=True):
@@ -251,8 +297,9 @@ def vote(plates: Sequence[PlateText], *, least: float = 0.0) -> Consensus:
     places = 2 * len(reference) + 1
     columns = [_Column(is_end=place < 2 or place >= places - 2) for place in range(places)]
     for plate, weight in zip(plates, weights, strict=True):
-        for place, pairs in enumerate(_align(reference, plate)):
-            columns[place].add(pairs, weight, least=least, gap_confidence=plate.confidence)
+        for column, at in zip(columns, align(reference, plate.text), strict=True):
+            pairs = [(plate.text[place], plate.confidences[place]) for place in at]
+            column.add(pairs, weight, least=least, gap_confidence=plate.confidence)
     return _outcome(columns, max(regions, key=lambda region: regions[region]))
 
 
@@ -323,45 +370,6 @@ def _outcome(columns: Sequence[_Column], region: str | None) -> Consensus:
     )
 
 
-def _align(reference: str, plate: PlateText) -> list[list[tuple[str, float]]]:
-    """Align a text to the reference with the fewest edits (Levenshtein).
-
-    Returns:
-        2 n + 1 places for a reference of n characters: what comes before the first, at the first, between it and the
-        second, and so on; each a list of (character, confidence).
-    """
-    text = plate.text
-    costs = _edit_costs(reference, text)
-    places: list[list[tuple[str, float]]] = [[] for _ in range(2 * len(reference) + 1)]
-    row, column = len(reference), len(text)
-    while row > 0 or column > 0:
-        here = costs[row][column]
-        if row == len(reference) and column > 0 and here == costs[row][column - 1] + 1:
-            # Of a character seen twice at the end, the second is the one too many: there, boxes cut characters off.
-            column -= 1
-            places[2 * row].insert(0, (text[column], plate.confidences[column]))
-        elif row > 0 and column > 0 and here == costs[row - 1][column - 1] + (reference[row - 1] != text[column - 1]):
-            row, column = row - 1, column - 1
-            places[2 * row + 1].insert(0, (text[column], plate.confidences[column]))
-        elif row > 0 and here == costs[row - 1][column] + 1:
-            row -= 1
-        else:
-            column -= 1
-            places[2 * row].insert(0, (text[column], plate.confidences[column]))
-    return places
-
-
-def _edit_costs(one: str, other: str) -> list[list[int]]:
-    """Return Levenshtein's table: changes between the first i characters of one and the first j of the other."""
-    table = [[*range(len(other) + 1)]]
-    for i, char in enumerate(one, start=1):
-        row = [i]
-        for j, against in enumerate(other, start=1):
-            row.append(min(table[-1][j] + 1, row[-1] + 1, table[-1][j - 1] + (char != against)))
-        table.append(row)
-    return table
-
-
-def changes(one: str, other: str) -> int:
-    """Return how many characters to change, add or take away lead from one text to the other."""
-    return _edit_costs(one, other)[-1][-1]
+def _weight(plate: PlateText) -> float:
+    """Return what a look weighs: some trifle at least, so that looks of which the reader is not sure at all count."""
+    return max(text_probability(plate), 1e-9)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, TypeAlias
 
 from agent.config.models import VisionConfig
+from agent.config.plate_formats import all_formats, choose_formats
 from agent.records import Detection, Image
 from agent.vision.detector import OnnxDetector
 from agent.vision.manifest import DetectorEntry, ModelLibrary, ReaderEntry, open_library
@@ -22,6 +23,7 @@ from agent.vision.reader import OnnxReader
 from agent.vision.regions import Regions
 from agent.vision.session import choose_providers
 from agent.vision.settings import PipelineSettings
+from agent.vision.settling import Settler
 from agent.vision.textfilter import TextFilter
 from agent.vision.watching import Watcher
 
@@ -70,6 +72,7 @@ class Models:
             ModelMissingError: A model or its file is not there.
             ModelMismatchError: A file is not the one that the manifest names, or has another contract.
             ModelError: The manifest is wrong, or a provider is not installed.
+            ConfigError: The user's own formats of plates are wrong, or there are none of a configured country.
         """
         loaded = self._loaded_models(config)
         entries = loaded.detectors(config.detector)
@@ -79,6 +82,7 @@ class Models:
             reader_confidence=config.reader_confidence,
             min_votes=config.min_votes,
             text_filter=TextFilter(config.text),
+            settler=_settler(config),
             regions=Regions(config.mask, config.lane),
             has_gate=config.gate,
             detect_every_s=config.detect_every_s,
@@ -95,6 +99,10 @@ class Models:
             if key not in self._loaded:
                 self._loaded[key] = _LoadedModels(open_library(config.models), config.providers, config.threads)
             return self._loaded[key]
+
+
+def _settler(config: VisionConfig) -> Settler:
+    return Settler(choose_formats(config.plates, all_formats(config.plate_formats)) if config.plates else ())
 
 
 def load_models(config: VisionConfig) -> Models:

@@ -9,13 +9,13 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 from typing import Final, TypeVar
 
 from agent.ports import Detector, Reader
 from agent.records import Detection, Frame, Passage, PlateRead
-from agent.vision.consensus import LOOK_REJECTIONS, Rejection
+from agent.vision.consensus import LOOK_REJECTIONS, Rejection, settle
 from agent.vision.gate import MotionGate
 from agent.vision.looks import Look, cut_out
 from agent.vision.plate import PlateInView
@@ -88,6 +88,7 @@ class PlatePipeline:
         self._settings = settings or PipelineSettings()
         self._regions = self._settings.regions
         self._watcher = watcher
+        self._first_s = self._last_s = 0.0
         self._gate = MotionGate() if self._settings.has_gate else None
         self._schedule = Schedule(every_s=self._settings.detect_every_s)
         self._plates: list[PlateInView] = []  # by the order in which they came into view
@@ -135,6 +136,11 @@ class PlatePipeline:
         counts = {name: self._counts[name] for name in names}
         return VisionStats(**counts, rejected=dict(self._rejected), unvoted=dict(self._unvoted))
 
+    @property
+    def length_s(self) -> float:
+        """Time from the first frame to the last until now, seconds."""
+        return self._last_s - self._first_s
+
     def process(self, frame: Frame) -> list[Passage]:
         """Look at one frame; frames come in order of time.
 
@@ -144,12 +150,17 @@ class PlatePipeline:
         Raises:
             InferenceError: A model failed.
         """
+        self._last_s = frame.monotonic_s
+        if not self._counts["frames"]:
+            self._first_s = self._last_s
         self._counts["frames"] += 1
         detections: list[Detection] = []
         if self._is_due(frame):
             frame = self._painted(frame)
             detections = self._detect(frame, self._window(frame))
             self._assign(frame, detections)
+        elif not self._plates and self._watcher is None:
+            return []  # as at almost every frame of an empty road
         else:
             for plate in self._plates:
                 plate.keep_piece(frame)
@@ -173,7 +184,7 @@ class PlatePipeline:
         """Read every plate of one still picture: no vote, no threshold on the text. Frames before do not matter.
 
         Returns:
-            One look per plate with any text, the detector's surest first.
+            One look per plate with any text, as formats of plates settle it; the detector's surest first.
 
         Raises:
             InferenceError: A model failed.
@@ -182,7 +193,11 @@ class PlatePipeline:
         frame = self._painted(frame)
         sure = [box for box in self._detect(frame) if box.confidence >= self._settings.detector_confidence]
         looks = [cut_out(frame, box) for box in sure]
-        return [read for read in self._read(looks) if read.plate.text]
+        return [
+            replace(read, plate=settle(self._settings.settler, read.plate, [read.plate]))
+            for read in self._read(looks)
+            if read.plate.text
+        ]
 
     def paint(self, frame: Frame) -> Frame:
         """Return a frame as this camera may show it: with its masks painted over."""

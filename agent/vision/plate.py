@@ -66,7 +66,9 @@ class PlateInView:
         self.is_reported = False
         self.text: str | None = None
         self._settings = settings
-        self._ballot = Ballot(reader_confidence=settings.reader_confidence, text_filter=settings.text_filter)
+        self._ballot = Ballot(
+            reader_confidence=settings.reader_confidence, text_filter=settings.text_filter, settler=settings.settler
+        )
         self._waiting: list[Look] = []  # to be read, the best first
         self._pieces: list[Piece] = []
         self._read_s = -math.inf

@@ -1,6 +1,7 @@
-"""`Reader` on any fast-plate-ocr model with its YAML, through that library's own class.
+"""`Reader` on any fast-plate-ocr model with its YAML, loaded through that library's own class.
 
-Owns: the contract's checks, colour order, batches, and confidences without padding.
+Owns: the contract's checks, colour order, batches, confidences without padding, and how likely look-alikes are. The
+library's own `run` tells the likeliest character of each slot alone, so its outputs are read here.
 """
 
 from __future__ import annotations
@@ -10,12 +11,15 @@ from typing import Any, Final
 
 import cv2
 import numpy as np
+import numpy.typing as npt
 from fast_plate_ocr import LicensePlateRecognizer
+from fast_plate_ocr.core.process import resize_image
 
 from agent.errors import InferenceError, ModelMismatchError
 from agent.records import Image, PlateText
 from agent.vision.manifest import CheckedModel, ReaderEntry
 from agent.vision.session import CPU_PROVIDERS, DEFAULT_THREADS, Providers, as_path, first_line, hush, session_options
+from agent.vision.settling import look_alikes
 
 MAX_BATCH: Final = 16
 """Crops in one inference: more plates than a frame holds, and a bound on memory."""
@@ -51,6 +55,8 @@ class OnnxReader:
         self._digest = model.digest
         self._library = _load(model, threads, providers)
         self._pad = self._library.config.pad_char
+        self._alphabet: str = self._library.config.alphabet
+        self._place = {char: place for place, char in enumerate(self._alphabet)}
         _check_config(self._library.config, entry)
         self._batch = _check_contract(self._library, entry)
         self._grey = entry.colour == "grayscale"
@@ -73,7 +79,8 @@ class OnnxReader:
             crops: uint8, shape (h, w, 3), BGR, each at least 1x1.
 
         Returns:
-            One text per crop, in order; its confidences are those of its own characters, padding left out.
+            One text per crop, in order; its confidences are those of its own characters, padding left out, and so
+            are its look-alikes.
 
         Raises:
             InferenceError: The model failed or left its contract.
@@ -84,28 +91,52 @@ class OnnxReader:
         return texts
 
     def _read_batch(self, crops: Sequence[Image]) -> list[PlateText]:
-        code = cv2.COLOR_BGR2GRAY if self._grey else cv2.COLOR_BGR2RGB
         try:
-            found = self._library.run(
-                [cv2.cvtColor(crop, code) for crop in crops], return_confidence=True, remove_pad_char=False
-            )
+            shares, regions = self._run(crops)
         except Exception as error:
             # onnxruntime's exceptions share no base class of their own.
             raise InferenceError(f"reader {self._name}: inference failed: {first_line(error)}") from error
-        if len(found) != len(crops):
-            raise InferenceError(f"reader {self._name}: {len(found)} texts for {len(crops)} crops")
-        return [self._without_padding(one) for one in found]
+        if len(shares) != len(crops):
+            raise InferenceError(f"reader {self._name}: {len(shares)} texts for {len(crops)} crops")
+        return [self._text(*one) for one in zip(shares, regions, strict=True)]
 
-    def _without_padding(self, found: Any) -> PlateText:  # noqa: ANN401  the library has no usable types
-        shares = np.asarray(found.char_probs, dtype=np.float64)
+    def _run(self, crops: Sequence[Image]) -> tuple[npt.NDArray[np.float64], list[str | None]]:
+        """Return a share for each crop, slot and character of the alphabet, and the region of each crop."""
+        library, config = self._library, self._library.config
+        code = cv2.COLOR_BGR2GRAY if self._grey else cv2.COLOR_BGR2RGB
+        pictures = [
+            resize_image(
+                cv2.cvtColor(crop, code),
+                config.img_height,
+                config.img_width,
+                image_color_mode=config.image_color_mode,
+                keep_aspect_ratio=config.keep_aspect_ratio,
+                interpolation_method=config.interpolation,
+                padding_color=config.padding_color,
+            )
+            for crop in crops
+        ]
+        names = [library.plate_output_name, *([library.region_output_name] if library.has_region_head else [])]
+        outputs = library.model.run(names, {"input": np.stack(pictures, dtype=np.uint8)})
+        shares = np.asarray(outputs[0], np.float64).reshape(-1, config.max_plate_slots, len(config.alphabet))
+        if not library.has_region_head:
+            return shares, [None] * len(shares)
+        return shares, [config.plate_regions[number] for number in np.argmax(outputs[1], axis=-1)]
+
+    def _text(self, shares: npt.NDArray[np.float64], region: str | None) -> PlateText:
+        """Return what one crop's shares say; shape (slots, characters of the alphabet)."""
         if not np.isfinite(shares).all() or (shares < -SHARE_SLACK).any() or (shares > 1.0 + SHARE_SLACK).any():
             raise InferenceError(f"reader {self._name}: returned a confidence outside 0..1")
-        kept = [
-            (char, min(max(float(share), 0.0), 1.0))
-            for char, share in zip(found.plate, shares, strict=True)
-            if char != self._pad
-        ]
-        return PlateText("".join(char for char, _ in kept), tuple(share for _, share in kept), found.region)
+        shares = np.clip(shares, 0.0, 1.0)
+        text, confidences, likes = "", list[float](), list[dict[str, float]]()
+        for slot, best in zip(shares, np.argmax(shares, axis=-1), strict=True):
+            char = self._alphabet[best]
+            if char != self._pad:
+                text += char
+                confidences.append(float(slot[best]))
+                known = [each for each in look_alikes(char) if each in self._place]
+                likes.append({each: float(slot[self._place[each]]) for each in known})
+        return PlateText(text, tuple(confidences), region, tuple(likes))
 
     def _probe(self, entry: ReaderEntry) -> None:
         width, height = entry.input_wh

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from agent.records import Detection
-from agent.vision.consensus import changes
+from agent.vision.alignment import changes
 from agent.vision.tracker import iou
 
 SPLIT_GAP_S: Final = 3.0

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from agent.vision.regions import Regions
+from agent.vision.settling import Settler
 from agent.vision.textfilter import TextFilter
 
 
@@ -22,6 +23,7 @@ class PipelineSettings:
             0..1.
         min_votes: Looks that must agree before a text is a passage, at least 1.
         text_filter: Which texts a plate can have; the built-in pattern if left out.
+        settler: The formats by which look-alikes are settled; none if left out.
         regions: Masks and lanes; none if left out.
         has_gate: Whether the detector rests while nothing moves.
         detect_every_s: Longest time between two runs of the detector while something moves, seconds; 0: every frame.
@@ -34,6 +36,7 @@ class PipelineSettings:
     reader_confidence: float = 0.3
     min_votes: int = 2
     text_filter: TextFilter = field(default_factory=TextFilter)
+    settler: Settler = field(default_factory=Settler)
     regions: Regions = field(default_factory=Regions)
     has_gate: bool = False
     detect_every_s: float = 0.0

@@ -34,10 +34,27 @@ MAX_VERSION_CHARS: Final = 100
 _MAX_NUMBER: Final = (1 << 53) - 1
 """The largest integer that every reader of JSON keeps exactly; the fleet page's sources may be read as JSON."""
 _MAX_HEADS: Final = 256
-"""Heads: 16 cameras, 16 versions and everything else of a full report are 170."""
+"""Heads: 16 cameras with clocks, 16 versions and everything else of a full report are 245."""
 _KEYS: Final = frozenset(
     {"v", "at", "up", "cameras", "backlog", "reads", "disk", "temp", "clock", "ends", "versions", "configs", "error"}
 )
+
+
+@dataclass(frozen=True, slots=True)
+class CameraClockHealth:
+    """The clock of a camera that shows one.
+
+    Attributes:
+        offset_ms: How much more it shows than the unit's did when the same frame came, milliseconds.
+        drift_ms_per_day: By how much that grows in a day; None before it has been watched for an hour.
+        watched_s: For how long it has been watched, since it last jumped.
+        dates: Whether it dates the camera's frames.
+    """
+
+    offset_ms: int
+    drift_ms_per_day: int | None
+    watched_s: int
+    dates: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +66,14 @@ class CameraHealth:
         is_up: Whether it delivers; None until that is known, and for recordings.
         lag_ms: How late the newest frame came, milliseconds.
         refuses_login: Whether it does not deliver because it refuses the user or password.
+        clock: Its own clock; None where it shows none.
     """
 
     name: str
     is_up: bool | None
     lag_ms: int
     refuses_login: bool = False
+    clock: CameraClockHealth | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,10 +186,7 @@ def encode_health(report: HealthReport) -> bytes:
             "v": HEALTH_VERSION,
             "at": to_ms(report.at),
             "up": [report.capture_up, report.upload_up],
-            "cameras": [
-                [camera.name, REFUSED if camera.refuses_login else camera.is_up, camera.lag_ms]
-                for camera in report.cameras
-            ],
+            "cameras": [_encoded_camera(camera) for camera in report.cameras],
             "backlog": [backlog.count, backlog.size_bytes, backlog.max_bytes, backlog.oldest_s, backlog.set_aside],
             "reads": [reads.sequence, reads.sealed, reads.delivered, reads.rejected, reads.lost],
             "disk": [report.disk_free_bytes, report.disk_size_bytes],
@@ -244,14 +260,35 @@ def _several(value: object, most: int, what: str) -> list[object]:
     return values
 
 
+def _encoded_camera(camera: CameraHealth) -> list[object]:
+    """Return a camera's entry; its clock is in it only where it shows one: earlier receivers take the others."""
+    entry: list[object] = [camera.name, REFUSED if camera.refuses_login else camera.is_up, camera.lag_ms]
+    if camera.clock is not None:
+        clock = camera.clock
+        entry.append([clock.offset_ms, clock.drift_ms_per_day, clock.watched_s, clock.dates])
+    return entry
+
+
 def _camera(value: object) -> CameraHealth:
-    name, state, lag_ms = cbor.as_list(value, 3, "health: camera")
+    entry = cbor.as_list(value, None, "health: camera")
+    name, state, lag_ms = cbor.as_list(entry[:3] if len(entry) == 4 else entry, 3, "health: camera")
     refuses = state == REFUSED
     return CameraHealth(
         _line(name, MAX_NAME_CHARS, "camera"),
         None if state is None else not refuses and _bool(state, "camera"),
         _number(lag_ms, "lag"),
         refuses,
+        _camera_clock(entry[3]) if len(entry) == 4 else None,
+    )
+
+
+def _camera_clock(value: object) -> CameraClockHealth:
+    offset_ms, drift, watched_s, dates = cbor.as_list(value, 4, "health: camera's clock")
+    return CameraClockHealth(
+        _signed(offset_ms, "offset"),
+        None if drift is None else _signed(drift, "drift"),
+        _number(watched_s, "watched"),
+        _bool(dates, "camera's clock"),
     )
 
 

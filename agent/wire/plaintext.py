@@ -36,7 +36,7 @@ MAX_THOUSANDTHS: Final = 1000
 USUAL_TEXT_CHARS: Final = 10
 """The longest plates in use. A longer text can show in the length."""
 USUAL_NAME_CHARS: Final = 24
-"""A region's or lane's name up to this does not show in the length."""
+"""The name of a region, lane or format up to this does not show in the length."""
 
 _MAX_HEADS: Final = 256
 """Heads: a text of 20 characters with everything else has fewer than 100."""
@@ -51,7 +51,16 @@ _REQUIRED: Final = frozenset(
         "frame_wh", "first_seen", "last_seen", "direction", "crop", "models", "agent",
     }
 )  # fmt: skip
-_OPTIONAL: Final = frozenset({"region", "site", "position", "lane"})
+_OPTIONAL_TEXTS: Final = {
+    "region": MAX_NAME_CHARS,
+    "site": MAX_NAME_CHARS,
+    "lane": MAX_NAME_CHARS,
+    "seen": MAX_TEXT_CHARS,
+    "format": MAX_NAME_CHARS,
+}
+"""Texts that may be left out, by the most characters that they have; each is a field of `Plaintext` of its name."""
+_OPTIONAL: Final = frozenset({*_OPTIONAL_TEXTS, "position"})
+_NOT_IN_VERSION_1: Final = frozenset({"seen", "format"})
 
 
 class ClockState(StrEnum):
@@ -81,8 +90,8 @@ class Plaintext:
         camera: Camera id from the configuration.
         captured_at: Aware UTC time of the frame that won, whole milliseconds.
         clock: What that time rests on.
-        text: The agreed plate text.
-        confidences: One per character of `text`, thousandths.
+        text: The agreed plate text, as formats of plates settle its look-alikes.
+        confidences: One per character of the text as it was seen, thousandths.
         votes: (looks that agree on every character, looks in all). With a 1 first, the text rests on a single look.
         region: Region that the reader named, if any.
         detector_confidence: Of the look that won, thousandths.
@@ -97,6 +106,9 @@ class Plaintext:
         site: Site id, if configured.
         position: (latitude, longitude) in millionths of a degree, if configured.
         lane: Name of the lane it was in, if lanes are configured and it was in one.
+        seen: The agreed text as the camera saw it, as long as `text`; None where no formats are configured, and `text`
+            is that. Not in version 1.
+        format: Name of the format of plates that `text` has, only with `seen`; None where none has it.
     """
 
     camera: str
@@ -120,6 +132,8 @@ class Plaintext:
     site: str | None = None
     position: tuple[int, int] | None = None
     lane: str | None = None
+    seen: str | None = field(default=None, repr=False)
+    format: str | None = None
 
     def __post_init__(self) -> None:
         """Refuse what the format cannot express: nobody could read it once it is sealed.
@@ -127,11 +141,13 @@ class Plaintext:
         Raises:
             FormatError: A value of another type, length or range than the format has.
         """
-        for name in ("camera", "agent_version", "region", "site", "lane"):
-            text = getattr(self, name)
-            if text is not None or name in ("camera", "agent_version"):
-                cbor.as_text(text, MAX_NAME_CHARS, f"plaintext: {name}")
+        for name in ("camera", "agent_version"):
+            cbor.as_text(getattr(self, name), MAX_NAME_CHARS, f"plaintext: {name}")
         cbor.as_text(self.text, MAX_TEXT_CHARS, "plaintext: text")
+        for name, most in _OPTIONAL_TEXTS.items():
+            if getattr(self, name) is not None:
+                cbor.as_text(getattr(self, name), most, f"plaintext: {name}")
+        _check_seen(self.text, self.seen, self.format)
         _check_uints(self.confidences, len(self.text), MAX_THOUSANDTHS, "confidences")
         _check_uints(self.votes, 2, MAX_LOOKS, "votes")
         _check_uints(self.box, 4, MAX_FRAME_PX, "box")
@@ -154,10 +170,12 @@ def encode_plaintext(read: Plaintext, *, version: int = FORMAT_VERSION) -> bytes
         version: The version of the envelope that it is sealed in, 1 or 2.
 
     Raises:
-        FormatError: A clock that version 1 has no word for.
+        FormatError: A clock or a field that version 1 has no word for.
     """
     if version == VERSION_1 and read.clock is ClockState.BEHIND:
         raise FormatError(f"plaintext: clock: version 1 has none of the name {read.clock}; it is allowed in version 2")
+    if version == VERSION_1 and read.seen is not None:
+        raise FormatError("plaintext: seen: version 1 has no such field; it is allowed in version 2")
     encoded = cbor.encode(_fields(read, version))
     if version == VERSION_1:
         return encoded
@@ -192,7 +210,7 @@ def _fields(read: Plaintext, version: int) -> cbor.CborMap:
         "models": {"detector": read.detector_digest, "reader": read.reader_digest},
         "agent": read.agent_version,
     }
-    for name in ("region", "site", "lane"):
+    for name in _OPTIONAL_TEXTS:
         if getattr(read, name) is not None:
             value[name] = getattr(read, name)
     if read.position is not None:
@@ -204,13 +222,21 @@ def _longest(read: Plaintext) -> int:
     """Return how many bytes the longest usual read of this camera with this picture takes."""
     crop_bytes = len(read.crop)
     longer_head = (crop_bytes > 23) + (crop_bytes > 0xFF) + 2 * (crop_bytes > 0xFFFF)  # RFC 8949, section 3
-    without = _longest_without_crop(read.camera, read.agent_version, read.site, read.position, read.frame_wh)
+    without = _longest_without_crop(
+        read.camera, read.agent_version, read.site, read.position, read.frame_wh, has_formats=read.seen is not None
+    )
     return without + longer_head + crop_bytes
 
 
 @lru_cache(maxsize=64)
 def _longest_without_crop(
-    camera: str, agent_version: str, site: str | None, position: tuple[int, int] | None, frame_wh: tuple[int, int]
+    camera: str,
+    agent_version: str,
+    site: str | None,
+    position: tuple[int, int] | None,
+    frame_wh: tuple[int, int],
+    *,
+    has_formats: bool,
 ) -> int:
     """Return the same without a picture: made once for all reads of a camera, for it takes as long as the read."""
     longest = Plaintext(
@@ -235,6 +261,8 @@ def _longest_without_crop(
         site=site,
         position=position,
         lane="L" * USUAL_NAME_CHARS,
+        seen="W" * USUAL_TEXT_CHARS if has_formats else None,
+        format="F" * USUAL_NAME_CHARS if has_formats else None,
     )
     return len(cbor.encode(_fields(longest, FORMAT_VERSION)))
 
@@ -254,7 +282,8 @@ def parse_plaintext(data: bytes, *, version: int = FORMAT_VERSION) -> Plaintext:
     value = cbor.as_map(decode(data, max_bytes=MAX_ENVELOPE_BYTES, what="plaintext", max_heads=_MAX_HEADS), "plaintext")
     if type(value.get("v")) is not int or value["v"] != version:
         raise FormatError(f"plaintext: version {value.get('v')!r:.20}, its envelope has {version}")
-    cbor.exact_keys(value, _REQUIRED, "plaintext", optional=_OPTIONAL)
+    optional = _OPTIONAL - _NOT_IN_VERSION_1 if version == VERSION_1 else _OPTIONAL
+    cbor.exact_keys(value, _REQUIRED, "plaintext", optional=optional)
     models = cbor.as_map(value["models"], "plaintext: models")
     cbor.exact_keys(models, frozenset({"detector", "reader"}), "plaintext: models")
     for name in _OPTIONAL & value.keys():
@@ -268,7 +297,6 @@ def parse_plaintext(data: bytes, *, version: int = FORMAT_VERSION) -> Plaintext:
         text=fields["text"],
         confidences=_tuple(fields["confidences"], "confidences"),
         votes=_tuple(fields["votes"], "votes"),
-        region=fields.get("region"),
         detector_confidence=fields["detector"],
         box=_tuple(fields["box"], "box"),
         frame_sequence=fields["frame"],
@@ -280,9 +308,8 @@ def parse_plaintext(data: bytes, *, version: int = FORMAT_VERSION) -> Plaintext:
         detector_digest=cbor.as_bytes(models["detector"], DIGEST_BYTES, "plaintext: models"),
         reader_digest=cbor.as_bytes(models["reader"], DIGEST_BYTES, "plaintext: models"),
         agent_version=fields["agent"],
-        site=fields.get("site"),
         position=_tuple(fields["position"], "position") if "position" in fields else None,
-        lane=fields.get("lane"),
+        **{name: fields.get(name) for name in _OPTIONAL_TEXTS},
     )
 
 
@@ -307,6 +334,13 @@ def _check_uints(values: tuple[int, ...], length: int, maximum: int, name: str) 
         raise FormatError(f"{what}: expected {length} numbers")
     for value in values:
         cbor.as_uint(value, maximum, what)
+
+
+def _check_seen(text: str, seen: str | None, plate_format: str | None) -> None:
+    if seen is None and plate_format is not None:
+        raise FormatError("plaintext: 'seen' is missing, and format is there")
+    if seen is not None and len(seen) != len(text):
+        raise FormatError(f"plaintext: seen: expected {len(text)} characters, as text has")
 
 
 def _check_position(position: tuple[int, ...]) -> None:

@@ -13,7 +13,7 @@ import pytest
 from tests.behaviour.compare import Difference, differences
 from tests.behaviour.scenario import Recording, record
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.real_start]
 
 RECORDED: Final = Path(__file__).with_name("recorded.json")
 PLATESEAL: Final = Path(sys.executable).parent / "plateseal"

@@ -14,7 +14,7 @@ from typing import Final
 
 from agent.bench import sealing
 from agent.wire import suites
-from tests.bench import growth, live, memory, promises, quiet_road, vehicles
+from tests.bench import growth, live, live_cost, memory, promises, quiet_road, vehicles
 from tests.bench.clips import BUILD
 from tests.bench.playing import MODELS
 from tests.torture.campaign import Row, Say, main
@@ -47,10 +47,12 @@ ROWS: Final[dict[str, Row]] = {
     "erasure": promises.run_erasure,
     "growth": growth.run,
     "live": live.run,
+    "live-cost": live_cost.run,
     "frame": quiet_road.run_frame,
     "car-park": quiet_road.run_car_park,
     "empty": quiet_road.run_empty,
     **{f"{models}-{seed}": partial(vehicles.run, models, seed) for models in MODELS for seed in SEEDS},
+    "memory-4k": memory.run_4k,
     "memory": memory.run,
 }
 """Short ones first."""

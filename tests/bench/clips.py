@@ -26,6 +26,7 @@ FPS: Final = 15.0
 NOISE_LEVELS: Final = 2.5
 """Standard deviation of the noise in grey levels: that of `make_clip.py`."""
 FULL_HD: Final = (1920, 1080)
+ULTRA_HD: Final = (3840, 2160)
 
 
 def vehicles(seed: int, *, limit: int = 0) -> Path:
@@ -51,14 +52,21 @@ def empty_road(seconds: int, wh: tuple[int, int] = (1280, 720)) -> Path:
     return path
 
 
-def camera_road(seconds: int) -> Path:
-    """Return the same empty road as a camera sends it: 1920x1080, H.264, 25 frames a second."""
-    path = BUILD / f"camera-road-{seconds}.mp4"
+def camera_road(seconds: int, *, mbit_s: int = 0) -> Path:
+    """Return the same empty road as a camera sends it: 1920x1080, H.264, 25 frames a second.
+
+    Args:
+        seconds: Its length.
+        mbit_s: Its bit rate, million bits a second, kept whatever there is to see, as most cameras are set. Left out,
+            it has as few bits as the encoder finds enough: half a million, hardly anything but blocks that stay.
+    """
+    path = BUILD / f"camera-road-{seconds}-{mbit_s}.mp4"
+    rate = {"b": f"{mbit_s}M", "maxrate": f"{mbit_s}M", "bufsize": f"{mbit_s}M"} if mbit_s else {"crf": "28"}
     if not path.exists():
         source = cv2.VideoCapture(str(empty_road(math.ceil(seconds * 25 / FPS), FULL_HD)))
         draft = path.with_name(f"draft-{path.name}")
-        pictures = [np.asarray(source.read()[1], np.uint8) for _ in range(seconds * 25)]
-        record(draft, pictures, options={"preset": "veryfast", "g": "50", "crf": "28"}).rename(path)
+        pictures = (np.asarray(source.read()[1], np.uint8) for _ in range(seconds * 25))
+        record(draft, pictures, options={"preset": "veryfast", "g": "50", **rate}).rename(path)
     return path
 
 
@@ -69,6 +77,18 @@ def full_hd(seed: int, *, limit: int) -> Path:
         source = cv2.VideoCapture(str(vehicles(seed, limit=limit)))
         pictures = (source.read()[1] for _ in range(int(source.get(cv2.CAP_PROP_FRAME_COUNT))))
         _write(path, (cv2.resize(picture, FULL_HD) for picture in pictures), FULL_HD)
+    return path
+
+
+def ultra_hd(seed: int, *, limit: int) -> Path:
+    """Return a clip of photographed vehicles, enlarged to 3840x2160, as a camera sends it: H.264."""
+    path = BUILD / f"ultra-hd-{seed}-{limit}.mp4"
+    if not path.exists():
+        source = cv2.VideoCapture(str(vehicles(seed, limit=limit)))
+        count = int(source.get(cv2.CAP_PROP_FRAME_COUNT))
+        pictures = (np.asarray(cv2.resize(source.read()[1], ULTRA_HD), np.uint8) for _ in range(count))
+        draft = path.with_name(f"draft-{path.name}")
+        record(draft, pictures, rate=round(FPS), options={"preset": "ultrafast", "g": "30", "crf": "26"}).rename(path)
     return path
 
 

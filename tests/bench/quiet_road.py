@@ -93,7 +93,7 @@ class _Way:
             moments_s.append(time.process_time())
         picture = take()
         moments_s.append(time.process_time())
-        self._watch.note(picture.luma, now_s=at_s)
+        self._watch.note(picture.sample, now_s=at_s)
         moments_s.append(time.process_time())
         self._gate.moves(picture, at_s=at_s)
         moments_s.append(time.process_time())

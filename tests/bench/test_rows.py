@@ -10,12 +10,13 @@ from tests.bench import clips
 from tests.bench.__main__ import ROWS
 from tests.torture.campaign import run_row
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.real_start]
 
 LONGEST = pytest.mark.needs("campaigns")
 NEEDS_SHARED = (
     "frame",
-    *(pytest.param(row, marks=LONGEST) for row in ("car-park", "empty", "public-1", "memory")),
+    pytest.param("live-cost", marks=[pytest.mark.needs("rtsp-server"), LONGEST]),
+    *(pytest.param(row, marks=LONGEST) for row in ("car-park", "empty", "public-1", "memory", "memory-4k")),
 )
 
 

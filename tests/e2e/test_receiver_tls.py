@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.receiver.admission.pki import enrol
 from agent.receiver.stores.sqlite import SqliteStore
+from agent.unit.process.child import own_module
 from agent.wire.envelope import Envelope
 from agent.wire.health import HEALTH_PATH
 from agent.wire.protocol import ENVELOPES_PATH, MEDIA_TYPE, Answer, Later, Stored, encode_request, parse_reply
@@ -39,10 +40,9 @@ def running(
     """Run the receiver until the block ends, with `patch` executed first; yields its process and port."""
     port_file = bench.root / "port"
     port_file.unlink(missing_ok=True)
+    serve = [sys.executable, "-c", patch + _SERVE] if patch else own_module("agent.cli.main", "receiver", "serve")
     command = [
-        sys.executable,
-        "-c",
-        patch + _SERVE,
+        *serve,
         str(bench.receiver.directory),
         "--port",
         "0",

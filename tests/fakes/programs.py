@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from agent.unit.process.child import own_module
+from deb.compiling import extract
 from tests.fakes.waiting import WITHIN_S
 from tests.needs import ROOT, VERSION_1_COMMIT
 
@@ -72,5 +73,5 @@ def program_of_version_1(folder: Path) -> Program:
     command = ["git", "-C", str(ROOT), "archive", VERSION_1_COMMIT, "agent"]
     archive = subprocess.run(command, check=True, capture_output=True).stdout
     with tarfile.open(fileobj=io.BytesIO(archive)) as tar:
-        tar.extractall(folder, filter="data")
+        extract(tar, folder)
     return Program(folder)

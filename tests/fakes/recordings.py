@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from fractions import Fraction
+from itertools import chain
 from pathlib import Path
 
 import av
@@ -42,7 +43,7 @@ def number_of(image: Image) -> int:
 
 def record(
     path: Path,
-    pictures: Sequence[Image],
+    pictures: Iterable[Image],
     *,
     codec: str = "libx264",
     layout: str = "yuv420p",
@@ -73,14 +74,16 @@ def record(
     with av.open(str(path), "w", format=container, options=container_options or {}) as out:
         stream = out.add_stream(codec, rate=rate)
         assert isinstance(stream, VideoStream)
-        stream.height, stream.width = pictures[0].shape[:2]
+        coming = iter(pictures)
+        first = next(coming)
+        stream.height, stream.width = first.shape[:2]
         stream.pix_fmt = layout
         stream.codec_context.options = defaults.get(codec, {}) | (options or {})
         if codec == "libx265":
             stream.codec_context.options |= {"x265-params": "log-level=none:keyint=10:bframes=0"}
         set_up(stream)
         sound = out.add_stream("aac", rate=8000) if sound_s else None
-        for number, image in enumerate(pictures):
+        for number, image in enumerate(chain([first], coming)):
             frame = VideoFrame.from_ndarray(image, format="bgr24").reformat(format=layout)
             frame.pts, frame.time_base = at(number), Fraction(1, rate)
             out.mux(stream.encode(frame))

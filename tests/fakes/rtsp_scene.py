@@ -2,7 +2,8 @@
 
 Every picture carries the moment it was made as a row of black and white squares, so that whoever decodes it knows its
 age. Commands on standard input, one a line: `freeze` shows the same picture again and again, `stall` sends nothing
-while the connection stays, `live` goes on.
+while the connection stays, `live` goes on. `clock SECONDS` sets the clock of a camera that shows one, to so much more
+than the right time.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import random
 import sys
 import time
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, Protocol
 
 BITS: Final = 48
 """Of the milliseconds since the epoch, least first: as many squares in the top row of the picture."""
@@ -41,20 +42,33 @@ class Scene:
         return noisy.ljust(self._width * self._height, b"\x50") + self._chroma
 
 
-class Mode:
-    """What the camera does now: `live`, `freeze` or `stall`."""
+class Pictures(Protocol):
+    """Where pictures come from."""
 
-    def __init__(self) -> None:
+    def picture(self) -> bytes:
+        """Return the next one, I420."""
+        ...
+
+
+class Mode:
+    """What the camera does now: `live`, `freeze` or `stall`; and how far its clock is off, seconds."""
+
+    def __init__(self, clock_s: float | None = None) -> None:
         """Begin live."""
         self.name = "live"
+        self.clock_s = clock_s
 
     def obey(self) -> None:
         """Take commands until standard input ends."""
         for line in sys.stdin:
-            self.name = line.strip()
+            command, _, seconds = line.strip().partition(" ")
+            if command == "clock":
+                self.clock_s = float(seconds)
+            else:
+                self.name = command
 
 
-def pictures(scene: Scene, mode: Mode, rate: int) -> Iterator[tuple[bytes, float]]:
+def pictures(scene: Pictures, mode: Mode, rate: int) -> Iterator[tuple[bytes, float]]:
     """Yield pictures at a rate, without end, each with its time since the first was due, seconds.
 
     Whoever takes them too slowly gets fewer.

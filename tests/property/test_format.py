@@ -56,7 +56,15 @@ def plaintexts(draw: st.DrawFn) -> Plaintext:
             st.none() | st.tuples(st.integers(-90_000_000, 90_000_000), st.integers(-180_000_000, 180_000_000))
         ),
         lane=draw(st.none() | names),
+        **draw(_settled(len(text))),
     )
+
+
+@st.composite
+def _settled(draw: st.DrawFn, length: int) -> dict[str, str | None]:
+    if draw(st.booleans()):
+        return {}
+    return {"seen": draw(st.text(min_size=length, max_size=length)), "format": draw(st.none() | names)}
 
 
 @given(plaintexts())

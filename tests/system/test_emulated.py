@@ -15,6 +15,7 @@ import pytest
 
 from tests.fakes.clip import FRAMES, short_clip
 from tests.fakes.emulated import EmulatedRoot
+from tests.fakes.pictures import PROGRAM, check_lean_opencv, write_pictures
 from tests.needs import SYSTEM_DIR, arm64_package
 
 CPUS = {"cortex-a72": False, "cortex-a76": True}
@@ -55,11 +56,14 @@ def test_an_image_builder_gets_users_and_enabled_units(root: EmulatedRoot) -> No
 
 @pytest.mark.parametrize("cpu", CPUS)
 def test_the_package_works_on_the_processor(root: EmulatedRoot, cpu: str) -> None:
-    """The models are whole, and the beginning of the demo's clip goes the whole way."""
+    """The models are whole, pictures of all kinds are read, and the beginning of the demo's clip goes the whole way."""
     ask = "python3 -c 'import ctypes; print(ctypes.CDLL(None).getauxval(16))'"
     assert bool(int(root.run(ask, cpu=cpu)) >> DOT_PRODUCT_BIT & 1) == CPUS[cpu]
     said = root.run("plateseal models verify", cpu=cpu)
     assert said.count(": ok") >= 6
+    shown = write_pictures(root.path / f"pictures-{cpu}")
+    (root.path / "pictures.py").write_text(PROGRAM)
+    check_lean_opencv(root.run(f"/opt/plateseal/bin/python3 -I /pictures.py /pictures-{cpu}", cpu=cpu), shown)
     said = root.run("plateseal demo --clip /short.mp4 --json /demo.json", cpu=cpu)
     counts = json.loads((root.path / "demo.json").read_text())
     assert counts["frames"] == FRAMES, said

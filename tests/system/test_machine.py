@@ -19,10 +19,12 @@ from deb.build import COLLECTED as COLLECTED_BELOW
 from deb.build import METRICS
 from tests.fakes.clip import short_clip
 from tests.fakes.machine import PYTHON_OF, Machine
-from tests.needs import ROOT, SYSTEM_DIR, deb_package
+from tests.fakes.pictures import PROGRAM, check_lean_opencv, write_pictures
+from tests.needs import PACKAGES_DIR, ROOT, SYSTEM_DIR, deb_package
 
 UNITS = ("plateseal-capture", "plateseal-upload", "plateseal-receiver")
 COLLECTED = Path("/") / COLLECTED_BELOW
+MAX_PACKAGE_BYTES = 60_000_000
 CLIP = "/opt/plateseal/lib/python3.*/site-packages/agent/bench/clips/demo.mp4"
 
 
@@ -69,6 +71,20 @@ def test_the_package_is_whole(machine: Machine) -> None:
         assert machine.shown(unit, "ActiveState") == "inactive"
         assert machine.run(f"systemd-analyze verify --man=no {unit}.service") == ""
     assert machine.run("systemctl --failed --no-legend") == ""
+
+
+def test_the_packages_stay_small() -> None:
+    """Those that are compressed as they are given away, of any machine and Python."""
+    given_away = [path for path in PACKAGES_DIR.glob("*.deb") if b"data.tar.xz" in path.read_bytes()]
+    assert given_away
+    assert {path.name: path.stat().st_size for path in given_away if path.stat().st_size > MAX_PACKAGE_BYTES} == {}
+
+
+def test_the_packages_opencv_reads_all_kinds_of_pictures(machine: Machine) -> None:
+    """It is compiled for the package, with less in it than in the wheel's."""
+    shown = write_pictures(machine.disk / "root/pictures")
+    (machine.disk / "root/pictures.py").write_text(PROGRAM)
+    check_lean_opencv(machine.run("/opt/plateseal/bin/python3 -I pictures.py pictures"), shown)
 
 
 def test_the_page_leads_to_the_first_receipt(machine: Machine) -> None:

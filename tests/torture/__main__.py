@@ -19,6 +19,7 @@ from tests.torture.report import Result
 NAMES: Final = (
     "fuzz",
     "properties",
+    "damaged_stream",
     "recordings",
     "memory",
     "crash_states",

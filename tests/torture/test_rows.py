@@ -13,7 +13,7 @@ from tests.torture.__main__ import ROWS
 from tests.torture.campaign import run_row
 from tests.torture.report import Result, keep_result, load_results
 
-pytestmark = pytest.mark.e2e
+pytestmark = [pytest.mark.e2e, pytest.mark.real_start]
 
 ELSEWHERE = {
     "fuzz": "tests/unit/wire/test_fuzz.py",
@@ -27,6 +27,7 @@ NEEDS = {
         ("bundles", "backup", "custody", "soak", "hostile", "silent", "bodies", "receipts", "drain"),
         pytest.mark.needs("campaigns"),
     ),
+    "damaged_stream": pytest.mark.needs("rtsp-server", "campaigns"),
     "slow": pytest.mark.needs("root", "network-namespaces", "campaigns"),
     "forensics": pytest.mark.needs("root", "mkfs.ext4", "mounting", "loop-device", "campaigns"),
 }

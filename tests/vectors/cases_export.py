@@ -8,7 +8,7 @@ from typing import Any, Final
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
-from tests.vectors.cases_version_2 import READ_2, padded
+from tests.vectors.cases_version_2 import READ_2, SETTLED, padded
 from tests.vectors.certificates import pem
 from tests.vectors.export_folder import CROP, NEXT_CHAIN, Files, Story, as_file, digest, moment, public_pem, told
 from tests.vectors.keys import DEVICE, OTHER_DEVICE, OTHER_RECEIVER, RECEIVER, seed
@@ -73,6 +73,9 @@ def _rights() -> Iterator[Vector]:
         yield right("-edges", "Shares and degrees at their ends, letters beyond ASCII.", edges)
         reverse = as_file(dict(reversed(list(told(story.envelope, story.place, story.read).items()))))
         yield right("-other-order", "read.json has another order.", story, story.files(read_json=reverse))
+    settled = {name: SETTLED[name] for name in ("seen", "format")}
+    yield right("-settled", "A look-alike was settled by a format of plates.", Story(2, **settled))
+    yield right("-of-no-format", "No format has the text, which is as it was seen.", Story(2, seen="AB123CD"))
     story = Story()
     behind = story.sealed(0, 2, chain=NEXT_CHAIN, run=1, prev=digest(story.envelope))
     yield right("-last-of-chain", "The next one begins another chain.", story, story.files(next_cose=behind))
@@ -195,6 +198,13 @@ def _told() -> Iterator[Vector]:
     assert set(others) == set(says)
     for name, value in others.items():
         yield fault(f"other-{name.replace('_', '-')}", f"read.json has another {name}.", says | {name: value})
+    settled = Story(2, seen="A8123CD", format="AR-2016")
+    told_of = told(settled.envelope, settled.place, settled.read)
+    for name, change in (("seen", {"seen": "AB123CD"}), ("format", {"format": None})):
+        files = settled.files(read_json=as_file(told_of | change))
+        yield _fault(f"2-told-other-{name}", f"read.json has another {name}.", files, "mismatch")
+    files = settled.files(read_json=as_file(changed(told_of, "seen")))
+    yield _fault("2-told-nothing-seen", "read.json says nothing of what was seen.", files, "mismatch")
     yield fault("unknown-field", "read.json has a field too many.", says | {"x": 0})
     yield fault("missing-field", "read.json says nothing of the lane.", changed(says, "lane"))
     yield fault("no-json", "read.json is no JSON.", b"AB123CD\n", "encoding")

@@ -48,6 +48,11 @@ FULL: Final = REPORT | {
     "configs": [["capture", MAX_SEQ, CAR * 300], ["upload", 0, ""]],
     "error": [253_402_300_799_999, CAR * 300],
 }
+CLOCKS: Final[list[list[Any]]] = [
+    ["cam-1", True, 40, [-92, -3, 90_000, True]],
+    ["cam-2", True, 0, [7_199_950, None, 5, False]],
+    ["c", None, 0],
+]
 MAX_BYTES: Final = 16_384
 
 
@@ -62,6 +67,19 @@ def vectors() -> Iterator[Vector]:
             "right-refused",
             "A camera that refuses the login.",
             REPORT | {"cameras": [["cam-1", "refused", 0], ["cam-2", False, 0]]},
+        ),
+        (
+            "right-camera-clocks",
+            "Cameras that show their clocks: one dates its frames, of one the drift is not known, one shows none.",
+            REPORT | {"cameras": CLOCKS},
+        ),
+        (
+            "right-camera-clocks-extreme",
+            "Sixteen cameras with clocks as far off as a number goes, either way.",
+            FULL
+            | {
+                "cameras": [[f"camera {at}", True, 0, [(-1) ** at * MAX_SEQ] * 2 + [MAX_SEQ, True]] for at in range(16)]
+            },
         ),
         ("right-error", "The newest error line.", REPORT | {"error": [NOON, "the disk is full"]}),
         ("right-empty-texts", "Texts may be empty.", REPORT | {"cameras": [["", None, 0]], "error": [0, ""]}),
@@ -93,8 +111,16 @@ def _long(length: int) -> Map:
     return report
 
 
+def _clock(camera: list[Any], place: int, value: object) -> list[list[Any]]:
+    """Return the cameras of a report of which the one has a clock with a fault at a place."""
+    clock = [-92, -3, 90_000, True]
+    clock[place] = value  # type: ignore[call-overload]  # that is the fault
+    return [[*camera, clock]]
+
+
 def _faults() -> Iterator[Vector]:
     camera, version, config = ["cam-1", True, 0], ["part", "1"], ["capture", 1, None]
+    clock = CLOCKS[0][3]
     faults: dict[str, tuple[str, Map]] = {
         "negative-time": ("A time before 1970.", {"at": -1}),
         "time-too-late": ("A time after the year 9999.", {"at": 253_402_300_800_000}),
@@ -106,6 +132,22 @@ def _faults() -> Iterator[Vector]:
         "camera-up-0": ("0 stands for false.", {"cameras": [["cam-1", 0, 0]]}),
         "camera-state-unknown": ("A state of a camera that there is not.", {"cameras": [["cam-1", "lost", 0]]}),
         "camera-without-name": ("A camera's name is null.", {"cameras": [[None, True, 0]]}),
+        "camera-of-five": ("Something follows the camera's clock.", {"cameras": [[*camera, clock, 0]]}),
+        "camera-clock-null": ("null stands where a clock may be left out.", {"cameras": [[*camera, None]]}),
+        "camera-clock-map": ("A map stands for the clock.", {"cameras": [[*camera, {"offset": 0}]]}),
+        "camera-clock-of-three": ("Whether it dates frames is missing.", {"cameras": [[*camera, clock[:3]]]}),
+        "camera-clock-of-five": ("A value too many.", {"cameras": [[*camera, [*clock, 0]]]}),
+        "camera-clock-offset-null": (
+            "The offset is null; only the drift may be.",
+            {"cameras": _clock(camera, 0, None)},
+        ),
+        "camera-clock-offset-too-low": ("An offset of -2^53.", {"cameras": _clock(camera, 0, -MAX_SEQ - 1)}),
+        "camera-clock-offset-text": ("The offset is a text.", {"cameras": _clock(camera, 0, "0")}),
+        "camera-clock-drift-too-high": ("A drift of 2^53.", {"cameras": _clock(camera, 1, MAX_SEQ + 1)}),
+        "camera-clock-watched-negative": ("Watched for -1 s.", {"cameras": _clock(camera, 2, -1)}),
+        "camera-clock-watched-null": ("Watched for null.", {"cameras": _clock(camera, 2, None)}),
+        "camera-clock-dates-1": ("1 stands for true.", {"cameras": _clock(camera, 3, 1)}),
+        "camera-clock-dates-null": ("Whether it dates frames is null.", {"cameras": _clock(camera, 3, None)}),
         "negative-lag": ("A lag of -1.", {"cameras": [["cam-1", True, -1]]}),
         "lag-too-high": ("A lag of 2^53.", {"cameras": [["cam-1", True, MAX_SEQ + 1]]}),
         "backlog-of-four": ("What was set aside is missing.", {"backlog": [0, 0, 0, None]}),

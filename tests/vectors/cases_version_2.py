@@ -65,6 +65,10 @@ def place_2(seq: int = 0, /, **changes: Any) -> Map:
     return {"v": 2, "run": 0, "chain": CHAIN, "seq": seq, "prev": PREV if seq else ZEROS, "com": COMMITMENT, **changes}
 
 
+SETTLED: Final[Map] = READ_2 | {"seen": "A8123CD", "format": "AR-2016"}
+"""A read of which the camera saw a character that looks like the one in its text."""
+
+
 def padded(read: Map = READ_2) -> bytes:
     """Return an encoded read with zeros behind it."""
     return encode(read).ljust(PADDED_BYTES, b"\0")
@@ -221,6 +225,14 @@ def _plaintexts() -> Iterator[Vector]:
         ("right-bare", "Padding may have no byte at all.", encode(READ_2)),
     ):
         yield accepted("plaintext", f"2-{name}", why, data, READ_2, **version_2)
+    longest = {"text": "W" * 20, "seen": "W" * 20, "confidences": [1000] * 20, "format": "F" * 64}
+    for name, why, read in (
+        ("right-settled", "A look-alike was settled by a format of plates.", SETTLED),
+        ("right-of-no-format", "No format has the text, which is as it was seen.", READ_2 | {"seen": "AB123CD"}),
+        ("right-as-seen", "A format has the text that was seen.", SETTLED | {"seen": "AB123CD"}),
+        ("right-seen-longest", "Text and format are as long as they may be.", READ_2 | longest),
+    ):
+        yield accepted("plaintext", f"2-{name}", why, padded(read), read, **version_2)
 
     def fault(name: str, why: str, data: bytes, cause: str) -> Vector:
         return refused("plaintext", f"2-{name}", why, data, cause, **version_2)
@@ -231,6 +243,17 @@ def _plaintexts() -> Iterator[Vector]:
     yield fault("zeros-alone", "Zeros and no read.", bytes(PADDED_BYTES), "value")
     yield fault("zeros-before", "A zero stands before the read.", b"\0" + encode(READ_2), "encoding")
     yield fault("version-1", "A read of version 1 in an envelope of version 2.", encode(READ), "version")
+    unseen = changed(SETTLED, "seen")
+    yield fault("format-without-seen", "A format, and nothing of what was seen.", padded(unseen), "field")
+    for name, why, change in (
+        ("seen-shorter", "Six characters were seen, and the text has seven.", {"seen": "A8123C"}),
+        ("seen-null", "seen is null; where no formats are configured it is left out.", {"seen": None}),
+        ("format-null", "format is null; where no format has the text it is left out.", {"format": None}),
+        ("long-format", "A format's name of 65 characters.", {"format": "F" * 65}),
+    ):
+        yield fault(name, why, padded(SETTLED | change), "value")
+    in_1 = encode(READ | {"seen": "AB123CD"})
+    yield refused("plaintext", "seen-in-version-1", "Version 1 has no such field.", in_1, "field")
     yield refused("plaintext", "version-2-in-1", "A read of version 2 in version 1.", encode(READ_2), "version")
     behind = encode(READ | {"clock": "behind"})
     yield refused("plaintext", "behind-in-version-1", "Version 1 has no such state of the clock.", behind, "value")

@@ -68,6 +68,7 @@ def told(data: bytes, where: Map, read: Map, signer: Signer = DEVICE) -> Map:
         "seq": where["seq"],
         **{name: read[name] for name in same},
         **{name: read.get(name) for name in ("site", "region", "lane")},
+        **{name: read.get(name) for name in ("seen", "format") if "seen" in read},
         "position": None if position is None else [part / 1_000_000 for part in position],
         **{name: moment(read[name]) for name in ("captured_at", "first_seen", "last_seen")},
         "confidences": [share / 1000 for share in read["confidences"]],

@@ -14,15 +14,17 @@ PLACE_2 = {
 PLACE = ["by version", PLACE_1, PLACE_2]
 RECIPIENT = ["row", ["cbor", {1: ALG, 4: B32}], {-4: BYTES}, B48]
 CONTENT = [96, ["cbor", {1: ["one of", "algorithm", 3, 24]}], {5: B12}, (bytes, 16, MIB), ["all", RECIPIENT, 1, 8]]
+MAY_BE_1 = {"region": NAME, "site": NAME, "lane": NAME,
+    "position": ["row", (int, -90_000_000, 90_000_000), (int, -180_000_000, 180_000_000)]}
 PLAINTEXT_1 = {
     "v": V, "camera": NAME, "captured_at": TIME, "text": (str, 0, 20), "confidences": ["all", SHARE, 0, 20],
     "votes": ["all", (int, 0, 10**6), 2, 2], "detector": SHARE, "box": ["all", PX, 4, 4], "frame_wh": ["all", PX, 2, 2],
     "first_seen": TIME, "last_seen": TIME, "direction": ["one of", "value", "approaching", "receding", "unknown"],
     "frame": SEQ, "clock": ["one of", "value", "synchronized", "unsynchronized", "recorded"], "agent": NAME,
-    "crop": BYTES, "models": {"detector": B32, "reader": B32}, "?": {"region": NAME, "site": NAME, "lane": NAME,
-    "position": ["row", (int, -90_000_000, 90_000_000), (int, -180_000_000, 180_000_000)]}}
+    "crop": BYTES, "models": {"detector": B32, "reader": B32}, "?": MAY_BE_1}
 PLAINTEXT_2 = PLAINTEXT_1 | {
-    "v": V2, "clock": ["one of", "value", "synchronized", "unsynchronized", "recorded", "behind"]}
+    "v": V2, "clock": ["one of", "value", "synchronized", "unsynchronized", "recorded", "behind"],
+    "?": MAY_BE_1 | {"seen": (str, 0, 20), "format": NAME}}
 TOMBSTONE = {
     "v": V, "reason": ["one of", "value", "overflow", "expired", "evicted"], "count": (int, 1, 2**53 - 1), "from": TIME,
     "until": TIME, "gone": ["all", ["row", B16, SEQ, SEQ, B32], 0, 1024]}
@@ -40,10 +42,13 @@ RENEWAL = {"v": V, "device": NAME, "certificate": (bytes, 1, 4096)}
 PROBE = {"v": V2, "at": TIME, "nonce": B16}
 PROBE_ANSWER = {"v": V2, "probe": B32, "at": TIME, "log": SEQ}
 HEAD = {"v": V, "seq": SEQ, "digest": B32}
-NUMBER, BOOL, LINE_64 = ["or null", (int, 1 - 2**53, 2**53 - 1)], ["one of", "value", True, False], ["line", 64]
-CAMERA_STATE = ["or null", ["one of", "value", True, False, "refused"]]
+INTEGER = (int, 1 - 2**53, 2**53 - 1)
+NUMBER, BOOL, LINE_64 = ["or null", INTEGER], ["one of", "value", True, False], ["line", 64]
+CAMERA = ["row", LINE_64, ["or null", ["one of", "value", True, False, "refused"]], SEQ]
+CAMERA_CLOCK = ["row", INTEGER, NUMBER, SEQ, BOOL]
 HEALTH = {
-    "v": V, "at": TIME, "up": ["row", BOOL, BOOL], "cameras": ["all", ["row", LINE_64, CAMERA_STATE, SEQ], 0, 16],
+    "v": V, "at": TIME, "up": ["row", BOOL, BOOL],
+    "cameras": ["all", ["by length", {3: CAMERA, 4: [*CAMERA, CAMERA_CLOCK]}], 0, 16],
     "backlog": ["row", SEQ, SEQ, SEQ, ["or null", SEQ], SEQ], "reads": ["row", ["or null", SEQ], SEQ, SEQ, SEQ, SEQ],
     "disk": ["row", SEQ, SEQ], "temp": NUMBER, "ends": ["row", NUMBER, NUMBER],
     "clock": ["one of", "value", "synchronized", "unsynchronized", "recorded", "behind"],

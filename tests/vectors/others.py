@@ -178,7 +178,8 @@ def told(found: Any) -> Any:
     read, place = found["read"], found["ps"]
     same = ["camera", "clock", "text", "votes", "box", "frame", "frame_wh", "direction"]
     position = read.get("position")
-    return {name: read[name] for name in same} | {name: read.get(name) for name in ("site", "region", "lane")} | {
+    maybe = ["site", "region", "lane"] + ["seen", "format"] * ("seen" in read)
+    return {name: read[name] for name in same} | {name: read.get(name) for name in maybe} | {
         "envelope": found["id"].hex(), "device_key": found["kid"].hex(), "chain": place["chain"].hex(),
         "seq": place["seq"], "position": position and [part / 1_000_000 for part in position],
         "captured_at": iso(read["captured_at"]), "first_seen": iso(read["first_seen"]),

@@ -103,8 +103,8 @@ def conform(v: Any, kind: Any) -> Any:  # noqa: PLR0911  one return per kind
 
     A kind is, as in the CDDL, (type, least, most), {field: kind, "?": {optional field: kind}}, ["row", kind, ..],
     [tag, kind, ..], ["all", kind, least, most], ["one of", cause if none, choice, ..], ["cbor", kind of its value],
-    ["by version", kind of version 1, kind of version 2], ["by field", field, {its value: kind}], ["or null", kind], and
-    texts: ["match", pattern], ["line", most], ["base64", bytes], ["moment"].
+    ["by version", kind of version 1, kind of version 2], ["by field", field, {its value: kind}], ["by length", {length:
+    kind}], ["or null", kind], and texts: ["match", pattern], ["line", most], ["base64", bytes], ["moment"].
     """
     match kind:
         case ["by version", *versions]:
@@ -117,6 +117,9 @@ def conform(v: Any, kind: Any) -> Any:  # noqa: PLR0911  one return per kind
             check(name in v, "field")
             check(type(v[name]) is str and v[name] in choice, "value")
             return conform(v, choice[v[name]])
+        case ["by length", choice]:
+            check(type(v) is list and len(v) in choice, "value")
+            return conform(v, choice[len(v)])
         case ["or null", of]:
             return v if v is None else conform(v, of)
         case ["match" | "line" | "base64" | "moment" as text, *more]:

@@ -30,7 +30,8 @@ def plaintext(data: bytes, context: Any) -> Any:
         value, rest = first(data)
         check(not rest.strip(b"\0"), "encoding")
         read = conform(value, PLAINTEXT_2)
-    check(len(read["confidences"]) == len(read["text"]), "value")
+    check(len(read["confidences"]) == len(read["text"]) == len(read.get("seen", read["text"])), "value")
+    check("format" not in read or "seen" in read, "field")
     return read
 
 def envelope(data: bytes, context: Any, held: Any = ()) -> Any:

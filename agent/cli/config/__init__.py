@@ -20,6 +20,11 @@ app = group(
             "agent.cli.config.schema:schema",
             "Print the JSON Schema of a layer's files, from which editors complete and check.",
         ),
+        "plates": Place(
+            "agent.cli.config.plates:plates",
+            "List the countries and states whose formats of number plates are known, or the formats of those that are "
+            "named.",
+        ),
         "sign": Place(
             "agent.cli.config.sign:sign",
             "Sign units' configurations: one file per camera unit, in minisign's format, with a serial number.",

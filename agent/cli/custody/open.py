@@ -17,6 +17,7 @@ from agent.custody.export import iso, read_as_json
 from agent.custody.opener import OpenedRead
 from agent.custody.search import Tally
 from agent.errors import CustodyError, UsageError
+from agent.wire.plaintext import Plaintext
 
 
 def open_(
@@ -73,8 +74,13 @@ def _print_reads(batch: list[OpenedRead], *, as_json: bool, heading: bool) -> No
         sure = sum(read.confidences) / len(read.confidences) / 1000 if read.confidences else 0.0
         typer.echo(
             f"{iso(read.captured_at):<24}  {shown(read.text):<10}  {shown(read.camera):<16}  {sure:.2f}  "
-            f"{read.direction:<11}  {opened.envelope.envelope_id}"
+            f"{read.direction:<11}  {opened.envelope.envelope_id}{_saw(read)}"
         )
+
+
+def _saw(read: Plaintext) -> str:
+    """Return what the camera saw, where that is not the text."""
+    return "" if read.seen in (None, read.text) else f"  seen as {shown(read.seen or '')}, settled by {read.format}"
 
 
 def _make_crops_folder(folder: Path | None) -> None:

@@ -17,7 +17,7 @@ from typing import Final
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from agent.health.assess import Finding, Level, span
+from agent.health.assess import Finding, Level, camera_clock_words, span
 from agent.receiver.fleet.overview import UnitState
 from agent.wire.health import HealthReport
 
@@ -111,6 +111,8 @@ def _facts(report: HealthReport) -> Iterator[tuple[str, str]]:
     for camera in report.cameras:
         state = {True: "delivers", False: "gives no picture", None: "recording"}[camera.is_up]
         yield f"camera {camera.name}", "refuses the login" if camera.refuses_login else state
+        if camera.clock is not None:
+            yield "its clock", camera_clock_words(camera.clock)
     reads = report.reads
     yield "sealed", f"{reads.sealed:,} since its start"
     yield "delivered", f"{reads.delivered:,} since its start"

@@ -6,19 +6,23 @@ Owns: building them, models loaded once, and what their metrics are called. Leav
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from agent.capture import LiveHooks, LiveStats, open_source
+from agent.capture import LiveHooks, LiveStats, open_source, source_name
 from agent.capture.replaceable import ReplaceableSource
 from agent.config.models import CameraConfig
 from agent.keys.keyfiles import read_private_file
 from agent.ports import Clock, FrameSource
-from agent.records import Passage, Plaintext
+from agent.records import ClockState, Passage, Plaintext
 from agent.unit.capture.describe import describe
 from agent.unit.status.samples import Sample
 from agent.vision import Models, PlatePipeline
+from agent.vision.sparse import sparse_words
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,14 @@ class Camera:
             reader_digest=self.pipeline.reader_digest,
         )
 
+    def tell_sparse(self) -> None:
+        """Log why hardly anything can be read from its recording, if that is so; a live camera's frames never end."""
+        words = sparse_words(
+            self.pipeline.stats.frames, length_s=self.pipeline.length_s, min_votes=self.config.vision.min_votes
+        )
+        if words and self.source.clock_state is ClockState.RECORDED:
+            _log.warning("%s: %s %s", self.config.camera_id, source_name(self.config.source.uri), words)
+
     def samples(self) -> Iterator[Sample]:
         """Yield its metrics now, each labelled with its name."""
         vision, live, name = self.pipeline.stats, self.live, self.config.camera_id
@@ -76,6 +88,14 @@ class Camera:
             "camera_login_refused": live.refuses_login,
             "camera_up": live.is_up is True,
         }
+        if live.clock is not None:
+            values |= {
+                "camera_clock_offset_seconds": live.clock.offset_s,
+                "camera_clock_watched_seconds": live.clock.watched_s,
+                "camera_clock_dates": live.clock.dates,
+            }
+            if live.clock.drift is not None:
+                values["camera_clock_drift_ratio"] = live.clock.drift
         yield from (Sample(metric, float(value), (name,)) for metric, value in values.items())
         for metric, counts in (("rejected_passages", vision.rejected), ("unvoted_looks", vision.unvoted)):
             yield from (Sample(metric, count, (name, reason)) for reason, count in counts.items())

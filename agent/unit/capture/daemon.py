@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Generator, Iterator, Sequence
 from contextlib import closing
 from datetime import timedelta
+from typing import Final
 
 from agent.capture import RoundRobin, SourceEnd, source_name
 from agent.config.models import SpoolConfig, UnitConfig
@@ -39,6 +41,10 @@ from agent.unit.reload.trial import Reload, restart_process
 from agent.unit.status.metrics import MetricsFiles
 from agent.unit.status.samples import Sample
 
+LOOK_EVERY_S: Final = 0.1
+"""How often the loop looks at what has nothing to do with frames, while frames come: a tenth of the second within which
+anything of it must be noticed. At each frame it would be a tenth of what an empty road costs."""
+
 _log = logging.getLogger(__name__)
 
 
@@ -63,7 +69,7 @@ class CaptureLoop:
             stop: Set from outside to end the loop between two frames.
             keys: Follows the key files; without it, no key changes while the loop runs.
             changes: Follows the configuration; without it, no setting changes.
-            follow_clock: Called before each frame is looked at, and about once a second while none comes.
+            follow_clock: Called before a read is kept, a few times a second, and once a second while no frame comes.
         """
         self._cameras = tuple(cameras)
         self._recorder = recorder
@@ -72,6 +78,7 @@ class CaptureLoop:
         self._stop = stop
         self._follow_clock = follow_clock
         self._lost: set[str] = set()
+        self._look_again_s = float("-inf")
 
     def run(self) -> None:
         """Play the sources to their end, or until told to stop; passages in view are finished, not forgotten.
@@ -97,12 +104,7 @@ class CaptureLoop:
 
     def on_idle(self) -> None:
         """Do what must not wait for the next frame: called about once a second while no camera delivers one."""
-        self._follow_clock()
-        if self._keys is not None:
-            self._keys.poll()
-        self._look_for_lost()
-        self._recorder.expire()
-        self._follow_changes()
+        self._look_around()
         if self._recorder.full is not None:
             self._stop.set()
 
@@ -128,19 +130,31 @@ class CaptureLoop:
     def _play(self) -> None:
         with closing(self._frames()) as frames:
             for camera, frame in frames:
-                self._follow_clock()
-                if self._keys is not None:
-                    self._keys.poll()
-                self._keep_all(camera, camera.pipeline.process(frame))
-                self._look_for_lost()
-                self._recorder.expire()
-                self._follow_changes()
+                passages = camera.pipeline.process(frame)
+                self._keep_all(camera, passages)
+                if passages or time.monotonic() >= self._look_again_s:
+                    self._look_again_s = time.monotonic() + LOOK_EVERY_S
+                    self._look_around()
                 if self._stop.wait(0.0) or self._recorder.full is not None:
                     break
+
+    def _look_around(self) -> None:
+        """Look at all that changes by itself: clock, keys, lost cameras, old reads, the configuration."""
+        self._follow_keys()
+        self._look_for_lost()
+        self._recorder.expire()
+        self._follow_changes()
+
+    def _follow_keys(self) -> None:
+        """Follow the clock and the keys."""
+        self._follow_clock()
+        if self._keys is not None:
+            self._keys.poll()
 
     def _frames(self) -> Generator[tuple[Camera, Frame]]:
         if len(self._cameras) == 1:  # nobody to take turns with, and no thread to do it
             yield from ((self._cameras[0], frame) for frame in self._cameras[0].source.frames())
+            self._cameras[0].tell_sparse()  # not of one that was stopped, or failed
         else:
             yield from self._frames_in_turn()
 
@@ -163,6 +177,7 @@ class CaptureLoop:
     def _end_one(self, camera: Camera, end: SourceEnd) -> list[SourceError]:
         self._keep_all(camera, camera.pipeline.flush())
         if end.failure is None:
+            camera.tell_sparse()
             _log.info("%s has ended", camera.config.camera_id)
             return []
         _log.error("%s has ended, others go on: %s", camera.config.camera_id, end.failure)
@@ -188,6 +203,8 @@ class CaptureLoop:
         self._recorder.finish()
 
     def _keep_all(self, camera: Camera, passages: list[Passage]) -> None:
+        if passages:
+            self._follow_keys()
         for passage in passages:
             self._recorder.keep(camera.describe(passage))
 

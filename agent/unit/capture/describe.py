@@ -55,6 +55,8 @@ def describe(
         site=camera.site,
         position=None if position is None else (_microdegrees(position[0]), _microdegrees(position[1])),
         lane=passage.lane,
+        seen=passage.seen,
+        format=passage.format,
     )
 
 

@@ -23,6 +23,7 @@ from agent.config.contradictions import DEVICES
 from agent.config.models import CameraConfig, UnitConfig, is_file_uri
 from agent.disk.files import LocalFiles
 from agent.errors import (
+    ConfigError,
     KeyFileError,
     PlatesealError,
     SourceError,
@@ -179,6 +180,9 @@ def models(unit: UnitConfig) -> Finding:
     try:
         for camera in unit.cameras:
             build_vision(camera.vision)
+    except ConfigError as error:
+        mend = f"plateseal config plates --formats {camera.vision.plate_formats}, until it lists them"
+        return Finding("plate formats", Outcome.FAULT, str(error), "capture does not start", mend)
     except PlatesealError as error:
         return Finding("models", Outcome.FAULT, str(error), "without models no plate is read", _get_models(unit))
     return Finding("models", Outcome.GOOD, "the manifest's, and they load")

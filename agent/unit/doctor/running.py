@@ -11,7 +11,14 @@ from contextlib import suppress
 from dataclasses import replace
 
 from agent.config.models import UnitConfig
-from agent.health.assess import assess_backlog, assess_camera, assess_capture, assess_temperature, assess_upload
+from agent.health.assess import (
+    assess_backlog,
+    assess_camera,
+    assess_camera_clock,
+    assess_capture,
+    assess_temperature,
+    assess_upload,
+)
 from agent.unit.doctor.finding import Finding, Outcome, of_health
 from agent.unit.status.last_error import ended_with
 from agent.unit.status.metrics import snapshot_path
@@ -27,9 +34,8 @@ def running(unit: UnitConfig) -> Iterator[Finding]:
         if found is not None:
             yield _stopped(of_health(found), _ended_with(unit, daemon))
     for camera in report.cameras:
-        late = assess_camera(camera)
-        if camera.is_up and late is not None:
-            yield of_health(late)
+        judged = (assess_camera(camera), assess_camera_clock(camera, report.clock)) if camera.is_up else ()
+        yield from (of_health(each) for each in judged if each is not None)
     yield from map(of_health, assess_backlog(report))
     warm = assess_temperature(report.temperature_mc)
     if warm is not None:

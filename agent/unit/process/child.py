@@ -1,10 +1,11 @@
 """How a process of ours starts another one.
 
-Owns: the command. Leaves to others: the process, its files and its end.
+Owns: the command, and the environment. Leaves to others: the process, its files and its end.
 """
 
 from __future__ import annotations
 
+import os
 import sys
 
 
@@ -19,3 +20,14 @@ def own_module(module: str, *arguments: str) -> list[str]:
         arguments: What it is given.
     """
     return [sys.executable, "-P", "-m", module, *arguments]
+
+
+def own_environment() -> dict[str, str]:
+    """Return this process's environment for another one of ours.
+
+    Entries of `LD_LIBRARY_PATH` that are empty are left out: they stand for the working directory, whose libraries
+    would be loaded, whoever put them there. OpenCV's loader leaves one behind in each process that imports it.
+    """
+    environment = dict(os.environ)
+    folders = [folder for folder in environment.pop("LD_LIBRARY_PATH", "").split(":") if folder]
+    return environment | ({"LD_LIBRARY_PATH": ":".join(folders)} if folders else {})

@@ -32,13 +32,16 @@ class PulsedEvent(threading.Event):
     def wait(self, timeout: float | None = None) -> bool:
         """Wait until it is set, or for at most `timeout` seconds; whether it is."""
         left_s = float("inf") if timeout is None else timeout
+        if left_s <= 0:  # as at each frame: a look takes a tenth of what waiting for no time does
+            self._beat()
+            return self.is_set()
         while left_s > PULSE_EVERY_S:
             self._beat()
             if super().wait(PULSE_EVERY_S):
                 return True
             left_s -= PULSE_EVERY_S
         self._beat()
-        return super().wait(max(left_s, 0.0))
+        return super().wait(left_s)
 
 
 class Lifecycle(PulsedEvent):

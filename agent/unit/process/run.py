@@ -16,7 +16,7 @@ from agent.disk.files import LocalFiles
 from agent.errors import DaemonError
 from agent.records import SpoolState
 from agent.spool.spool import FileSpool
-from agent.unit.process.child import own_module
+from agent.unit.process.child import own_environment, own_module
 from agent.unit.process.prepare import prepare_daemon
 
 LOOK_EVERY_S: Final = 0.2
@@ -51,7 +51,9 @@ def run_unit(config_path: Path) -> None:
 def start_daemon(name: str, config_path: Path, *options: str, log: IO[bytes] | None = None) -> subprocess.Popen[bytes]:
     """Start one daemon as a process of its own; it logs to `log`, or where this process does."""
     command = own_module("agent.cli.main", name, "--config", str(config_path), *options)
-    return subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log)  # noqa: S603  our own module
+    return subprocess.Popen(  # noqa: S603  our own module
+        command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, env=own_environment()
+    )
 
 
 def stop_daemon(process: subprocess.Popen[bytes]) -> None:

@@ -32,6 +32,7 @@ from agent.disk.watch import FileWatch
 from agent.errors import ConfigError, PlatesealError, SpoolError
 from agent.keys.keyfiles import load_ed25519_public
 from agent.ports import Clock, Disk
+from agent.unit.process.child import own_environment
 from agent.unit.reload.bundles import read_bundle, require_for, require_same_fixed
 from agent.unit.reload.states import DAEMONS, MAX_REASON_CHARS, ConfigNote, ConfigNoteFile, note_name, read_note
 from agent.unit.status.samples import Sample
@@ -330,4 +331,4 @@ def restart_process() -> NoReturn:
     sys.stdout.flush()
     sys.stderr.flush()
     os.closerange(3, os.sysconf("SC_OPEN_MAX") if os.sysconf("SC_OPEN_MAX") > 0 else 65_536)
-    os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606  our own arguments
+    os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], own_environment())  # noqa: S606  our own arguments

@@ -39,6 +39,7 @@ from agent.unit.status.samples import Snapshot
 from agent.wire.health import (
     MAX_VERSION_CHARS,
     Backlog,
+    CameraClockHealth,
     CameraHealth,
     ConfigHealth,
     HealthReport,
@@ -51,6 +52,7 @@ from agent.wire.plaintext import ClockState
 REPORT_EVERY_S: Final = 60.0
 JITTER_S: Final = 5.0
 """A fleet that was switched on together does not report together for ever."""
+MS_PER_DAY: Final = 86_400_000
 THERMAL: Final = Path("/sys/class/thermal")
 
 _log = logging.getLogger(__name__)
@@ -197,8 +199,21 @@ def _cameras(unit: UnitConfig, capture: Snapshot) -> tuple[CameraHealth, ...]:
         is_up = (capture.get("camera_up", name) or 0.0) > 0
         refuses = not is_up and (capture.get("camera_login_refused", name) or 0.0) > 0
         lag_ms = max(round((capture.get("camera_lag_seconds", name) or 0.0) * 1000), 0)
-        found.append(CameraHealth(name, None if is_file_uri(camera.source.uri) else is_up, lag_ms, refuses))
+        state, clock = None if is_file_uri(camera.source.uri) else is_up, _camera_clock(capture, name)
+        found.append(CameraHealth(name, state, lag_ms, refuses, clock))
     return tuple(found)
+
+
+def _camera_clock(capture: Snapshot, name: str) -> CameraClockHealth | None:
+    offset_s, drift = (capture.get(f"camera_clock_{what}", name) for what in ("offset_seconds", "drift_ratio"))
+    if offset_s is None:
+        return None
+    return CameraClockHealth(
+        offset_ms=round(offset_s * 1000),
+        drift_ms_per_day=None if drift is None else round(drift * MS_PER_DAY),
+        watched_s=int(capture.get("camera_clock_watched_seconds", name) or 0.0),
+        dates=(capture.get("camera_clock_dates", name) or 0.0) > 0,
+    )
 
 
 def _keyring_end(unit: UnitConfig) -> datetime:

@@ -42,6 +42,25 @@ METRICS: Final = {
     for metric in (
         Metric("acknowledged", Kind.COUNTER, "Envelopes with a verified receipt."),
         Metric("bad_receipts", Kind.COUNTER, "Receipts that failed a check; nothing was erased on them."),
+        Metric("camera_clock_dates", Kind.GAUGE, "Whether the camera's clock dates its frames: 1 or 0.", ("camera",)),
+        Metric(
+            "camera_clock_drift_ratio",
+            Kind.GAUGE,
+            "By how many seconds the offset of the camera's clock grows in a second; there after an hour.",
+            ("camera",),
+        ),
+        Metric(
+            "camera_clock_offset_seconds",
+            Kind.GAUGE,
+            "How much more the camera's clock shows than the unit's did when the same frame came.",
+            ("camera",),
+        ),
+        Metric(
+            "camera_clock_watched_seconds",
+            Kind.GAUGE,
+            "For how long the camera's clock has been watched, since it last jumped.",
+            ("camera",),
+        ),
         Metric("camera_frames", Kind.COUNTER, "Frames that the camera delivered.", ("camera",)),
         Metric(
             "camera_frames_dropped",

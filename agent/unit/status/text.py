@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from agent.health.assess import BACKLOG, Finding, disk_words, span
+from agent.health.assess import BACKLOG, Finding, camera_clock_words, disk_words, span
 from agent.unit.status.samples import Snapshot
 from agent.wire.health import CameraHealth, HealthReport
 
@@ -70,6 +70,8 @@ def _parts(report: HealthReport, receiver_up: bool | None) -> Iterator[StatusLin
     yield StatusLine("capture", "runs")
     for camera in report.cameras:
         yield StatusLine(f"camera {camera.name}", _camera(camera))
+        if camera.clock is not None:
+            yield StatusLine("its clock", camera_clock_words(camera.clock))
     if report.capture_up:
         rejected = f"{reads.rejected:,} passages rejected"
         yield StatusLine("reads", f"{reads.sealed:,} sealed, {rejected}, next is {reads.sequence or 0:,}")

@@ -71,6 +71,7 @@ def test_a_first_frame_without_a_time_is_old_and_no_beginning() -> None:
 
     class Dated:
         lost = 3
+        wall_s = None
 
         def __init__(self) -> None:
             self.times: list[float | None] = [None, 900.0, 900.5, 901.5]

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from agent.capture.frozen import MAX_SEEN, MOST_PATIENCE, STRIDE_PX, FrozenWatch
-from agent.records import Plane
+from agent.capture.frozen import MAX_SEEN, MOST_PATIENCE, FrozenWatch
+from agent.picture import Plane, every_nth
 
 RNG = np.random.default_rng(1)
 
@@ -41,21 +42,23 @@ def test_a_night_that_only_a_key_frame_changes_is_live() -> None:
     watch = FrozenWatch(10.0)
     for second in range(0, 80, 8):
         picture = _picture(0)
-        picture[STRIDE_PX, second // 8 * STRIDE_PX] = 1
+        picture[13, second // 8 * 13] = 1
         for n in range(8):
             watch.note(picture, now_s=second + n)
             assert not watch.is_frozen(second + n)
 
 
-def test_whatever_block_a_codec_renews_is_seen() -> None:
-    """Whole blocks of 16 x 16 pixels, one at a time, anywhere in the picture."""
+@pytest.mark.parametrize("wh", [(352, 288), (1280, 720), (1920, 1080), (2560, 1440)])
+def test_whatever_block_a_codec_renews_is_seen(wh: tuple[int, int]) -> None:
+    """A block of 16 x 16 pixels, anywhere in a picture of up to 2560 pixels across."""
+    luma = np.full(wh[::-1], 40, np.uint8)
     watch = FrozenWatch(10.0)
-    assert watch.note(_picture(), now_s=0.0)
-    for y in range(0, 112, 16):
-        for x in range(0, 160, 16):
-            picture = _picture()
-            picture[y : y + 16, x : x + 16] += 1
-            assert watch.note(picture, now_s=1.0)
+    assert watch.note(every_nth(luma).copy(), now_s=0.0)
+    width, height = wh
+    for y, x in ((y, x) for y in (0, height // 32 * 16) for x in range(0, width - 15, 16)):
+        renewed = luma.copy()
+        renewed[y : y + 16, x : x + 16] += 1
+        assert watch.note(every_nth(renewed).copy(), now_s=1.0)
 
 
 def test_what_an_encoder_makes_of_one_picture_is_frozen() -> None:

@@ -211,3 +211,19 @@ def test_verify_explains_what_a_newer_version_would_take(folder: Path) -> None:
     sign(folder, "camera-1")
     done = run(folder, "verify", "@out/camera-1.bundle", "--key", "@owner/owner.pub", "--state-dir", "@nowhere")
     assert "nowhere: no such folder" in str(done.exception)
+
+
+def test_plates_lists_places_and_the_formats_of_one(folder: Path) -> None:
+    """As tables and as JSON; a user's file counts, and an unknown place is said in one line."""
+    places = run(folder, "plates")
+    assert "Spain" in places.output
+    assert "US-TX" in places.output
+    assert "ES-2000" in run(folder, "plates", "ES").output
+    (first, *_) = json.loads(run(folder, "plates", "ES", "--json").output)
+    assert (first["name"], first["place_name"], first["vanity"]) == ("ES-2000", "Spain", False)
+    (folder / "my.toml").write_text("[ES]\nformat = [{ name = 'ES-2000', pattern = '9{7}', period = 'ours' }]\n")
+    (own, *_) = json.loads(run(folder, "plates", "ES", "--formats", "@my.toml", "--json").output)
+    assert (own["name"], own["pattern"], own["source"]) == ("ES-2000", "9{7}", None)
+    refused = run(folder, "plates", "ES", "XX")
+    assert isinstance(refused.exception, UsageError)
+    assert str(refused.exception).startswith("no formats of 'XX' are known; there are AD")

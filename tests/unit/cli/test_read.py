@@ -22,7 +22,7 @@ from tests.toy_models import render_clip, render_frame, write_toy_models
 
 KEYS = [
     "source", "frame", "captured_at", "text", "confidence", "chars", "box", "region", "detector_confidence", "votes",
-    "looks", "time_source",
+    "looks", "time_source", "seen", "format",
 ]  # fmt: skip
 EU = SHARED / "data" / "openalpr-eu"
 
@@ -237,3 +237,27 @@ def test_real_pictures_have_their_plates_found() -> None:
     lines = [json.loads(line) for line in result.stdout.splitlines()]
     found = {name for line in lines if _iou(line["box"], labels[name := Path(line["source"]).name]) >= 0.5}
     assert len(found) >= 100
+
+
+def test_the_cameras_clock_is_for_cameras_that_show_one(clip: Path) -> None:
+    """A recording has its own times: what is asked for is not passed over in silence."""
+    result = _run(clip, "--clock", "camera")
+    assert isinstance(result.exception, UsageError)
+    assert "--clock camera is for rtsp:// cameras" in str(result.exception)
+
+
+def test_reads_say_what_was_seen_and_the_format(models: Path, tmp_path: Path) -> None:
+    """Without --plates the text is what was seen, and there is no format."""
+    picture = _picture(tmp_path / "a.png", "KRW482")
+    for plates, plate_format in (((), None), (("--plates", "BR,se"), "SE-1973"), (("--plates", "BR"), None)):
+        result = _run(picture, "--models", models, *plates, "--jsonl", "-")
+        (line,) = map(json.loads, result.stdout.splitlines())
+        assert (line["text"], line["seen"], line["format"]) == ("KRW482", "KRW482", plate_format)
+
+
+def test_a_country_that_is_not_known_is_a_users_mistake(models: Path, tmp_path: Path) -> None:
+    """One line, with the countries there are."""
+    result = _run(_picture(tmp_path / "a.png"), "--models", models, "--plates", "BR,XX")
+    assert isinstance(result.exception, UsageError)
+    assert str(result.exception).startswith("--plates: no formats of 'XX' are known; there are AD, AL")
+    assert "\n" not in str(result.exception)

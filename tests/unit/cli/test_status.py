@@ -115,6 +115,10 @@ def test_what_the_daemons_wrote_is_shown(config: Path) -> None:
     state = config.parent / "state"
     capture = [
         Sample("camera_up", 1.0, ("demo",)),
+        Sample("camera_clock_offset_seconds", -0.0924, ("demo",)),
+        Sample("camera_clock_drift_ratio", 20e-6, ("demo",)),
+        Sample("camera_clock_watched_seconds", 7200.9, ("demo",)),
+        Sample("camera_clock_dates", 1.0, ("demo",)),
         Sample("sealed", 7.0),
         Sample("chain_sequence", 7.0),
         Sample("rejected_passages", 2.0, ("demo", "few")),
@@ -133,6 +137,10 @@ def test_what_the_daemons_wrote_is_shown(config: Path) -> None:
     assert "receiver is not reached" in text
     assert "capture ended: rtsp://192.0.2.1: gone for good" in " ".join(text.split())
     assert value["reads"]["sealed"] == 7
+    assert "its clock -0.09 s from the unit's, +1.7 s a day, dates its frames" in " ".join(text.split())
+    assert value["cameras"][0]["clock"] == {
+        "offset_ms": -92, "drift_ms_per_day": 1728, "watched_s": 7200, "dates": True,
+    }  # fmt: skip
     assert value["backlog"]["count"] == 3
 
 

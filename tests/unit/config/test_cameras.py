@@ -127,3 +127,22 @@ def test_a_polygon_with_too_few_corners_says_so(tmp_path: Path) -> None:
     """Where the corners themselves are fine."""
     with pytest.raises(ConfigError, match="should have at least 3 items"):
         load_config(write(tmp_path, f"{GOOD}\n[[vision.mask]]\npolygon = [[0.0, 0.0], [0.5, 0.5]]\n"))
+
+
+def test_a_country_without_formats_is_named_with_those_there_are(tmp_path: Path) -> None:
+    """Of the unit and of a further camera; where a file of one's own is named, only the unit can tell."""
+    plates = GOOD.replace("[vision]", '[vision]\nplates = ["ES", "US-TX", "XX"]')
+    with pytest.raises(ConfigError, match=r"vision\.plates: no formats of 'XX' are known; there are AD, AL"):
+        load_config(write(tmp_path, plates))
+    south = SOUTH.replace("min_votes = 3", 'plates = ["QQ"]')
+    with pytest.raises(ConfigError, match=r"camera\.0\.vision\.plates: no formats of 'QQ'"):
+        load_config(write(tmp_path, GOOD + south))
+    own = plates.replace("plates =", 'plate_formats = "my.toml"\nplates =')
+    vision = load_config(write(tmp_path, own)).vision
+    assert (vision.plates, vision.plate_formats) == (("ES", "US-TX", "XX"), tmp_path / "my.toml")
+
+
+def test_a_place_is_a_code(tmp_path: Path) -> None:
+    """ISO 3166, in capitals."""
+    with pytest.raises(ConfigError, match=r"vision\.plates\.0: is 'spain'"):
+        load_config(write(tmp_path, GOOD.replace("[vision]", '[vision]\nplates = ["spain"]')))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,16 @@ def test_what_an_rtsps_camera_is_known_by_is_one_thing(tmp_path: Path, text: str
     """It must be said, once, and for a camera with TLS."""
     with pytest.raises(ConfigError, match=message):
         load_config(write(tmp_path, text.replace("[vision]", f"{setting}\n[vision]")))
+
+
+@pytest.mark.parametrize("uri", ["clip.mp4", "/dev/video0", "gst:videotestsrc ! appsink"])
+def test_only_an_rtsp_camera_can_date_its_frames(tmp_path: Path, uri: str) -> None:
+    """No other source says what its clock shows; of one that can, the unit's clock dates frames if nothing is said."""
+    assert load_config(write(tmp_path, RTSP)).source.clock == "unit"
+    asked = RTSP.replace("[vision]", 'clock = "camera"\n[vision]')
+    assert load_config(write(tmp_path, asked)).source.clock == "camera"
+    with pytest.raises(ConfigError, match=r'source\.clock: "camera" is for rtsp:// cameras'):
+        load_config(write(tmp_path, re.sub('uri = ".*"', f'uri = "{uri}"', asked)))
 
 
 @pytest.mark.parametrize("setting", ['ca = "ca.pem"', f'key_sha256 = "{PIN}"', 'tls = "unchecked"'])

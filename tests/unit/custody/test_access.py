@@ -515,3 +515,12 @@ def test_weighing_opens_and_reads_no_key(owner: Owner, receiver: MemoryReceiver,
         path.write_bytes(b"")
     plan = plan_destruction(owner.layout, owner.keyring(), MIDNIGHT + DAY)
     assert weigh(plan, owner.layout, receiver) == Consequence(unreadable=2, held=0, readable=2, unreadable_already=0)
+
+
+def test_a_plate_is_found_by_what_was_seen_and_by_what_it_was_settled_to(owner: Owner) -> None:
+    """Whoever looks for a plate need not know whether a look-alike was settled."""
+    camera = Camera(owner, run=0)
+    sealed = camera.seal("AB123CD", seen="A8123CD", format="AR-2016")
+    receiver = MemoryReceiver(camera, stored=[sealed.data])
+    for pattern, found in (("AB123CD", ["AB123CD"]), ("A8123CD", ["AB123CD"]), ("A8123C0", [])):
+        assert texts(open_all(owner, receiver, Query(plate=parse_pattern(pattern)))[0]) == found

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from agent.health.assess import Level, assess, span
-from agent.wire.health import CameraHealth
+from agent.health.assess import Level, assess, camera_clock_words, span
+from agent.wire.health import CameraClockHealth, CameraHealth
 from agent.wire.plaintext import ClockState
 from tests.fakes.health import make_report
 
@@ -44,6 +44,34 @@ def test_each_limit_is_where_it_says(change: dict[str, Any], level: Level, words
     found = assess(replace(make_report(), **change))
     assert [finding.level for finding in found] == ([level] if words else [])
     assert all(words in finding.text for finding in found if words)
+
+
+@pytest.mark.parametrize(
+    ("offset_ms", "words"),
+    [
+        (-90, None),
+        (1_999, None),
+        (2_000, "camera a has a clock 2 s ahead of the unit's"),
+        (-1_999, None),
+        (-2_000, "camera a has a clock 2 s behind the unit's"),
+        (7_200_000, "camera a has a clock 2 h 0 min ahead of the unit's"),
+    ],
+)
+def test_a_camera_whose_clock_is_off_is_looked_at(offset_ms: int, words: str | None) -> None:
+    """From two seconds on; not where the unit's own clock is what may be wrong, which is told instead."""
+    camera = CameraHealth("a", is_up=True, lag_ms=40, clock=CameraClockHealth(offset_ms, None, 60, dates=False))
+    report = replace(make_report(), cameras=(camera,))
+    assert [(each.level, each.text) for each in assess(report)] == ([(Level.LOOK, words)] if words else [])
+    assert all("NTP" in each.mend and each.why for each in assess(report))
+    alone = replace(report, clock=ClockState.UNSYNCHRONIZED)
+    assert [each.about for each in assess(alone)] == ["clock"]
+
+
+def test_a_clock_is_told_in_one_line() -> None:
+    """Its offset with a sign, its drift where that is known, and whether it dates frames."""
+    assert camera_clock_words(CameraClockHealth(-92, None, 60, dates=False)) == "-0.09 s from the unit's"
+    told = camera_clock_words(CameraClockHealth(-92, 1_730, 7200, dates=True))
+    assert told == "-0.09 s from the unit's, +1.7 s a day, dates its frames"
 
 
 @pytest.mark.parametrize(

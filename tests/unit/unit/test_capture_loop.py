@@ -81,12 +81,13 @@ def make_rig(
     max_age: timedelta | None = None,
     on_full: OnFull = OnFull.DROP_OLDEST,
     live: LiveStats | None = None,
+    frame_rate: float = 10,
 ) -> Rig:
     """Wire a loop to fakes: `vehicles` plates pass one after the other."""
     path = tmp_path / "unit.toml"
     path.write_text(GOOD)
     script = script if script is not None else ([[BOX]] * LOOKS + [[]] * GAP) * vehicles
-    source = ReplaySource([PICTURE] * len(script), frame_rate=10, fault=fault)
+    source = ReplaySource([PICTURE] * len(script), frame_rate=frame_rate, fault=fault)
     reader = CannedReader(lambda number, _: plate(f"PLATE{number // LOOKS}"))
     spool = spool or MemorySpool(max_bytes=1 << 20)
     chain, clock, stop = Chain(), FakeClock(), threading.Event()
@@ -106,6 +107,30 @@ def make_rig(
     camera = Camera(config, source, PlatePipeline(CannedDetector(script), reader), live or LiveStats())
     loop = CaptureLoop([camera], recorder=recorder, stop=stop)
     return Rig(loop, recorder, spool, chain, clock, stop, source)
+
+
+@pytest.mark.parametrize(
+    ("frames", "frame_rate", "said"),
+    [(1, 10, "has 1 frame, and min_votes = 2"), (5, 1, "has a frame every 1.0 s, and min_votes = 2"), (5, 10, None)],
+)
+def test_a_recording_with_too_few_looks_is_told(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, frames: int, frame_rate: float, said: str | None
+) -> None:
+    """When it has ended; whoever waits for reads of it would look for the reason elsewhere."""
+    with caplog.at_level(logging.WARNING):
+        make_rig(tmp_path, script=[[BOX]] * frames, frame_rate=frame_rate).loop.run()
+    told = [record.getMessage() for record in caplog.records if "min_votes" in record.getMessage()]
+    assert len(told) == (said is not None)
+    assert said is None or said in told[0]
+
+
+def test_a_recording_that_was_stopped_is_not_said_to_be_short(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """How many frames it has was not seen."""
+    rig = make_rig(tmp_path)
+    rig.stop.set()
+    rig.loop.run()
+    assert Snapshot(rig.loop.samples()).get("frames", "bridge-north") == 1
+    assert "min_votes" not in caplog.text
 
 
 def test_every_passage_is_sealed_and_spooled_in_order(tmp_path: Path) -> None:

@@ -85,6 +85,14 @@ def test_a_passage_is_written_down_in_whole_numbers(config: CameraConfig) -> Non
     assert read.captured_at == NOON
 
 
+def test_what_was_seen_is_written_down_where_formats_are_known(config: CameraConfig) -> None:
+    """Text, what was seen, and the format; neither of these without formats."""
+    read = parse_plaintext(described(replace(make_passage(), seen="A8123CD", format="AR-2016"), config))
+    assert (read.text, read.seen, read.format) == ("AB123CD", "A8123CD", "AR-2016")
+    read = parse_plaintext(described(make_passage(), config))
+    assert (read.seen, read.format) == (None, None)
+
+
 def test_the_crop_may_be_left_out(config: CameraConfig) -> None:
     """By configuration; the text stays."""
     without = config.model_copy(update={"vision": config.vision.model_copy(update={"crop": False})})

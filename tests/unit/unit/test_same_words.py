@@ -31,10 +31,13 @@ from agent.unit.doctor.finding import Outcome
 from agent.unit.doctor.running import running
 from agent.unit.process.clock_trust import RECEIPT_FILE
 from agent.unit.reload.states import ConfigNote, ConfigNoteFile
+from agent.unit.status import report as status_report
 from agent.unit.status.findings import status_findings
 from agent.unit.status.last_error import ErrorNote
 from agent.unit.status.metrics import MetricsFiles, snapshot_path
 from agent.unit.status.report import read_health
+from agent.unit.status.samples import Sample
+from agent.wire.plaintext import ClockState
 from tests.fakes.health import NOW, make_report, troubled
 
 CLIP = Path(machine.__file__).parents[2] / "bench" / "clips" / "demo.mp4"
@@ -181,6 +184,27 @@ def test_a_daemon_that_was_stopped_is_a_warning_of_the_doctor(unit: UnitConfig) 
     later_s = time.time() + 60
     os.utime(snapshot_path(unit.metrics_dir, "capture"), (later_s, later_s))
     assert {each.check: each for each in running(unit)}["capture"].what == "does not run"  # it has run since
+
+
+def test_a_cameras_clock_that_is_off_is_told_alike(unit: UnitConfig, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By status and by the doctor, from what capture measures; not while the unit's own clock may be what is wrong."""
+    unit = unit.model_copy(update={"source": unit.source.model_copy(update={"uri": "rtsp://192.0.2.1/stream"})})
+    samples = [
+        Sample("camera_up", 1.0, (unit.camera_id,)),
+        Sample("camera_clock_offset_seconds", 7200.0, (unit.camera_id,)),
+    ]
+    for state, told in ((ClockState.SYNCHRONIZED, 1), (ClockState.UNSYNCHRONIZED, 0)):
+        monkeypatch.setattr(status_report, "clock_state", lambda _, state=state: state)
+        with MetricsFiles(unit.metrics_dir, "capture", lambda: samples):
+            found = [each for each in status_findings(unit, read_health(unit)) if "has a clock" in each.words]
+            said = [each for each in running(unit) if "has a clock" in each.what]
+        assert [each.text for each in found] == [
+            f"camera {unit.camera_id} has a clock 2 h 0 min ahead of the unit's"
+        ] * told
+        assert [(each.check, each.what, each.why, each.mend) for each in said] == [
+            (each.about, each.words, each.why, each.mend) for each in found
+        ]
+        assert [each.outcome for each in said] == [Outcome.WARNING] * told
 
 
 @pytest.mark.parametrize("number", range(10))

@@ -9,10 +9,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from agent.config.plate_formats import built_in_formats, choose_formats
 from agent.records import Detection, Direction, Passage, PlateRead, PlateText
-from agent.vision.consensus import FIRM_VOTES, Ballot, Rejection, changes, text_probability, vote
+from agent.vision.alignment import changes
+from agent.vision.consensus import FIRM_VOTES, Ballot, Rejection, text_probability, vote
 from agent.vision.looks import sharpness
 from agent.vision.regions import Lane
+from agent.vision.settling import Settler, look_alikes
 from agent.vision.textfilter import TextFilter
 from tests.fakes.source import STARTED_AT
 from tests.fakes.vision import plate
@@ -315,3 +318,43 @@ def test_sharpness_of_the_smallest_and_flattest_crop() -> None:
 def test_no_text_in_a_passages_repr() -> None:
     """It may be logged by mistake."""
     assert "AB12" not in repr(_passage([_look("AB12"), _look("AB12", 1)]))
+
+
+def _formats(*codes: str) -> Settler:
+    return Settler(choose_formats(codes, built_in_formats()))
+
+
+def _doubtful(text: str, place: int, other: str, share: float = 0.3) -> PlateText:
+    """Return a look that holds one look-alike for likely too."""
+    told = [dict.fromkeys(look_alikes(char), 0.0) | {char: 0.9} for char in text]
+    told[place][other] = 0.9 * share
+    return PlateText(text, (0.9,) * len(text), None, tuple(told))
+
+
+def test_a_passage_has_what_was_seen_and_what_it_was_settled_to() -> None:
+    """With the format's name; its picture is of a look that saw the text, and the votes are those of the looks."""
+    ballot = Ballot(reader_confidence=0.3, settler=_formats("BR"))
+    for n in range(3):
+        look = _look(_doubtful("ABCID23", 3, "1"), n)
+        ballot.see(look.detection, captured_at=look.captured_at, at_s=look.monotonic_s)
+        ballot.add(look)
+    passage = ballot.verdict(min_votes=2)
+    assert isinstance(passage, Passage)
+    assert (passage.text, passage.seen, passage.format) == ("ABC1D23", "ABCID23", "BR-2018")
+    assert (passage.votes, passage.best.plate.text) == ((3, 3), "ABCID23")
+
+
+def test_without_formats_a_passage_says_nothing_of_them() -> None:
+    """Nothing was settled, and no format is missing."""
+    passage = _passage([_look("ABCID23", n) for n in range(2)])
+    assert (passage.text, passage.seen, passage.format) == ("ABCID23", None, None)
+
+
+def test_the_pattern_is_asked_of_texts_as_they_are_settled() -> None:
+    """A look that would be dropped for its I votes, because it is settled to what the pattern wants."""
+    texts = TextFilter({"default": "[A-Z]{3}[0-9][A-Z][0-9]{2}"})
+    with_formats = Ballot(reader_confidence=0.3, text_filter=texts, settler=_formats("BR"))
+    without = Ballot(reader_confidence=0.3, text_filter=texts)
+    assert with_formats.add(_look(_doubtful("ABCID23", 3, "1"))) is None
+    assert with_formats.add(_look(_doubtful("ABCID23", 3, "1", share=0.001))) is Rejection.TEXT_FILTER
+    assert without.add(_look(_doubtful("ABCID23", 3, "1"))) is Rejection.TEXT_FILTER

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from agent.errors import InferenceError, ModelMismatchError
@@ -16,6 +17,7 @@ from agent.vision.detector import OnnxDetector
 from agent.vision.manifest import CheckedModel, ReaderEntry, open_library
 from agent.vision.reader import MAX_BATCH, OnnxReader
 from tests.toy_models import (
+    ALPHABET,
     WIDE_WH,
     render_frame,
     render_plate,
@@ -218,12 +220,7 @@ def test_padding_is_left_out_wherever_it_stands(tmp_path: Path) -> None:
     """A pad between characters is no character; its confidence goes with it."""
     reader = OnnxReader(_checked(toy_reader(), toy_reader_config()), _entry(tmp_path))
 
-    class Found:
-        plate = "A_B______"
-        char_probs = np.array([0.9, 0.5, 0.7, 1, 1, 1, 1, 1, 1], np.float32)
-        region = None
-
-    text = reader._without_padding(Found())
+    text = reader._text(_shares("A_B______", (0.9, 0.5, 0.7, 1, 1, 1, 1, 1, 1)), None)
     assert text.text == "AB"
     assert text.confidences == pytest.approx((0.9, 0.7))
 
@@ -233,13 +230,26 @@ def test_a_confidence_outside_0_to_1_is_an_error(share: float, tmp_path: Path) -
     """Logits instead of probabilities would pass every threshold."""
     reader = OnnxReader(_checked(toy_reader(), toy_reader_config()), _entry(tmp_path))
 
-    class Found:
-        plate = "A"
-        char_probs = np.array([share], np.float32)
-        region = None
-
     with pytest.raises(InferenceError, match=r"outside 0\.\.1"):
-        reader._without_padding(Found())
+        reader._text(_shares("A", (share,)), None)
+
+
+def test_look_alikes_are_told_with_their_shares(tmp_path: Path) -> None:
+    """Of a character that others look like, the reader says how likely each is; of others nothing."""
+    reader = OnnxReader(_checked(toy_reader(), toy_reader_config()), _entry(tmp_path))
+    shares = _shares("OA", (0.6, 0.9))
+    shares[0, ALPHABET.index("0")] = 0.3
+    assert reader._text(shares, None).look_alikes == (
+        {"O": pytest.approx(0.6), "0": pytest.approx(0.3), "D": 0.0, "Q": 0.0},
+        {},
+    )
+
+
+def _shares(text: str, shares: Sequence[float]) -> npt.NDArray[np.float64]:
+    found = np.zeros((len(text), len(ALPHABET)))
+    for slot, char, share in zip(found, text, shares, strict=True):
+        slot[ALPHABET.index(char)] = share
+    return found
 
 
 def test_a_readers_failure_carries_no_text(tmp_path: Path) -> None:

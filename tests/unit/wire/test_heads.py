@@ -19,6 +19,7 @@ from agent.wire.envelope import MAX_ENVELOPE_BYTES, parse_envelope, sign_tombsto
 from agent.wire.header import CONTENT_TYPE, TOMBSTONE_TYPE, Header, SeenReceipt, encode_header
 from agent.wire.health import (
     MAX_HEALTH_BYTES,
+    CameraClockHealth,
     CameraHealth,
     ConfigHealth,
     LastError,
@@ -44,10 +45,11 @@ def test_the_fullest_tombstone_is_taken() -> None:
 
 
 def test_the_fullest_report_is_taken() -> None:
-    """Sixteen cameras, sixteen versions, both configurations refused, and an error."""
+    """Sixteen cameras with clocks, sixteen versions, both configurations refused, and an error."""
+    clock = CameraClockHealth(0, 0, 0, dates=True)
     report = replace(
         make_report(),
-        cameras=tuple(CameraHealth(f"camera {number}", is_up=True, lag_ms=0) for number in range(16)),
+        cameras=tuple(CameraHealth(f"camera {number}", is_up=True, lag_ms=0, clock=clock) for number in range(16)),
         versions=tuple((f"part {number}", "1") for number in range(16)),
         configs=(ConfigHealth("capture", 1, "no"), ConfigHealth("upload", 1, "no")),
         error=LastError(NOW, "no"),

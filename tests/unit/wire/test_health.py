@@ -16,6 +16,7 @@ from agent.wire import cbor
 from agent.wire.health import (
     MAX_HEALTH_BYTES,
     MAX_LINE_CHARS,
+    CameraClockHealth,
     CameraHealth,
     LastError,
     encode_health,
@@ -41,9 +42,19 @@ def test_a_refused_login_is_a_state_of_its_own() -> None:
     assert parse_health(changed(cameras=[["a", "refused", 0]])) == report
 
 
+def test_a_camera_without_a_clock_is_reported_as_before() -> None:
+    """A receiver that knows no clocks takes the report; of one that shows its clock there is a fourth value."""
+    assert parse_health(changed(cameras=[["north", True, 40]])) == make_report()
+    clock = CameraClockHealth(offset_ms=-92, drift_ms_per_day=None, watched_s=60, dates=True)
+    report = replace(make_report(), cameras=(CameraHealth("a", is_up=True, lag_ms=40, clock=clock),))
+    assert parse_health(encode_health(report)) == report
+    assert parse_health(changed(cameras=[["a", True, 40, [-92, None, 60, True]]])) == report
+
+
 def test_sixteen_cameras_and_the_longest_lines_fit() -> None:
     """The largest unit there can be is within the limit."""
-    cameras = tuple(CameraHealth("c" * 64, is_up=None, lag_ms=2**53 - 1) for _ in range(16))
+    clock = CameraClockHealth(1 - 2**53, 1 - 2**53, 2**53 - 1, dates=False)
+    cameras = tuple(CameraHealth("c" * 64, is_up=None, lag_ms=2**53 - 1, clock=clock) for _ in range(16))
     error = LastError(NOW, "\N{EURO SIGN}" * MAX_LINE_CHARS)
     report = replace(make_report(), cameras=cameras, error=error)
     assert parse_health(encode_health(report)) == report
@@ -77,6 +88,11 @@ def changed(**values: object) -> bytes:
         ({"cameras": [["c", True, 0]] * 17}, "17 cameras"),
         ({"cameras": [["c" * 65, True, 0]]}, "64 characters"),
         ({"cameras": [["c", "lost", 0]]}, "true or false"),
+        ({"cameras": [["c", True, 0, None]]}, "4 items"),
+        ({"cameras": [["c", True, 0, [0, 0, 0]]]}, "4 items"),
+        ({"cameras": [["c", True, 0, [0, 0, 0, True], 0]]}, "3 items"),
+        ({"cameras": [["c", True, 0, [2**53, 0, 0, True]]]}, "offset"),
+        ({"cameras": [["c", True, 0, [0, 0, 0, 1]]]}, "true or false"),
         ({"configs": [["capture", 1, "two\nlines"]]}, "one printable line"),
         ({"error": [0, "x" * 301]}, "300 characters"),
         ({"error": [0, "\x1b[2J"]}, "one printable line"),

@@ -87,4 +87,9 @@ export const byField = (name, kinds) => (v) => {
   check(typeof v.get(name) === "string" && Object.hasOwn(kinds, v.get(name)), "value");
   return kinds[v.get(name)](v);
 };
+/** An array whose kind is told by its length. */
+export const byLength = (kinds) => (v) => {
+  check(Array.isArray(v) && Object.hasOwn(kinds, v.length), "value");
+  return kinds[v.length](v);
+};
 export const fields = (object) => new Map(Object.entries(object));

@@ -10,7 +10,7 @@ import {
 } from "./crypto.js";
 import { readJson } from "./json.js";
 import {
-  all, base64, byField, bytes, byVersion, cbor, fields, int, line, map, match, moment, oneOf, orNull, row, tagged, text,
+  all, base64, byField, byLength, bytes, byVersion, cbor, fields, int, line, map, match, moment, oneOf, orNull, row, tagged, text,
 } from "./kinds.js";
 import { ascii, checkRequest, fromPem } from "./x509.js";
 
@@ -38,11 +38,13 @@ const RENEWAL = map(fields({ v: 1, device: NAME, certificate: bytes(1, 4096) }))
 const PROBE = map(fields({ v: 2, at: TIME, nonce: B16 }));
 const PROBE_ANSWER = map(fields({ v: 2, probe: B32, at: TIME, log: SEQ }));
 const HEAD = map(fields({ v: 1, seq: SEQ, digest: B32 }));
-const NUMBER = orNull(int(-Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER));
+const INTEGER = int(-Number.MAX_SAFE_INTEGER, Number.MAX_SAFE_INTEGER);
+const NUMBER = orNull(INTEGER);
 const BOOL = oneOf("value", true, false);
-const CAMERA_STATE = orNull(oneOf("value", true, false, "refused"));
+const CAMERA = [line(64), orNull(oneOf("value", true, false, "refused")), SEQ];
+const CAMERA_CLOCK = row(INTEGER, NUMBER, SEQ, BOOL);
 const HEALTH = map(fields({
-  v: 1, at: TIME, up: row(BOOL, BOOL), cameras: all(row(line(64), CAMERA_STATE, SEQ), 0, 16),
+  v: 1, at: TIME, up: row(BOOL, BOOL), cameras: all(byLength({ 3: row(...CAMERA), 4: row(...CAMERA, CAMERA_CLOCK) }), 0, 16),
   backlog: row(SEQ, SEQ, SEQ, orNull(SEQ), SEQ), reads: row(orNull(SEQ), SEQ, SEQ, SEQ, SEQ), disk: row(SEQ, SEQ),
   temp: NUMBER, clock: oneOf("value", "synchronized", "unsynchronized", "recorded", "behind"), ends: row(NUMBER, NUMBER),
   versions: all(row(line(64), line(100)), 0, 16), configs: all(row(line(64), SEQ, orNull(line(300))), 0, 2),

@@ -27,16 +27,16 @@ const CONTENT = tagged(96, row(
   cbor(map(new Map([[1, oneOf("algorithm", 3, 24)]]))), map(new Map([[5, B12]])), bytes(16, MIB), all(RECIPIENT, 1, 8),
 ));
 const CLOCK = ["synchronized", "unsynchronized", "recorded"];
-const plaintextOf = (v, clocks) => map(
+const plaintextOf = (v, clocks, more = {}) => map(
   fields({
     v, camera: NAME, captured_at: TIME, clock: oneOf("value", ...clocks), text: text(20), confidences: all(SHARE, 0, 20),
     votes: all(int(0, 1e6), 2, 2), detector: SHARE, box: all(PX, 4, 4), frame: SEQ, frame_wh: all(PX, 2, 2),
     first_seen: TIME, last_seen: TIME, direction: oneOf("value", "approaching", "receding", "unknown"), crop: BYTES,
     models: map(fields({ detector: B32, reader: B32 })), agent: NAME,
   }),
-  fields({ region: NAME, site: NAME, lane: NAME, position: row(int(-90e6, 90e6), int(-180e6, 180e6)) }),
+  fields({ region: NAME, site: NAME, lane: NAME, position: row(int(-90e6, 90e6), int(-180e6, 180e6)), ...more }),
 );
-const PLAINTEXT = { 1: plaintextOf(1, CLOCK), 2: plaintextOf(2, [...CLOCK, "behind"]) };
+const PLAINTEXT = { 1: plaintextOf(1, CLOCK), 2: plaintextOf(2, [...CLOCK, "behind"], { seen: text(20), format: NAME }) };
 const TOMBSTONE = map(fields({
   v: 1, reason: oneOf("value", "overflow", "expired", "evicted"), count: int(1, Number.MAX_SAFE_INTEGER), from: TIME,
   until: TIME, gone: all(row(B16, SEQ, SEQ, B32), 0, 1024),
@@ -121,7 +121,7 @@ function told({ id, kid, ps, read }) {
   return {
     envelope: id, device_key: kid, chain: ps.get("chain"), seq: ps.get("seq"),
     ...of("camera", "clock", "text", "votes", "box", "frame", "frame_wh", "direction", "site", "region", "lane"),
-    ...at("captured_at", "first_seen", "last_seen"),
+    ...at("captured_at", "first_seen", "last_seen"), ...(read.has("seen") ? of("seen", "format") : {}),
     position: read.get("position")?.map((part) => part / 1e6) ?? null,
     confidences: read.get("confidences").map((share) => share / 1000), detector_confidence: read.get("detector") / 1000,
     detector_sha256: read.get("models").get("detector"), reader_sha256: read.get("models").get("reader"),
@@ -134,7 +134,9 @@ function plaintext(data, context) {
   const [value, rest] = version === 1 ? [decode(data), []] : first(data);
   check(rest.every((byte) => byte === 0), "encoding");
   const read = PLAINTEXT[version](value);
-  check(read.get("confidences").length === [...read.get("text")].length, "value");
+  const seen = read.get("seen") ?? read.get("text");
+  check([seen, read.get("text")].every((one) => [...one].length === read.get("confidences").length), "value");
+  check(read.has("seen") || !read.has("format"), "field");
   return read;
 }
 

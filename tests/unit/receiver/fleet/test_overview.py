@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import html
 import logging
 import ssl
 from collections.abc import Iterator
@@ -29,7 +30,13 @@ from agent.receiver.fleet.store import FleetStore, Reported
 from agent.receiver.intake.decide import Intake
 from agent.receiver.intake.service import PEER_CERTIFICATE, build_service
 from agent.receiver.stores.sqlite import SqliteStore
-from agent.wire.health import HEALTH_MEDIA_TYPE, HEALTH_PATH, MAX_HEALTH_BYTES, encode_health
+from agent.wire.health import (
+    HEALTH_MEDIA_TYPE,
+    HEALTH_PATH,
+    MAX_HEALTH_BYTES,
+    CameraClockHealth,
+    encode_health,
+)
 from agent.wire.protocol import ENVELOPES_PATH, MEDIA_TYPE
 from tests.fakes.health import NOW, make_fleet, make_report, troubled
 from tests.fakes.pki import Bench, make_bench
@@ -220,3 +227,18 @@ def test_a_key_that_two_machines_use_shows_until_it_is_ended(receiver: Receiver)
     page = receiver.ask("GET", "/fleet", operator).body
     assert b"shares its key" not in page
     assert device.name.encode() in page
+
+
+def test_the_page_shows_a_cameras_clock() -> None:
+    """Where it shows one: how far it is off, and by its own finding that this is too far."""
+    report = make_report()
+    shown = [CameraClockHealth(-90, 20, 7200, dates=True), CameraClockHealth(7_200_000, None, 60, dates=False), None]
+    reports = {
+        f"unit-{number}": Reported(NOW, replace(report, cameras=(replace(report.cameras[0], clock=clock),)))
+        for number, clock in enumerate(shown)
+    }
+    page = html.unescape(render_fleet(assess_fleet(list(reports), reports, NOW), NOW).decode())
+    assert "-0.09 s from the unit's, +0.0 s a day, dates its frames" in page
+    assert "+7200.00 s from the unit's" in page
+    assert "has a clock 2 h 0 min ahead of the unit's" in page
+    assert page.count("<dt>its clock<dd>") == 2

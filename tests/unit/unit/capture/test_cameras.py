@@ -123,6 +123,15 @@ def test_a_camera_that_fails_does_not_stop_the_others(tmp_path: Path, caplog: py
     ]
 
 
+def test_too_few_looks_of_one_camera_are_told_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Of the one whose recording has them, when it has ended."""
+    Unit(tmp_path, script=[[BOX]]).loop.run()
+    told = [message for record in caplog.records if "min_votes" in (message := record.getMessage())]
+    assert len(told) == 1
+    assert told[0].startswith("bridge-north: ")
+    assert "has 1 frame" in told[0]
+
+
 def test_a_failing_model_ends_the_unit(tmp_path: Path) -> None:
     """The models are one for all; whatever the other camera saw is sealed."""
     unit = Unit(tmp_path, script=[*SCRIPT, InferenceError("broken")])

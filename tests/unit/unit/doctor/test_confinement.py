@@ -25,6 +25,7 @@ from agent.unit.doctor.finding import Finding, Outcome
 from agent.unit.process.child import own_module
 from tests.fakes.waiting import WITHIN_S
 
+pytestmark = pytest.mark.real_start
 DAEMONS_UID = 64123
 """Nobody's."""
 

@@ -159,6 +159,16 @@ def test_one_device_by_two_names_is_told(unit: UnitConfig, tmp_path: Path, monke
     assert f"is the device of camera {unit.camera_id} too" in found[0].what
 
 
+def test_a_users_formats_of_plates_that_are_wrong_are_told_as_such(unit: UnitConfig, tmp_path: Path) -> None:
+    """With the line, and the command that says whether it is mended; not as a model that is missing."""
+    (tmp_path / "my.toml").write_text("[ZZ]\nformat = 7\n")
+    vision = unit.vision.model_copy(update={"plates": ("ZZ",), "plate_formats": tmp_path / "my.toml"})
+    finding = doctor_parts.models(unit.model_copy(update={"vision": vision}))
+    assert outcomes([finding]) == [Outcome.FAULT]
+    assert (finding.check, "my.toml:2: ZZ.format" in finding.what) == ("plate formats", True)
+    assert finding.mend.startswith(f"plateseal config plates --formats {tmp_path}/my.toml")
+
+
 def test_a_camera_that_is_not_there_is_named(unit: UnitConfig) -> None:
     """A device without a node, and a file without a frame."""
     gone = unit.model_copy(update={"source": unit.source.model_copy(update={"uri": "/dev/video99"})})

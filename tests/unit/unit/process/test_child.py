@@ -19,9 +19,10 @@ from agent.config.models import SourceConfig, VisionConfig
 from agent.errors import ConfigError, KeyFileError, ModelMissingError
 from agent.unit.doctor.confinement import Child
 from agent.unit.doctor.diagnosis import load_unit
-from agent.unit.process.child import own_module
+from agent.unit.process.child import own_environment, own_module
 from agent.unit.process.run import start_daemon
 
+pytestmark = pytest.mark.real_start
 PACKAGE = Path(__file__).parents[4] / "agent"
 
 
@@ -33,6 +34,31 @@ def trap(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "agent" / "__init__.py").write_text(f"open({str(sprung)!r}, 'w').close()\n")
     monkeypatch.chdir(tmp_path)
     return sprung
+
+
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [(None, None), ("", None), (":", None), ("/a", "/a"), (":/a::/b:", "/a:/b")],
+)
+def test_no_library_is_looked_for_in_the_working_directory(
+    monkeypatch: pytest.MonkeyPatch, ours: str | None, theirs: str | None
+) -> None:
+    """An empty entry, which OpenCV's loader leaves, stands for it; the other variables are ours."""
+    monkeypatch.delenv("LD_LIBRARY_PATH", raising=False)
+    before = own_environment()
+    if ours is not None:
+        monkeypatch.setenv("LD_LIBRARY_PATH", ours)
+    assert own_environment() == before | ({} if theirs is None else {"LD_LIBRARY_PATH": theirs})
+
+
+def test_each_process_of_ours_is_started_so() -> None:
+    """Whoever names one of our modules, or this process's own words, gives the environment too."""
+    found = {path.relative_to(PACKAGE).as_posix(): path.read_text() for path in PACKAGE.rglob("*.py")}
+    starting = {name for name, text in found.items() if "own_module(" in text or "sys.orig_argv" in text}
+    starting.remove("unit/process/child.py")
+    assert starting >= {"unit/process/run.py", "bench/demo.py", "bench/match.py", "unit/reload/trial.py"}
+    without = {name for name in starting if "own_environment(" not in found[name]}
+    assert without == {"unit/doctor/confinement.py"}  # it has one of its own
 
 
 def test_the_trap_is_one(trap: Path) -> None:
