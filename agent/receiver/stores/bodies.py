@@ -9,6 +9,9 @@ Owns: these files. Leaves to others: where in them an envelope stands, and how l
 
 Invariants: what `write` has written survives a power cut when it returns. Bytes behind the length that the database
 knows are remains of a transaction that was cut off: nobody reads them, and the next ones are written over them.
+
+What is written leaves the kernel's cache: it is seldom read, the database beside it needs the memory, and the kernel
+forgets an epoch of 4 GB faster where no page of it is in memory.
 """
 
 from __future__ import annotations
@@ -28,7 +31,7 @@ if TYPE_CHECKING:
 FOLDER_MODE: Final = 0o700
 FILE_MODE: Final = 0o600
 COPIED_BYTES: Final = 1 << 20
-"""Copied at a time."""
+"""Copied, or written, at a time."""
 
 
 class BodyFiles:
@@ -60,9 +63,10 @@ class BodyFiles:
         is_new = not path.exists()
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, FILE_MODE)
         try:
-            for offset, data in pieces:
+            for offset, data in _joined(pieces):
                 _write_at(descriptor, data, offset)
             durable.sync_content(descriptor)
+            os.posix_fadvise(descriptor, 0, 0, os.POSIX_FADV_DONTNEED)
         finally:
             os.close(descriptor)
         if is_new:
@@ -107,6 +111,17 @@ class BodyFiles:
                 (self.directory / name).unlink()
         if there:
             durable.sync_directory(self.directory)
+
+
+def _joined(pieces: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
+    """Yield pieces that stand one after the other as one: few long writes cost less than many short ones."""
+    begin, run = 0, bytearray()
+    for offset, data in pieces:
+        if offset != begin + len(run) or len(run) >= COPIED_BYTES:
+            yield begin, bytes(run)
+            begin, run = offset, bytearray()
+        run += data
+    yield begin, bytes(run)
 
 
 def _write_at(descriptor: int, data: bytes, offset: int) -> None:
