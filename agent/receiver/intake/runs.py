@@ -75,7 +75,8 @@ class Runs:
     def note(self, report: ChainReport, row: StoredRow, envelope: Envelope | None) -> None:
         """Remember what an envelope says of its chain; of one that was dropped (None), what the store noted of it."""
         key = report.device_kid, report.chain
-        run, before = (row.run, _noted_before(row)) if envelope is None else (envelope.position.run, _before(envelope))
+        position = None if envelope is None else envelope.position
+        run, before = (row.run, _noted_before(row)) if position is None else (position.run, position.before)
         link = self._links.setdefault(key, _Link(report, run, row.log))
         link.first_log = min(link.first_log, row.log)
         if row.seq == 0:
@@ -130,10 +131,6 @@ class Runs:
         kind = FindingKind.FORKED if link.report.device_kid == other.report.device_kid else FindingKind.ROTATED
         other.tell(kind, detail, first=end.seq + 1, last=other.report.last_seq)
         return True
-
-
-def _before(envelope: Envelope) -> bytes | None:
-    return envelope.position.before
 
 
 def _noted_before(row: StoredRow) -> bytes | None:

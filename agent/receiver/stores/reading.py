@@ -32,11 +32,11 @@ _BODY_FILE: Final = "(SELECT name FROM body_files WHERE number = file AND droppe
 _ROW: Final = ", ".join(
     ("log, id, device, chain, seq, prev", _RUN, "length, stored_at_ms", RECEIPT, "body", _BODY_FILE, "place")
 )
+"""The columns of a `StoredRow` but for the body, then what says where the body is."""
 _BODY: Final = 10
 """Where in such a row the body is."""
 FILES_HERE: Final = "SELECT name, bytes FROM body_files WHERE dropped_at_ms IS NULL ORDER BY number"
 _EPOCHS: Final = "SELECT kids, reads, bytes, dropped_at_ms FROM body_files ORDER BY number"
-"""The columns of a `StoredRow` but for the body, then what says where the body is."""
 _ENTRIES: Final = f"""
 SELECT log, stored_at_ms, {RECEIPT} FROM entries AS page WHERE log > ?1
 UNION ALL

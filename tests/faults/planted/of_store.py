@@ -138,6 +138,13 @@ FAULTS: Final = (
         (STORE_AGAIN,),
     ),
     Fault(
+        "the files of reads' bytes are not there",
+        VERIFY,
+        remove_all("{receiver}/bodies", "*"),
+        ("altered", "bodies/", ": is missing"),
+        (STORE_AGAIN,),
+    ),
+    Fault(
         "an index page of the store is damaged",
         VERIFY,
         _damaged_index,
