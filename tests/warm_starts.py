@@ -1,4 +1,4 @@
-"""A pytest plugin: starts of our own programs that need not import everything again.
+"""Starts of our own programs that need not import everything again.
 
 A start costs 0.3 to 0.6 s of processor time, nearly all of it for imports. Where tests run in several processes, each
 of these keeps a parent of programs (`tests/fakes/warm_parent.py`), which has imported them and forks one for each
@@ -121,15 +121,6 @@ class WarmStarts:
         self._line.close()
         self._parent.wait()
 
-    def pytest_collection_finish(self) -> None:
-        """Begin when the tests are imported: imports have set variables."""
-        self.start_parent()
-
-    def pytest_sessionfinish(self) -> None:
-        """End."""
-        if hasattr(self, "_parent"):
-            self.end_parent()
-
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
         """Have the starts of a test be real ones where it says so."""
@@ -171,8 +162,6 @@ def _adopt_orphans(*, wanted: bool) -> None:
         raise OSError(ctypes.get_errno(), "prctl")
 
 
-def pytest_configure(config: pytest.Config) -> None:
-    """Take over the starts of one of several processes of tests."""
-    is_measured = any(name.startswith("COVERAGE_") for name in os.environ)
-    if hasattr(config, "workerinput") and not os.environ.get(CAMPAIGNS) and not is_measured:
-        config.pluginmanager.register(WarmStarts(), "plateseal warm starts")
+def may_be_warm() -> bool:
+    """Tell whether starts may be warm at all: not where the long tests run, nor where coverage is measured."""
+    return not os.environ.get(CAMPAIGNS) and not any(name.startswith("COVERAGE_") for name in os.environ)
