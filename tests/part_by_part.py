@@ -66,7 +66,7 @@ def work(session: pytest.Session, number: int, line: Connection, stop: Stop) -> 
         _run_parts(session, number, line, stop)
         status = 0
     except (KeyboardInterrupt, EOFError, BrokenPipeError):
-        session.config.pluginmanager.get_plugin("runner").pytest_sessionfinish(session)  # ends what fixtures began
+        _plugin(session.config, "runner").pytest_sessionfinish(session)  # ends what fixtures began
     except BaseException:  # noqa: BLE001  nothing may return into the process that was forked
         traceback.print_exc(file=sys.__stderr__)
     finally:
@@ -104,14 +104,17 @@ def _next_part(line: Connection) -> Part:
 
 def _have_own(config: pytest.Config, number: int) -> None:
     """Have what processes cannot share: the folder of `tmp_path`, and the files that what is printed is kept in."""
-    plugins = config.pluginmanager
-    plugins.unregister(name="terminalreporter")
-    captured = plugins.get_plugin("capturemanager")
+    config.pluginmanager.unregister(name="terminalreporter")
+    captured = _plugin(config, "capturemanager")
     captured.stop_global_capturing()
     captured.start_global_capturing()
-    every = config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]  # noqa: SLF001  where its fixture looks
+    every = config._tmp_path_factory.getbasetemp()  # type: ignore[attr-defined]
     config.option.basetemp = str(every / f"process-{number}")
-    plugins.get_plugin("tmpdir").pytest_configure(config)
+    _plugin(config, "tmpdir").pytest_configure(config)
+
+
+def _plugin(config: pytest.Config, name: str) -> Any:
+    return config.pluginmanager.get_plugin(name) or pytest.fail(f"pytest has no {name}")
 
 
 def _keep_coverage() -> None:

@@ -174,7 +174,9 @@ class SideBySide:
 
 def parts_of(tests: Sequence[str]) -> list[Part]:
     """Return which tests stay together, by their places among all: those of a file, but for rows of a table."""
-    groups = groupby(enumerate(tests), lambda each: each[1] if each[1].startswith(ALONE) else each[1].partition("::")[0])
+    groups = groupby(
+        enumerate(tests), lambda each: each[1] if each[1].startswith(ALONE) else each[1].partition("::")[0]
+    )
     return [[place for place, _ in group] for _, group in groups]
 
 
