@@ -68,7 +68,8 @@ def work(session: pytest.Session, number: int, line: Connection, stop: Stop) -> 
     except (KeyboardInterrupt, EOFError, BrokenPipeError):
         _plugin(session.config, "runner").pytest_sessionfinish(session)  # ends what fixtures began
     except BaseException:  # noqa: BLE001  nothing may return into the process that was forked
-        traceback.print_exc(file=sys.__stderr__)
+        _plugin(session.config, "capturemanager").stop_global_capturing()
+        traceback.print_exc()
     finally:
         _keep_coverage()
         with suppress(OSError, ValueError):
