@@ -55,6 +55,7 @@ class PlateInView:
         is_gone: Whether its track has ended.
         is_reported: Whether its outcome is out. It is then followed, so that it is reported once, and no longer read.
         text: The text that was agreed on; None until then.
+        stood_out: Whether its place looked unlike the empty road when it was last seen there.
     """
 
     def __init__(self, frame: Frame, box: Detection, settings: PipelineSettings) -> None:
@@ -65,6 +66,7 @@ class PlateInView:
         self.is_gone = False
         self.is_reported = False
         self.text: str | None = None
+        self.stood_out = False
         self._settings = settings
         self._ballot = Ballot(
             reader_confidence=settings.reader_confidence, text_filter=settings.text_filter, settler=settings.settler
@@ -94,6 +96,17 @@ class PlateInView:
         box, (width, height) = self.motion.predict(at_s), frame_wh
         by_x, by_y = (box.x2 - box.x1) * PIECE_MARGIN, (box.y2 - box.y1) * PIECE_MARGIN
         return (box.x1 - by_x) / width, (box.y1 - by_y) / height, (box.x2 + by_x) / width, (box.y2 + by_y) / height
+
+    def place(self, at_s: float, frame_wh: tuple[int, int]) -> RelativeBox:
+        """Return where the plate was last seen, where it should be at a time, and a plate's width around both."""
+        boxes, (width, height) = (self.motion.box, self.motion.predict(at_s)), frame_wh
+        by = self.motion.box.x2 - self.motion.box.x1
+        return (
+            (min(box.x1 for box in boxes) - by) / width,
+            (min(box.y1 for box in boxes) - by) / height,
+            (max(box.x2 for box in boxes) + by) / width,
+            (max(box.y2 for box in boxes) + by) / height,
+        )
 
     def see(self, frame: Frame, box: Detection) -> None:
         """Take a sighting of the plate. If it is whole in the picture, its looks may be read.

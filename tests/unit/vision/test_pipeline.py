@@ -360,6 +360,25 @@ def test_frames_that_the_gate_drops_are_never_converted() -> None:
     assert set(converted) <= {0, *range(40, 50)}
 
 
+@pytest.mark.parametrize("stays", [False, True])
+def test_the_gate_tells_that_a_plate_has_left(stays: bool) -> None:
+    """The detector does not look for it where the road is empty again; for one that the gate still sees it does."""
+    looker = _Looker()
+    pipeline = PlatePipeline(looker, CannedReader(plate("AB12")), PipelineSettings(has_gate=True))
+    passages, looked = [], []
+    for n in range(75):
+        image = BLANK.copy()
+        if 30 <= n < (60 if stays else 40):
+            x = 200 + 12 * (min(n, 40) - 30)
+            image[90:200, x - 40 : x + 120] = 50
+            image[150:170, x : x + 80] = 255 if n < 40 else 50
+        before = len(looker.shown)
+        passages += pipeline.process(_frame(n, image=image))
+        looked += [n] * (len(looker.shown) - before)
+    assert [passage.text for passage in passages] == ["AB12"]
+    assert any(n >= 42 for n in looked) == stays
+
+
 class _Looker:
     """Finds the one bright rectangle of whatever it is shown, and notes the size of that."""
 
