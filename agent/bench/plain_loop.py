@@ -17,7 +17,7 @@ from agent.config.models import VisionConfig
 from agent.errors import ModelMissingError
 from agent.records import Image
 from agent.vision.manifest import DetectorEntry, ModelLibrary, open_library
-from agent.vision.session import as_path, hush
+from agent.vision.session import as_path, hush, session_options
 
 MIN_FRAMES_OF_A_DUPLICATE: Final = 2
 """A further text of one vehicle counts as a duplicate from two frames on, as plateseal's default takes two looks."""
@@ -26,10 +26,14 @@ Predict = Callable[[Image], list[str]]
 """Reads one frame: the texts, as `ALPR.predict` returns them."""
 
 
-def open_plain_loop(config: VisionConfig) -> tuple[Predict, tuple[str, str]]:
+def open_plain_loop(config: VisionConfig, *, threads: int | None = None) -> tuple[Predict, tuple[str, str]]:
     """Build the loop on the models that plateseal would use.
 
     The library takes square detectors only; where plateseal's choice is oblong, it gets the first square one there is.
+
+    Args:
+        config: Where the models are, and their names.
+        threads: Threads inside one inference; left out, as many as onnxruntime takes by itself.
 
     Returns:
         The loop's step, and the names of detector and reader.
@@ -47,17 +51,20 @@ def open_plain_loop(config: VisionConfig) -> tuple[Predict, tuple[str, str]]:
 
         def __init__(self, entry: DetectorEntry, onnx: bytes) -> None:
             with as_path(onnx) as path:
-                self._detector = YoloV9Detector(path, ("License Plate",), conf_thresh=entry.confidence)
+                self._detector = YoloV9Detector(
+                    path, ("License Plate",), conf_thresh=entry.confidence, sess_options=options
+                )
 
         def predict(self, frame: Image) -> Any:  # noqa: ANN401
             return self._detector.predict(frame)
 
+    options = None if threads is None else session_options(threads)
     hush("open_image_models.detection.core.yolo_v9.inference", "fast_plate_ocr.inference.plate_recognizer")
     library = open_library(config.models)
     detector, reader = _square_detector(library, config.detector), library.reader(config.reader)
     checked = library.load(reader)
     with as_path(checked.onnx) as onnx, as_path(checked.config) as yaml:
-        ocr = DefaultOCR(model_path=onnx, config_path=yaml)
+        ocr = DefaultOCR(model_path=onnx, config_path=yaml, sess_options=options)
     alpr = ALPR(detector=_File(detector, library.load(detector).onnx), ocr=ocr)
 
     def predict(image: Image) -> list[str]:

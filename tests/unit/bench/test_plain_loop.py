@@ -43,9 +43,11 @@ def test_runs_are_counted_by_their_gaps() -> None:
     assert count_runs([0, 1, 1 + EDGE_FRAMES, 2 + 2 * EDGE_FRAMES]) == 2
 
 
-def test_the_loop_reads_what_fast_alpr_reads(tmp_path: Path) -> None:
-    """The real library on toy models: one text a plate, by its own detector and reader."""
-    predict, names = open_plain_loop(VisionConfig(models=write_toy_models(tmp_path / "toys")))
+@pytest.mark.parametrize("threads", [None, 1])
+def test_the_loop_reads_what_fast_alpr_reads(tmp_path: Path, threads: int | None) -> None:
+    """The real library on toy models: one text a plate, by its own detector and reader, with any threads."""
+    vision = VisionConfig(models=write_toy_models(tmp_path / "toys"))
+    predict, names = open_plain_loop(vision, threads=threads)
     assert names == ("toy-detector", "toy-reader")
     assert predict(render_frame([("KRW482", (200, 120, 340, 166))])) == ["KRW482"]
     assert predict(render_frame([])) == []
