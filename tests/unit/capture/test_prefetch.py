@@ -44,8 +44,10 @@ def test_the_sample_is_taken_where_the_frame_was_decoded() -> None:
         return np.zeros((4, 4), np.uint8)
 
     picture = Picture((4, 4), lambda: np.zeros((4, 4, 3), np.uint8), luma=luma)
-    for frame in prefetched(Frame("cam", 0, STARTED_AT, 0.0, picture) for _ in range(1)):
-        assert frame.picture.sample.shape == (4, 4)
+    shapes = [
+        frame.picture.sample.shape for frame in prefetched(Frame("cam", 0, STARTED_AT, 0.0, picture) for _ in "1")
+    ]
+    assert shapes == [(4, 4)]
     assert taken == ["decode"]
 
 
@@ -53,7 +55,7 @@ def test_who_leaves_without_closing_is_not_waited_for() -> None:
     """The thread that decodes ends with the process, whatever it waits for."""
     frames = prefetched(_frames(1000))
     next(frames)
-    assert all(thread.daemon for thread in threading.enumerate() if thread.name == "decode")
+    assert [thread.daemon for thread in threading.enumerate() if thread.name == "decode"] == [True]
     frames.close()
 
 
