@@ -12,10 +12,11 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from agent.bench.truth import EDGE_FRAMES, Score, Truth
+from agent.bench.truth import EDGE_FRAMES, MISREAD_CHANGES, Score, Truth, in_view, vehicle_of
 from agent.config.models import VisionConfig
 from agent.errors import ModelMissingError
 from agent.records import Image
+from agent.vision.alignment import changes
 from agent.vision.manifest import DetectorEntry, ModelLibrary, open_library
 from agent.vision.session import as_path, hush, session_options
 
@@ -76,31 +77,42 @@ def open_plain_loop(config: VisionConfig, *, threads: int | None = None) -> tupl
 def score_sightings(truth: Truth, sightings: Iterable[tuple[int, Sequence[str]]]) -> Score:
     """Compare the loop's texts with the truth.
 
-    A vehicle is exact when the text that came most often while its plate was in view is the truth's; among equals the
-    one that came first counts. Further texts of a vehicle that came on two frames are duplicates. Elsewhere each run
-    of frames with text is one spurious reading.
+    While a vehicle's plate is in view, the text that came most often counts, among equals the one that came first, and
+    every further one that came on two frames. Those within one edit of the vehicle's text are its own: the most
+    frequent of them says whether it is exact, the others are duplicates. The rest are spurious. Elsewhere each run of
+    frames with text is one spurious reading.
     """
     texts: dict[int, Counter[str]] = {}
     outside: list[int] = []
     for frame, found in sightings:
-        near = [index for index, vehicle in enumerate(truth.passes) if vehicle.holds(frame)]
-        for text in found:
-            same = [index for index in near if truth.passes[index].text == text]
-            if near:
-                texts.setdefault((same or near)[0], Counter())[text] += 1
+        near = in_view(truth, frame)
+        for text in found if near else ():
+            owner = vehicle_of(truth, text, frame)
+            texts.setdefault(near[0] if owner is None else owner, Counter())[text] += 1
         if found and not near:
             outside.append(frame)
-    exact = sum(truth.passes[index].text == counts.most_common(1)[0][0] for index, counts in texts.items())
+    own = {index: _counted(counts, truth.passes[index].text) for index, counts in texts.items()}
+    read = [one for one, _ in own.values() if one]
+    exact = sum(one[:1] == [truth.passes[index].text] for index, (one, _) in own.items())
     return Score(
         vehicles=len(truth.passes),
         exact=exact,
-        misread=len(texts) - exact,
-        missed=len(truth.passes) - len(texts),
-        duplicates=sum(
-            count >= MIN_FRAMES_OF_A_DUPLICATE for counts in texts.values() for _, count in counts.most_common()[1:]
-        ),
-        spurious=count_runs(outside),
+        misread=len(read) - exact,
+        missed=len(truth.passes) - len(read),
+        duplicates=sum(len(one) - 1 for one in read),
+        spurious=count_runs(outside) + sum(len(others) for _, others in own.values()),
     )
+
+
+def _counted(counts: Counter[str], text: str) -> tuple[list[str], list[str]]:
+    """Return the texts that count of those that came while a vehicle with this text was in view: its own, and others.
+
+    The most frequent ones come first.
+    """
+    most, *further = counts.most_common()
+    counting = [most[0], *(one for one, count in further if count >= MIN_FRAMES_OF_A_DUPLICATE)]
+    own = [one for one in counting if changes(one, text) <= MISREAD_CHANGES]
+    return own, [one for one in counting if one not in own]
 
 
 def count_runs(frames: Sequence[int]) -> int:
