@@ -16,10 +16,20 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
+from agent.errors import ModelError
 from models.training import loop
 from models.training.cache import build_cache
 from models.training.choose import exactness, rendered_readings
-from models.training.contract import ALPHABET, DEFAULT_THRESHOLD, HEIGHT, SLOTS, WIDTH
+from models.training.contract import (
+    ALPHABET,
+    DEFAULT_THRESHOLD,
+    GRID,
+    HEIGHT,
+    PAD_INDEX,
+    SLOTS,
+    UNKNOWN_LABEL,
+    WIDTH,
+)
 from models.training.detector import PlateDetector, all_centres, assign, pair_iou
 from models.training.detector_data import Composer, Scene
 from models.training.estimate import minutes_left
@@ -29,10 +39,10 @@ from models.training.measure import find_boxes, open_detector, open_reader
 from models.training.onnx_cost import multiply_adds
 from models.training.plan import DETECTOR_STAGES, READER, Plan, Renderings, share_minutes
 from models.training.reader import PlateReader
-from models.training.reader_data import CropComposer
+from models.training.reader_data import CropComposer, Sources
 from models.training.streams import CropStream, DetectorStream, batches
 from models.training.train_detector import loss_on
-from models.training.train_reader import batch_loss
+from models.training.train_reader import batch_loss, load_start, reader_loss
 
 # PyTorch's exporter and loader warn about themselves; the suite's settings turn warnings into errors.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -45,7 +55,7 @@ SHORT = Plan("short", steps=6, batch=4, rate=1e-3, seed=1, warm=2)
 @pytest.fixture(scope="session")
 def crops(tmp_path_factory: pytest.TempPathFactory) -> CropComposer:
     """Crops of a few rendered plates."""
-    return CropComposer([build_cache(tmp_path_factory.mktemp("c"), Renderings("plates", 20, 1), workers=0)], [])
+    return CropComposer(Sources([build_cache(tmp_path_factory.mktemp("c"), Renderings("plates", 20, 1), workers=0)]))
 
 
 @pytest.fixture(scope="session")
@@ -221,3 +231,41 @@ def test_the_plan_has_a_limit_in_minutes(tmp_path: Path) -> None:
     assert sum(plan.minutes for plan in limited) == pytest.approx(60)
     assert limited[0].minutes > limited[1].minutes > 10
     assert loop.describe_machine()
+
+
+def test_a_slot_with_a_foreign_character_is_to_be_unsure() -> None:
+    """The loss is least where every character is as likely; a sure one costs, and padding costs more."""
+    model = PlateReader()
+    target = torch.full((1, 2 * SLOTS), -1)
+    target[0, :SLOTS] = PAD_INDEX
+    target[0, 1] = UNKNOWN_LABEL
+
+    def cost(sure_of: int | None) -> float:
+        logits = torch.zeros(1, SLOTS, len(ALPHABET))
+        logits[0, :, PAD_INDEX] = 6.0
+        logits[0, 1, PAD_INDEX] = -6.0
+        if sure_of is not None:
+            logits[0, 1, sure_of] = 6.0
+        nothing = torch.zeros(1, SLOTS, GRID[0] * GRID[1]), torch.zeros(1, GRID[0] * GRID[1], model.features)
+        return float(reader_loss(model, (logits, *nothing), target))
+
+    assert cost(None) < cost(3) < cost(PAD_INDEX)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    """Of another width, or no weights at all; those of this network are taken."""
+    torch.save(PlateReader().state_dict(), tmp_path / "good.pt")
+    torch.save(PlateReader(1.0).state_dict(), tmp_path / "narrow.pt")
+    (tmp_path / "words.pt").write_text("words")
+    assert isinstance(load_start(tmp_path / "good.pt"), PlateReader)
+    for name in ("narrow.pt", "words.pt", "missing.pt"):
+        with pytest.raises(ModelError, match=name):
+            load_start(tmp_path / name)
+
+
+def test_a_checkpoint_knows_what_it_began_with(tmp_path: Path) -> None:
+    """Also after it went on."""
+    trainer = Trainer(PlateReader(), SHORT, tmp_path)
+    trainer.start_from(PlateReader(), name="`a.pt`")
+    trainer.save()
+    assert Trainer(PlateReader(), SHORT, tmp_path).start == "`a.pt`"

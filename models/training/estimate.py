@@ -14,9 +14,9 @@ from .cache import PlateCache, build_cache
 from .detector import PlateDetector
 from .detector_data import Composer, Scene
 from .loop import Trainer
-from .plan import DETECTOR_PLATES, READER_PLATES, SIGNS, Plan, Renderings
+from .plan import DETECTOR_PLATES, READER_RENDERINGS, SIGNS, Plan, Renderings
 from .reader import PlateReader
-from .reader_data import CropComposer
+from .reader_data import CropComposer, Sources
 from .streams import CropStream, DetectorStream, batches
 from .train_detector import loss_on
 from .train_reader import batch_loss
@@ -63,7 +63,7 @@ def estimate(runs: Path, detector: Sequence[Plan], reader: Plan, *, workers: int
         plates = build_cache(folder, Renderings("plates", SAMPLE, 1), workers=0)
         per_rendering_s = (time.monotonic() - start) / SAMPLE
         signs = build_cache(folder, Renderings("signs", SAMPLE, 2), workers=0)
-        left = _left_to_render(runs)
+        left = _left_to_render(runs, reader)
         return Estimate(
             rendering=left * per_rendering_s / workers / 60,
             detector=sum(_detector_min(runs, folder, plan, (plates, signs), workers=workers) for plan in detector),
@@ -71,9 +71,9 @@ def estimate(runs: Path, detector: Sequence[Plan], reader: Plan, *, workers: int
         )
 
 
-def _left_to_render(runs: Path) -> int:
+def _left_to_render(runs: Path, reader: Plan) -> int:
     """Renderings that the caches do not have."""
-    wanted = sum(what.count for what in (DETECTOR_PLATES, SIGNS, READER_PLATES))
+    wanted = sum(what.count for what in {DETECTOR_PLATES, SIGNS, *READER_RENDERINGS[reader.name].all})
     there = 0
     for index in (runs / "cache").glob("*.index.jsonl"):
         with index.open() as lines:
@@ -98,7 +98,7 @@ def _detector_min(
 def _reader_min(runs: Path, folder: Path, plan: Plan, plates: PlateCache, *, workers: int) -> float:
     """Minutes of the reader's training."""
     trainer = Trainer(PlateReader(), plan, folder)
-    stream = CropStream(CropComposer([plates], []), seed=0, first=0)
+    stream = CropStream(CropComposer(Sources([plates])), seed=0, first=0)
     per_step_s = trainer.seconds_a_step(batches(stream, plan, workers=workers), batch_loss)
     return minutes_left(Trainer(PlateReader(), plan, runs), per_step_s)
 
