@@ -102,6 +102,15 @@ class Effort:
         begun = f"Begun with the weights {self.start}. " if self.start else ""
         if self.start and not self.steps:
             return f"The weights are {self.start}, as they are."
+        if self.plan.crops:
+            begun += (
+                f"Only the layers behind the trunk were trained further, on {self.plan.crops:,} crops that the trunk "
+                f"had seen once, each used {self.steps * self.plan.batch / self.plan.crops:.0f} times. "
+            )
+        if self.plan.kept:
+            begun += (
+                f"Each weight is {1 - self.plan.kept:.1f} of the trained one and {self.plan.kept:.1f} of the first. "
+            )
         px = self.plan.picture_px
         size = f" pictures of {px} x {px} pixels" if px else ""
         return (

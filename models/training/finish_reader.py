@@ -8,6 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
+import torch
 
 from agent.vision.manifest import MANIFEST_NAME
 
@@ -26,18 +27,43 @@ from .plan import HELD_OUT, HELD_OUT_HARD, HELD_OUT_NOTICES, NO_RENDERINGS, READ
 from .progress import say
 from .reader_data import notice_crop
 from .tables import Figures
+from .train_reader import load_start
 
 SAMPLES = 400  # training pictures that int8 is calibrated on
 TEXT_FOLDER = "openalpr-eu"  # has texts; nothing is decided on it
 SQUARE = next(iter(DETECTOR_SIZES))
 
 
-def export_files(data: Path, runs: Path, out: Path, plan: Plan) -> list[Path]:
+def trained_weights(runs: Path, plan: Plan, start: Path | None) -> Path:
+    """A file with what a training made, and `plan.kept` of what it began with.
+
+    Between weights that read plates and ones that also know what is none, the mean of both is better than either: it
+    reads as well as the first, and knows nearly as much as the second.
+
+    Raises:
+        FileNotFoundError: It was never begun.
+        ModelError: `start` holds no weights of this network.
+    """
+    trained = checkpoint(runs, plan)
+    if start is None or not plan.kept:
+        return trained
+    before = load_start(start).state_dict()
+    after = torch.load(trained, map_location="cpu", weights_only=True)["averaged"]
+    mean = {
+        name: value.lerp(before[name], plan.kept) if value.dtype.is_floating_point else value
+        for name, value in after.items()
+    }
+    out = trained.with_name("exported.pt")
+    torch.save({"averaged": mean}, out)
+    return out
+
+
+def export_files(data: Path, weights: Path, out: Path) -> list[Path]:
     """Write the float32 and the int8 file, and the YAML."""
     out.mkdir(parents=True, exist_ok=True)
     say(f"writing {READER_NAME}")
     whole, small = out / f"{READER_NAME}.onnx", out / f"{READER_NAME}{INT8}.onnx"
-    export.export_reader(checkpoint(runs, plan), whole)
+    export.export_reader(weights, whole)
     export.quantise(whole, small, export.reader_samples(data, count=SAMPLES))
     for path in (whole, small):
         export.halve_weights(path)
@@ -87,7 +113,15 @@ def measure_reading(
 
 
 def finish_reader(
-    data: Path, runs: Path, public: Path, out: Path, plan: Plan, *, machine: str | None = None, kept: bool = False
+    data: Path,
+    runs: Path,
+    public: Path,
+    out: Path,
+    plan: Plan,
+    *,
+    start: Path | None = None,
+    machine: str | None = None,
+    kept: bool = False,
 ) -> None:
     """From the checkpoint to files, figures, card and manifest.
 
@@ -97,14 +131,15 @@ def finish_reader(
         public: The public reader, to compare with; may be missing.
         out: Where the models go; the shipped manifest is the base of the one written there.
         plan: Of the training.
+        start: What the training began with, where the plan keeps a share of it.
         machine: What trained the reader, for the card; None for what the checkpoint says.
         kept: Also measure on the folder that nothing is decided on.
 
     Raises:
         FileNotFoundError: The checkpoint, a folder or the fonts are missing.
-        ModelError: The files together are too large to ship.
+        ModelError: The files together are too large to ship, or `start` holds no weights of this network.
     """
-    files = export_files(data, runs, out, plan)
+    files = export_files(data, trained_weights(runs, plan, start), out)
     valid = valid_readings(data)
     rendered, hard = choose.rendered_readings(HELD_OUT), choose.rendered_readings(HELD_OUT_HARD)
     verdict = judge_int8(files, [rendered, valid])

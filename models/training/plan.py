@@ -26,6 +26,10 @@ class Plan:
         average: Decay of the moving average of the weights.
         picture_px: Side of the detector's pictures; the reader's have their own size.
         minutes: Limit on the time spent training, all runs together, 0 for none; the cosine ends with it.
+        no_plates: Share of the reader's crops that show no plate.
+        crops: How many different ones there are, each seen many times; 0 for endless new ones. Only for the last
+            layers of the reader.
+        kept: Share of the weights it began with in those that are exported, the rest are the trained ones.
     """
 
     name: str
@@ -37,6 +41,9 @@ class Plan:
     average: float = 0.998
     picture_px: int = 0
     minutes: float = 0.0
+    no_plates: float = 0.16
+    crops: int = 0
+    kept: float = 0.0
 
     @property
     def work(self) -> float:
@@ -75,6 +82,10 @@ DETECTOR_STAGES = (DETECTOR, DETECTOR_WHOLE)
 READER = Plan("reader", READER_STEPS, batch=512, rate=2.0e-3, seed=23, warm=300, average=0.999)
 READER_TUNED = Plan("reader-tuned", 4_000, batch=64, rate=3.0e-4, seed=29, warm=100, average=0.995)
 """From the weights of another training (`--reader-from`), where there is no GPU."""
+READER_HEAD = Plan(
+    "reader-head", 2_600, batch=64, rate=4.0e-4, seed=31, warm=60, average=0.996, no_plates=0.25, crops=10_000, kept=0.2
+)
+"""From those weights too, the layers behind the trunk alone (`--head-only`): on one core, minutes instead of hours."""
 
 DETECTOR_PLATES = Renderings("plates", 30_000, 1)
 SIGNS = Renderings("signs", 5_000, 2)
@@ -110,8 +121,11 @@ READER_RENDERINGS = {
         Renderings("hard", 60_000, 5),
         Renderings("notices", 20_000, 6),
     ),
-    READER_TUNED.name: ReaderRenderings(
-        (Renderings("plates", 6_000, 3),), Renderings("hard", 6_000, 5), Renderings("notices", 4_000, 6)
+    **dict.fromkeys(
+        (READER_TUNED.name, READER_HEAD.name),
+        ReaderRenderings(
+            (Renderings("plates", 6_000, 3),), Renderings("hard", 6_000, 5), Renderings("notices", 4_000, 6)
+        ),
     ),
 }
 """By the name of the plan: a short training sees each rendering but a few times, however few there are."""

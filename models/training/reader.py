@@ -77,7 +77,10 @@ class PlateReader(nn.Module):
             Logits (n, SLOTS, 37); where each slot looks, logits (n, SLOTS, cells); features
             (n, cells, features), cells in rows of `GRID`.
         """
-        features = self.trunk(x)
+        return self.forward_head(self.trunk(x))
+
+    def forward_head(self, features: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same from what the trunk makes of the pictures, float (n, features, rows, columns)."""
         whole = self.context(features)
         steered = features + self.place + self.spread(whole)[:, :, None, None]
         where = self.look(steered).flatten(2)

@@ -22,7 +22,6 @@ from .folders import TRAIN_FOLDERS, ByteArray, FloatArray, load_folder
 from .pseudo import RealCrop
 from .render import Plate, Rng, pick
 
-NO_PLATE_SHARE = 0.16  # of the crops; the text of a thing that is no plate is empty
 UPSIDE_DOWN_SHARE = 0.03  # of the plates; their text is empty too: what is read there is wrong, and sure
 HARD_SHARE = 0.4  # of the rendered plates, where there are hard ones
 BARS_SHARE = 0.15  # of the rendered plates: a bar beside the plate, as high as a character and none
@@ -213,13 +212,13 @@ class Sources:
 
 
 class CropComposer:
-    """Makes one training crop after another."""
+    """Makes one training crop after another; `no_plates` is the share of things that are none, whose text is empty."""
 
-    def __init__(self, sources: Sources) -> None:
+    def __init__(self, sources: Sources, *, no_plates: float = 0.16) -> None:
         self._from = sources
         self._real_share = REAL_SHARE if sources.real else 0.0
         self._hard_share = HARD_SHARE if sources.hard else 0.0
-        self._no_plate_share = NO_PLATE_SHARE if sources.notices else 0.0
+        self._no_plate_share = no_plates if sources.notices else 0.0
 
     def compose(self, rng: Rng) -> tuple[ByteArray, str, list[int]]:
         """One crop, uint8 (64, 128, 3) RGB, its text, and the cells of its characters, -1 where unknown.

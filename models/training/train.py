@@ -25,7 +25,7 @@ from .finish_reader import finish_reader
 from .folders import DEFAULT_DATA, TEST_FOLDERS, TRAIN_FOLDERS, VALID_FOLDERS, load_folder
 from .fonts import font_files, how_to_install, missing_packages
 from .loop import pick_device
-from .plan import DETECTOR_STAGES, READER, READER_TUNED, share_minutes
+from .plan import DETECTOR_STAGES, READER, READER_HEAD, READER_TUNED, Plan, share_minutes
 from .progress import say
 from .train_detector import train_detector
 from .train_reader import train_reader
@@ -44,6 +44,9 @@ def parse() -> argparse.Namespace:
     parser.add_argument("--public-reader", type=Path, default=PUBLIC_READER, help="labels real crops; may be missing")
     parser.add_argument("--out", type=Path, default=MODELS, help="where the models go (%(default)s)")
     parser.add_argument("--reader-from", type=Path, help="tune the reader from these weights instead of training it")
+    parser.add_argument(
+        "--head-only", action="store_true", help="of --reader-from, train only the last layers: minutes"
+    )
     cores = len(os.sched_getaffinity(0))
     half = max(cores // 2, 1)
     drawing = max(cores - 1, 1) if pick_device().type == "cuda" else half  # a GPU waits for crops, a core trains
@@ -58,7 +61,16 @@ def parse() -> argparse.Namespace:
         "--kept", action="store_true", help="measure the reader on openalpr-eu too, on which nothing is decided"
     )
     parser.add_argument("--sweep", action="store_true", help="only print every threshold on the validation folders")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.head_only and not args.reader_from:
+        parser.error("--head-only: needs --reader-from, the weights whose trunk stays as it is")
+    return args
+
+
+def reader_plan(args: argparse.Namespace) -> Plan:
+    """How the reader is trained."""
+    tuned = READER_HEAD if args.head_only else READER_TUNED
+    return replace(tuned if args.reader_from else READER, minutes=args.reader_minutes)
 
 
 def check_inputs(data: Path) -> None:
@@ -87,7 +99,7 @@ def run(args: argparse.Namespace) -> None:
         say(sweep_thresholds(args.data, args.runs).table().rstrip())
         return
     detector = share_minutes(DETECTOR_STAGES, args.detector_minutes)
-    reader = replace(READER_TUNED if args.reader_from else READER, minutes=args.reader_minutes)
+    reader = reader_plan(args)
     say(f"training on {pick_device()}, threads: {args.threads}; stop and start again as you like")
     if args.only is None:
         say(estimate(args.runs, detector, reader, workers=args.workers).line())
@@ -98,7 +110,16 @@ def run(args: argparse.Namespace) -> None:
     if args.only in {None, "finish", "finish-detector"}:
         finish_detector(args.data, args.runs, args.public_reader, args.out, machine=args.machine)
     if args.only in {None, "finish", "finish-reader"}:
-        finish_reader(args.data, args.runs, args.public_reader, args.out, reader, machine=args.machine, kept=args.kept)
+        finish_reader(
+            args.data,
+            args.runs,
+            args.public_reader,
+            args.out,
+            reader,
+            start=args.reader_from,
+            machine=args.machine,
+            kept=args.kept,
+        )
 
 
 def main() -> None:

@@ -14,6 +14,7 @@ from agent.errors import ModelError
 
 from .cache import build_cache
 from .contract import ALPHABET, PAD_INDEX, SLOTS, UNKNOWN_LABEL
+from .features import build_features
 from .loop import Trainer
 from .manifest_block import sha256
 from .plan import READER_RENDERINGS, Plan
@@ -59,6 +60,13 @@ def batch_loss(model: nn.Module, batch: list[Tensor]) -> Tensor:
         return reader_loss(model, model.forward_guided(pictures), batch[1])
 
 
+def head_loss(model: nn.Module, batch: list[Tensor]) -> Tensor:
+    """The loss of a batch that the trunk has seen already; the trunk learns nothing."""
+    assert isinstance(model, PlateReader)
+    with torch.autocast(batch[0].device.type, torch.bfloat16):
+        return reader_loss(model, model.forward_head(batch[0].float()), batch[1])
+
+
 def load_start(path: Path) -> PlateReader:
     """A reader with the weights of a file.
 
@@ -82,7 +90,8 @@ def train_reader(data: Path, runs: Path, public: Path, plan: Plan, *, workers: i
         public: The public reader that labels real crops; without it only rendered plates are used.
         plan: How long.
         workers: Processes that render, and then compose crops.
-        start: Weights to begin with, a PyTorch file of the averaged ones; None for random ones.
+        start: Weights to begin with, a PyTorch file of the averaged ones; None for random ones, which a plan with a
+            number of crops cannot have.
 
     Raises:
         ModelError: `start` holds no weights of this network.
@@ -92,16 +101,29 @@ def train_reader(data: Path, runs: Path, public: Path, plan: Plan, *, workers: i
         return
     if start is not None and trainer.step == 0:
         trainer.start_from(load_start(start), name=f"`{start.name}` (SHA-256 {sha256(start)[:16]}..)")
+
+    def crops_from(first: int) -> CropStream:
+        sources = load_sources(data, runs, public, plan, workers=workers)
+        return CropStream(CropComposer(sources, no_plates=plan.no_plates), seed=plan.seed, first=first)
+
+    if start is not None and plan.crops:
+        stem = runs / "cache" / f"{plan.name}-{plan.crops}-{plan.seed}-{sha256(start)[:12]}"
+        seen = build_features(stem, load_start(start), crops_from, plan, workers=workers)
+        trainer.run(seen.batches(plan, first=trainer.step), head_loss)
+        return
+    trainer.run(batches(crops_from(trainer.step * plan.batch), plan, workers=workers), batch_loss)
+
+
+def load_sources(data: Path, runs: Path, public: Path, plan: Plan, *, workers: int) -> Sources:
+    """What the crops of a plan are made of; renders what is missing. Arguments as of `train_reader`."""
     rendered = READER_RENDERINGS[plan.name]
     caches = {what: build_cache(runs / "cache", what, workers=workers) for what in rendered.all}
     real = label_real_crops(data, public, runs / "reader-labels.json") if public.is_file() else []
     say(f"{len(real)} real crops with a label" if real else f"{public} is not here: rendered plates only")
-    sources = Sources(
+    return Sources(
         plates=[caches[what] for what in rendered.plates],
         hard=[caches[rendered.hard]],
         notices=[caches[rendered.notices]],
         real=real,
         surroundings=load_surroundings(data, np.random.default_rng(plan.seed)),
     )
-    stream = CropStream(CropComposer(sources), seed=plan.seed, first=trainer.step * plan.batch)
-    trainer.run(batches(stream, plan, workers=workers), batch_loss)

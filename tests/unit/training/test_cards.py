@@ -30,7 +30,15 @@ from models.training.cards import (
 from models.training.contract import DETECTOR_SIZES, PUBLIC_READER, READER_CONFIG, READER_NAME
 from models.training.manifest_block import BEGIN, END, check_total, model_files, replace_block, write_manifest
 from models.training.onnx_cost import multiply_adds, weights
-from models.training.plan import DETECTOR, DETECTOR_WHOLE, NO_RENDERINGS, READER, READER_RENDERINGS, READER_TUNED
+from models.training.plan import (
+    DETECTOR,
+    DETECTOR_WHOLE,
+    NO_RENDERINGS,
+    READER,
+    READER_HEAD,
+    READER_RENDERINGS,
+    READER_TUNED,
+)
 from models.training.tables import Figures
 
 with warnings.catch_warnings():
@@ -198,6 +206,18 @@ def test_a_card_says_what_a_training_began_with(steps: int, said: str, shipped: 
     write_cards(shipped, replace(READER_REPORT, efforts=(tuned,), renderings=NO_RENDERINGS))
     assert "It was not taught what is no plate." in (shipped / f"{READER_NAME}.md").read_text()
     assert said in " ".join((shipped / f"{READER_NAME}.md").read_text().split())
+
+
+def test_a_card_says_that_only_the_last_layers_were_trained() -> None:
+    """On how many crops, and how often each was used."""
+    plan = replace(READER_HEAD, batch=50, crops=100)
+    assert Effort(plan, 8, 6.5, "a machine", start="`a.pt`").sentence() == (
+        "Begun with the weights `a.pt`. Only the layers behind the trunk were trained further, on 100 crops that the "
+        f"trunk had seen once, each used 4 times. "
+        "Each weight is 0.8 of the trained one and 0.2 of the first. "
+        "Trained for 8 batches of 50, seed "
+        f"{plan.seed}, in 6 minutes on a machine."
+    )
 
 
 def test_lines_are_wrapped_at_their_end_only(shipped: Path) -> None:
