@@ -27,7 +27,7 @@ demo: $(VENV)
 COVERAGE ?=
 test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)
-	$(BIN)/python $(COVERAGE) -m pytest -p tests.side_by_side --numprocesses auto
+	$(BIN)/python $(COVERAGE) -m pytest -p tests.side_by_side --processes auto
 
 # Everything that must hold before a change lands; offline.
 check: $(VENV)

@@ -35,7 +35,9 @@ def test_odd(): pytest.skip("it is Sunday")
 )
 ENTRY = '[[allowed]]\ntests = ["tests/test_x.py::{test}"]\nneeds = ["openssl", "minisign"]\nreason = "it says so"\n'
 SKIPPING = {"skip", "skipif", "skipIf", "skipTest", "SkipTest", "importorskip"}
-MODES = pytest.mark.parametrize("mode", [(), ("-p", "xdist", "-n1")], ids=["one process", "xdist"])
+MODES = pytest.mark.parametrize(
+    "mode", [(), ("-p", "tests.side_by_side", "--processes=2")], ids=["one process", "side by side"]
+)
 
 
 class Run:

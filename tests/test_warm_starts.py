@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from agent.unit.process.child import own_module
-from tests import warm_starts
+from tests.fakes import warm_parent
 from tests.fakes.waiting import WITHIN_S
+from tests.fakes.warm_parent import Starts
 from tests.warm_starts import WarmStarts
 
 pytestmark = pytest.mark.real_start  # those of this file are by its own parent
@@ -35,12 +36,12 @@ def own_starts() -> Iterator[WarmStarts]:
 
 
 @pytest.fixture
-def warm(own_starts: WarmStarts, monkeypatch: pytest.MonkeyPatch) -> WarmStarts:
+def warm(own_starts: WarmStarts, monkeypatch: pytest.MonkeyPatch) -> Starts:
     """Warm starts that are still off, and count."""
-    monkeypatch.setattr(warm_starts, "PROGRAMS", (*warm_starts.PROGRAMS, STARTED))
-    monkeypatch.setattr(own_starts, "count", 0)
-    monkeypatch.setattr(own_starts, "is_on", False)
-    return own_starts
+    monkeypatch.setattr(warm_parent, "PROGRAMS", (*warm_parent.PROGRAMS, STARTED))
+    monkeypatch.setattr(own_starts.starts, "count", 0)
+    monkeypatch.setattr(own_starts.starts, "is_on", False)
+    return own_starts.starts
 
 
 def found(*, folder: Path, **asked: Any) -> dict[str, Any]:
@@ -61,7 +62,7 @@ def found(*, folder: Path, **asked: Any) -> dict[str, Any]:
     [{}, {"start_new_session": True}, {"env": {"TZ": "Asia/Tokyo", "HOME": "nowhere", "TMPDIR": ".", "PYTEST_X": "ä"}}],
     ids=["plain", "session", "variables"],
 )
-def test_a_warm_start_finds_what_a_real_one_finds(warm: WarmStarts, tmp_path: Path, asked: dict[str, Any]) -> None:
+def test_a_warm_start_finds_what_a_real_one_finds(warm: Starts, tmp_path: Path, asked: dict[str, Any]) -> None:
     """Words, folder, variables, streams, signals, session, open files, and this process as its parent."""
     real = found(folder=tmp_path, **asked)
     warm.is_on = True
@@ -71,7 +72,7 @@ def test_a_warm_start_finds_what_a_real_one_finds(warm: WarmStarts, tmp_path: Pa
 
 
 @pytest.mark.parametrize("words", [["--help"], ["fly"], ["custody", "--help"], ["upload", "--config", "none.toml"]])
-def test_a_command_says_the_same(warm: WarmStarts, tmp_path: Path, words: list[str]) -> None:
+def test_a_command_says_the_same(warm: Starts, tmp_path: Path, words: list[str]) -> None:
     """Output, errors and status."""
 
     def said() -> tuple[int, str, str]:
@@ -86,7 +87,7 @@ def test_a_command_says_the_same(warm: WarmStarts, tmp_path: Path, words: list[s
 
 
 @pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGTERM, signal.SIGINT])
-def test_a_signal_ends_it_and_says_so(warm: WarmStarts, tmp_path: Path, how: signal.Signals) -> None:
+def test_a_signal_ends_it_and_says_so(warm: Starts, tmp_path: Path, how: signal.Signals) -> None:
     """It waits for its input meanwhile; the status is the signal's."""
     warm.is_on = True
     command = own_module(STARTED)
@@ -111,7 +112,7 @@ def test_a_signal_ends_it_and_says_so(warm: WarmStarts, tmp_path: Path, how: sig
     ],
     ids=["Python's variable", "others", "code before", "group", "mask", "open files"],
 )
-def test_what_only_a_real_start_can_give_is_one(warm: WarmStarts, tmp_path: Path, asked: dict[str, Any]) -> None:
+def test_what_only_a_real_start_can_give_is_one(warm: Starts, tmp_path: Path, asked: dict[str, Any]) -> None:
     """And it gives it."""
     warm.is_on = True
     facts = found(folder=tmp_path, **asked)
@@ -120,7 +121,7 @@ def test_what_only_a_real_start_can_give_is_one(warm: WarmStarts, tmp_path: Path
     assert all(facts["variables"][name] == value for name, value in asked.get("env", {}).items())
 
 
-def test_other_programs_are_started_as_ever(warm: WarmStarts) -> None:
+def test_other_programs_are_started_as_ever(warm: Starts) -> None:
     """Code in an argument, another module, another program."""
     warm.is_on = True
     commands = [[sys.executable, "-c", "pass"], [sys.executable, "-m", "this"], ["true"], "exit 0"]

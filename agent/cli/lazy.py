@@ -7,8 +7,9 @@ is checked by a test.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar
 
@@ -39,12 +40,7 @@ class LazyCommand(TyperCommand):
     def load(self) -> Command:
         """Import the command's module and return the command itself."""
         module, _, attribute = self.place.path.partition(":")
-        found = getattr(import_module(module), attribute)
-        if isinstance(found, typer.Typer):
-            return typer.main.get_command(found)
-        alone = typer.Typer(add_completion=False)
-        alone.command(self.name)(found)
-        return typer.main.get_command(alone)
+        return _command_of(getattr(import_module(module), attribute), self.name)
 
     def make_context(
         self,
@@ -55,6 +51,16 @@ class LazyCommand(TyperCommand):
     ) -> Context:
         """Parse the arguments by the command itself, which is in the context that this returns."""
         return self.load().make_context(info_name, args, parent, **extra)
+
+
+@cache
+def _command_of(found: typer.Typer | Callable[..., object], name: str | None) -> Command:
+    """Return a group, or the command of a function; it is made once."""
+    if isinstance(found, typer.Typer):
+        return typer.main.get_command(found)
+    alone = typer.Typer(add_completion=False)
+    alone.command(name)(found)
+    return typer.main.get_command(alone)
 
 
 def add_commands(app: typer.Typer, places: Mapping[str, Place]) -> None:

@@ -135,12 +135,12 @@ def test_killing_upload_loses_nothing(bench: LiveBench, toys: Path) -> None:
     bench.start("upload")
     bench.start("capture")
     kills = 0
-    while kills < 3 or not bench.capture_ended():
+    while kills < 3 or (kills < 6 and not bench.capture_ended()):
         bench.wait_until(lambda: bench.capture_ended() or not bench.is_drained())
         bench.kill("upload")
         bench.start("upload")
         kills += 1
-    bench.wait_until(bench.is_drained)
+    bench.wait_until(lambda: bench.capture_ended() and bench.is_drained())
     assert_nothing_lost(bench, toys)
 
 

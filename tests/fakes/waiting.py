@@ -14,6 +14,9 @@ from typing import Final, TypeVar
 WITHIN_S: Final = 300.0
 """For whatever a test waits for. A machine that is slow a hundred times over still passes; a hang fails one test."""
 LOOK_EVERY_S: Final = 0.005
+LOOK_LATER: Final = 0.05
+"""What takes long is looked at more rarely: the time between two looks is at least this share of what was waited."""
+LOOK_AT_LEAST_EVERY_S: Final = 0.05
 
 TURNS: Final = 20
 """Of an event loop: more than anything takes that waits for nothing outside."""
@@ -46,13 +49,15 @@ def wait_until(
         otherwise: What the test fails with if it never is, or what tells it then.
         meanwhile: Called after each look in vain; may fail the test itself.
         within_s: Time for all of it, seconds.
-        every_s: Time between two looks, seconds.
+        every_s: Time between the first looks, seconds.
     """
+    began_s = time.monotonic()
     for _ in patiently(itertools.count(), otherwise=otherwise, within_s=within_s):
         if done():
             return
         meanwhile()
-        time.sleep(every_s)
+        later_s = min(LOOK_LATER * (time.monotonic() - began_s), LOOK_AT_LEAST_EVERY_S)
+        time.sleep(max(every_s, later_s))
 
 
 async def turns(count: int = TURNS) -> None:

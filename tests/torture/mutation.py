@@ -113,7 +113,7 @@ REDUCED: Final = (
     ),
 )
 """Path, function and what is removed, of the mutants that `make test` tries; and the test that each must fail."""
-PLUGINS_LEFT_OUT: Final = ("xdist", "pytest_cov", "anyio")
+PLUGINS_LEFT_OUT: Final = ("pytest_cov", "anyio")
 """No mutant's tests need them, and each start of pytest takes longer with them."""
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import itertools
 import json
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from typing import Any, Final
@@ -16,6 +16,7 @@ LAYOUT_VERSION: Final = 1
 LINE_BYTES: Final = 64
 RUN_BYTES: Final = 256
 """From here on a run of one byte is told by its length."""
+_RUN: Final = re.compile(rb"(.)\1{%d,}" % (RUN_BYTES - 1), re.DOTALL)
 OPENING: Final = frozenset({"recipient", "sealed-key", "commitment", "ciphertext"})
 CHECKS: Final = frozenset({"signer", "signature", "proof", "mismatch", "rollback", "same-key", "ended"})
 """Causes that only a well-formed message can have."""
@@ -239,16 +240,12 @@ def map_faults(
 
 def _pieces(data: bytes) -> Iterator[Any]:
     """Yield lines of hex, and runs of one byte as what is repeated and how many times."""
-    rest = b""
-    for byte, group in itertools.groupby(data):
-        length = sum(1 for _ in group)
-        if length < RUN_BYTES:
-            rest += bytes([byte]) * length
-            continue
-        yield from _lines(rest)
-        rest = b""
-        yield {"repeat": f"{byte:02x}", "times": length}
-    yield from _lines(rest)
+    rest = 0
+    for run in _RUN.finditer(data):
+        yield from _lines(data[rest : run.start()])
+        yield {"repeat": run[1].hex(), "times": len(run[0])}
+        rest = run.end()
+    yield from _lines(data[rest:])
 
 
 def _lines(data: bytes) -> Iterator[str]:
