@@ -95,11 +95,7 @@ class Consensus:
 
     @property
     def confidences(self) -> tuple[float, ...]:
-        """What may be said of each character: its mean confidence x the share that the text has where it has least.
-
-        The looks that agree cannot tell what those that do not have seen. Where parts of the plate were seen, the whole
-        one is believed as such from `FIRM_VOTES` looks on: fewer may have seen the largest part.
-        """
+        """Each character's mean x the text's least share; less if few looks say that parts of it were parts."""
         share = min(self.share, 1.0) * (min(self.votes / FIRM_VOTES, 1.0) if self.parts else 1.0)
         return tuple(share * each for each in self.plate.confidences)
 
@@ -204,8 +200,7 @@ class Ballot:
     def is_of_two_places(self) -> bool:
         """Whether the text was read at two places of the picture, so that nothing that stands there cut it off."""
         same = [look for look in self._votes if self.consensus and look.plate.text == self.consensus.plate.text]
-        sights = [(look.detection, look.monotonic_s) for look in same]
-        return any(is_elsewhere(one, other) for one, other in combinations(sights, 2))
+        return any(is_elsewhere(*pair) for pair in combinations([(x.detection, x.monotonic_s) for x in same], 2))
 
     def verdict(self, *, min_votes: int) -> Passage | Rejection:
         """Count. At least `min_votes` looks must agree; the ballot stays open."""
