@@ -21,8 +21,8 @@ from agent.vision.manifest import CheckedModel, ReaderEntry
 from agent.vision.session import CPU_PROVIDERS, DEFAULT_THREADS, Providers, as_path, first_line, hush, session_options
 from agent.vision.settling import look_alikes
 
-MAX_BATCH: Final = 16
-"""Crops in one inference: more plates than a frame holds, and a bound on memory."""
+MAX_BATCH: Final = 4
+"""Crops in one inference. More at once are no faster, and each takes a megabyte or more while the model is loaded."""
 SHARE_SLACK: Final = 1e-3
 """How far outside 0..1 a softmax in float32 (or a quantised one) may fall before it is taken for something else."""
 
