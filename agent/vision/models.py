@@ -131,7 +131,7 @@ class CameraDetector:
     """`Detector` for the frames of one camera, on detectors that it shares with others.
 
     Where it last saw nothing, its int8 file looks first, if a trial was for it. Whatever that takes for a plate,
-    however faintly, the detector itself judges. Of 329 vehicles each was read as without it.
+    however faintly, the detector itself judges.
     """
 
     def __init__(self, loaded: _LoadedModels, entries: Sequence[DetectorEntry], *, confidence: float) -> None:
