@@ -24,7 +24,7 @@ from agent.wire.header import FORMAT_VERSION, VERSION_1, ZERO_DIGEST
 from agent.wire.receipt import Receipt, sign_receipt
 from agent.wire.times import from_ms, to_ms
 
-_LOG_END: Final = "SELECT log, stored_at_ms FROM envelopes ORDER BY log DESC LIMIT 1"
+_LOG_END: Final = "SELECT log, stored_at_ms AS logged_at_ms FROM envelopes ORDER BY log DESC LIMIT 1"
 _HIGHEST_LOG: Final = "SELECT seq FROM sqlite_sequence WHERE name = 'envelopes'"
 _NEWEST_RECEIPT: Final = "SELECT receipt FROM receipts WHERE device = ? AND version = ? ORDER BY log DESC LIMIT 1"
 
@@ -100,11 +100,11 @@ class Keeper:
     def store(self, envelope: Envelope) -> Outcome:
         """Store an envelope, or find it stored; return its receipt."""
         row = self._connection.execute(
-            "SELECT log, device, chain, seq, length, stored_at_ms FROM envelopes WHERE id = ?", (envelope.digest,)
+            "SELECT log, stored_at_ms AS logged_at_ms FROM envelopes WHERE id = ?", (envelope.digest,)
         ).fetchone()
         if row is not None:
             _mend(self._connection, envelope)
-            return self._kept(envelope, log=row[0], at_ms=row[5])
+            return self._kept(envelope, log=row[0], at_ms=row[1])
         followers = self._followers.get(envelope.device_kid, ())
         conflict = _conflict(self._connection, envelope) or _after_the_end(self._connection, envelope, followers)
         if conflict is not None:

@@ -10,14 +10,36 @@ Invariant: a store is of one version or of the next, never in between: a crash l
 from __future__ import annotations
 
 import sqlite3
+from types import MappingProxyType
 from typing import Final
 
 from agent.errors import ReceiverError
+from agent.receiver.stores.database import blob, blob_of, moment, or_null, whole
 
 APPLICATION_ID: Final = 0x504C5345
 """ASCII "PLSE", in the file's header: this is a store and not some other database."""
 SCHEMA_VERSION: Final = 2
 _WITHOUT_RECEIPTS: Final = 1
+
+COLUMNS: Final = MappingProxyType(
+    {
+        "log": whole,
+        "id": blob_of(32),
+        "device": blob_of(32),
+        "chain": blob_of(16),
+        "seq": whole,
+        "prev": blob_of(32),
+        "before": blob,
+        "run": whole,
+        "length": whole,
+        "stored_at_ms": whole,
+        "logged_at_ms": moment,
+        "body": blob,
+        "receipt": blob,
+        "kept_receipt": or_null(blob),
+    }
+)
+"""What a row may hold. `logged_at_ms` is `stored_at_ms` where it must be a time; `kept_receipt` may not be there."""
 
 _ENVELOPES: Final = """
 CREATE TABLE envelopes (

@@ -96,6 +96,7 @@ class EnvelopeStore(Database):
 
     kind = "store"
     cure = "restore the newest backup that verifies (docs/BACKUP.md, Restore)"
+    columns = schema.COLUMNS
 
     def __init__(self, path: Path, *, read_only: bool) -> None:
         """Open an existing store. Prefer `open` and `open_read_only`.
@@ -212,7 +213,7 @@ class EnvelopeStore(Database):
         """
         after: tuple[object, ...] = (b"", b"", -1, -1)
         while page := self._read(
-            "SELECT log, id, device, chain, seq, stored_at_ms, body, receipt FROM "
+            "SELECT log, id, device, chain, seq, stored_at_ms, body, receipt AS kept_receipt FROM "
             "(SELECT * FROM envelopes WHERE (device, chain, seq, log) > (?, ?, ?, ?) "
             "ORDER BY device, chain, seq, log LIMIT ?) AS page "
             "LEFT JOIN (SELECT id AS kept_id, receipt FROM receipts) ON kept_id = page.id "
@@ -296,7 +297,8 @@ class EnvelopeStore(Database):
         """
         query = (
             "SELECT log, envelopes.id, envelopes.device, chain, seq, stored_at_ms, body, "
-            "(SELECT receipt FROM receipts WHERE receipts.id = envelopes.id) FROM envelopes WHERE id = ?"
+            "(SELECT receipt FROM receipts WHERE receipts.id = envelopes.id) AS kept_receipt "
+            "FROM envelopes WHERE id = ?"
         )
         rows = self._read(query, (bytes.fromhex(envelope_id),))
         return StoredRow(*rows[0]) if rows else None
