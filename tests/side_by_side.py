@@ -192,6 +192,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--processes", default="1", metavar="N", help="processes that run tests; auto: by the cores")
 
 
+@pytest.hookimpl(trylast=True)  # the reporter is made meanwhile
 def pytest_configure(config: pytest.Config) -> None:
     """Refuse what is no number of processes, and have a line of dots be one: files come in no order."""
     processes_of(config)

@@ -55,6 +55,7 @@ BROAD: Final = {
     ("agent/unit/reload/trial.py", "Reload._look"): "a bundle that trips a library is refused; the thread goes on",
     ("agent/capture/live.py", "LiveCamera._read"): "what ends the thread is raised where its frames are awaited",
     ("agent/capture/round_robin.py", "RoundRobin._play"): "as above",
+    ("agent/capture/prefetch.py", "_part"): "as above",
     ("agent/custody/audit_check.py", "_entry_length"): "hostile input makes the CBOR library raise from several trees",
     ("agent/wire/cbor.py", "_load"): "as above",
     ("agent/wire/cbor.py", "_encode_again"): "hostile input makes values that cannot be encoded or hashed",

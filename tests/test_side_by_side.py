@@ -88,6 +88,7 @@ def test_two_processes_come_to_what_one_comes_to(tmp_path: Path) -> None:
     )
     assert (code, len(outcomes(said))) == (1, 14)
     assert (code_of_two, outcomes(said_of_two)) == (code, outcomes(said))
+    assert re.search(r"^[.FEsx]{12,}", said_of_two, re.MULTILINE), "one line of dots for all files"
     last, last_of_two = (re.sub(r" in [0-9.]+s.*", "", text.splitlines()[-1]) for text in (said, said_of_two))
     assert last_of_two == last
     for text in (said, said_of_two):

@@ -153,7 +153,8 @@ class PlainLoop:
 
     def __init__(self, job: Job) -> None:
         """Load the models."""
-        self._predict, self._models = open_plain_loop(job.vision)
+        self._predict, self._models = open_plain_loop(job.vision, threads=job.loop_threads)
+        self._threads = "a thread per core" if job.loop_threads is None else f"threads: {job.loop_threads}"
         self._sightings: list[Sighting] = []
 
     def warm_up(self, frame: Frame) -> None:
@@ -170,7 +171,7 @@ class PlainLoop:
 
     def played(self, played: Played) -> Played:
         """Add what was seen."""
-        note = "ALPR.predict on every frame; onnxruntime's defaults: all providers, a thread per core"
+        note = f"ALPR.predict on every frame; onnxruntime's defaults: all providers, {self._threads}"
         return played.model_copy(update={"models": self._models, "note": note, "sightings": tuple(self._sightings)})
 
 

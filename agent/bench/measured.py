@@ -28,6 +28,7 @@ class Job(_Line):
         vision: Models and settings; the plain loop takes the models from it, decoding nothing.
         rounds: How often the recording is played, one after the other.
         crops: Whether crops are kept for a report.
+        loop_threads: Threads inside one inference of the plain loop; None for what its users get.
     """
 
     contestant: Literal["plateseal", "fast-alpr", "decode"]
@@ -35,6 +36,7 @@ class Job(_Line):
     vision: VisionConfig = VisionConfig()
     rounds: int = Field(default=1, ge=1)
     crops: bool = False
+    loop_threads: int | None = Field(default=None, ge=1)
 
 
 class TurnDone(_Line):

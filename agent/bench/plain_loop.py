@@ -12,12 +12,13 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from agent.bench.truth import EDGE_FRAMES, Score, Truth
+from agent.bench.truth import EDGE_FRAMES, MISREAD_CHANGES, Score, Truth, in_view, vehicle_of
 from agent.config.models import VisionConfig
 from agent.errors import ModelMissingError
 from agent.records import Image
+from agent.vision.alignment import changes
 from agent.vision.manifest import DetectorEntry, ModelLibrary, open_library
-from agent.vision.session import as_path, hush
+from agent.vision.session import as_path, hush, session_options
 
 MIN_FRAMES_OF_A_DUPLICATE: Final = 2
 """A further text of one vehicle counts as a duplicate from two frames on, as plateseal's default takes two looks."""
@@ -26,10 +27,14 @@ Predict = Callable[[Image], list[str]]
 """Reads one frame: the texts, as `ALPR.predict` returns them."""
 
 
-def open_plain_loop(config: VisionConfig) -> tuple[Predict, tuple[str, str]]:
+def open_plain_loop(config: VisionConfig, *, threads: int | None = None) -> tuple[Predict, tuple[str, str]]:
     """Build the loop on the models that plateseal would use.
 
     The library takes square detectors only; where plateseal's choice is oblong, it gets the first square one there is.
+
+    Args:
+        config: Where the models are, and their names.
+        threads: Threads inside one inference; left out, as many as onnxruntime takes by itself.
 
     Returns:
         The loop's step, and the names of detector and reader.
@@ -47,17 +52,20 @@ def open_plain_loop(config: VisionConfig) -> tuple[Predict, tuple[str, str]]:
 
         def __init__(self, entry: DetectorEntry, onnx: bytes) -> None:
             with as_path(onnx) as path:
-                self._detector = YoloV9Detector(path, ("License Plate",), conf_thresh=entry.confidence)
+                self._detector = YoloV9Detector(
+                    path, ("License Plate",), conf_thresh=entry.confidence, sess_options=options
+                )
 
         def predict(self, frame: Image) -> Any:  # noqa: ANN401
             return self._detector.predict(frame)
 
+    options = None if threads is None else session_options(threads)
     hush("open_image_models.detection.core.yolo_v9.inference", "fast_plate_ocr.inference.plate_recognizer")
     library = open_library(config.models)
     detector, reader = _square_detector(library, config.detector), library.reader(config.reader)
     checked = library.load(reader)
     with as_path(checked.onnx) as onnx, as_path(checked.config) as yaml:
-        ocr = DefaultOCR(model_path=onnx, config_path=yaml)
+        ocr = DefaultOCR(model_path=onnx, config_path=yaml, sess_options=options)
     alpr = ALPR(detector=_File(detector, library.load(detector).onnx), ocr=ocr)
 
     def predict(image: Image) -> list[str]:
@@ -69,31 +77,42 @@ def open_plain_loop(config: VisionConfig) -> tuple[Predict, tuple[str, str]]:
 def score_sightings(truth: Truth, sightings: Iterable[tuple[int, Sequence[str]]]) -> Score:
     """Compare the loop's texts with the truth.
 
-    A vehicle is exact when the text that came most often while its plate was in view is the truth's; among equals the
-    one that came first counts. Further texts of a vehicle that came on two frames are duplicates. Elsewhere each run
-    of frames with text is one spurious reading.
+    While a vehicle's plate is in view, the text that came most often counts, among equals the one that came first, and
+    every further one that came on two frames. Those within one edit of the vehicle's text are its own: the most
+    frequent of them says whether it is exact, the others are duplicates. The rest are spurious. Elsewhere each run of
+    frames with text is one spurious reading.
     """
     texts: dict[int, Counter[str]] = {}
     outside: list[int] = []
     for frame, found in sightings:
-        near = [index for index, vehicle in enumerate(truth.passes) if vehicle.holds(frame)]
-        for text in found:
-            same = [index for index in near if truth.passes[index].text == text]
-            if near:
-                texts.setdefault((same or near)[0], Counter())[text] += 1
+        near = in_view(truth, frame)
+        for text in found if near else ():
+            owner = vehicle_of(truth, text, frame)
+            texts.setdefault(near[0] if owner is None else owner, Counter())[text] += 1
         if found and not near:
             outside.append(frame)
-    exact = sum(truth.passes[index].text == counts.most_common(1)[0][0] for index, counts in texts.items())
+    own = {index: _counted(counts, truth.passes[index].text) for index, counts in texts.items()}
+    read = [one for one, _ in own.values() if one]
+    exact = sum(one[:1] == [truth.passes[index].text] for index, (one, _) in own.items())
     return Score(
         vehicles=len(truth.passes),
         exact=exact,
-        misread=len(texts) - exact,
-        missed=len(truth.passes) - len(texts),
-        duplicates=sum(
-            count >= MIN_FRAMES_OF_A_DUPLICATE for counts in texts.values() for _, count in counts.most_common()[1:]
-        ),
-        spurious=count_runs(outside),
+        misread=len(read) - exact,
+        missed=len(truth.passes) - len(read),
+        duplicates=sum(len(one) - 1 for one in read),
+        spurious=count_runs(outside) + sum(len(others) for _, others in own.values()),
     )
+
+
+def _counted(counts: Counter[str], text: str) -> tuple[list[str], list[str]]:
+    """Return the texts that count of those that came while a vehicle with this text was in view: its own, and others.
+
+    The most frequent ones come first.
+    """
+    most, *further = counts.most_common()
+    counting = [most[0], *(one for one, count in further if count >= MIN_FRAMES_OF_A_DUPLICATE)]
+    own = [one for one in counting if changes(one, text) <= MISREAD_CHANGES]
+    return own, [one for one in counting if one not in own]
 
 
 def count_runs(frames: Sequence[int]) -> int:

@@ -17,11 +17,15 @@ from typing import Annotated, Final
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from agent.errors import UsageError
+from agent.vision.alignment import changes
 
 MAX_TRUTH_BYTES: Final = 64 << 20
 EDGE_FRAMES: Final = 8
 """A passage counts for a vehicle if its best look is this close to the frames in which the plate is wholly visible:
 half a second at 15 frames/s, less than the empty road between two vehicles."""
+MISREAD_CHANGES: Final = 1
+"""A text that differs from the vehicle's by more characters, changed, added or taken away, is no reading of its plate:
+it is a sign's, a badge's or half a plate's, and nobody would find the vehicle by it."""
 
 
 class TruthPass(BaseModel):
@@ -56,10 +60,10 @@ class Score:
     Attributes:
         vehicles: Vehicles in the truth.
         exact: Vehicles with a passage whose text equals the truth's.
-        misread: Vehicles with passages, none of them exact.
-        missed: Vehicles without a passage.
+        misread: Vehicles with passages of their own, none of them exact.
+        missed: Vehicles without a passage of their own.
         duplicates: Further passages of vehicles that have one.
-        spurious: Passages while no vehicle was in view.
+        spurious: Passages of no vehicle: none was in view, or none whose text is within one edit.
     """
 
     vehicles: int
@@ -124,7 +128,7 @@ class Judged:
     Attributes:
         verdict: What it is. Of several passages of one vehicle the first exact one counts, else the first; the others
             are duplicates.
-        vehicle: Index of its vehicle in the truth; None if there was none in view.
+        vehicle: Index of its vehicle in the truth; None if it is of none.
     """
 
     verdict: Verdict
@@ -134,10 +138,10 @@ class Judged:
 def judge(truth: Truth, passages: Sequence[ScoredPassage]) -> list[Judged]:
     """Say of each passage what it is.
 
-    A passage belongs to the vehicle in view at its best look; where two are nearly in view, to the one whose text
-    it has, else to the first.
+    A passage belongs to the vehicle in view at its best look, if its text is within one edit of the vehicle's; where
+    two are nearly in view, to the one whose text it has, else to the first.
     """
-    owners = [_vehicle_of(truth, passage) for passage in passages]
+    owners = [vehicle_of(truth, passage.text, passage.frame) for passage in passages]
     counted: dict[int, int] = {}  # vehicle to the passage that counts for it
     for place, (owner, passage) in enumerate(zip(owners, passages, strict=True)):
         if owner is None:
@@ -173,7 +177,12 @@ def score(truth: Truth, passages: Iterable[ScoredPassage]) -> Score:
     )
 
 
-def _vehicle_of(truth: Truth, passage: ScoredPassage) -> int | None:
-    near = [index for index, vehicle in enumerate(truth.passes) if vehicle.holds(passage.frame)]
-    same = [index for index in near if truth.passes[index].text == passage.text]
-    return next(iter(same or near), None)
+def vehicle_of(truth: Truth, text: str, frame: int) -> int | None:
+    """Return the index of the vehicle in view, or nearly, that a text is of; None if it is of none."""
+    edits = {index: changes(truth.passes[index].text, text) for index in in_view(truth, frame)}
+    return next((index for most in range(MISREAD_CHANGES + 1) for index in edits if edits[index] <= most), None)
+
+
+def in_view(truth: Truth, frame: int) -> list[int]:
+    """Return the indices of the vehicles whose plates are in view, or nearly."""
+    return [index for index, vehicle in enumerate(truth.passes) if vehicle.holds(frame)]

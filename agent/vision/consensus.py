@@ -13,13 +13,15 @@ from __future__ import annotations
 import math
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from itertools import combinations
 from typing import Final
 
 from agent.records import Detection, Direction, Passage, PlateRead, PlateText
 from agent.vision.alignment import align, changes
+from agent.vision.fragments import is_elsewhere, parts_among
 from agent.vision.looks import picture_quality
 from agent.vision.regions import Lane
 from agent.vision.settling import Settler, look_alikes
@@ -82,12 +84,20 @@ class Consensus:
         votes: Looks that agree on the character that the fewest agree on.
         share: Least share of the weight that a character has, 0..1.
         agreement: Least share of the looks that a character has, 0..1.
+        parts: Looks that saw a part of the plate only, and did not vote.
     """
 
     plate: PlateText
     votes: int
     share: float
     agreement: float
+    parts: int = 0
+
+    @property
+    def confidences(self) -> tuple[float, ...]:
+        """Each character's mean x the text's least share; less if few looks say that parts of it were parts."""
+        share = min(self.share, 1.0) * (min(self.votes / FIRM_VOTES, 1.0) if self.parts else 1.0)
+        return tuple(share * each for each in self.plate.confidences)
 
     @property
     def support(self) -> float:
@@ -186,6 +196,12 @@ class Ballot:
         consensus = self.consensus
         return consensus is not None and consensus.is_firm and self._allows(self._settled)
 
+    @property
+    def is_of_two_places(self) -> bool:
+        """Whether the text was read at two places of the picture, so that nothing that stands there cut it off."""
+        same = [look for look in self._votes if self.consensus and look.plate.text == self.consensus.plate.text]
+        return any(is_elsewhere(*pair) for pair in combinations([(x.detection, x.monotonic_s) for x in same], 2))
+
     def verdict(self, *, min_votes: int) -> Passage | Rejection:
         """Count. At least `min_votes` looks must agree; the ballot stays open."""
         consensus = self.consensus
@@ -221,7 +237,7 @@ class Ballot:
             direction = lane.direction
         return Passage(
             text=plate.text,
-            confidences=plate.confidences,
+            confidences=consensus.confidences,
             votes=(consensus.votes, self._with_text),
             region=plate.region,
             best=best,
@@ -287,20 +303,25 @@ def vote(plates: Sequence[PlateText], *, least: float = 0.0) -> Consensus:
         plates: At least one, none empty.
         least: Characters of which the reader is less sure weigh what they weigh, but make no vote, 0..1.
     """
+    parts = parts_among(plates)
     weights = [_weight(plate) for plate in plates]
     texts: defaultdict[str, float] = defaultdict(float)
     regions: defaultdict[str | None, float] = defaultdict(float)
     for plate, weight in zip(plates, weights, strict=True):
-        texts[plate.text] += weight
         regions[plate.region] += weight
+        if plate.text not in parts:
+            texts[plate.text] += weight
     reference = max(texts, key=lambda text: (round(texts[text], WEIGHT_DIGITS), text))
     places = 2 * len(reference) + 1
     columns = [_Column(is_end=place < 2 or place >= places - 2) for place in range(places)]
     for plate, weight in zip(plates, weights, strict=True):
-        for column, at in zip(columns, align(reference, plate.text), strict=True):
-            pairs = [(plate.text[place], plate.confidences[place]) for place in at]
-            column.add(pairs, weight, least=least, gap_confidence=plate.confidence)
-    return _outcome(columns, max(regions, key=lambda region: regions[region]))
+        for place, at in enumerate(align(reference, plate.text)):
+            if plate.text in parts and (place % 2 == 0 or not parts[plate.text].issuperset(at) or not at):
+                continue  # it says nothing of what it lacks, and at its edge half a character is read as another
+            pairs = [(plate.text[each], plate.confidences[each]) for each in at]
+            columns[place].add(pairs, weight, least=least, gap_confidence=plate.confidence)
+    found = _outcome(columns, max(regions, key=lambda region: regions[region]))
+    return replace(found, parts=sum(plate.text in parts for plate in plates))
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,6 +24,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agent.picture import Picture, every_nth
+from agent.vision.window import RelativeBox
 
 WINDOW_SAMPLES: Final = 5
 """Side of the window, in samples: a thirtieth of the picture, less than the smallest readable vehicle's front."""
@@ -187,7 +188,7 @@ class MotionGate:
         """Whether motion appeared where nothing moved in the last second."""
         return self._has_new_area
 
-    def moving_part(self, *, at_s: float) -> tuple[float, float, float, float] | None:
+    def moving_part(self, *, at_s: float) -> RelativeBox | None:
         """Return the box around all that moved within the last second, and what is next to it.
 
         Args:
@@ -208,6 +209,27 @@ class MotionGate:
             float((columns.max() + 1) / across),
             float((rows.max() + 1) / down),
         )
+
+    def unusual_share(self, picture: Picture, box: RelativeBox) -> float:
+        """Return how much of a part of a picture looks unlike the usual scene; nothing is learned from it.
+
+        Args:
+            picture: Of this camera.
+            box: x1, y1, x2, y2 as shares of the picture's width and height.
+
+        Returns:
+            Share of the samples in the box, 0..1; 1 where the scene is not known, or none of them is in the picture.
+        """
+        if self._memory is None or self._memory.frame_wh != picture.wh:
+            return 1.0
+        down, across = self._memory.scene_grey.shape
+        x1, x2 = (round(min(max(side, 0.0), 1.0) * across) for side in box[::2])
+        y1, y2 = (round(min(max(side, 0.0), 1.0) * down) for side in box[1::2])
+        if x1 >= x2 or y1 >= y2:
+            return 1.0
+        part = np.s_[y1:y2, x1:x2]
+        usual = cv2.inRange(picture.sample[part], self._memory.darkest[part], self._memory.brightest[part])
+        return 1.0 - cv2.countNonZero(usual) / usual.size
 
     def moves(self, picture: Picture, *, at_s: float, hidden: npt.NDArray[np.bool_] | None = None) -> bool:
         """Look at one frame.

@@ -15,6 +15,7 @@ from typing import Final, TypeAlias
 
 from agent.config.models import VisionConfig
 from agent.config.plate_formats import all_formats, choose_formats
+from agent.errors import InferenceError, ModelError
 from agent.records import Detection, Image
 from agent.vision.detector import OnnxDetector
 from agent.vision.manifest import DetectorEntry, ModelLibrary, ReaderEntry, open_library
@@ -25,6 +26,7 @@ from agent.vision.session import choose_providers
 from agent.vision.settings import PipelineSettings
 from agent.vision.settling import Settler
 from agent.vision.textfilter import TextFilter
+from agent.vision.trial import int8_of, is_better
 from agent.vision.watching import Watcher
 
 SCALE_SLACK: Final = 0.01
@@ -126,7 +128,11 @@ def build_vision(config: VisionConfig, *, watcher: Watcher | None = None) -> Pla
 
 
 class CameraDetector:
-    """`Detector` for the frames of one camera, on detectors that it shares with others."""
+    """`Detector` for the frames of one camera, on detectors that it shares with others.
+
+    Where it last saw nothing, its int8 file looks first, if a trial was for it. Whatever that takes for a plate,
+    however faintly, the detector itself judges.
+    """
 
     def __init__(self, loaded: _LoadedModels, entries: Sequence[DetectorEntry], *, confidence: float) -> None:
         """Take the detectors, the preferred one first; boxes below `confidence`, 0..1, are left out."""
@@ -134,20 +140,31 @@ class CameraDetector:
         self._entries = entries
         self._confidence = confidence
         self._entry = entries[0]
+        self._scout: OnnxDetector | None = None
+        self._sees_nothing = False
         self._shape: tuple[int, ...] = ()
 
     @property
     def digest(self) -> bytes:
-        """SHA-256 of the file of the detector that ran last, 32 bytes; before, of the preferred one."""
+        """SHA-256 of the file of the detector whose boxes these are, 32 bytes; before any, of the preferred one."""
         return bytes.fromhex(self._entry.sha256)
 
     def detect(self, image: Image) -> list[Detection]:
         """Find plates; see `agent.ports.Detector`."""
         if image.shape != self._shape:
             self._entry = best_shape(self._entries, width=image.shape[1], height=image.shape[0])
+            self._scout = self._loaded.scout_of(self._entry, self._entries)
             self._shape = image.shape
-        found = self._loaded.detector(self._entry).detect(image)
-        return [box for box in found if box.confidence >= self._confidence]
+        if self._sees_nothing and self._scout is not None:
+            self._sees_nothing = not self._sure_boxes(self._scout, image)
+            if self._sees_nothing:
+                return []
+        boxes = self._sure_boxes(self._loaded.detector(self._entry), image)
+        self._sees_nothing = not boxes
+        return boxes
+
+    def _sure_boxes(self, detector: OnnxDetector, image: Image) -> list[Detection]:
+        return [box for box in detector.detect(image) if box.confidence >= self._confidence]
 
 
 def best_shape(entries: Sequence[DetectorEntry], *, width: int, height: int) -> DetectorEntry:
@@ -176,6 +193,7 @@ class _LoadedModels:
         self._providers = choose_providers(providers, threads=threads)
         self._detectors: dict[str, OnnxDetector] = {}
         self._readers: dict[str, OnnxReader] = {}
+        self._scouts: dict[str, OnnxDetector | None] = {}
         self._lock = threading.Lock()
 
     def detectors(self, name: str | None) -> list[DetectorEntry]:
@@ -199,16 +217,41 @@ class _LoadedModels:
         """Return a detector, loaded when it is first asked for: a camera needs one shape of several."""
         with self._lock:
             if entry.name not in self._detectors:
-                loaded = OnnxDetector(
-                    self.folder.load(entry),
-                    input_wh=entry.input_wh,
-                    confidence=0.0,
-                    threads=self._threads,
-                    providers=self._providers,
-                )
+                loaded = self._open(entry)
                 self._detectors[entry.name] = loaded
                 _log.info("%s", Execution(entry.name, loaded.providers, self._threads))
             return self._detectors[entry.name]
+
+    def scout_of(self, entry: DetectorEntry, entries: Sequence[DetectorEntry]) -> OnnxDetector | None:
+        """Return a detector's int8 file, loaded, if it is among the entries and a trial, held once, is for it."""
+        small = int8_of(entry, entries)
+        if small is None:
+            return None
+        whole = self.detector(entry)
+        with self._lock:
+            if entry.name not in self._scouts:
+                self._scouts[entry.name] = self._tried(whole, entry, small)
+            return self._scouts[entry.name]
+
+    def _tried(self, whole: OnnxDetector, entry: DetectorEntry, small: DetectorEntry) -> OnnxDetector | None:
+        try:
+            scout = self._open(small)
+            if not is_better(whole, scout, confidence=entry.confidence):
+                return None
+        except (ModelError, InferenceError) as error:
+            _log.debug("%s is not used: %s", small.name, error)
+            return None
+        _log.debug("%s; it looks first while nothing is seen", Execution(small.name, scout.providers, self._threads))
+        return scout
+
+    def _open(self, entry: DetectorEntry) -> OnnxDetector:
+        return OnnxDetector(
+            self.folder.load(entry),
+            input_wh=entry.input_wh,
+            confidence=0.0,
+            threads=self._threads,
+            providers=self._providers,
+        )
 
     def reader(self, entry: ReaderEntry) -> OnnxReader:
         with self._lock:

@@ -36,6 +36,12 @@ MIN_PLATE_WH: Final = (28, 8)
 """Smallest box that is read, pixels. Seven characters on 28 pixels are less than four each: of 395 plates of
 rpi-dayride that the built-in reader reads surely, made that small, it reads none, and at 32 pixels one in nine."""
 
+STANDS_OUT_SHARE: Final = 0.05
+"""A plate's place, with a plate's width around it, stands out against the empty road if so much of it is unlike that:
+little of a vehicle, but more than noise."""
+EMPTY_SHARE: Final = 0.01
+"""It is empty again where no more than this does: a third of a plate. Of noise alone, it is one sample in 1,500."""
+
 _T = TypeVar("_T")
 
 
@@ -90,6 +96,7 @@ class PlatePipeline:
         self._watcher = watcher
         self._first_s = self._last_s = 0.0
         self._gate = MotionGate() if self._settings.has_gate else None
+        self._is_still = False
         self._schedule = Schedule(every_s=self._settings.detect_every_s)
         self._plates: list[PlateInView] = []  # by the order in which they came into view
         self._recent = RecentPassages()
@@ -156,8 +163,9 @@ class PlatePipeline:
         self._counts["frames"] += 1
         detections: list[Detection] = []
         if self._is_due(frame):
-            frame = self._painted(frame)
-            detections = self._detect(frame, self._window(frame))
+            if not self._is_deserted(frame):
+                frame = self._painted(frame)
+                detections = self._detect(frame, self._window(frame))
             self._assign(frame, detections)
         elif not self._plates and self._watcher is None:
             return []  # as at almost every frame of an empty road
@@ -207,6 +215,7 @@ class PlatePipeline:
         """Tell whether the detector should run on this frame."""
         moves = self._gate is None or self._timed("gate", lambda: self._moves(frame))
         self._counts["moving"] += moves
+        self._is_still = not moves
         return self._schedule.is_due(
             moves=moves,
             plates=[plate.status(frame.wh) for plate in self._plates],
@@ -218,6 +227,23 @@ class PlatePipeline:
         assert self._gate is not None, "asked only with a gate"
         hidden = self._regions.hidden(frame.wh)
         return self._gate.moves(frame.picture, at_s=frame.monotonic_s, hidden=hidden)
+
+    def _is_deserted(self, frame: Frame) -> bool:
+        """Tell whether the gate alone shows that every plate has left: nothing moves, and their places are empty.
+
+        Only a plate that stood out against the empty road can be seen to be gone.
+        """
+        if not self._plates or not self._is_still:
+            return False
+        return all(plate.stood_out and self._unusual_share(plate, frame) <= EMPTY_SHARE for plate in self._plates)
+
+    def _unusual_share(self, plate: PlateInView, frame: Frame) -> float:
+        """Return how much of a plate's place, and of what is around it, looks unlike the empty road, 0..1."""
+        return (
+            1.0
+            if self._gate is None
+            else self._gate.unusual_share(frame.picture, plate.place(frame.monotonic_s, frame.wh))
+        )
 
     def _painted(self, frame: Frame) -> Frame:
         painted = self._regions.paint(frame)
@@ -261,6 +287,7 @@ class PlatePipeline:
             else:
                 continue
             plate.see(frame, box)
+            plate.stood_out = self._unusual_share(plate, frame) >= STANDS_OUT_SHARE
             seen.append(plate)
         for place, plate in enumerate(followed):
             if place not in owners:

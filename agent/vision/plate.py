@@ -12,6 +12,7 @@ from typing import Final
 
 from agent.records import Detection, Frame, Passage, PlateRead
 from agent.vision.consensus import Ballot, Rejection
+from agent.vision.fragments import agrees, is_elsewhere
 from agent.vision.looks import PIECE_MARGIN, Look, Piece, box_between, cut_out, cut_piece
 from agent.vision.schedule import PlateStatus
 from agent.vision.settings import PipelineSettings
@@ -33,10 +34,14 @@ MARGINS: Final = (0.03, 0.045)
 draws too tight cuts a character off, and all looks should not share that. In the boxes of the built-in detector on the
 two validation folders and openimages-plates/test, of 166 plates the public reader read 162, 163 and 163 without a
 margin and with these, the built-in one 151, 153 and 149; margins above and below helped neither."""
+CONFIRM_AFTER_S: Final = 0.3
+"""A plate whose text is firm is looked at once more before it is reported, so long after the looks that made it firm or
+later: it may have come out from behind what hid a part of it. Where that look says otherwise, more are read."""
 READ_EVERY_S: Final = 0.5
 """A plate in view whose text is not firm is read again after so long, when other looks have come."""
-MAX_LOOKS: Final = 18
-"""Looks read of one plate at most, six batches: where those do not agree, it is a sign, or a plate nobody can read."""
+MAX_LOOKS: Final = 12
+"""Looks read of one plate at most, four batches: where those do not agree, it is a sign, or a plate nobody can read. Of
+221 vehicles six batches read no more."""
 LEFT_S: Final = 0.3
 """A plate unseen for so long, and missed twice, has most probably left: its outcome need not wait until its track ends.
 Should it come back, its track goes on and it is not reported again."""
@@ -55,6 +60,7 @@ class PlateInView:
         is_gone: Whether its track has ended.
         is_reported: Whether its outcome is out. It is then followed, so that it is reported once, and no longer read.
         text: The text that was agreed on; None until then.
+        stood_out: Whether its place looked unlike the empty road when it was last seen there.
     """
 
     def __init__(self, frame: Frame, box: Detection, settings: PipelineSettings) -> None:
@@ -65,6 +71,7 @@ class PlateInView:
         self.is_gone = False
         self.is_reported = False
         self.text: str | None = None
+        self.stood_out = False
         self._settings = settings
         self._ballot = Ballot(
             reader_confidence=settings.reader_confidence, text_filter=settings.text_filter, settler=settings.settler
@@ -72,6 +79,8 @@ class PlateInView:
         self._waiting: list[Look] = []  # to be read, the best first
         self._pieces: list[Piece] = []
         self._read_s = -math.inf
+        self._firm: PlateRead | None = None  # the look that made the text firm
+        self._is_confirmed = False  # and whether it was read at another place or time as well
         self._margins = cycle(MARGINS)
 
     @property
@@ -94,6 +103,17 @@ class PlateInView:
         box, (width, height) = self.motion.predict(at_s), frame_wh
         by_x, by_y = (box.x2 - box.x1) * PIECE_MARGIN, (box.y2 - box.y1) * PIECE_MARGIN
         return (box.x1 - by_x) / width, (box.y1 - by_y) / height, (box.x2 + by_x) / width, (box.y2 + by_y) / height
+
+    def place(self, at_s: float, frame_wh: tuple[int, int]) -> RelativeBox:
+        """Return where the plate was last seen, where it should be at a time, and a plate's width around both."""
+        boxes, (width, height) = (self.motion.box, self.motion.predict(at_s)), frame_wh
+        by = self.motion.box.x2 - self.motion.box.x1
+        return (
+            (min(box.x1 for box in boxes) - by) / width,
+            (min(box.y1 for box in boxes) - by) / height,
+            (max(box.x2 for box in boxes) + by) / width,
+            (max(box.y2 for box in boxes) + by) / height,
+        )
 
     def see(self, frame: Frame, box: Detection) -> None:
         """Take a sighting of the plate. If it is whole in the picture, its looks may be read.
@@ -129,7 +149,8 @@ class PlateInView:
 
     def keep_piece(self, frame: Frame) -> None:
         """Keep the plate's part of a frame on which the detector does not run; the frame is not painted yet."""
-        if self.is_reported or self._is_read or self.motion.misses or len(self._pieces) >= MAX_PIECES:
+        is_wanted = not self.is_reported and not self._ballot.is_firm and not self._is_read
+        if not is_wanted or self.motion.misses or len(self._pieces) >= MAX_PIECES:
             return
         piece = cut_piece(frame, self.motion.predict(frame.monotonic_s), self._settings.regions)
         if piece is not None:
@@ -139,32 +160,47 @@ class PlateInView:
         """Tell whether the best looks should be read now.
 
         A plate that is still in view may show better ones. It is read now only if there are enough to choose from, or,
-        with `early_read`, if a batch of them is easily read; and then not at once again.
+        with `early_read`, if a batch of them is easily read; and then not at once again. A firm text is confirmed by
+        one more look, when the plate leaves, or, with `early_read`, as soon as it was seen at another place.
         """
         if self.is_reported or self._is_read or not self._waiting:
             return False
         if self._is_leaving_or_old(at_s):
             return True
+        if self._ballot.is_firm:
+            return self._settings.early_read and bool(self._confirming)
         easy = sum(look.crop.shape[1] >= EASY_WIDTH_PX for look in self._waiting)
         is_easy = self._settings.early_read and easy >= BATCH
         return (is_easy or len(self._waiting) >= ENOUGH) and at_s - self._read_s >= READ_EVERY_S
 
     def take_batch(self, at_s: float) -> list[Look]:
-        """Take the best looks out, to be read now; oldest first."""
+        """Take the best looks out, to be read now; oldest first. One alone where it is to confirm a firm text."""
         self._read_s = at_s
-        taken, self._waiting = self._waiting[:BATCH], self._waiting[BATCH:]
+        if self._ballot.is_firm:
+            taken = (self._confirming or self._waiting)[:1]
+        else:
+            taken = self._waiting[: min(BATCH, MAX_LOOKS - self._ballot.looks)]
+        self._waiting = [look for look in self._waiting if look not in taken]
         return sorted(taken, key=lambda look: look.moment.sequence)
 
     def add(self, read: PlateRead) -> Rejection | None:
         """Let a look vote that was read; return why it does not vote, None if it does."""
-        return self._ballot.add(read)
+        firm = self._ballot.consensus if self._ballot.is_firm else None
+        fault = self._ballot.add(read)
+        if firm is not None:
+            self._is_confirmed |= agrees(read.plate.text, firm.plate.text)
+        elif self._ballot.is_firm:
+            self._firm, self._waiting = read, []  # only later looks could tell anything new
+            self._is_confirmed = self._ballot.is_of_two_places
+        return fault
 
     def verdict(self, at_s: float) -> Passage | Rejection | None:
         """Return the outcome of the vote; None where it is out already, or where it is too early for one.
 
-        It is time when the plate has left, when it stays for long, or, with `early_read`, when its text is firm.
+        It is time when the plate has left, when it stays for long, or, with `early_read`, when its text is firm and was
+        read at two places.
         """
-        is_early = self._settings.early_read and self._ballot.is_firm
+        is_early = self._settings.early_read and self._ballot.is_firm and self._is_confirmed
         if self.is_reported or not (is_early or self._is_leaving_or_old(at_s)):
             return None
         return self._ballot.verdict(min_votes=self._settings.min_votes)
@@ -176,8 +212,19 @@ class PlateInView:
         self._waiting, self._pieces = [], []
 
     def _offer(self, look: Look) -> None:
-        """Keep a look if it is among the best."""
+        """Keep a look if it is among the best, and, of a plate whose text is firm, of another moment."""
+        firm = self._firm if self._ballot.is_firm else None
+        if firm is not None and look.moment.monotonic_s - firm.monotonic_s < CONFIRM_AFTER_S:
+            return
         self._waiting = sorted([*self._waiting, look], key=lambda look: -look.quality)[:KEPT]
+
+    @property
+    def _confirming(self) -> list[Look]:
+        """Looks that wait and are of another place than the one that made the text firm; the best first."""
+        if self._firm is None:
+            return []
+        firm = self._firm.detection, self._firm.monotonic_s
+        return [look for look in self._waiting if is_elsewhere((look.detection, look.moment.monotonic_s), firm)]
 
     def _is_leaving_or_old(self, at_s: float) -> bool:
         """Whether waiting for better looks is over."""
@@ -186,5 +233,5 @@ class PlateInView:
 
     @property
     def _is_read(self) -> bool:
-        """Whether no further look would change the outcome."""
-        return self._ballot.looks >= MAX_LOOKS or self._ballot.is_firm
+        """Whether no further look would change the outcome, or enough were read."""
+        return self._ballot.looks >= MAX_LOOKS or (self._ballot.is_firm and self._is_confirmed)

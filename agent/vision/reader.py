@@ -1,7 +1,7 @@
 """`Reader` on any fast-plate-ocr model with its YAML, loaded through that library's own class.
 
-Owns: the contract's checks, colour order, batches, confidences without padding, and how likely look-alikes are. The
-library's own `run` tells the likeliest character of each slot alone, so its outputs are read here.
+Owns: the contract's checks, colour order, batches, confidences without padding, their temperature, and how likely
+look-alikes are. The library's own `run` tells the likeliest character of each slot alone, so its outputs are read here.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from agent.vision.manifest import CheckedModel, ReaderEntry
 from agent.vision.session import CPU_PROVIDERS, DEFAULT_THREADS, Providers, as_path, first_line, hush, session_options
 from agent.vision.settling import look_alikes
 
-MAX_BATCH: Final = 16
-"""Crops in one inference: more plates than a frame holds, and a bound on memory."""
+MAX_BATCH: Final = 4
+"""Crops in one inference. More at once are no faster, and each takes a megabyte or more while the model is loaded."""
 SHARE_SLACK: Final = 1e-3
 """How far outside 0..1 a softmax in float32 (or a quantised one) may fall before it is taken for something else."""
 
@@ -59,6 +59,7 @@ class OnnxReader:
         self._place = {char: place for place, char in enumerate(self._alphabet)}
         _check_config(self._library.config, entry)
         self._batch = _check_contract(self._library, entry)
+        self._power = 1.0 / entry.temperature
         self._grey = entry.colour == "grayscale"
         self._probe(entry)
 
@@ -127,7 +128,7 @@ class OnnxReader:
         """Return what one crop's shares say; shape (slots, characters of the alphabet)."""
         if not np.isfinite(shares).all() or (shares < -SHARE_SLACK).any() or (shares > 1.0 + SHARE_SLACK).any():
             raise InferenceError(f"reader {self._name}: returned a confidence outside 0..1")
-        shares = np.clip(shares, 0.0, 1.0)
+        shares = _tempered(np.clip(shares, 0.0, 1.0), self._power)
         text, confidences, likes = "", list[float](), list[dict[str, float]]()
         for slot, best in zip(shares, np.argmax(shares, axis=-1), strict=True):
             char = self._alphabet[best]
@@ -144,6 +145,14 @@ class OnnxReader:
             self.read([np.full((height, width, 3), 114, np.uint8)])
         except InferenceError as error:
             raise ModelMismatchError(f"{error} (on an empty picture, at load)") from error
+
+
+def _tempered(shares: npt.NDArray[np.float64], power: float) -> npt.NDArray[np.float64]:
+    """Return shares raised to a power, those of each slot made to sum to 1 again; the largest stays the largest."""
+    if power == 1.0:
+        return shares
+    raised = shares**power
+    return np.asarray(raised / np.maximum(raised.sum(axis=-1, keepdims=True), np.finfo(np.float64).tiny))
 
 
 def _load(model: CheckedModel, threads: int, providers: Providers) -> Any:  # noqa: ANN401

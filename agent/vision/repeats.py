@@ -57,7 +57,7 @@ class RecentPassages:
     def _is_split(self, text: str, first_s: float, first_box: Detection) -> bool:
         return any(
             0.0 <= first_s - seen.last_s <= SPLIT_GAP_S
-            and _step_widths(seen.box, first_box) <= SPLIT_STEP_WIDTHS
+            and step_widths(seen.box, first_box) <= SPLIT_STEP_WIDTHS
             and changes(text, other) <= SPLIT_CHANGES
             for other, seen in self._seen.items()
         )
@@ -72,7 +72,7 @@ class RecentPassages:
             del self._seen[old]
 
 
-def _step_widths(one: Detection, other: Detection) -> float:
+def step_widths(one: Detection, other: Detection) -> float:
     """Return how far the middles of two boxes are apart, in widths of the wider one."""
     across = (other.x1 + other.x2 - one.x1 - one.x2) / 2
     down = (other.y1 + other.y2 - one.y1 - one.y2) / 2

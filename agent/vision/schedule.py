@@ -7,7 +7,7 @@ The detector is most of what a frame costs, and one plate need not be found on e
 - on the next frame for a plate that was seen once (its speed is not known) or was just missed (it may be gone);
 - in time for a plate that leaves the picture soon;
 - a third as often where several runs in a row found no plate but reported ones (somebody walks by), then a fifth;
-- half as often for a plate that stands still, and where every text is firm;
+- half as often for a plate that stands still, and where every plate was seen often or its text is firm;
 - every ten seconds while nothing moves and no plate is left to be read, in case the gate is wrong.
 """
 
@@ -28,9 +28,12 @@ MAX_FRUITLESS_FACTOR: Final = 5.0
 """By how much longer the detector waits each time, and at most: 0.2, 0.6 and 1 s with the default pace. The plate at
 the back of a lorry of 12 m comes into view 0.6 s after its front at 70 km/h, and stays for as long."""
 SLOW_FACTOR: Final = 2.0
-"""How much longer the detector waits for a plate that stands still, or whose text is firm."""
+"""How much longer the detector waits for a plate that stands still, that was seen often, or whose text is firm."""
 IDLE_S: Final = 10.0
 """Longest time between two runs: whatever the gate misses, a vehicle that stops is found."""
+PLENTY: Final = 4
+"""A plate seen so often is looked for half as often: its path is known, and its looks are cut out of the frames between
+two sightings as well. With 3, two of 221 vehicles were lost, with 5 none was gained."""
 NEW_SIGHTINGS: Final = 2
 """A plate seen less often has no known speed."""
 
@@ -107,7 +110,8 @@ class Schedule:
                 for plate in unread
                 if plate.sightings < SIGHTINGS_WANTED
             ]
-            return min([self._every_s, *hurried])
+            is_urgent = self._has_news or any(plate.misses or plate.sightings < PLENTY for plate in unread)
+            return min([self._every_s if is_urgent else self._every_s * SLOW_FACTOR, *hurried])
         if not moves and not unreported:
             return IDLE_S
         if moves and self._has_news:

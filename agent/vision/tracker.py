@@ -29,6 +29,9 @@ MAX_FAINT_STEP_WIDTHS: Final = 0.5
 """The same for a faint box: it is believed only where it overlaps the place at which the plate was expected."""
 STOP_COST_WIDTHS: Final = 0.5
 """What it costs, in widths, to believe that a moving plate stopped at once: of two plates that meet, each goes on."""
+STAYED_IOU: Final = 0.5
+"""Least overlap with where a plate was last seen, if nobody looked for longer than `MAX_GAP_S`: a parked car is in its
+place; what moved has gone on, and what is near its last place is the next vehicle."""
 MAX_SIZE_RATIO: Final = 1.8
 """Most that a plate's size (root of its area) changes between two looks: approach, plus a detector's jitter."""
 VELOCITY_SMOOTHING: Final = 0.5
@@ -98,6 +101,8 @@ class Motion:
         """
         size_ratio = math.sqrt(box.area_px / self.box.area_px)
         if not 1.0 / MAX_SIZE_RATIO <= size_ratio <= MAX_SIZE_RATIO:
+            return None
+        if at_s - self.at_s > MAX_GAP_S and iou(self.box, box) < STAYED_IOU:
             return None
         width_px = max(box.x2 - box.x1, self.box.x2 - self.box.x1)
         widths = self._distance_px(box, at_s, stop_cost_px=STOP_COST_WIDTHS * width_px) / width_px

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import numpy as np
 
+from .hard_formats import HARD_LAYOUTS
+from .notices import render_notice
 from .plan import Renderings
 from .progress import say
 from .render import ByteArray, Plate, render_plate
@@ -47,8 +49,10 @@ def render_one(what: Renderings, number: int) -> Plate:
     rng = np.random.default_rng((what.seed, number))
     if what.kind == "plates":
         return render_plate(rng)
-    image = render_sign(rng)
-    return Plate(image, (0, 0, image.shape[1], image.shape[0]), "", "sign")
+    if what.kind == "hard":
+        return render_plate(rng, HARD_LAYOUTS)
+    image = render_sign(rng) if what.kind == "signs" else render_notice(rng)
+    return Plate(image, (0, 0, image.shape[1], image.shape[0]), "", what.kind.removesuffix("s"))
 
 
 def build_cache(folder: Path, what: Renderings, *, workers: int) -> PlateCache:

@@ -16,23 +16,35 @@ import torch
 from torch import nn
 from torch.utils.data import DataLoader
 
-from models.training import loop
+from agent.errors import ModelError
+from models.training import loop, train
 from models.training.cache import build_cache
 from models.training.choose import exactness, rendered_readings
-from models.training.contract import ALPHABET, DEFAULT_THRESHOLD, HEIGHT, SLOTS, WIDTH
+from models.training.contract import (
+    ALPHABET,
+    DEFAULT_THRESHOLD,
+    GRID,
+    HEIGHT,
+    PAD_INDEX,
+    SLOTS,
+    UNKNOWN_LABEL,
+    WIDTH,
+)
 from models.training.detector import PlateDetector, all_centres, assign, pair_iou
 from models.training.detector_data import Composer, Scene
 from models.training.estimate import minutes_left
 from models.training.export import export_detector, export_reader, halve_weights, quantise
+from models.training.features import FeatureStore, build_features
+from models.training.finish_reader import trained_weights
 from models.training.loop import Trainer
 from models.training.measure import find_boxes, open_detector, open_reader
 from models.training.onnx_cost import multiply_adds
-from models.training.plan import DETECTOR_STAGES, READER, Plan, Renderings, share_minutes
+from models.training.plan import DETECTOR_STAGES, READER, READER_HEAD, Plan, Renderings, share_minutes
 from models.training.reader import PlateReader
-from models.training.reader_data import CropComposer
+from models.training.reader_data import CropComposer, Sources
 from models.training.streams import CropStream, DetectorStream, batches
 from models.training.train_detector import loss_on
-from models.training.train_reader import batch_loss
+from models.training.train_reader import batch_loss, head_loss, load_start, reader_loss
 
 # PyTorch's exporter and loader warn about themselves; the suite's settings turn warnings into errors.
 pytestmark = pytest.mark.filterwarnings("default")
@@ -45,7 +57,7 @@ SHORT = Plan("short", steps=6, batch=4, rate=1e-3, seed=1, warm=2)
 @pytest.fixture(scope="session")
 def crops(tmp_path_factory: pytest.TempPathFactory) -> CropComposer:
     """Crops of a few rendered plates."""
-    return CropComposer([build_cache(tmp_path_factory.mktemp("c"), Renderings("plates", 20, 1), workers=0)], [])
+    return CropComposer(Sources([build_cache(tmp_path_factory.mktemp("c"), Renderings("plates", 20, 1), workers=0)]))
 
 
 @pytest.fixture(scope="session")
@@ -221,3 +233,127 @@ def test_the_plan_has_a_limit_in_minutes(tmp_path: Path) -> None:
     assert sum(plan.minutes for plan in limited) == pytest.approx(60)
     assert limited[0].minutes > limited[1].minutes > 10
     assert loop.describe_machine()
+
+
+def test_a_slot_with_a_foreign_character_is_to_be_unsure() -> None:
+    """The loss is least where every character is as likely; a sure one costs, and padding costs more."""
+    model = PlateReader()
+    target = torch.full((1, 2 * SLOTS), -1)
+    target[0, :SLOTS] = PAD_INDEX
+    target[0, 1] = UNKNOWN_LABEL
+
+    def cost(sure_of: int | None) -> float:
+        logits = torch.zeros(1, SLOTS, len(ALPHABET))
+        logits[0, :, PAD_INDEX] = 6.0
+        logits[0, 1, PAD_INDEX] = -6.0
+        if sure_of is not None:
+            logits[0, 1, sure_of] = 6.0
+        nothing = torch.zeros(1, SLOTS, GRID[0] * GRID[1]), torch.zeros(1, GRID[0] * GRID[1], model.features)
+        return float(reader_loss(model, (logits, *nothing), target))
+
+    assert cost(None) < cost(3) < cost(PAD_INDEX)
+
+
+def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
+    """Of another width, or no weights at all; those of this network are taken."""
+    torch.save(PlateReader().state_dict(), tmp_path / "good.pt")
+    torch.save(PlateReader(1.0).state_dict(), tmp_path / "narrow.pt")
+    (tmp_path / "words.pt").write_text("words")
+    assert isinstance(load_start(tmp_path / "good.pt"), PlateReader)
+    for name in ("narrow.pt", "words.pt", "missing.pt"):
+        with pytest.raises(ModelError, match=name):
+            load_start(tmp_path / name)
+
+
+def test_a_checkpoint_knows_what_it_began_with(tmp_path: Path) -> None:
+    """Also after it went on."""
+    trainer = Trainer(PlateReader(), SHORT, tmp_path)
+    trainer.start_from(PlateReader(), name="`a.pt`")
+    trainer.save()
+    assert Trainer(PlateReader(), SHORT, tmp_path).start == "`a.pt`"
+
+
+FEW = Plan("few", steps=6, batch=4, rate=1e-3, seed=1, warm=2, crops=10)
+
+
+def few_features(stem: Path, model: PlateReader, crops: CropComposer) -> FeatureStore:
+    """The features of ten crops, those that are there already left as they are."""
+    return build_features(stem, model, lambda first: CropStream(crops, seed=1, first=first), FEW, workers=0)
+
+
+def test_stored_features_are_what_the_trunk_says(crops: CropComposer, tmp_path: Path) -> None:
+    """The last layers say of them what the whole network says of the crops."""
+    model = PlateReader().eval()
+    seen = few_features(tmp_path / "few", model, crops)
+    pictures, targets = zip(*islice(CropStream(crops, seed=1, first=0), FEW.crops), strict=False)
+    with torch.no_grad():
+        whole = model(torch.stack(pictures).float() / 255)
+        last = model.forward_head(torch.from_numpy(np.array(seen.features)).float())[0]
+    assert last.numpy() == pytest.approx(whole.numpy(), abs=1e-2)
+    assert seen.targets.tolist() == torch.stack(targets).tolist()
+
+
+@pytest.mark.parametrize("kept", [0, 4, 8])
+def test_features_that_were_stopped_go_on(crops: CropComposer, tmp_path: Path, kept: int) -> None:
+    """Targets cut after any batch, features cut later: the finished files are the same."""
+    model = PlateReader()
+    few_features(tmp_path / "few", model, crops)
+    paths = [tmp_path / "few.features", tmp_path / "few.targets"]
+    whole = [path.read_bytes() for path in paths]
+    paths[0].write_bytes(whole[0][: len(whole[0]) * kept // FEW.crops] + b"half a crop")
+    paths[1].write_bytes(whole[1][: len(whole[1]) * kept // FEW.crops] + b"?")
+    few_features(tmp_path / "few", model, crops)
+    assert [path.read_bytes() for path in paths] == whole
+
+
+def test_an_epoch_has_each_crop_once() -> None:
+    """In another order each time; started at a later batch, the batches are those that would have come."""
+    numbers = np.arange(8, dtype=np.float16).reshape(8, 1, 1, 1)
+    store = FeatureStore(numbers, np.zeros((8, 2 * SLOTS), np.int16))
+    told = [batch[0].flatten().tolist() for batch in islice(store.batches(FEW, first=0), 4)]
+    assert sorted(told[0] + told[1]) == sorted(told[2] + told[3]) == list(range(8))
+    assert told[:2] != told[2:]
+    assert [batch[0].flatten().tolist() for batch in islice(store.batches(FEW, first=3), 1)] == told[3:]
+
+
+def test_the_last_layers_learn_and_the_trunk_does_not(crops: CropComposer, tmp_path: Path) -> None:
+    """Its weights and its statistics stay; the loss on what was seen falls."""
+    trainer = Trainer(PlateReader(), FEW, tmp_path)
+    assert isinstance(trainer.model, PlateReader)
+    seen = few_features(tmp_path / "few", trainer.model, crops)
+    trunk = {name: value.clone() for name, value in trainer.model.trunk.state_dict().items()}
+    batch = next(seen.batches(FEW, first=0))
+    first = float(head_loss(trainer.model, batch).detach())
+    trainer.run(iter(lambda: batch, None), head_loss)
+    assert float(head_loss(trainer.model, batch).detach()) < first
+    for model in (trainer.model, trainer.averaged):
+        assert isinstance(model, PlateReader)
+        assert all(torch.equal(value, trunk[name]) for name, value in model.trunk.state_dict().items())
+
+
+def test_a_share_of_the_first_weights_is_kept(tmp_path: Path) -> None:
+    """What is exported is the mean of them and the trained ones; without a share, the trained ones."""
+    first, plan = PlateReader(), replace(FEW, kept=0.25)
+    torch.save(first.state_dict(), tmp_path / "first.pt")
+    trainer = Trainer(PlateReader(), plan, tmp_path)
+    trainer.save()
+    path = trained_weights(tmp_path, plan, tmp_path / "first.pt")
+    mean = torch.load(path, weights_only=True)["averaged"]
+    name = "classify.weight"
+    expected = 0.75 * trainer.averaged.state_dict()[name] + 0.25 * first.state_dict()[name]
+    assert mean[name].numpy() == pytest.approx(expected.detach().numpy(), abs=1e-6)
+    assert PlateReader().load_state_dict(mean)
+    for keeps, start in ((0.25, None), (0.0, tmp_path / "first.pt")):
+        assert trained_weights(tmp_path, replace(plan, kept=keeps), start).name == "checkpoint.pt"
+
+
+def test_only_the_last_layers_need_weights_to_begin_with(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Without them one line says so; with them the plan is that of the last layers."""
+    monkeypatch.setattr("sys.argv", ["train", "--head-only"])
+    with pytest.raises(SystemExit, match="2"):
+        train.parse()
+    assert "--head-only: needs --reader-from" in capsys.readouterr().err
+    monkeypatch.setattr("sys.argv", ["train", "--head-only", "--reader-from", "weights.pt"])
+    assert train.reader_plan(train.parse()) == READER_HEAD

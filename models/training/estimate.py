@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -13,13 +13,14 @@ import numpy as np
 from .cache import PlateCache, build_cache
 from .detector import PlateDetector
 from .detector_data import Composer, Scene
+from .features import build_features, stored
 from .loop import Trainer
-from .plan import DETECTOR_PLATES, READER_PLATES, SIGNS, Plan, Renderings
+from .plan import DETECTOR_PLATES, READER_RENDERINGS, SIGNS, Plan, Renderings
 from .reader import PlateReader
-from .reader_data import CropComposer
+from .reader_data import CropComposer, Sources
 from .streams import CropStream, DetectorStream, batches
 from .train_detector import loss_on
-from .train_reader import batch_loss
+from .train_reader import batch_loss, head_loss
 
 SAMPLE = 120  # renderings that are timed
 FINISH_MIN = 5.0  # writing, calibrating and measuring, seen on two cores
@@ -63,17 +64,17 @@ def estimate(runs: Path, detector: Sequence[Plan], reader: Plan, *, workers: int
         plates = build_cache(folder, Renderings("plates", SAMPLE, 1), workers=0)
         per_rendering_s = (time.monotonic() - start) / SAMPLE
         signs = build_cache(folder, Renderings("signs", SAMPLE, 2), workers=0)
-        left = _left_to_render(runs)
+        left = _left_to_render(runs, reader)
         return Estimate(
             rendering=left * per_rendering_s / workers / 60,
             detector=sum(_detector_min(runs, folder, plan, (plates, signs), workers=workers) for plan in detector),
-            reader=_reader_min(runs, folder, reader, plates, workers=workers),
+            reader=(_head_min if reader.crops else _reader_min)(runs, folder, reader, plates, workers=workers),
         )
 
 
-def _left_to_render(runs: Path) -> int:
+def _left_to_render(runs: Path, reader: Plan) -> int:
     """Renderings that the caches do not have."""
-    wanted = sum(what.count for what in (DETECTOR_PLATES, SIGNS, READER_PLATES))
+    wanted = sum(what.count for what in {DETECTOR_PLATES, SIGNS, *READER_RENDERINGS[reader.name].all})
     there = 0
     for index in (runs / "cache").glob("*.index.jsonl"):
         with index.open() as lines:
@@ -98,9 +99,24 @@ def _detector_min(
 def _reader_min(runs: Path, folder: Path, plan: Plan, plates: PlateCache, *, workers: int) -> float:
     """Minutes of the reader's training."""
     trainer = Trainer(PlateReader(), plan, folder)
-    stream = CropStream(CropComposer([plates], []), seed=0, first=0)
+    stream = CropStream(CropComposer(Sources([plates])), seed=0, first=0)
     per_step_s = trainer.seconds_a_step(batches(stream, plan, workers=workers), batch_loss)
     return minutes_left(Trainer(PlateReader(), plan, runs), per_step_s)
+
+
+def _head_min(runs: Path, folder: Path, plan: Plan, plates: PlateCache, *, workers: int) -> float:
+    """Minutes of the training of the reader's last layers, and of what its trunk sees before."""
+    few, stem = replace(plan, crops=2 * plan.batch), folder / "few"
+    start = time.monotonic()
+    composer = CropComposer(Sources([plates]))
+    seen = build_features(stem, PlateReader(), lambda n: CropStream(composer, seed=0, first=n), few, workers=workers)
+    per_crop_s = (time.monotonic() - start) / few.crops
+    per_step_s = Trainer(PlateReader(), few, folder).seconds_a_step(seen.batches(few, first=0), head_loss)
+    left = Trainer(PlateReader(), plan, runs)
+    missing = (
+        0 if left.step else plan.crops - max(map(stored, (runs / "cache").glob(f"{plan.name}-*.targets")), default=0)
+    )
+    return missing * per_crop_s / 60 + minutes_left(left, per_step_s)
 
 
 def minutes_left(trainer: Trainer, per_step_s: float) -> float:

@@ -48,13 +48,14 @@ class Trainer:
         self.model: nn.Module
         self.device = pick_device()
         self.plan, self._path = plan, folder / "checkpoint.pt"
+        torch.backends.cudnn.benchmark = True  # every batch of a plan has the same shape
         self.model = model.to(self.device).to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self.averaged = copy.deepcopy(self.model).eval().requires_grad_(requires_grad=False)
         decay = [p for p in model.parameters() if p.ndim > 1]
         rest = [p for p in model.parameters() if p.ndim <= 1]
         groups = [{"params": decay, "weight_decay": 0.02}, {"params": rest, "weight_decay": 0.0}]
         self._optimiser = torch.optim.AdamW(groups, lr=plan.rate)
-        self.step, self.spent_s = 0, 0.0
+        self.step, self.spent_s, self.start = 0, 0.0, ""
         folder.mkdir(parents=True, exist_ok=True)
         if self._path.exists():
             self._resume()
@@ -66,10 +67,12 @@ class Trainer:
         self.averaged.load_state_dict(state["averaged"])
         self._optimiser.load_state_dict(state["optimiser"])
         self.step, self.spent_s = int(state["step"]), float(state["spent_s"])
+        self.start = str(state.get("start", ""))
         say(f"resumed at step {self.step}")
 
-    def start_from(self, model: nn.Module) -> None:
-        """Begin with the weights of another training instead of random ones."""
+    def start_from(self, model: nn.Module, *, name: str = "") -> None:
+        """Begin with the weights of another training instead of random ones; `name` says whose, for the card."""
+        self.start = name
         self.model.load_state_dict(model.state_dict())
         self.averaged.load_state_dict(model.state_dict())
 
@@ -81,6 +84,7 @@ class Trainer:
             "optimiser": self._optimiser.state_dict(),
             "step": self.step,
             "spent_s": self.spent_s,
+            "start": self.start,
             "machine": describe_machine(),
         }
         partial = self._path.with_suffix(".partial")

@@ -6,7 +6,9 @@ Owns that part only: the rest of the file stays as it is, byte for byte. Needs n
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 from agent.errors import ModelError
 from agent.vision.manifest import MANIFEST_NAME, load_manifest
@@ -27,6 +29,7 @@ END = "# end of the built-in models"
 ORIGIN = "trained by models/training of this repository; its card lies beside it"
 LICENCE = "MIT"
 INT8 = "-int8"
+NO_TEMPERATURES: Mapping[str, float] = MappingProxyType({})
 
 
 def sha256(path: Path) -> str:
@@ -35,14 +38,15 @@ def sha256(path: Path) -> str:
 
 
 def model_files(out: Path) -> list[Path]:
-    """The ONNX files that are there, in order of preference: float32 before int8, the square detector first."""
-    names = [*DETECTOR_SIZES, READER_NAME]
-    files = [out / f"{name}{suffix}.onnx" for suffix in ("", INT8) for name in names]
-    return [path for path in files if path.is_file()]
+    """The ONNX files that are there, in order of preference: the square detector first; float32 before int8 for the
+    detector, which loses more by it, and int8 before float32 for the reader.
+    """
+    names = [*DETECTOR_SIZES, f"{READER_NAME}{INT8}", READER_NAME, *(f"{name}{INT8}" for name in DETECTOR_SIZES)]
+    return [path for name in names if (path := out / f"{name}.onnx").is_file()]
 
 
-def entry(path: Path) -> str:
-    """What the manifest says of one ONNX file, as TOML."""
+def entry(path: Path, *, temperature: float = 1.0) -> str:
+    """What the manifest says of one ONNX file, as TOML; only a reader has a temperature."""
     base = path.stem.removesuffix(INT8)
     is_reader = base == READER_NAME
     width, height = (WIDTH, HEIGHT) if is_reader else DETECTOR_SIZES[base]
@@ -55,7 +59,11 @@ def entry(path: Path) -> str:
         f"input_wh = [{width}, {height}]",
         'colour = "rgb"',
     ]
-    lines += [f'alphabet = "{ALPHABET}"', f"slots = {SLOTS}"] if is_reader else [f"confidence = {DEFAULT_THRESHOLD}"]
+    lines += (
+        [f'alphabet = "{ALPHABET}"', f"slots = {SLOTS}", f"temperature = {temperature}"]
+        if is_reader
+        else [f"confidence = {DEFAULT_THRESHOLD}"]
+    )
     lines += [f'licence = "{LICENCE}"', f'origin = "{ORIGIN}"', "built_in = true"]
     if is_reader:
         config = path.with_name(f"{READER_NAME}.yaml")
@@ -87,18 +95,21 @@ def replace_block(manifest: str, block: str) -> str:
     return f"{manifest[:at]}{text}\n{manifest[at:]}"
 
 
-def write_manifest(out: Path, base: str) -> None:
+def write_manifest(out: Path, base: Path, temperatures: Mapping[str, float] = NO_TEMPERATURES) -> None:
     """Write the manifest beside the models.
 
     Args:
         out: Folder of the models; its manifest is replaced.
-        base: A manifest whose other entries are kept.
+        base: A manifest whose other entries are kept, and the temperatures of readers of which nothing is said.
+        temperatures: Of readers, by the names of their files without the suffix.
 
     Raises:
         ModelError: The agent would not take what was written.
     """
     path = out / MANIFEST_NAME
-    path.write_text(replace_block(base, "\n\n".join(entry(file) for file in model_files(out))))
+    known = {reader.name: reader.temperature for reader in load_manifest(base).reader} | dict(temperatures)
+    block = "\n\n".join(entry(file, temperature=known.get(file.stem, 1.0)) for file in model_files(out))
+    path.write_text(replace_block(base.read_text(), block))
     load_manifest(path)
 
 

@@ -67,8 +67,8 @@ def config_file(reader: Path) -> Path:
     raise ModelMissingError(f"{reader}: no configuration beside it; it may be called {' or '.join(names)}")
 
 
-def open_reader(model: Path) -> OnnxReader:
-    """The agent's reader on an ONNX file, on one core.
+def open_reader(model: Path, *, temperature: float = 1.0) -> OnnxReader:
+    """The agent's reader on an ONNX file, on one core, with its confidences cooled by `temperature`.
 
     Raises:
         ModelError: A file is missing, or is no reader of fast-plate-ocr's contract.
@@ -86,6 +86,7 @@ def open_reader(model: Path) -> OnnxReader:
             "colour": config.image_color_mode,
             "alphabet": config.alphabet,
             "slots": config.max_plate_slots,
+            "temperature": temperature,
             "licence": "unknown",
             "origin": "a file",
             "config": {"file": beside.name, "sha256": digest},
@@ -151,6 +152,8 @@ class Tally:
             if self.unlabelled_boxes:
                 out["unlabelled_per_picture"] = round(self.unlabelled_boxes / self.pictures, 4)
         if self.texts:
+            if self.texts != self.plates:
+                out["texts"] = self.texts
             out["exact"] = round(self.exact / self.texts, 4)
             out["exact_true_box"] = round(self.exact_true_box / self.texts, 4)
         return out
@@ -236,8 +239,8 @@ def tally(
             total.plates, total.found = total.plates + 1, total.found + int(hit[index])
             if text:
                 total.texts += 1
-                total.exact += int(observation.reads[index] == text)
-                total.exact_true_box += int(observation.true_box_reads[index] == text)
+                total.exact += int(text.is_read(observation.reads[index]))
+                total.exact_true_box += int(text.is_read(observation.true_box_reads[index]))
     return total
 
 

@@ -7,6 +7,7 @@ inside. Pictures are uint8 (h, w, 3) RGB.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -19,8 +20,11 @@ from .cache import PlateCache
 from .contract import GRID, HEIGHT, SLOTS, WIDTH
 from .folders import TRAIN_FOLDERS, ByteArray, FloatArray, load_folder
 from .pseudo import RealCrop
-from .render import Plate, Rng
+from .render import Plate, Rng, pick
 
+UPSIDE_DOWN_SHARE = 0.03  # of the plates; their text is empty too: what is read there is wrong, and sure
+HARD_SHARE = 0.4  # of the rendered plates, where there are hard ones
+BARS_SHARE = 0.15  # of the rendered plates: a bar beside the plate, as high as a character and none
 REAL_SHARE = 0.05  # of the crops, where there are real ones; more of so few are learned by heart
 STRAIGHT_SHARE = 0.5  # of the crops: seen from straight ahead, where a turned plate makes its box a third higher
 BOX_ERRORS = (0.03, 0.03, 0.07, 0.07)
@@ -43,7 +47,9 @@ def crop_corners(aspect: float, rng: Rng) -> FloatArray:
     low, high = box.min(0), box.max(0)
     unit = (box - low) / (high - low)
     kind = rng.random()
-    if kind < 0.25:  # a detector's box is sometimes far too wide
+    if kind < 0.1:  # and a box drawn by hand wider still
+        loose = rng.uniform(0.0, 0.5, 4)
+    elif kind < 0.25:  # a detector's box is sometimes far too wide
         loose = rng.uniform(-0.02, 0.24, 4)
     elif kind < 0.6:
         loose = np.abs(rng.normal(0, 0.06, 4)) - rng.uniform(0, 0.04)
@@ -140,11 +146,39 @@ def cut(
     return warped, matrix
 
 
+def draw_bars(crop: ByteArray, target: FloatArray, rng: Rng) -> None:
+    """Draw one or two upright bars beside a plate, in place: edges, holders and bands that were read as I or 1.
+
+    Args:
+        crop: uint8 (64, 128, 3) RGB.
+        target: float32 (4, 2), where the plate's corners lie, clockwise from the top left.
+        rng: The only source of chance.
+    """
+    for upper, lower, side in ((target[0], target[3], -1), (target[1], target[2], 1)):
+        room = float(min(upper[0], lower[0]) if side < 0 else WIDTH - max(upper[0], lower[0]))
+        if room < 5 or rng.random() < 0.4:
+            continue
+        away = side * float(rng.uniform(2, min(room, 14)))
+        shrink = (lower[1] - upper[1]) * float(rng.uniform(-0.15, 0.3))
+        ends = (int(upper[0] + away), int(upper[1] + shrink)), (int(lower[0] + away), int(lower[1] - shrink))
+        colour = tuple(int(v) for v in rng.integers(0, 256, 3)) if rng.random() < 0.4 else (int(rng.integers(256)),) * 3
+        cv2.line(crop, ends[0], ends[1], colour, int(rng.integers(1, 6)), cv2.LINE_AA)
+
+
+def notice_crop(notice: Plate, rng: Rng) -> ByteArray:
+    """A thing that is no plate as a camera sees it, uint8 (64, 128, 3) RGB."""
+    crop, _ = cut(notice.image, notice.box, crop_corners(notice.image.shape[1] / notice.image.shape[0], rng), rng)
+    return spoil_crop(crop, rng, real=False)
+
+
 def rendered_crop(plate: Plate, rng: Rng, around: ByteArray | None = None) -> tuple[ByteArray, list[int]]:
     """A rendered plate as a camera sees it, uint8 (64, 128, 3) RGB, and the cells of its characters."""
     x1, y1, x2, y2 = plate.box
     aspect = (x2 - x1) / (y2 - y1) * float(rng.uniform(0.75, 1.05))
-    crop, matrix = cut(plate.image, plate.box, crop_corners(aspect, rng), rng, around)
+    target = crop_corners(aspect, rng)
+    crop, matrix = cut(plate.image, plate.box, target, rng, around)
+    if around is not None and rng.random() < BARS_SHARE:
+        draw_bars(crop, target, rng)
     return spoil_crop(crop, rng, real=False), centre_cells(plate.centres, matrix)
 
 
@@ -158,29 +192,65 @@ def real_crop(real: RealCrop, rng: Rng) -> ByteArray:
     return spoil_crop(crop, rng, real=True)
 
 
-class CropComposer:
-    """Makes one training crop after another from rendered and real plates."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Sources:
+    """What training crops are made of; everything but `plates` may be empty.
 
-    def __init__(
-        self, caches: Sequence[PlateCache], real: list[RealCrop], surroundings: Sequence[ByteArray] = ()
-    ) -> None:
-        self._caches, self._real, self._surroundings = caches, real, surroundings
-        self._ends = np.cumsum([len(cache) for cache in caches])
-        self._real_share = REAL_SHARE if real else 0.0
+    Attributes:
+        plates: Rendered plates.
+        hard: Rendered plates that readers get wrong.
+        notices: Rendered things that are no plates.
+        real: Real plates with a pseudo-label.
+        surroundings: Pieces of real pictures without a plate, uint8 (64, 128, 3) RGB.
+    """
+
+    plates: Sequence[PlateCache]
+    hard: Sequence[PlateCache] = ()
+    notices: Sequence[PlateCache] = ()
+    real: Sequence[RealCrop] = ()
+    surroundings: Sequence[ByteArray] = ()
+
+
+class CropComposer:
+    """Makes one training crop after another; `no_plates` is the share of things that are none, whose text is empty."""
+
+    def __init__(self, sources: Sources, *, no_plates: float = 0.16) -> None:
+        self._from = sources
+        self._real_share = REAL_SHARE if sources.real else 0.0
+        self._hard_share = HARD_SHARE if sources.hard else 0.0
+        self._no_plate_share = no_plates if sources.notices else 0.0
 
     def compose(self, rng: Rng) -> tuple[ByteArray, str, list[int]]:
-        """One crop, uint8 (64, 128, 3) RGB, its text, and the cells of its characters, -1 where unknown."""
+        """One crop, uint8 (64, 128, 3) RGB, its text, and the cells of its characters, -1 where unknown.
+
+        The text is empty where there is no plate, and where the plate stands on its head.
+        """
+        if rng.random() < self._no_plate_share:
+            return self._no_plate(rng), "", [-1] * SLOTS
+        crop, text, cells = self._plate(rng)
+        if self._no_plate_share and rng.random() < UPSIDE_DOWN_SHARE:
+            return np.ascontiguousarray(crop[::-1, ::-1]), "", [-1] * SLOTS
+        return crop, text, cells
+
+    def _plate(self, rng: Rng) -> tuple[ByteArray, str, list[int]]:
         if rng.random() < self._real_share:
-            real = self._real[int(rng.integers(len(self._real)))]
+            real = pick(rng, self._from.real)
             return real_crop(real, rng), real.text, [-1] * SLOTS
-        plate = self._draw(int(rng.integers(self._ends[-1])))
-        around = None
-        if self._surroundings and rng.random() < 0.5:
-            around = self._surroundings[int(rng.integers(len(self._surroundings)))]
+        plate = draw(self._from.hard if rng.random() < self._hard_share else self._from.plates, rng)
+        around = pick(rng, self._from.surroundings) if self._from.surroundings and rng.random() < 0.5 else None
         crop, cells = rendered_crop(plate, rng, around)
         return crop, plate.text, cells
 
-    def _draw(self, number: int) -> Plate:
-        """The plate of a number, over all caches."""
-        which = int(np.searchsorted(self._ends, number, side="right"))
-        return self._caches[which].plate(number - int(self._ends[which] - len(self._caches[which])))
+    def _no_plate(self, rng: Rng) -> ByteArray:
+        if self._from.surroundings and rng.random() < 0.3:
+            piece = pick(rng, self._from.surroundings)
+            return spoil_crop(np.ascontiguousarray(piece[:, ::-1]) if rng.random() < 0.5 else piece, rng, real=True)
+        return notice_crop(draw(self._from.notices, rng), rng)
+
+
+def draw(caches: Sequence[PlateCache], rng: Rng) -> Plate:
+    """One of the renderings of some caches, evenly."""
+    ends = np.cumsum([len(cache) for cache in caches])
+    number = int(rng.integers(ends[-1]))
+    which = int(np.searchsorted(ends, number, side="right"))
+    return caches[which].plate(number - int(ends[which] - len(caches[which])))

@@ -16,6 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from .fonts import ALPHABET, GLYPH_MARGIN, Face, font_files, load_face, text_mask
+from .foreign import FOREIGN, foreign_faces, readable, with_foreign
 from .formats import EU_BLUE, HEADERS, LAYOUTS, RGB, SLOGANS, Layout
 from .strokes import SEEDS, stroke_face
 
@@ -49,7 +50,7 @@ class Plate:
     Attributes:
         image: uint8 (h, w, 3) RGB.
         box: The plate itself in the image, (x1, y1, x2, y2), pixels.
-        text: What it says, of `ALPHABET`.
+        text: What it says, of `ALPHABET`; `foreign.UNKNOWN` for a character that is not in it.
         kind: Name of its layout.
         centres: Centre of every character of `text` in the image, (x, y), pixels.
     """
@@ -80,11 +81,6 @@ def fill_pattern(pattern: str, layout: Layout, rng: Rng) -> str:
     if layout.band == "eu" and gaps and "o" not in drawn and rng.random() < 0.3:
         drawn[pick(rng, gaps)] = "o"
     return "".join(drawn)
-
-
-def readable(drawn: str) -> str:
-    """What a reader should say for a drawn line."""
-    return "".join(c for c in drawn if c in ALPHABET)
 
 
 def jitter(colour: RGB, rng: Rng, spread: float = 10.0) -> RGB:
@@ -217,7 +213,7 @@ def draw_line(
     gap, space = unit * float(rng.uniform(0.1, 0.32)), unit * float(rng.uniform(0.3, 0.9))
     widths = []
     for c in drawn:
-        ratio = min(face.masks[c].shape[1] / face.width_px, 1.35) if c in ALPHABET else seal
+        ratio = min(face.masks[c].shape[1] / face.width_px, 1.35) if c in face.masks else seal
         widths.append(unit * (ratio if c != "-" else 0.45) if c != "." else unit * 0.22)
     edges = line_cells(drawn, widths, gap, space)
     squeeze = min((x2 - x1) / max(edges[-1], 1.0), float(rng.uniform(1.0, 1.3)))
@@ -227,7 +223,7 @@ def draw_line(
     centres: list[tuple[float, float]] = []
     for c, edge, width in zip(drawn, edges, widths, strict=False):
         x = start + edge * squeeze
-        if c in ALPHABET:
+        if c in face.masks:
             centres.append((x + width * squeeze / 2, (y1 + y2) / 2))
             blend(
                 canvas,
@@ -436,14 +432,25 @@ def text_area(layout: Layout, canvas: ByteArray, rng: Rng) -> tuple[int, int, in
     return round(x1), round(y1), round(x2), round(y2)
 
 
-def render_plate(rng: Rng) -> Plate:
+def pick_face(drawn: str, rng: Rng) -> Face | None:
+    """A face for a plate, of strokes or of a font; None where no font has its foreign characters."""
+    if not FOREIGN & set(drawn):
+        return (
+            stroke_face(int(rng.integers(SEEDS))) if rng.random() < 0.5 else load_face(pick(rng, font_files("plate")))
+        )
+    able = foreign_faces(drawn)
+    return with_foreign(pick(rng, able)) if able else None
+
+
+def render_plate(rng: Rng, layouts: Sequence[Layout] = LAYOUTS) -> Plate:
     """A random plate of a random layout.
 
     Args:
         rng: The only source of chance: the same state gives the same plate.
+        layouts: To choose from, by their weights.
     """
-    weights = np.array([layout.weight for layout in LAYOUTS])
-    layout = LAYOUTS[int(rng.choice(len(LAYOUTS), p=weights / weights.sum()))]
+    weights = np.array([layout.weight for layout in layouts])
+    layout = layouts[int(rng.choice(len(layouts), p=weights / weights.sum()))]
     drawn = fill_pattern(pick(rng, layout.patterns), layout, rng)
     lines = drawn.split("|")
     height = US_HEIGHT_PX if layout.header else PLATE_HEIGHT_PX[len(lines)]
@@ -451,7 +458,9 @@ def render_plate(rng: Rng) -> Plate:
     canvas, ink = draw_background(layout, (width, height), rng)
     x1, y1, x2, y2 = text_area(layout, canvas, rng)
     draw_edge(canvas, ink, rng)
-    face = stroke_face(int(rng.integers(SEEDS))) if rng.random() < 0.5 else load_face(pick(rng, font_files("plate")))
+    face = pick_face(drawn, rng)
+    if face is None:
+        return render_plate(rng, layouts)
     step = (y2 - y1) / len(lines)
     centres: list[tuple[float, float]] = []
     for index, line in enumerate(lines):

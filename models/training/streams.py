@@ -74,4 +74,13 @@ class CropStream(_Stream):
 
 def batches(stream: IterableDataset[Sample], plan: Plan, *, workers: int) -> Iterator[list[torch.Tensor]]:
     """Endless batches of a stream, composed by `workers` processes."""
-    return iter(DataLoader(stream, batch_size=plan.batch, num_workers=workers, prefetch_factor=3))
+    pinned = torch.cuda.is_available()
+    return iter(
+        DataLoader(
+            stream,
+            batch_size=plan.batch,
+            num_workers=workers,
+            prefetch_factor=3 if workers else None,
+            pin_memory=pinned,
+        )
+    )

@@ -10,6 +10,7 @@ Figures = dict[str, float | int]
 COLUMNS = {
     "pictures": "pictures",
     "plates": "plates",
+    "texts": "with a text",
     "recall": "recall",
     "false_per_picture": "false/picture",
     "unlabelled_per_picture": "unlabelled/picture",
@@ -51,6 +52,10 @@ def figure_table(groups: dict[str, Figures], *, first: str = "group") -> str:
     return table([first, *(COLUMNS[name] for name in shown)], rows)
 
 
+def _has(groups: dict[str, Figures], name: str) -> bool:
+    return any(name in figures for figures in groups.values())
+
+
 def compared_table(models: dict[str, dict[str, Figures]], figures: Sequence[str]) -> str:
     """One row a group with its counts, and of every model some figures side by side.
 
@@ -60,10 +65,15 @@ def compared_table(models: dict[str, dict[str, Figures]], figures: Sequence[str]
     """
     first = next(iter(models.values()))
     groups = [group for group, row in first.items() if any(name in row for name in figures)]
-    header = ["group", "pictures", "plates", *(f"{model}: {COLUMNS[name]}" for model in models for name in figures)]
+    counted = [name for name in ("pictures", "plates", "texts") if name != "texts" or _has(first, name)]
+    header = [
+        "group",
+        *(COLUMNS[name] for name in counted),
+        *(f"{model}: {COLUMNS[name]}" for model in models for name in figures),
+    ]
     rows = []
     for group in groups:
-        counts = [number(first[group].get(name)) for name in ("pictures", "plates")]
+        counts = [number(first[group].get(name)) for name in counted]
         shares = [number(by_group[group].get(name)) for by_group in models.values() for name in figures]
         rows.append([group, *counts, *shares])
     return table(header, rows)

@@ -21,7 +21,7 @@ SAY_EVERY_FRAMES: Final = 3000
 def measure(
     clip: Path, models: str, *, say: Say, compare: bool = False, rounds: int = 1, decode: bool = True
 ) -> Outcome:
-    """Play a clip with plateseal and beside it.
+    """Play a clip with plateseal and beside it, one thread inside each inference of everybody.
 
     Args:
         clip: A recording; its truth is taken where it lies beside it.
@@ -45,7 +45,8 @@ def measure(
             said = frames
             say(f"{frames:,} of {total:,} frames" if total is not None else f"{frames:,} frames")
 
-    runs = play([Job(contestant=name, source=source, vision=vision, rounds=rounds) for name in names], watch=watch)
+    job = Job(contestant="plateseal", source=source, vision=vision, rounds=rounds, loop_threads=vision.threads)
+    runs = play([job.model_copy(update={"contestant": name}) for name in names], watch=watch)
     if not decode:
         runs.insert(1, runs[0])
     truth_file = clip.with_suffix(".truth.json")

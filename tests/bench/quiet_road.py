@@ -25,25 +25,28 @@ from tests.torture.report import Result
 
 MINUTES: Final = 10
 CAR_PARK_ROUNDS: Final = 10
-MOST_RATIO: Final = 1.5
+MOST_CAR_PARK_RATIO: Final = 1.2
+MOST_EMPTY_RATIO: Final = 1.08
 FRAME_S: Final = 10
 REDUCED_FRAME_S: Final = 1
 MOST_FRAME_RATIO: Final = 1.15
 FRAME_TARGET: Final = (
     f"1920x1080, H.264: a frame on which nothing moves takes at most {MOST_FRAME_RATIO} times its decoding alone"
 )
-TARGET: Final = f"processor time at most {MOST_RATIO} times that of decoding alone"
+TARGET: Final = "processor time at most {} times that of decoding alone"
 
 
 def run_empty(*, full: bool, say: Say) -> Result:
     """Ten minutes of the empty road under noise: a minute's clip, ten times; reduced, ten seconds of it."""
     clip = clips.empty_road(60 if full else 10)
-    return _row("empty road with noise", clip, rounds=MINUTES if full else 1, full=full, say=say)
+    rounds = MINUTES if full else 1
+    return _row("empty road with noise", clip, rounds=rounds, full=full, say=say, most=MOST_EMPTY_RATIO)
 
 
 def run_car_park(*, full: bool, say: Say) -> Result:
     """The real clip of a car park: cars pass, with plates too small to be read; played ten times, as it is short."""
-    return _row("car park", clips.CAR_PARK, rounds=CAR_PARK_ROUNDS if full else 1, full=full, say=say)
+    rounds = CAR_PARK_ROUNDS if full else 1
+    return _row("car park", clips.CAR_PARK, rounds=rounds, full=full, say=say, most=MOST_CAR_PARK_RATIO)
 
 
 def run_frame(*, full: bool, say: Say) -> Result:
@@ -134,7 +137,7 @@ def _picture(decoded: Decoded) -> Picture:
     return decoded.picture
 
 
-def _row(name: str, clip: Path, *, rounds: int, full: bool, say: Say) -> Result:
+def _row(name: str, clip: Path, *, rounds: int, full: bool, say: Say, most: float) -> Result:
     began_s = time.monotonic()
     outcome = measure(clip, "built-in", say=say, rounds=rounds)
     run, played = outcome.run, outcome.run.played
@@ -143,5 +146,5 @@ def _row(name: str, clip: Path, *, rounds: int, full: bool, say: Say) -> Result:
         f"{run.frames:,} frames); motion on {played.frames_moving:,} frames, detector on {played.frames_searched:,}; "
         f"{len(played.passages)} passages"
     )
-    holds = not played.passages and (not full or outcome.cpu_over_decoding <= MOST_RATIO)
-    return Result(name, TARGET, figures, holds, time.monotonic() - began_s)
+    holds = not played.passages and (not full or outcome.cpu_over_decoding <= most)
+    return Result(name, TARGET.format(most), figures, holds, time.monotonic() - began_s)

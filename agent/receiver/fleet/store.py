@@ -12,10 +12,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Final
 
 from agent.errors import FormatError, ReceiverError
-from agent.receiver.stores.database import Database
+from agent.receiver.stores.database import Database, blob, moment, text
 from agent.wire.health import HealthReport, encode_health, parse_health
 from agent.wire.times import from_ms, to_ms
 
@@ -68,6 +69,16 @@ class FleetStore(Database):
 
     kind = "store of health reports"
     cure = "remove it: it is made anew, and filled within a minute"
+    columns = MappingProxyType(
+        {
+            "key": blob,
+            "seen_at_ms": moment,
+            "detail": text,
+            "device": text,
+            "received_at_ms": moment,
+            "report": blob,
+        }
+    )
 
     def __init__(self, path: Path) -> None:
         """Open the store, and make it if it is missing.

@@ -25,9 +25,9 @@ from typing import Final, Self
 from agent.disk import durable
 from agent.errors import ReceiverError
 from agent.receiver.stores.bodies import BodyFiles
-from agent.receiver.stores.database import BUSY_TIMEOUT_S
+from agent.receiver.stores.database import BUSY_TIMEOUT_S, checked
 from agent.receiver.stores.reading import FILES_HERE
-from agent.receiver.stores.schema import check_version
+from agent.receiver.stores.schema import COLUMNS, check_version
 
 STORE_MODE: Final = 0o600
 PAGES_A_STEP: Final = 2048
@@ -55,6 +55,7 @@ class Snapshot:
         connection: sqlite3.Connection | None = None
         try:
             connection = sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S)
+            connection.row_factory = checked(COLUMNS)
             check_version(connection, may_write=False)
             connection.execute("BEGIN")
             found = connection.execute("SELECT count(*), coalesce(max(log), 0) FROM envelopes").fetchone()

@@ -2,8 +2,9 @@
 
 Owns: one connection at a time behind a lock, and what a failure does to it. Leaves to others: tables and statements.
 
-Invariant: after any failure of the database the connection is dropped, and the next use opens another one: nothing is
-synced a second time on a descriptor that has failed once.
+Invariants: after any failure of the database the connection is dropped, and the next use opens another one: nothing is
+synced a second time on a descriptor that has failed once. A value that the schema does not allow never leaves it:
+SQLite checks types and CHECKs as it writes, and from a damaged page it hands out NULL or anything else without a word.
 
 Source: field notes on failed fsyncs.
 """
@@ -13,19 +14,76 @@ from __future__ import annotations
 import sqlite3
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ClassVar, Final, Literal, Self
 
 from agent.errors import ReceiverError
+from agent.wire.times import MAX_TIME_MS
 
 BUSY_TIMEOUT_S: Final = 5.0
 """Readers never block the writer in WAL; only a second writer or a backup tool can."""
+_DAMAGED: Final = "SQLITE_CORRUPT"
+"""SQLite's name for a file that is not as it wrote it; names that begin with it say where."""
 
 Row = tuple[Any, ...]
-"""As SQLite gives it; STRICT tables and the checks of the schema hold its types."""
+"""Values in the order of the query's columns; each is of its `Kind`."""
+Kind = Callable[[object], bool]
+"""Whether a value is one that the schema lets a column have."""
+
+
+def whole(value: object) -> bool:
+    """Whether it is an integer."""
+    return isinstance(value, int)
+
+
+def moment(value: object) -> bool:
+    """Whether it is a number of milliseconds that is a time, from 1970 to the end of the year 9999."""
+    return isinstance(value, int) and 0 <= value <= MAX_TIME_MS
+
+
+def text(value: object) -> bool:
+    """Whether it is text."""
+    return isinstance(value, str)
+
+
+def blob(value: object) -> bool:
+    """Whether it is bytes."""
+    return isinstance(value, bytes)
+
+
+def blob_of(length: int) -> Kind:
+    """Return the kind of `length` bytes."""
+    return lambda value: isinstance(value, bytes) and len(value) == length
+
+
+def or_null(kind: Kind) -> Kind:
+    """Return the kind of a value that may be missing."""
+    return lambda value: value is None or kind(value)
+
+
+def checked(columns: Mapping[str, Kind]) -> Callable[[sqlite3.Cursor, Row], Row]:
+    """Return a row factory for SQLite that hands out only what the schema allows.
+
+    Args:
+        columns: What each column may hold, by its name in a query (`AS` where it is an expression). A column that is
+            not named here is one that SQLite computes: a count, a pragma.
+    """
+
+    def row_of(cursor: sqlite3.Cursor, row: Row) -> Row:
+        names = [name for name, *_ in cursor.description]
+        del cursor  # an error keeps what its frames hold, and this would keep the file locked
+        for name, value in zip(names, row, strict=True):
+            kind = columns.get(name)
+            if kind is not None and not kind(value):
+                error = sqlite3.DatabaseError(f"the file is damaged: a row has a {name} that cannot be one")
+                error.sqlite_errorname = _DAMAGED
+                raise error
+        return row
+
+    return row_of
 
 
 class Database(ABC):
@@ -34,10 +92,12 @@ class Database(ABC):
     Attributes:
         kind: What it holds, for messages.
         cure: What helps where the file is damaged.
+        columns: What its columns may hold, as `checked` takes it.
     """
 
     kind: ClassVar[str]
     cure: ClassVar[str]
+    columns: ClassVar[Mapping[str, Kind]]
 
     def __init__(self, path: Path, *, mode: Literal["ro", "rw", "rwc"]) -> None:
         """Open the file.
@@ -85,7 +145,8 @@ class Database(ABC):
                 yield self._connection
             except (sqlite3.Error, OSError) as error:
                 self._drop()
-                raise ReceiverError(f"{self._path}: the {self.kind} cannot be {verb}: {error}") from None
+                why = f"{error}{self._way_out(error)}"
+                raise ReceiverError(f"{self._path}: the {self.kind} cannot be {verb}: {why}") from None
 
     def _read(self, query: str, parameters: tuple[object, ...] = ()) -> list[Row]:
         """Return what a query finds.
@@ -109,6 +170,7 @@ class Database(ABC):
             connection = sqlite3.connect(
                 uri, uri=True, isolation_level=None, timeout=BUSY_TIMEOUT_S, check_same_thread=False
             )
+            connection.row_factory = checked(self.columns)
             self._prepare(connection)
         except (sqlite3.Error, OSError, ReceiverError) as error:
             if connection is not None:
@@ -118,8 +180,8 @@ class Database(ABC):
 
     def _way_out(self, error: Exception) -> str:
         """Return the end of a message: the cure where the file is no database any more, else nothing."""
-        is_damaged = getattr(error, "sqlite_errorname", "").startswith(("SQLITE_NOTADB", "SQLITE_CORRUPT"))
+        is_damaged = getattr(error, "sqlite_errorname", "").startswith(("SQLITE_NOTADB", _DAMAGED))
         return f"; {self.cure}" if is_damaged else ""
 
 
-__all__ = ["Database", "Row"]
+__all__ = ["Database", "Kind", "Row", "blob", "blob_of", "checked", "moment", "or_null", "text", "whole"]

@@ -80,7 +80,7 @@ def _set_aside(
         if row is None or row[1] not in doomed:
             continue
         log, number, place, length = row
-        data = files.read(doomed[number], place, length)
+        data = b"" if place is None else files.read(doomed[number], place, length)
         if cbor.sha256(data) != envelope_id:
             raise ReceiverError(f"held read {envelope_id.hex()[:16]} is damaged in the store; nothing was dropped")
         moved = *filing.append(HELD, (), b"", data), log

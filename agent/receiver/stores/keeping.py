@@ -28,9 +28,9 @@ from agent.wire.header import VERSION_1, ZERO_DIGEST
 from agent.wire.receipt import Receipt, sign_receipt
 from agent.wire.times import from_ms, to_ms
 
-_LOG_END: Final = "SELECT log, stored_at_ms FROM envelopes ORDER BY log DESC LIMIT 1"
+_LOG_END: Final = "SELECT log, stored_at_ms AS logged_at_ms FROM envelopes ORDER BY log DESC LIMIT 1"
 _HIGHEST_LOG: Final = "SELECT seq FROM sqlite_sequence WHERE name = 'envelopes'"
-_KEPT: Final = f"SELECT {RECEIPT} FROM (SELECT ? AS log, ? AS id) AS page"  # noqa: S608  # constants
+_KEPT: Final = f"SELECT {RECEIPT} AS kept_receipt FROM (SELECT ? AS log, ? AS id) AS page"  # noqa: S608  # constants
 _NEWEST_RECEIPT: Final = "SELECT digest FROM newest_receipts WHERE device = ?"
 
 
@@ -67,7 +67,8 @@ class Keeper:
     def store(self, envelope: Envelope) -> Outcome:
         """Store an envelope, or find it stored; return its receipt."""
         row = self._connection.execute(
-            "SELECT log, stored_at_ms, body, file, place FROM envelopes WHERE id = ?", (envelope.digest,)
+            "SELECT log, stored_at_ms AS logged_at_ms, body, file, place FROM envelopes WHERE id = ?",
+            (envelope.digest,),
         ).fetchone()
         if row is not None:
             log, at_ms, *stored = row

@@ -27,10 +27,15 @@ RECEIPT: Final = (
     "(SELECT receipt FROM kept WHERE kept.id = page.id))"
 )
 """The receipt of a row `page`: beside it in the log, or anywhere else if somebody has moved one of the two."""
-_RUN: Final = "(SELECT run FROM chains WHERE chains.device = page.device AND chains.chain = page.chain)"
-_BODY_FILE: Final = "(SELECT name FROM body_files WHERE number = file AND dropped_at_ms IS NULL)"
+_RUN: Final = "(SELECT run FROM chains WHERE chains.device = page.device AND chains.chain = page.chain) AS kept_run"
+_BODY_FILE: Final = (
+    "iif(EXISTS (SELECT 1 FROM body_files WHERE number = file AND dropped_at_ms IS NOT NULL), NULL, "
+    "coalesce((SELECT name FROM body_files WHERE number = file), '')) AS body_file"
+)
+"""NULL where the body is gone by policy, and nothing where no file is said to have it."""
+_KEPT: Final = f"{RECEIPT} AS kept_receipt"
 _ROW: Final = ", ".join(
-    ("log, id, device, chain, seq, prev", _RUN, "length, stored_at_ms", RECEIPT, "body", _BODY_FILE, "place")
+    ("log, id, device, chain, seq, prev", _RUN, "length, stored_at_ms", _KEPT, "body", _BODY_FILE, "place")
 )
 """The columns of a `StoredRow` but for the body, then what says where the body is."""
 _BODY: Final = 10
@@ -38,15 +43,15 @@ _BODY: Final = 10
 FILES_HERE: Final = "SELECT name, bytes FROM body_files WHERE dropped_at_ms IS NULL ORDER BY number"
 _EPOCHS: Final = "SELECT kids, reads, bytes, dropped_at_ms FROM body_files ORDER BY number"
 _ENTRIES: Final = f"""
-SELECT log, stored_at_ms, {RECEIPT} FROM entries AS page WHERE log > ?1
+SELECT log, stored_at_ms AS entry_at_ms, {_KEPT} FROM entries AS page WHERE log > ?1
 UNION ALL
 SELECT log, NULL, receipt FROM kept
 WHERE log > ?1 AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.id = kept.id)
 ORDER BY log LIMIT ?2
 """  # noqa: S608  # constants
 _RECEIPT_BEFORE: Final = """
-SELECT (SELECT receipt FROM kept WHERE kept.log = entries.log AND version = 2) AS chained FROM entries
-WHERE +device = ? AND log < ? AND chained IS NOT NULL ORDER BY log DESC LIMIT 1
+SELECT (SELECT receipt FROM kept WHERE kept.log = entries.log AND version = 2) AS kept_receipt FROM entries
+WHERE +device = ? AND log < ? AND kept_receipt IS NOT NULL ORDER BY log DESC LIMIT 1
 """
 """The log is walked back: the receipt is near, as a unit sends many in a row. By device they would be sorted first."""
 
@@ -159,7 +164,7 @@ class Reader(Database):
     def _with_body(self, row: Row) -> StoredRow:
         log, envelope_id, device, chain, seq, prev, run, length, stored_at_ms, receipt, body, name, place = row
         if body is None and name is not None:
-            body = self._body(str(name), int(place), int(length))
+            body = self._body(name, place, length) if name and place is not None else b""
         return StoredRow(log, envelope_id, device, chain, seq, prev, run, length, stored_at_ms, receipt, body)
 
     def _body(self, name: str, place: int, length: int) -> bytes:

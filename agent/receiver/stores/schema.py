@@ -19,18 +19,59 @@ Source: sqlite.org/lang_altertable.html, section 7, on removing a NOT NULL by an
 
 from __future__ import annotations
 
+import re
 import sqlite3
+from types import MappingProxyType
 from typing import Final
 
 from agent.errors import ReceiverError
+from agent.receiver.stores.database import blob, blob_of, moment, or_null, whole
 from agent.wire import cbor
-from agent.wire.header import FORMAT_VERSION
+from agent.wire.envelope import MAX_ENVELOPE_BYTES
+from agent.wire.header import DIGEST_BYTES, FORMAT_VERSION
 
 APPLICATION_ID: Final = 0x504C5345
 """ASCII "PLSE", in the file's header: this is a store and not some other database."""
 SCHEMA_VERSION: Final = 3
+_FILE_NAME: Final = re.compile(r"[0-9a-z]{1,64}").fullmatch
 _WITHOUT_RECEIPTS: Final = 1
 _WITH_BODIES: Final = 2
+
+COLUMNS: Final = MappingProxyType(
+    {
+        "log": whole,
+        "id": blob_of(32),
+        "device": blob_of(32),
+        "chain": blob_of(16),
+        "seq": whole,
+        "prev": blob_of(32),
+        "before": blob,
+        "run": whole,
+        "kept_run": or_null(whole),
+        "length": lambda value: isinstance(value, int) and 0 <= value <= MAX_ENVELOPE_BYTES,
+        "stored_at_ms": whole,
+        "entry_at_ms": or_null(whole),
+        "logged_at_ms": moment,
+        "dropped_at_ms": or_null(moment),
+        "body": or_null(blob),
+        "file": or_null(whole),
+        "place": or_null(whole),
+        "body_file": or_null(lambda value: isinstance(value, str) and (not value or _FILE_NAME(value) is not None)),
+        "number": whole,
+        "name": lambda value: isinstance(value, str) and _FILE_NAME(value) is not None,
+        "kids": lambda value: isinstance(value, bytes) and len(value) % DIGEST_BYTES == 0,
+        "reads": whole,
+        "bytes": whole,
+        "kid": blob_of(DIGEST_BYTES),
+        "after": whole,
+        "version": whole,
+        "receipt": blob,
+        "kept_receipt": or_null(blob),
+        "digest": blob_of(32),
+    }
+)
+"""What a row may hold. `logged_at_ms` is `stored_at_ms` where it must be a time, `entry_at_ms` where there may be no
+entry; `kept_run` and `kept_receipt` may not be there. No name of a file leads out of the folder."""
 
 _ENVELOPES: Final = """
 CREATE TABLE envelopes (

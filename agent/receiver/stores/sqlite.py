@@ -44,6 +44,7 @@ class SqliteStore(Reader):
 
     kind = "store"
     cure = "restore the newest backup that verifies (docs/BACKUP.md, Restore)"
+    columns = schema.COLUMNS
 
     def __init__(self, path: Path, *, read_only: bool) -> None:
         """Open an existing store. Prefer `open` and `open_read_only`.

@@ -25,15 +25,30 @@ Seen = list[tuple[int, list[str]]]
         ([(20, ["AAA111"])], Score(2, 1, 0, 1, 0, 0)),
         ([(20, ["AAA11I"]), (21, ["AAA111"]), (22, ["AAA111"])], Score(2, 1, 0, 1, 0, 0)),
         ([(20, ["AAA11I"]), (21, ["AAA11I"]), (22, ["AAA111"])], Score(2, 0, 1, 1, 0, 0)),
-        ([(20, ["AAA111"]), (21, ["AAA111", "CAFE"]), (22, ["CAFE", "AAA111"])], Score(2, 1, 0, 1, 1, 0)),
+        ([(20, ["AAA111"]), (21, ["AAA111", "CAFE"]), (22, ["CAFE", "AAA111"])], Score(2, 1, 0, 1, 0, 1)),
+        ([(20, ["CAFE"]), (21, ["AAA111", "CAFE"]), (22, ["CAFE", "AAA111"])], Score(2, 1, 0, 1, 0, 1)),
+        ([(20, ["CAFE"]), (21, ["CAFE"]), (22, ["AAA111"])], Score(2, 0, 0, 2, 0, 1)),
+        ([(20, ["AAA111"]), (21, ["AAA111", "AA111"]), (22, ["AA111"]), (23, ["AAA111"])], Score(2, 1, 0, 1, 1, 0)),
         ([(60, ["X"]), (61, ["X"]), (62, ["Y"])], Score(2, 0, 0, 2, 0, 1)),
         ([(60, ["X"]), (60 + EDGE_FRAMES + 1, ["X"])], Score(2, 0, 0, 2, 0, 2)),
         ([(95, ["BBB222"]), (200, []), (201, ["Z"])], Score(2, 1, 0, 1, 0, 1)),
     ],
-    ids=["nothing", "once", "majority", "outvoted", "a sign beside it", "one run", "two runs", "an empty frame"],
+    ids=[
+        "nothing",
+        "once",
+        "majority",
+        "outvoted",
+        "a sign beside it",
+        "a larger sign",
+        "a sign alone",
+        "a fragment",
+        "one run",
+        "two runs",
+        "an empty frame",
+    ],
 )
 def test_texts_are_grouped_by_majority_per_visible_span(sightings: Seen, expected: Score) -> None:
-    """A vehicle has one text; what came twice besides is a duplicate, what came elsewhere is spurious."""
+    """A vehicle has one text; what is like it and came twice besides is a duplicate, the rest is spurious."""
     assert score_sightings(TRUTH, sightings) == expected
 
 
@@ -43,9 +58,11 @@ def test_runs_are_counted_by_their_gaps() -> None:
     assert count_runs([0, 1, 1 + EDGE_FRAMES, 2 + 2 * EDGE_FRAMES]) == 2
 
 
-def test_the_loop_reads_what_fast_alpr_reads(tmp_path: Path) -> None:
-    """The real library on toy models: one text a plate, by its own detector and reader."""
-    predict, names = open_plain_loop(VisionConfig(models=write_toy_models(tmp_path / "toys")))
+@pytest.mark.parametrize("threads", [None, 1])
+def test_the_loop_reads_what_fast_alpr_reads(tmp_path: Path, threads: int | None) -> None:
+    """The real library on toy models: one text a plate, by its own detector and reader, with any threads."""
+    vision = VisionConfig(models=write_toy_models(tmp_path / "toys"))
+    predict, names = open_plain_loop(vision, threads=threads)
     assert names == ("toy-detector", "toy-reader")
     assert predict(render_frame([("KRW482", (200, 120, 340, 166))])) == ["KRW482"]
     assert predict(render_frame([])) == []

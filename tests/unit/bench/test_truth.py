@@ -28,14 +28,19 @@ TRUTH = Truth(
         ([("AAA11I", 30)], Score(3, 0, 1, 2, 0, 0)),
         ([("AAA111", 30), ("AAA111", 35)], Score(3, 1, 0, 2, 1, 0)),
         ([("AAA11I", 30), ("AAA111", 35)], Score(3, 1, 0, 2, 1, 0)),
+        ([("AAA11", 30)], Score(3, 0, 1, 2, 0, 0)),
+        ([("AAA1II", 30)], Score(3, 0, 0, 3, 0, 1)),
+        ([("AAA111", 30), ("CAFE", 31)], Score(3, 1, 0, 2, 0, 1)),
+        ([("BBB222", 30)], Score(3, 0, 0, 3, 0, 1)),
         ([("AAA111", 200)], Score(3, 0, 0, 3, 0, 1)),
         ([("BBB222", 42)], Score(3, 1, 0, 2, 0, 0)),
         ([("AAA111", 42), ("BBB222", 43)], Score(3, 2, 0, 1, 0, 0)),
+        ([("BB222", 42)], Score(3, 0, 1, 2, 0, 0)),
         ([("CCC333", 100)], Score(3, 0, 0, 3, 0, 1)),
     ],
 )
 def test_passages_are_scored_by_vehicle(passages: list[tuple[str, int]], expected: Score) -> None:
-    """Exact, misread, missed, twice, and out of nowhere; between two vehicles the text decides."""
+    """Exact, within one edit, missed, twice, and of no vehicle; between two vehicles the text decides."""
     assert score(TRUTH, [ScoredPassage(text, frame) for text, frame in passages]) == expected
 
 

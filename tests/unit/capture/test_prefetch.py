@@ -10,7 +10,7 @@ import pytest
 
 from agent.capture.prefetch import FRAMES_AHEAD, prefetched
 from agent.errors import SourceError
-from agent.records import Frame, Picture
+from agent.records import Frame, Picture, Plane
 from tests.fakes.source import STARTED_AT
 
 
@@ -33,6 +33,30 @@ def test_the_same_frames_come_in_the_same_order(count: int) -> None:
     assert [frame.sequence for frame in prefetched(_frames(count, seen=seen))] == [*range(count)]
     assert seen[-1] == "closed"
     assert all(name.startswith("decode") for name in seen[:-1])
+
+
+def test_the_sample_is_taken_where_the_frame_was_decoded() -> None:
+    """Its pixels are in that core's cache; who looks at it later finds it there."""
+    taken: list[str] = []
+
+    def luma() -> Plane:
+        taken.append(threading.current_thread().name)
+        return np.zeros((4, 4), np.uint8)
+
+    picture = Picture((4, 4), lambda: np.zeros((4, 4, 3), np.uint8), luma=luma)
+    shapes = [
+        frame.picture.sample.shape for frame in prefetched(Frame("cam", 0, STARTED_AT, 0.0, picture) for _ in "1")
+    ]
+    assert shapes == [(4, 4)]
+    assert taken == ["decode"]
+
+
+def test_who_leaves_without_closing_is_not_waited_for() -> None:
+    """The thread that decodes ends with the process, whatever it waits for."""
+    frames = prefetched(_frames(1000))
+    next(frames)
+    assert [thread.daemon for thread in threading.enumerate() if thread.name == "decode"] == [True]
+    frames.close()
 
 
 def test_a_fault_comes_after_the_frames_before_it() -> None:

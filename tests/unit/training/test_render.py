@@ -5,14 +5,28 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from models.training import foreign
 from models.training.contract import SLOTS
-from models.training.fonts import ALPHABET
+from models.training.fonts import ALPHABET, font_files
+from models.training.foreign import (
+    ABSENT,
+    CYRILLIC,
+    FOREIGN,
+    UNKNOWN,
+    foreign_faces,
+    foreign_masks,
+    readable,
+    with_foreign,
+)
 from models.training.formats import LAYOUTS
-from models.training.render import Plate, blend, fill_pattern, line_cells, readable, render_plate
+from models.training.hard_formats import HARD_LAYOUTS
+from models.training.notices import render_notice
+from models.training.render import Plate, blend, fill_pattern, line_cells, render_plate
 from models.training.signs import SIGNS, overlay_caption, render_sign
 from models.training.strokes import SEEDS, stroke_face
 
 DRAWN = set(ALPHABET) | set(" -.o|")
+EVERY_LAYOUT = (*LAYOUTS, *HARD_LAYOUTS)
 PLATES = 150
 
 
@@ -22,18 +36,64 @@ def plates(some_fonts: None) -> list[Plate]:
     return [render_plate(np.random.default_rng((5, number))) for number in range(PLATES)]
 
 
-@pytest.mark.parametrize("layout", LAYOUTS, ids=lambda layout: layout.name)
+@pytest.mark.parametrize("layout", EVERY_LAYOUT, ids=lambda layout: layout.name)
 def test_patterns_give_texts_of_the_alphabet(layout: object) -> None:
     """Every pattern of a kind fills with characters that are drawn, and reads as 2 to 10 of the alphabet."""
-    assert layout in LAYOUTS
-    chosen = next(one for one in LAYOUTS if one is layout)
+    assert layout in EVERY_LAYOUT
+    chosen = next(one for one in EVERY_LAYOUT if one is layout)
+    drawable = DRAWN | FOREIGN if chosen.name.startswith("foreign") else DRAWN
     rng = np.random.default_rng(1)
     for pattern in chosen.patterns:
         for _ in range(20):
             drawn = fill_pattern(pattern, chosen, rng)
-            assert set(drawn) <= DRAWN
+            assert set(drawn) <= drawable
             assert 2 <= len(readable(drawn)) <= SLOTS
             assert drawn.count("|") <= 1
+
+
+@pytest.mark.usefixtures("some_fonts")
+def test_hard_plates_have_a_label_for_every_character() -> None:
+    """Short, long, two lines and foreign: one centre a character; foreign ones are unknown."""
+    hard = [render_plate(np.random.default_rng((6, number)), HARD_LAYOUTS) for number in range(PLATES)]
+    lengths = {len(plate.text) for plate in hard}
+    assert {2, 3, 9, 10} <= lengths <= set(range(2, SLOTS + 1))
+    for plate in hard:
+        assert set(plate.text) <= set(ALPHABET) | {UNKNOWN}
+        assert len(plate.centres) == len(plate.text)
+        assert UNKNOWN not in plate.text or plate.kind.startswith("foreign")
+
+
+@pytest.mark.usefixtures("some_fonts")
+def test_a_character_that_a_font_lacks_is_not_drawn() -> None:
+    """Pillow's own font has no character beyond ASCII: its sign for a missing one is not taken for one."""
+    path = font_files("plate")[0]
+    assert foreign_masks(path) == {}
+    assert foreign_faces("AB") == font_files("plate")
+    assert foreign_faces(CYRILLIC[0]) == ()
+
+
+@pytest.mark.usefixtures("some_fonts")
+def test_a_foreign_character_is_as_high_as_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However high a font draws it, dots and all."""
+    path = font_files("plate")[1]
+    inks = {"\u00d6": np.full((90, 40), 255, np.uint8), ABSENT: np.full((50, 30), 255, np.uint8)}
+    monkeypatch.setattr(foreign, "_ink", lambda _, character: inks.get(character, inks[ABSENT]))
+    foreign_masks.cache_clear()
+    face = with_foreign(path)
+    foreign_masks.cache_clear()
+    assert face.masks["\u00d6"].shape[0] == face.masks["H"].shape[0]
+    assert FOREIGN & face.masks.keys() == {"\u00d6"}
+
+
+@pytest.mark.usefixtures("some_fonts")
+def test_notices_are_pictures_of_many_proportions() -> None:
+    """Boards with writing, windows of them, slats, signs; the same seed gives the same pixels."""
+    notices = [render_notice(np.random.default_rng((7, number))) for number in range(60)]
+    assert np.array_equal(notices[3], render_notice(np.random.default_rng((7, 3))))
+    assert all(notice.ndim == 3 and notice.dtype == np.uint8 and min(notice.shape[:2]) >= 4 for notice in notices)
+    ratios = [notice.shape[1] / notice.shape[0] for notice in notices]
+    assert min(ratios) < 2
+    assert max(ratios) > 4
 
 
 @pytest.mark.usefixtures("some_fonts")

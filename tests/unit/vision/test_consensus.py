@@ -160,9 +160,42 @@ def test_a_single_look_passes_only_where_it_is_allowed() -> None:
 
 
 def test_confidences_are_averaged_over_the_looks_that_agree() -> None:
-    """The others say nothing about these characters."""
-    looks = [_look(PlateText("AB", (0.8, 1.0), None)), _look(PlateText("AB", (0.6, 0.8), None), 1), _look("XY", 2)]
-    assert _passage(looks).confidences == pytest.approx((0.7, 0.9))
+    """Looks that see something else take their share of the weight from all of them, and not more."""
+    agreeing = [_look(PlateText("AB", (0.8, 1.0), None)), _look(PlateText("AB", (0.6, 0.8), None), 1)]
+    assert _passage(agreeing).confidences == pytest.approx((0.7, 0.9))
+    first, second = 0.8 * 0.8 + 0.48 * 0.6, 0.8 * 1.0 + 0.48 * 0.8
+    other = 0.5 * 0.5 * 0.5
+    share = min(first / (first + other), second / (second + other))
+    passage = _passage([*agreeing, _look("XY", 2, confidence=0.5)])
+    assert passage.confidences == pytest.approx((0.7 * share, 0.9 * share))
+
+
+@pytest.mark.parametrize(
+    "texts",
+    [
+        ["B95G9"] * 9 + ["B95GSV"] * 4,
+        ["BB21"] * 4 + ["B21GSB"] * 3,
+        ["INNA75", "INA775", "INA7506", "INNA75", "INA7506"],
+        ["123"] * 6 + ["ABC1"] * 5 + ["ABC123"] * 2,
+    ],
+    ids=["half a character as another", "one twice", "both", "either end"],
+)
+def test_whole_looks_win_over_parts_of_the_plate(texts: list[str]) -> None:
+    """However many parts there are, and whatever is read at the edge of what hides the rest."""
+    assert _passage([_look(text, n, confidence=0.95) for n, text in enumerate(texts)]).text == max(texts, key=len)
+
+
+def test_parts_of_a_plate_are_no_disagreement() -> None:
+    """Two whole looks of nine are a passage; the parts say nothing against it."""
+    parts = [_look(text, n) for n, text in enumerate(["12CD", "AB12", "B12CD", "AB1", "2CD", "AB12C", "12CD"], start=2)]
+    passage = _passage([_look("AB12CD"), _look("AB12CD", 1), *parts])
+    assert (passage.text, passage.votes) == ("AB12CD", (2, 9))
+
+
+def test_a_passage_of_looks_that_disagree_is_not_sure() -> None:
+    """However sure each of them is: here, of a plate that comes out from behind a post and never does wholly."""
+    looks = [_look(text, n, confidence=0.97) for n, text in enumerate(["AB1", "AB12", "AB12", "AB12C", "AB1", "AB12"])]
+    assert _passage(looks).confidence < 0.8
 
 
 def test_the_crop_is_of_the_best_look_that_agrees() -> None:
@@ -293,7 +326,38 @@ def test_the_order_of_the_looks_does_not_matter(plates: list[PlateText], random:
     random.shuffle(mixed)  # type: ignore[attr-defined]
     one, other = vote(plates), vote(mixed)
     assert one.plate.text == other.plate.text
-    assert one.votes == other.votes
+    assert (one.votes, one.parts) == (other.votes, other.parts)
+    assert one.confidences == pytest.approx(other.confidences)
+
+
+WHOLES = st.text("ABCD0123", min_size=5, max_size=8)
+
+
+def _cut(whole: str, lengths: st.SearchStrategy[int]) -> st.SearchStrategy[str]:
+    """Return a strategy for parts of a text, cut off at either end, or at both."""
+    starts = st.integers(0, len(whole))
+    return st.tuples(starts, lengths).map(lambda one: whole[one[0] : one[0] + one[1]]).filter(lambda part: part != "")
+
+
+@given(WHOLES, st.data(), st.integers(2, 5), st.integers(0, 12))
+def test_parts_never_change_a_settled_whole_text(whole: str, data: st.DataObject, count: int, parts: int) -> None:
+    """Whichever they are, however many, and however sure the reader is of them."""
+    looks = [plate(whole, data.draw(st.floats(0.9, 1.0))) for _ in range(count)]
+    cut = st.builds(plate, _cut(whole, st.integers(1, len(whole) - 1)), st.floats(0.3, 1.0))
+    some = data.draw(st.lists(cut, min_size=parts, max_size=parts))
+    found = vote([*some, *looks])
+    assert found.plate.text == whole
+    assert found.votes >= count
+
+
+@given(WHOLES, st.data(), st.integers(1, 2))
+def test_a_plate_of_which_every_look_sees_another_part_is_never_sure(
+    whole: str, data: st.DataObject, times: int
+) -> None:
+    """Something moves along it, or it along something: no part is seen for long, and each was cut elsewhere."""
+    cuts = data.draw(st.lists(st.integers(2, len(whole) - 1), min_size=2, unique=True))
+    texts = data.draw(st.sampled_from([[whole[:cut] for cut in cuts], [whole[-cut:] for cut in cuts]])) * times
+    assert max(vote([plate(text, 1.0) for text in texts]).confidences) < 0.8
 
 
 @given(TEXTS, TEXTS)

@@ -208,6 +208,20 @@ def test_a_vehicle_that_comes_from_elsewhere_is_told_apart_from_what_moves_alrea
     assert max(told) <= came + FPS
 
 
+def test_a_place_is_usual_before_a_vehicle_came_and_after_it_left() -> None:
+    """And unusual while it is there, whether it moves or not; nothing is known of a picture of another size."""
+    gate, place = MotionGate(), (0.35, 0.4, 0.6, 0.75)
+    shares = []
+    for n, picture in enumerate([*[ROAD] * LEARNING, *[_car(ROAD, 240)] * 15, *[ROAD] * 15]):
+        seen = Picture.of(_seen(picture, n))
+        gate.moves(seen, at_s=n / FPS)
+        shares.append(gate.unusual_share(seen, place))
+    assert max(*shares[LEARNING - 15 : LEARNING], *shares[-15:]) < 0.01
+    assert min(shares[LEARNING : LEARNING + 15]) > 0.5
+    assert gate.unusual_share(Picture.of(np.zeros((20, 20, 3), np.uint8)), place) == 1.0
+    assert gate.unusual_share(seen, (1.2, 0.0, 1.4, 1.0)) == 1.0
+
+
 def test_masked_motion_is_not_seen() -> None:
     """A flag, a screen or a tree behind a mask."""
     hidden = np.zeros((HEIGHT, WIDTH), np.bool_)

@@ -14,7 +14,7 @@ from agent.vision.manifest import built_in_manifest, load_manifest, open_library
 from tests.needs import SHARED
 from tests.toy_models import WIDE_WH, toy_detector, toy_reader, write_toy_models
 
-MOST_BUILT_IN_BYTES = 8_000_000
+MOST_BUILT_IN_BYTES = 14_000_000
 """So that a clone and a wheel stay small; the model files together."""
 DETECTOR = """
 [[detector]]
@@ -118,7 +118,7 @@ def test_the_built_in_models_are_there_first_and_what_the_manifest_names() -> No
 
 
 def test_the_built_in_models_are_small_and_the_only_ones_there() -> None:
-    """All files together stay under 8 MB; no ONNX file lies beside the manifest that it does not call built in."""
+    """All files together stay under 14 MB; no ONNX file lies beside the manifest that it does not call built in."""
     library = open_library()
     files = {file.file for entry in library.manifest.entries if entry.built_in for file in entry.files}
     assert files

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -257,3 +258,48 @@ def test_a_readers_failure_carries_no_text(tmp_path: Path) -> None:
     reader = OnnxReader(_checked(toy_reader(), toy_reader_config()), _entry(tmp_path))
     with pytest.raises(InferenceError, match="reader toy: inference failed"):
         reader.read([np.zeros((0, 0, 3), np.uint8)])
+
+
+def _two_characters(first: float, second: float, rest: float) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    """Shares of nine slots: A, B and C in the first as given; padding in the others."""
+    shares = np.zeros((1, 9, len(ALPHABET)), np.float32)
+    shares[0, 0, ALPHABET.index("A")], shares[0, 0, ALPHABET.index("B")] = first, second
+    shares[0, 0, ALPHABET.index("C")] = rest
+    shares[0, 1:, ALPHABET.index("_")] = 1.0
+    return shares
+
+
+class _Says:
+    """A session that always says the same."""
+
+    def __init__(self, shares: np.ndarray[tuple[int, ...], np.dtype[np.float32]]) -> None:
+        self._shares = shares
+
+    def run(self, *_: Any) -> list[Any]:
+        return [self._shares.reshape(1, -1)]
+
+
+@pytest.mark.parametrize(
+    ("temperature", "expected"),
+    [(1.0, 0.64), (2.0, 0.8 / (0.8 + 0.4 + math.sqrt(0.2))), (0.5, 0.64**2 / (0.64**2 + 0.16**2 + 0.2**2))],
+)
+def test_a_temperature_changes_how_sure_a_text_is_and_never_the_text(
+    temperature: float, expected: float, tmp_path: Path
+) -> None:
+    """A confidence becomes its 1/temperature-th power among those of its slot; padding stays sure."""
+    reader = OnnxReader(_checked(toy_reader(), toy_reader_config()), _entry(tmp_path, temperature=temperature))
+    reader._library.model = _Says(_two_characters(0.64, 0.16, 0.2))
+    (found,) = reader.read([render_plate("ABC123", width_px=120, height_px=40)])
+    assert found.text == "A"
+    assert list(found.confidences) == pytest.approx([expected], abs=1e-6)
+
+
+@pytest.mark.parametrize("wrong", [1.5, float("nan")])
+def test_a_temperature_hides_no_share_outside_0_to_1(wrong: float, tmp_path: Path) -> None:
+    """Made to sum to 1, logits would look like shares."""
+    reader = OnnxReader(_checked(toy_reader(), toy_reader_config()), _entry(tmp_path, temperature=2.0))
+    shares = np.full((1, 9, len(ALPHABET)), 0.1, np.float32)
+    shares[:, :, 3] = wrong
+    reader._library.model = _Says(shares)
+    with pytest.raises(InferenceError, match=r"outside 0\.\.1"):
+        reader.read([render_plate("ABC123", width_px=120, height_px=40)])

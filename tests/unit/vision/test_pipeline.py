@@ -103,12 +103,12 @@ def test_looks_that_do_not_vote_are_counted_with_their_reason() -> None:
 
 
 def test_a_parked_car_is_reported_once_and_then_not_read() -> None:
-    """Reported while it stands, silent for the hour after, one passage in all."""
+    """Reported while it stands, after one more look, silent for the hour after, one passage in all."""
     script = [[_box(100)]] * 3000
     passages, pipeline = _play(script, CannedReader(plate("AB12")), fps=1.5)
     assert len(passages) == 1
     assert (passages[0].last_seen - passages[0].first_seen).total_seconds() == pytest.approx(REPORT_AFTER_S, abs=1.0)
-    assert pipeline.stats.looks == 3
+    assert pipeline.stats.looks == 4
     assert pipeline.stats.detections == 3000
 
 
@@ -176,11 +176,21 @@ def test_a_plate_that_is_no_passage_yet_gets_its_time() -> None:
 
 
 def test_an_early_read_comes_while_the_vehicle_is_in_view() -> None:
-    """As soon as three looks agree; with the same text as later, once."""
+    """As soon as three looks agree and one at another place does; with the same text as later, once."""
     pipeline = PlatePipeline(CannedDetector(_drive(20)), CannedReader(plate("AB12")), PipelineSettings(early_read=True))
     reported = [n for n in range(20) for _ in pipeline.process(_frame(n))]
-    assert reported == [2]
+    assert reported == [6]
     assert pipeline.flush() == []
+
+
+def test_a_vehicle_that_comes_where_an_early_read_one_left_is_read_too() -> None:
+    """Nobody looked for the first one any more: its plate is not the second one's, however near it was last seen."""
+    script = [*_drive(8), *[[_box(10 + 20 * n)] for n in range(10, 22)]]
+    reader = CannedReader(lambda number, _: plate("AB12" if number < 4 else "CD34"))
+    pipeline = PlatePipeline(CannedDetector(script), reader, PipelineSettings(early_read=True))
+    moments = [*range(8), *range(20, 32)]
+    passages = [passage for n in moments for passage in pipeline.process(_frame(n))] + pipeline.flush()
+    assert [passage.text for passage in passages] == ["AB12", "CD34"]
 
 
 def test_an_early_read_waits_until_the_text_is_firm() -> None:
@@ -358,6 +368,25 @@ def test_frames_that_the_gate_drops_are_never_converted() -> None:
     assert len(converted) == detector.calls == pipeline.stats.searched
     assert 3 <= len(converted) <= 6
     assert set(converted) <= {0, *range(40, 50)}
+
+
+@pytest.mark.parametrize("stays", [False, True])
+def test_the_gate_tells_that_a_plate_has_left(stays: bool) -> None:
+    """The detector does not look for it where the road is empty again; for one that the gate still sees it does."""
+    looker = _Looker()
+    pipeline = PlatePipeline(looker, CannedReader(plate("AB12")), PipelineSettings(has_gate=True))
+    passages, looked = [], []
+    for n in range(75):
+        image = BLANK.copy()
+        if 30 <= n < (60 if stays else 40):
+            x = 200 + 12 * (min(n, 40) - 30)
+            image[90:200, x - 40 : x + 120] = 50
+            image[150:170, x : x + 80] = 255 if n < 40 else 50
+        before = len(looker.shown)
+        passages += pipeline.process(_frame(n, image=image))
+        looked += [n] * (len(looker.shown) - before)
+    assert [passage.text for passage in passages] == ["AB12"]
+    assert any(n >= 42 for n in looked) == stays
 
 
 class _Looker:

@@ -37,10 +37,12 @@ def _seen(times: int, *, settings: PipelineSettings | None = None, x: int = 20) 
     return plate
 
 
-def _read(plate: PlateInView, at_s: float, text: str = "AB12") -> None:
-    """Read one batch of its looks."""
-    for look in plate.take_batch(at_s):
+def _read(plate: PlateInView, at_s: float, text: str = "AB12") -> int:
+    """Read one batch of its looks; return how many there were."""
+    looks = plate.take_batch(at_s)
+    for look in looks:
         plate.add(look.with_text(text_of(text)))
+    return len(looks)
 
 
 def test_what_the_schedule_is_told() -> None:
@@ -85,14 +87,48 @@ def test_a_plate_is_read_when_it_leaves_and_not_while_better_looks_may_come() ->
     assert (passage.text, passage.votes) == ("AB12", (BATCH, BATCH))
 
 
-def test_an_early_read_needs_a_firm_text() -> None:
-    """Without the setting the plate waits, whatever its text."""
-    for is_early in (True, False):
-        plate = _seen(3, settings=PipelineSettings(early_read=is_early))
-        assert plate.wants_read(0.2) is is_early
-        assert plate.verdict(0.2) is None
-        _read(plate, 0.2)
-        assert isinstance(plate.verdict(0.2), Passage) is is_early
+@pytest.mark.parametrize("is_early", [True, False])
+def test_an_early_read_needs_a_firm_text_of_two_places(*, is_early: bool) -> None:
+    """What stands before a part of the plate would cut it elsewhere. Without the setting it waits for its end."""
+    plate = _seen(3, settings=PipelineSettings(early_read=is_early))
+    assert plate.wants_read(0.2) is is_early
+    assert plate.verdict(0.2) is None
+    _read(plate, 0.2)
+    assert plate.verdict(0.2) is None, "it has moved by a quarter of its width"
+    plate.see(_frame(8), _box(20 + 2 * 10))
+    assert not plate.wants_read(0.8), "nor has it now"
+    plate.see(_frame(12), _box(20 + 12 * 10))
+    assert plate.wants_read(1.2) is is_early
+    assert _read(plate, 1.2) == 1
+    assert isinstance(plate.verdict(1.2), Passage) is is_early
+
+
+@pytest.mark.parametrize(("last", "looks"), [("AB12", 4), ("AB1", 4), ("AB12CD", 7)])
+def test_a_firm_text_is_confirmed_by_one_more_look(last: str, looks: int) -> None:
+    """At another moment, when the plate leaves: it may have come out from behind something. If so, more are read."""
+    plate = _seen(9, x=0)
+    _read(plate, 0.9)
+    for n in range(12, 18):
+        plate.see(_frame(n), _box(4 * (n - 8)))
+    assert not plate.wants_read(1.8)
+    plate.is_gone = True
+    count = 3
+    while plate.wants_read(1.9):
+        count += _read(plate, 1.9, last)
+    passage = plate.verdict(1.9)
+    assert isinstance(passage, Passage)
+    assert (passage.text, count) == (max("AB12", last, key=len), looks)
+
+
+def test_a_text_that_was_read_at_two_places_needs_no_confirmation() -> None:
+    """Its looks are a plate's width apart and more."""
+    plate = PlateInView(_frame(0), _box(20), PipelineSettings())
+    for n in range(5):
+        plate.see(_frame(n), _box(20 + 30 * n))
+    _read(plate, 0.5)
+    plate.see(_frame(9), _box(290))
+    plate.is_gone = True
+    assert not plate.wants_read(1.0)
 
 
 def test_a_plate_that_stays_has_its_outcome_and_is_then_only_followed() -> None:

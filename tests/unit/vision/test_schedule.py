@@ -74,8 +74,13 @@ def test_a_faint_box_neither_slows_the_detector_nor_hurries_it() -> None:
 
 @pytest.mark.parametrize(
     "plates",
-    [(), (REPORTED,), (PlateStatus(sightings=3, misses=0, is_reported=False, left_s=math.inf, is_firm=True),)],
-    ids=["no plate", "reported", "firm"],
+    [
+        (),
+        (REPORTED,),
+        (KNOWN,),
+        (PlateStatus(sightings=3, misses=0, is_reported=False, left_s=math.inf, is_firm=True),),
+    ],
+    ids=["no plate", "reported", "seen often", "firm"],
 )
 def test_what_comes_from_elsewhere_does_not_wait(plates: Sequence[PlateStatus]) -> None:
     """Whatever slows the detector: it looks as soon as its usual pace allows."""
@@ -87,19 +92,21 @@ def test_what_comes_from_elsewhere_does_not_wait(plates: Sequence[PlateStatus]) 
 @pytest.mark.parametrize(
     ("status", "step"),
     [
-        (KNOWN, 3),
+        (PlateStatus(sightings=3, misses=0, is_reported=False, left_s=math.inf), 3),
+        (KNOWN, 6),
         (PlateStatus(sightings=1, misses=0, is_reported=False, left_s=math.inf), 1),
         (PlateStatus(sightings=9, misses=1, is_reported=False, left_s=math.inf), 1),
         (PlateStatus(sightings=9, misses=2, is_reported=False, left_s=math.inf), 3),
         (PlateStatus(sightings=2, misses=0, is_reported=False, left_s=0.5), 2),
         (PlateStatus(sightings=2, misses=0, is_reported=False, left_s=0.2), 1),
-        (PlateStatus(sightings=9, misses=0, is_reported=False, left_s=0.2), 3),
+        (PlateStatus(sightings=9, misses=0, is_reported=False, left_s=0.2), 6),
         (REPORTED, 3),
         (PlateStatus(sightings=3, misses=0, is_reported=False, left_s=0.1, is_firm=True), 6),
         (PlateStatus(sightings=3, misses=1, is_reported=False, left_s=0.1, is_firm=True), 1),
     ],
     ids=[
         "known",
+        "seen often",
         "new",
         "just missed",
         "long missed",

@@ -99,6 +99,14 @@ def test_a_plate_that_nobody_looked_at_is_still_there() -> None:
     assert tracks.update([_box(101)], at_s=300.1) == [0]
 
 
+def test_what_comes_near_the_place_of_a_plate_that_nobody_looked_for_is_another() -> None:
+    """A parked car is in its place; a vehicle that was last seen near it has gone on."""
+    tracks = Tracks()
+    tracks.update([_box(0)], at_s=0.0)
+    assert tracks.update([_box(20)], at_s=0.2) == [0]
+    assert tracks.update([_box(80)], at_s=0.2 + MAX_GAP_S + 0.1) == [1]
+
+
 def test_two_plates_side_by_side_keep_their_tracks() -> None:
     """Neighbouring lanes: whatever the order of the boxes, each keeps its own."""
     frames = [[_box(100 + 10 * n), _box(300 + 10 * n)][:: 1 if n % 2 else -1] for n in range(8)]

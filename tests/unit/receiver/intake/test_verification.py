@@ -362,3 +362,11 @@ def test_what_was_dropped_is_still_checked(
     """Its receipt says what it was and where it stood, and its neighbours name it."""
     found = kinds(checked_without(bench, tmp_path, two_epochs(bench, 0), [_OLD], edit))
     assert set(expected) <= set(found)
+
+
+@pytest.mark.parametrize("edit", ["file = NULL", "file = 99", "place = NULL", "file = NULL, place = NULL"])
+def test_bytes_that_are_nowhere_are_not_dropped_by_policy(bench: Bench, tmp_path: Path, edit: str) -> None:
+    """Only a file that was dropped excuses an entry without its bytes."""
+    edited = f"UPDATE envelopes SET {edit} WHERE log = 5"  # noqa: S608  # a constant
+    found = kinds(checked_without(bench, tmp_path, two_epochs(bench, 0), [_OLD], edited))
+    assert ("altered", 4, 4) in found

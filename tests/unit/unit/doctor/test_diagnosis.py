@@ -286,6 +286,13 @@ def test_swap_on_a_disk_is_a_fault_unless_the_daemons_may_not_use_it(proc: FakeP
     assert outcomes([swap((), proc.root, tmp_path, tmp_path)]) == [Outcome.FAULT]
 
 
+@pytest.fixture
+def half_empty(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The disk of the tests may be nearly full, which is worth a warning."""
+    monkeypatch.setattr("agent.unit.doctor.machine.disk_space", lambda _: (1 << 40, 1 << 41))
+
+
+@pytest.mark.usefixtures("half_empty")
 def test_the_disk_is_that_of_the_spool_to_come(unit: UnitConfig, proc: FakeProc) -> None:
     """Before the first start neither the spool nor what it lies in is there."""
     spool = unit.spool.model_copy(update={"directory": unit.spool.directory / "not" / "yet"})
@@ -302,6 +309,7 @@ def test_keys_that_cannot_be_read_are_not_called_good(unit: UnitConfig, tmp_path
     assert outcomes([*doctor_parts.sample_keys(gone)]) == [Outcome.SKIPPED]
 
 
+@pytest.mark.usefixtures("half_empty")
 def test_a_spool_in_memory_is_a_fault(unit: UnitConfig, proc: FakeProc) -> None:
     """Tmpfs is fast, and gone with the power."""
     assert outcomes([disk(unit, proc.root)]) == [Outcome.GOOD]
