@@ -53,10 +53,17 @@ WORKING: Final = (
     "tests/test_skips.py",
     "tests/test_architecture.py",
     "tests/faults/",
+    "tests/test_rules_of_tests.py",
+    "tests/test_side_by_side.py",
+    "tests/test_warm_starts.py",
+    "tests/unit/capture/test_kinds_of_video.py",
+    "tests/unit/cli/test_custody.py",
+    "tests/unit/cli/test_read.py",
+    "tests/unit/custody/",
     "tests/unit/receiver/intake/test_forks.py",
-    "tests/unit/custody/test_export.py",
+    "tests/unit/vision/",
 )
-"""What works for several seconds in one process; late in a run, all others would wait for it."""
+"""What works for more than two seconds in one process; late in a run, all others would wait for it."""
 FIRST: Final = (*WAITING, *ALONE, "tests/e2e/")
 """What waits longest. The others follow in their own order, and `WORKING` at the end, from which it is begun too."""
 
