@@ -1,10 +1,12 @@
-"""A pytest plugin: the suite in several processes, longest parts first, because most tests wait more than they work.
+"""A pytest plugin: the suite in several processes, because the longest tests wait more than they work.
 
     python -m pytest -p tests.side_by_side --processes auto
 
 All tests are collected once. Each process is a fork of the one that did, and is given one part after the other: the
-tests of a file, in their order, or a row of a table. pytest-xdist has each process collect all tests for itself, which
-takes 4 s of processor time each, and sends each step of a test: together an eighth of what the suite costs.
+tests of a file, in their order, or a row of a table. Every other process begins with what waits for clips and stalls,
+and the rest with what works longest, so that the cores are busy from the first minute; short parts come last. With
+pytest-xdist each process collects all tests for itself, which takes 4 s of processor time each, and sends each step of
+a test: together an eighth of what the suite costs.
 
 Owns: how many processes, which tests stay together, the order, and what becomes of a process that dies. Leaves to
 others: what such a process does (`tests/part_by_part.py`).
@@ -34,24 +36,36 @@ MOST_PROCESSES: Final = 8
 """Each may have some hundred megabytes of its own."""
 END_WITHIN_S: Final = 10.0
 """For what its fixtures began."""
-WAITING: Final = tuple(f"tests/e2e/test_{name}.py" for name in ("whole_way", "live_rtsp", "rotation", "renewal"))
+WAITING: Final = (
+    *(f"tests/e2e/test_{name}.py" for name in ("whole_way", "live_rtsp", "rotation", "renewal")),
+    "tests/unit/capture/test_live.py",
+)
 """What plays at a clip's own pace, or waits for a stall: it takes as long on a fast machine."""
 ALONE: Final = ("tests/torture/", "tests/bench/")
 """Where each test is a row of a table, and has nothing in common with the next one."""
-LONG: Final = (
+WORKING: Final = (
     "tests/unit/cli/aim/test_session.py",
     "tests/unit/wire/test_vectors.py",
-    "tests/unit/unit/doctor/test_confinement.py",
+    "tests/e2e/test_upgrade.py",
     "tests/unit/unit/process/test_child.py",
+    "tests/e2e/test_video_cases.py",
+    "tests/unit/unit/doctor/test_confinement.py",
     "tests/test_skips.py",
     "tests/test_architecture.py",
     "tests/faults/",
+    "tests/test_rules_of_tests.py",
+    "tests/test_side_by_side.py",
+    "tests/test_warm_starts.py",
+    "tests/unit/capture/test_kinds_of_video.py",
+    "tests/unit/cli/test_custody.py",
+    "tests/unit/cli/test_read.py",
+    "tests/unit/custody/",
     "tests/unit/receiver/intake/test_forks.py",
-    "tests/unit/custody/test_export.py",
+    "tests/unit/vision/",
 )
-"""What takes several seconds in one process; late in a run, all others would wait for it."""
-FIRST: Final = (*WAITING, *ALONE, "tests/e2e/", *LONG)
-"""What takes longest; the others follow in their own order."""
+"""What works for more than two seconds in one process; late in a run, all others would wait for it."""
+FIRST: Final = (*WAITING, *ALONE, "tests/e2e/")
+"""What waits longest. The others follow in their own order, and `WORKING` at the end, from which it is begun too."""
 
 
 class Process:
@@ -59,11 +73,13 @@ class Process:
 
     Attributes:
         line: What is said to it, and what it says.
+        number: Its own, from 1 on.
         part: The tests of which it has not said yet that they are done, by their places.
     """
 
     def __init__(self, session: pytest.Session, number: int, stop: Stop) -> None:
         """Fork it."""
+        self.number = number
         self.part: deque[int] = deque()
         self.line, theirs = Pipe()
         self._id = _fork()
@@ -139,7 +155,7 @@ class SideBySide:
             process.part.remove(said.place)
             self._pass_on(said)
         elif self._parts and not self._stop[0]:
-            process.give(self._parts.popleft())
+            process.give(self._parts.popleft() if process.number % 2 else self._parts.pop())
         else:
             process.give([])
 
@@ -226,13 +242,16 @@ def pytest_collection() -> Generator[None, object, object]:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the longest parts first; tables name short rows first."""
+    """Put the longest parts at both ends; tables name short rows first."""
     rows = [item for item in items if item.nodeid.startswith(ALONE)]
     others = [item for item in items if not item.nodeid.startswith(ALONE)]
     items[:] = sorted([*reversed(rows), *others], key=_rank)
 
 
 def _rank(item: pytest.Item) -> int:
+    for place, folder in enumerate(WORKING):
+        if item.nodeid.startswith(folder):
+            return len(FIRST) + len(WORKING) - place
     return next((place for place, folder in enumerate(FIRST) if item.nodeid.startswith(folder)), len(FIRST))
 
 

@@ -77,7 +77,10 @@ def processes_that_name(folder: Path) -> int:
 
 @pytest.mark.parametrize(
     "signum",
-    [signal.SIGTERM, signal.SIGINT, pytest.param(signal.SIGHUP, marks=pytest.mark.needs("campaigns"))],
+    [
+        signal.SIGINT,
+        *(pytest.param(each, marks=pytest.mark.needs("campaigns")) for each in (signal.SIGTERM, signal.SIGHUP)),
+    ],
     ids=lambda one: one.name,
 )
 def test_a_signal_stops_the_parts_and_removes_their_keys(tmp_path: Path, signum: signal.Signals) -> None:

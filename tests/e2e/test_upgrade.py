@@ -257,6 +257,7 @@ def test_a_full_spool_makes_room_across_the_versions(site: Site) -> None:
     assert read + evicted == len(site.delivered) + len(site.waiting) + len(more) + len(random_texts(3))
 
 
+@pytest.mark.needs("campaigns")
 def test_an_old_unit_delivers_to_an_upgraded_receiver(site: Site) -> None:
     """It takes the receipts that it gets: also of a read that the receiver had before it kept receipts."""
     again = Path("sent", site.delivered[0])

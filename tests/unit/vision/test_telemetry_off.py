@@ -16,10 +16,15 @@ SCRIPT = "import {}; import onnxruntime"
     "module",
     [
         "agent.vision",
-        "agent.vision.session",
-        "agent.vision.detector",
-        "agent.vision.reader",
-        "agent.unit.capture.daemon",
+        *(
+            pytest.param(module, marks=pytest.mark.needs("campaigns"))
+            for module in (
+                "agent.vision.session",
+                "agent.vision.detector",
+                "agent.vision.reader",
+                "agent.unit.capture.daemon",
+            )
+        ),
     ],
 )
 def test_no_file_of_a_telemetry_is_written(tmp_path: Path, module: str) -> None:

@@ -188,7 +188,10 @@ def test_a_mask_is_drawn_and_printed_and_nothing_is_written(models: Path, scene:
     assert list(tmp_path.rglob("*")) == []
 
 
-@pytest.mark.parametrize(("answer", "is_written"), [("y", True), ("n", False), ("", False)])
+@pytest.mark.parametrize(
+    ("answer", "is_written"),
+    [("y", True), ("", False), pytest.param("n", False, marks=pytest.mark.needs("campaigns"))],
+)
 def test_masks_are_saved_only_when_the_question_is_answered(
     models: Path, scene: Path, tmp_path: Path, answer: str, *, is_written: bool
 ) -> None:
