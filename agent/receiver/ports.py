@@ -230,8 +230,14 @@ class EnvelopeStore(Protocol):
 class StoreView(Protocol):
     """What a store holds, for whoever reads it while others write."""
 
-    def pages(self, after: int = 0) -> Iterator[StoredRow]:
+    def pages(self, after: int = 0, *, kids: Collection[bytes] | None = None) -> Iterator[StoredRow]:
         """Yield the entries behind an index of the log, in its order; those stored meanwhile come at the end.
+
+        Args:
+            after: Index in the log; what follows it comes.
+            kids: Ids of keys, 32 bytes each: only entries whose bytes are sealed to at least one of them come, also
+                where the bytes were dropped, and those that are so damaged that nobody can tell. Bytes of other
+                epochs are not read. None: all entries, tombstones too.
 
         Raises:
             ReceiverError: The store cannot be read.

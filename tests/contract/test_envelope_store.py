@@ -314,6 +314,46 @@ def test_tombstones_are_dropped_with_no_key(store: Store) -> None:
     assert bodies(store) == [tombstone.data]
 
 
+def _logs(store: Store, *kids: bytes, after: int = 0) -> list[int]:
+    """Return the indices of the entries that are sealed to one of these keys."""
+    return [row.log for row in store.pages(after, kids=kids)]
+
+
+def test_pages_of_some_keys_are_those_that_one_of_them_opens(store: Store) -> None:
+    """In the order of the log, whatever else they are sealed to; no tombstone, which is sealed to nobody."""
+    sealed_to = ([_OLD], [_NEW], [_OLD, _OTHER], [_OTHER], [_NEW, _OTHER], [_OLD])
+    batch = [make_envelope(_KEY, kids=kids) for kids in sealed_to]
+    tombstone = sign_tombstone(Tombstone(LossReason.OVERFLOW, 1, _AT, _AT), _KEY, next_position(batch[0]))
+    store.store_batch([*batch, tombstone], _AT, RECEIVER)
+    assert _logs(store, _OLD) == [1, 3, 6]
+    assert _logs(store, _OTHER) == [3, 4, 5]
+    assert _logs(store, _OLD, _NEW, after=2) == [3, 5, 6]
+    assert _logs(store, bytes(32)) == _logs(store) == []
+    assert [row.body for row in store.pages(kids=[_OLD])] == [batch[number].data for number in (0, 2, 5)]
+
+
+def test_pages_of_some_keys_go_on_with_what_comes_meanwhile(store: Store) -> None:
+    """Over page boundaries too, and where a combination of keys is new since the first page."""
+    chain = [envelope for _ in range(PAGE_ROWS + 2) for envelope in make_chain(_KEY, 2, kids=[_OLD])]
+    mixed = [make_envelope(_KEY, kids=[_NEW]) for _ in chain]
+    _store(store, [envelope for pair in zip(chain, mixed, strict=True) for envelope in pair], _AT)
+    rows = store.pages(kids=[_OLD])
+    seen = [next(rows).body]
+    late = make_envelope(_KEY, kids=[_OLD, _OTHER])
+    _store(store, [make_envelope(_KEY, kids=[_NEW]), late], _AT)
+    seen += [row.body for row in rows]
+    assert seen == [envelope.data for envelope in (*chain, late)]
+
+
+def test_pages_of_a_dropped_key_have_no_bytes_but_those_of_held_reads(store: Store) -> None:
+    """A held read comes with its own epoch, and with no other one."""
+    chain = make_chain(_KEY, 3, kids=[_OLD])
+    _store(store, [*chain, make_envelope(_KEY, kids=[_NEW])], _AT)
+    store.drop_epochs([_OLD], _AT, held=[chain[1].digest])
+    assert [row.body for row in store.pages(kids=[_OLD])] == [None, chain[1].data, None]
+    assert _logs(store, _NEW) == [4]
+
+
 def test_epochs_are_dropped_while_others_write_and_read(opening: Opening) -> None:
     """Writers get their receipts, a reader sees each entry whole or dropped, and in the end the epoch is gone."""
     chains = [make_chain(Ed25519PrivateKey.generate(), 40, kids=[kid]) for kid in (_OLD, _NEW)]

@@ -7,21 +7,25 @@ Invariant: no read transaction outlives a page, so that the write-ahead log can 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Collection, Iterator
 from datetime import datetime
 from typing import Final
 
-from agent.errors import ReceiverError
+from agent.errors import FormatError, ReceiverError
 from agent.receiver.ports import Epoch, LogEntry, Neighbours, StoredRow, Totals
 from agent.receiver.stores.bodies import BodyFiles
 from agent.receiver.stores.database import Database, Row
-from agent.receiver.stores.filing import kids_in
+from agent.receiver.stores.filing import HELD, VARIOUS, kids_in
+from agent.wire.envelope import parse_envelope
 from agent.wire.times import from_ms, to_ms
 
 PAGE_ROWS: Final = 16
 """Rows read at a time: at most 16 MiB in memory, and no read transaction that outlives a page."""
 _PAGE_ENTRIES: Final = 4096
 """The same for entries of the log, which have no body: about 1 MiB."""
+_WINDOW: Final = 16_384
+"""How far the log is looked through at a time for entries of some files: at most so many indices in memory."""
 RECEIPT: Final = (
     "coalesce((SELECT receipt FROM kept WHERE kept.log = page.log AND kept.id = page.id), "
     "(SELECT receipt FROM kept WHERE kept.id = page.id))"
@@ -40,6 +44,8 @@ _ROW: Final = ", ".join(
 """The columns of a `StoredRow` but for the body, then what says where the body is."""
 _BODY: Final = 10
 """Where in such a row the body is."""
+_FILE_NAME: Final = 11
+"""Where in it the name of the file is."""
 FILES_HERE: Final = "SELECT name, bytes FROM body_files WHERE dropped_at_ms IS NULL ORDER BY number"
 _EPOCHS: Final = "SELECT kids, reads, bytes, dropped_at_ms FROM body_files ORDER BY number"
 _ENTRIES: Final = f"""
@@ -56,13 +62,30 @@ WHERE +device = ? AND log < ? AND kept_receipt IS NOT NULL ORDER BY log DESC LIM
 """The log is walked back: the receipt is near, as a unit sends many in a row. By device they would be sorted first."""
 
 
+FILED: Final = f"""
+SELECT log FROM entries WHERE log > ?1 AND log <= ?2 AND file IN (
+    SELECT value FROM json_each(?3) UNION SELECT number FROM body_files WHERE name IN ('{VARIOUS}', '{HELD}')
+)
+UNION ALL
+SELECT log FROM entries WHERE log > ?1 AND log <= ?2 AND file IS NULL
+ORDER BY log
+"""  # noqa: S608  # constants
+"""Entries of some files, and those whose keys their own bytes alone tell: of mixed files, and in no file yet."""
+_THESE: Final = (
+    f"SELECT {_ROW} FROM (SELECT * FROM entries WHERE log IN (SELECT value FROM json_each(?))) AS page ORDER BY log"  # noqa: S608  # constants
+)
+
+
 class Reader(Database):
     """An open store, to read: the ports `StoreView` and `StoreLog`."""
 
     _files: BodyFiles
 
-    def pages(self, after: int = 0) -> Iterator[StoredRow]:
+    def pages(self, after: int = 0, *, kids: Collection[bytes] | None = None) -> Iterator[StoredRow]:
         """As the port."""
+        if kids is not None:
+            yield from self._sealed_to(frozenset(kids), after)
+            return
         query = (
             f"SELECT {_ROW} FROM (SELECT * FROM entries WHERE log > ? ORDER BY log LIMIT ?) AS page "  # noqa: S608  # constants
             "ORDER BY log"
@@ -71,6 +94,21 @@ class Reader(Database):
             for stored in map(self._whole, page):
                 after = stored.log
                 yield stored
+
+    def _sealed_to(self, kids: frozenset[bytes], after: int) -> Iterator[StoredRow]:
+        while (end := self._log_end()) > after:
+            files = self._read("SELECT number, kids FROM body_files")
+            wanted = json.dumps([number for number, joined in files if not kids.isdisjoint(kids_in(joined))])
+            for begin in range(after, end, _WINDOW):
+                found = [log for (log,) in self._read(FILED, (begin, min(begin + _WINDOW, end), wanted))]
+                for first in range(0, len(found), PAGE_ROWS):
+                    page = self._read(_THESE, (json.dumps(found[first : first + PAGE_ROWS]),))
+                    rows = ((self._whole(row), row[_FILE_NAME] in (VARIOUS, HELD, "")) for row in page)
+                    yield from (stored for stored, is_mixed in rows if not is_mixed or _may_open(stored, kids))
+            after = end
+
+    def _log_end(self) -> int:
+        return int(self._read("SELECT coalesce(max(log), 0) FROM entries")[0][0])
 
     def chain_rows(self) -> Iterator[StoredRow]:
         """As the port."""
@@ -176,4 +214,12 @@ class Reader(Database):
             raise ReceiverError(f"{self._files.directory / name}: cannot be read: {error.strerror or error}") from None
 
 
-__all__ = ["FILES_HERE", "PAGE_ROWS", "RECEIPT", "Reader"]
+def _may_open(stored: StoredRow, kids: frozenset[bytes]) -> bool:
+    """Whether one of these keys is among those that an entry's bytes are sealed to, or its damage hides them."""
+    try:
+        return stored.body is None or not kids.isdisjoint(parse_envelope(stored.body).kids)
+    except FormatError:
+        return True
+
+
+__all__ = ["FILED", "FILES_HERE", "PAGE_ROWS", "RECEIPT", "Reader"]

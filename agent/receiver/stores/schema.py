@@ -129,6 +129,8 @@ CREATE TABLE dropped_kids (
 ) STRICT, WITHOUT ROWID
 """
 """Keys whose reads are not kept any more, whether the store had some or not."""
+_ENTRIES_OF_A_FILE: Final = "CREATE INDEX IF NOT EXISTS entries_of_a_file ON envelopes (file)"
+"""So that a page of one epoch costs no walk over the others. A store of an older version has it when all is moved."""
 _FILES_OF_A_DEVICE: Final = "CREATE INDEX files_of_a_device ON body_files (begun_by, begun_at_ms)"
 _TAKING_OVER: Final = "CREATE TABLE taking_over (after INTEGER NOT NULL) STRICT"
 """In a store of an older version, until all of it is where this version keeps it: the end of what has been moved."""
@@ -175,6 +177,7 @@ def make_tables(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
     _add_tables_of_2(connection)
     _add_tables_of_3(connection)
+    index_files(connection)
     connection.execute("COMMIT")
 
 
@@ -204,6 +207,11 @@ def check_version(connection: sqlite3.Connection, *, may_write: bool) -> None:
         connection.execute(_NONE_KEPT)
     else:
         connection.execute(_KEPT_OF_2 if has_receipts_of_2(connection) else _KEPT)
+
+
+def index_files(connection: sqlite3.Connection) -> None:
+    """Index the entries by the file of their bytes, where that is not done yet: it walks over all rows once."""
+    connection.execute(_ENTRIES_OF_A_FILE)
 
 
 def has_receipts_of_2(connection: sqlite3.Connection) -> bool:

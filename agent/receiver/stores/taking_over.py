@@ -16,7 +16,7 @@ from typing import Final
 from agent.errors import FormatError
 from agent.receiver.stores.bodies import BodyFiles
 from agent.receiver.stores.filing import VARIOUS, Filing
-from agent.receiver.stores.schema import has_receipts_of_2, is_being_taken_over
+from agent.receiver.stores.schema import has_receipts_of_2, index_files, is_being_taken_over
 from agent.wire.envelope import parse_envelope
 
 FEW_PAGES: Final = 256
@@ -50,6 +50,7 @@ def take_over(connection: sqlite3.Connection, files: BodyFiles, may_go_on: Calla
         moved += step
         if not step:
             if _has_given_back(connection):
+                index_files(connection)
                 connection.execute("DROP TABLE IF EXISTS taking_over")
             break
     return moved
