@@ -47,7 +47,10 @@ defect in plateseal. Messages carry ids, sizes and paths, never plate text, keys
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import ClassVar, Final
+
+INTERRUPTED: Final = 130
+"""The exit code of a program that Ctrl-C ended, as shells have it."""
 
 
 class PlatesealError(Exception):

@@ -3,17 +3,14 @@
 from __future__ import annotations
 
 import sys
-from typing import Annotated, Final
+from typing import Annotated
 
 import typer
 from typer.exceptions import TyperException
 
 from agent import __version__
 from agent.cli.lazy import Place, add_commands
-from agent.errors import PlatesealError, UsageError
-
-INTERRUPTED: Final = 130
-"""What shells say of a program that Ctrl-C ended."""
+from agent.errors import INTERRUPTED, PlatesealError, UsageError
 
 app = typer.Typer(
     name="plateseal",

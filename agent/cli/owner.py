@@ -138,16 +138,22 @@ class Progress:
         """Show `what` is being done."""
         self._what = what
         self._is_on = sys.stderr.isatty()
+        self._began_s: float | None = None
         self._next_s = time.monotonic() + PROGRESS_AFTER_S
         self._is_shown = False
 
     def show(self, done: int, total: int) -> None:
-        """Show how far the work is, now and then."""
-        if not self._is_on or time.monotonic() < self._next_s:
+        """Show how far the work is, and about how long it will take, now and then. The first call is the beginning."""
+        if not self._is_on:
             return
-        self._next_s = time.monotonic() + PROGRESS_EVERY_S
+        now_s = time.monotonic()
+        self._began_s = now_s if self._began_s is None else self._began_s
+        if now_s < self._next_s:
+            return
+        self._next_s = now_s + PROGRESS_EVERY_S
         self._is_shown = True
-        sys.stderr.write(f"\r\x1b[K{self._what}: {done:,} of {total:,}")
+        left = _left(now_s - self._began_s, done, total)
+        sys.stderr.write(f"\r\x1b[K{self._what}: {done:,} of {total:,}{left}")
         sys.stderr.flush()
 
     def clear(self) -> None:
@@ -156,6 +162,16 @@ class Progress:
             sys.stderr.write("\r\x1b[K")
             sys.stderr.flush()
             self._is_shown = False
+
+
+def _left(took_s: float, done: int, total: int) -> str:
+    """Return about how long work will go on, if it goes on as it did."""
+    if not done or not took_s:
+        return ""
+    left_s = round(took_s * max(total - done, 0) / done)
+    minutes, seconds = divmod(left_s, 60)
+    hours, minutes = divmod(minutes, 60)
+    return f", about {hours} h {minutes} min left" if hours else f", about {minutes} min {seconds:02} s left"
 
 
 @contextmanager

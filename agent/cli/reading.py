@@ -26,7 +26,7 @@ from agent.capture import is_picture, list_pictures, open_source, read_picture, 
 from agent.cli.private import create_private, make_private_folder, open_private
 from agent.cli.settings import vision_settings
 from agent.config.models import RTSP_PREFIXES, SourceConfig
-from agent.errors import SourceError, UsageError
+from agent.errors import INTERRUPTED, SourceError, UsageError
 from agent.ports import FrameSource
 from agent.records import Frame, Passage, Picture, PlateRead, PlateText
 from agent.unit.process.clock import SystemClock
@@ -135,7 +135,7 @@ def read_sources(
                 if words := sparse_words(seen.frames, length_s=seen.length_s, min_votes=settings.min_votes):
                     typer.echo(f"plateseal: {_public(source)}: {words}", err=True)
         except KeyboardInterrupt:
-            raise typer.Exit(130) from None
+            raise typer.Exit(INTERRUPTED) from None
         finally:
             output.finish(failed=bool(errors))
             if shown is not None:

@@ -2,21 +2,25 @@
 
 Invariant: nothing is decrypted before a `search` entry is on the disk, and no read leaves this module before the `open`
 or `hold` entry that names it is. A large answer comes in batches, each with an entry of its own.
+
+Keys are loaded once for a command, those of the epochs that it looks at, and are gone with it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
 
 from agent.custody.audit import AuditLog
 from agent.custody.audit_entry import Action, Mandate, Scope
-from agent.custody.cases import hold, load_case_key, load_held, make_case_key
+from agent.custody.cases import held_for, hold, load_case_key, load_held, make_case_key
 from agent.custody.closing import require_erased
-from agent.custody.next_keyring import key_history
+from agent.custody.in_order import InOrder
+from agent.custody.next_keyring import KeyHistory, key_history
 from agent.custody.opener import OpenedRead, PrivateKey
 from agent.custody.owner import Owner
-from agent.custody.search import Keys, Query, ReceiverView, Tally, search
+from agent.custody.reach import keys_beyond
+from agent.custody.search import Keys, Query, ReceiverView, Tally, Unopened, batches, open_stored, search
 from agent.errors import UsageError
 from agent.wire.envelope import Envelope, RecipientSlot
 
@@ -37,9 +41,17 @@ class Held:
 
 
 def open_reads(
-    owner: Owner, receiver: ReceiverView, query: Query, mandate: Mandate, *, tally: Tally
+    owner: Owner,
+    receiver: ReceiverView,
+    query: Query,
+    mandate: Mandate,
+    *,
+    tally: Tally,
+    may_go_on: Callable[[], bool] = lambda: True,
 ) -> Iterator[list[OpenedRead]]:
-    """Yield the reads that fit, in batches, each entered before it is yielded.
+    """Yield the reads that fit, by time of capture, in batches, each entered before it is yielded.
+
+    The first one comes when the whole store has been looked through.
 
     Args:
         owner: The owner whose keys open the reads.
@@ -47,6 +59,7 @@ def open_reads(
         query: What is looked for.
         mandate: Who opens, for which case, and why; case and reason are needed.
         tally: Counts on the way.
+        may_go_on: Asked before each envelope. Where it says no, the search ends with what was found so far.
 
     Raises:
         UsageError: No case or reason, or the plate is written in them.
@@ -55,17 +68,27 @@ def open_reads(
         KeyFileError: A key file cannot be used.
     """
     check_mandate(mandate, query)
-    keys = load_keys(owner, mandate.case)
+    keys = load_keys(owner, mandate.case, query)
     log = AuditLog(owner)
     _enter_search(log, receiver, query, mandate)
-    for batch in search(receiver, keys, query, tally):
+    found = InOrder(lambda digest: _opened_again(digest, receiver, keys, tally))
+    for opened in search(receiver, keys, query, tally, may_go_on=may_go_on):
+        found.add(opened)
+    for batch in batches(found):
         log.append(Action.OPEN, mandate, count=len(batch), ids=[opened.envelope.digest for opened in batch])
         yield batch
     if not tally.matched:
         log.append(Action.OPEN, mandate, count=0)
 
 
-def hold_reads(owner: Owner, receiver: ReceiverView, query: Query, mandate: Mandate) -> Held:
+def hold_reads(
+    owner: Owner,
+    receiver: ReceiverView,
+    query: Query,
+    mandate: Mandate,
+    *,
+    may_go_on: Callable[[], bool] = lambda: True,
+) -> Held:
     """Hold the reads that fit for a case: seal their content keys to the case's key.
 
     Args:
@@ -73,6 +96,7 @@ def hold_reads(owner: Owner, receiver: ReceiverView, query: Query, mandate: Mand
         receiver: The receiver whose store is looked through.
         query: What is held; it must have a filter.
         mandate: Who holds, for which case, and why; case and reason are needed.
+        may_go_on: As `open_reads`.
 
     Raises:
         UsageError: No filter, case or reason, or the plate is written in them.
@@ -83,14 +107,14 @@ def hold_reads(owner: Owner, receiver: ReceiverView, query: Query, mandate: Mand
     if not query.filters:
         raise UsageError("hold: say which reads, with --plate, --from, --to, --camera or --id")
     check_mandate(mandate, query)
-    keys = load_keys(owner, mandate.case)
+    keys = load_keys(owner, mandate.case, query)
     require_erased(owner, mandate.case)
     case_key = _case_key(owner, mandate.case)
     log, tally = AuditLog(owner), Tally()
     _enter_search(log, receiver, query, mandate)
     held: list[str] = []
     new_case = False
-    for batch in search(receiver, keys, query, tally):
+    for batch in batches(search(receiver, keys, query, tally, may_go_on=may_go_on)):
         log.append(Action.HOLD, mandate, count=len(batch), ids=[opened.envelope.digest for opened in batch])
         if case_key is None:
             case_key, new_case = make_case_key(owner, mandate.case), True
@@ -100,8 +124,10 @@ def hold_reads(owner: Owner, receiver: ReceiverView, query: Query, mandate: Mand
     return Held(reads=tuple(held), new_case=new_case, tally=tally)
 
 
-def load_keys(owner: Owner, case: str) -> Keys:
+def load_keys(owner: Owner, case: str, query: Query | None = None) -> Keys:
     """Load what opens envelopes for a case: the epochs' keys that are left, and the case's own.
+
+    Of a query for a range of time, only those of the epochs that its reads can be sealed to.
 
     A key whose destruction was entered opens nothing, whether its file is gone yet or not.
 
@@ -111,17 +137,38 @@ def load_keys(owner: Owner, case: str) -> Keys:
     """
     history = key_history(owner.layout, owner.public_key)
     destroyed = frozenset(history.destroyed)
-    private = owner.private_keys(but=destroyed)
+    beyond = _keys_beyond(owner, history, query)
+    private = owner.private_keys(but=destroyed | beyond)
     case_key = None if case in history.closed else _case_key(owner, case)
     known = destroyed.union(key.kid for key in owner.keyring().keys)
+    keys = Keys(private=private, known=known, destroyed=destroyed, held=lambda _: (), beyond=beyond)
+    if query is not None and query.is_of_a_range:
+        keys = replace(keys, asked=known.union(private) - destroyed - beyond)
     if case_key is None:
-        return Keys(private=private, known=known, destroyed=destroyed, held=lambda _: ())
+        return keys
 
     def held(envelope: Envelope) -> tuple[RecipientSlot, ...]:
         slot = load_held(owner, case, envelope)
         return () if slot is None else (slot,)
 
-    return Keys(private={**private, case_key.kid: case_key}, known=known, destroyed=destroyed, held=held)
+    of_case = {case_key.kid: case_key}
+    return replace(keys, private={**private, **of_case}, held=held, held_ids=held_for(owner.layout, case))
+
+
+def _keys_beyond(owner: Owner, history: KeyHistory, query: Query | None) -> frozenset[bytes]:
+    if query is None or not query.is_of_a_range:
+        return frozenset()
+    return keys_beyond(owner.keyring(), history.made, query.start, query.end)
+
+
+def _opened_again(digest: bytes, receiver: ReceiverView, keys: Keys, tally: Tally) -> OpenedRead | None:
+    data = receiver.envelope(digest)
+    opened = Unopened.GONE if data is None else open_stored(data, receiver, keys)
+    if isinstance(opened, OpenedRead):
+        return opened
+    tally.matched -= 1
+    tally.unopened[opened or Unopened.GONE] += 1
+    return None
 
 
 def check_mandate(mandate: Mandate, query: Query | None = None) -> None:

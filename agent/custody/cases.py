@@ -124,6 +124,21 @@ def slot_for(held: HeldRead, envelope: Envelope, case: str) -> RecipientSlot:
     return held.slot
 
 
+def held_for(layout: OwnerLayout, case: str) -> frozenset[bytes]:
+    """Return the ids of the envelopes that are held for a case, 32 bytes each, by the names of files; none is opened.
+
+    Raises:
+        KeyFileError: The folder cannot be read, or a file's name is no envelope's id.
+    """
+    folder = layout.held(case)
+    try:
+        return frozenset(bytes.fromhex(path.stem) for path in folder.glob(f"*{SUFFIX}"))
+    except ValueError:
+        raise KeyFileError(f"{folder}: holds a file whose name is no envelope's id") from None
+    except OSError as error:
+        raise KeyFileError(f"{folder}: {error.strerror or error}") from None
+
+
 def held_reads(layout: OwnerLayout, *, closed: Collection[str] = ()) -> dict[str, frozenset[str]]:
     """Return the ids of held reads by case folder, of cases whose key is there. Each is checked, none is opened.
 

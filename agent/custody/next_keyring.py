@@ -37,6 +37,7 @@ class KeyHistory:
         held: Cases whose newest such entry is a hold: they have a key, and reads that are held; each with the entry.
         has_keyring: Whether a keyring must be there: one was signed, more was entered since, and no destruction has
             left it without keys.
+        made: Ids of the keys that were made together, for each entry of that, in their order.
     """
 
     destroyed: Mapping[bytes, AuditEntry]
@@ -44,6 +45,7 @@ class KeyHistory:
     closed: Mapping[str, AuditEntry] = field(default_factory=dict)
     held: Mapping[str, AuditEntry] = field(default_factory=dict)
     has_keyring: bool = False
+    made: tuple[frozenset[bytes], ...] = ()
 
     def is_closed(self, folder: str) -> bool:
         """Whether a folder is that of a case whose key's destruction was entered."""
@@ -75,6 +77,7 @@ def history_of(entries: Sequence[AuditEntry]) -> KeyHistory:
         closed={case: entry for case, entry in cases.items() if entry.action is Action.CLOSE},
         held={case: entry for case, entry in cases.items() if entry.action is Action.HOLD},
         has_keyring=len(entries) > 1 and bool(signed) and signed[-1] is not None,
+        made=tuple(frozenset(entry.ids) for entry in entries if entry.action is Action.KEYS),
     )
 
 

@@ -1,5 +1,7 @@
 """Looking through a receiver's store: verify each envelope, open it, compare it. One by one; no index is kept.
 
+Reads of a range of time are looked for among those that are sealed to its epochs (`reach`): no other epoch is opened.
+
 Owns: what a search asks, what counts as a match, and why a read could not be opened. Leaves to others: the audit log
 (`access`), and the receiver's files (whoever builds the `ReceiverView`).
 """
@@ -7,7 +9,7 @@ Owns: what a search asks, what counts as a match, and why a read could not be op
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,6 +24,7 @@ from agent.custody.testimony import Witness, doubts, log_of
 from agent.errors import EnvelopeVerificationError, FormatError, OpenError, ReceiverError
 from agent.wire import cbor
 from agent.wire.envelope import Envelope, RecipientSlot, parse_envelope, sealed_content, verify_envelope
+from agent.wire.times import from_ms
 
 BATCH_READS: Final = 256
 """Reads entered in the audit log together, and kept in memory until they are."""
@@ -35,12 +38,16 @@ MAX_DOUBTS: Final = 1000
 class ReceiverView(Witness, Protocol):
     """What the owner's tools need to see of a receiver. They change nothing there."""
 
-    def envelopes(self) -> Iterator[bytes]:
-        """Yield every stored envelope's bytes in the order of the receiver's log."""
+    def envelopes(self, kids: Collection[bytes] | None = None) -> Iterator[bytes]:
+        """Yield the stored envelopes' bytes in the order of the receiver's log: all, or those sealed to these keys."""
         ...
 
-    def count(self) -> int:
-        """Return how many envelopes are stored."""
+    def envelope(self, digest: bytes) -> bytes | None:
+        """Return a stored envelope's bytes by the 32 bytes of its id; None where it is not stored, or was dropped."""
+        ...
+
+    def count(self, kids: Collection[bytes] | None = None) -> int:
+        """Return how many envelopes are stored: all, or about how many `envelopes` looks at for these keys."""
         ...
 
     def device_key(self, key_id: bytes) -> Ed25519PublicKey | None:
@@ -64,6 +71,8 @@ class Unopened(StrEnum):
     KEY_MISSING = "whose key is not in this folder, though its destruction was never entered"
     SEALED_TO_OTHERS = "sealed to somebody else"
     UNREADABLE = "that do not open to a read"
+    OTHER_EPOCH = "sealed to an epoch outside of the range as well"
+    GONE = "that were dropped at the receiver meanwhile"
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +84,7 @@ class Query:
         start, end: Capture time, aware, half open.
         camera: The camera's id.
         ids: Envelope ids, lower-case hex.
+        every_epoch: Whether reads of epochs outside of the range are opened too, for clocks that were behind.
     """
 
     plate: PlatePattern | None = None
@@ -82,6 +92,12 @@ class Query:
     end: datetime | None = None
     camera: str | None = None
     ids: frozenset[str] = frozenset()
+    every_epoch: bool = False
+
+    @property
+    def is_of_a_range(self) -> bool:
+        """Whether the time of capture tells which epochs to look at."""
+        return not self.every_epoch and (self.start is not None or self.end is not None)
 
     @property
     def filters(self) -> list[str]:
@@ -115,6 +131,8 @@ class Tally:
         tombstones: Devices' notes of reads that were forced out; they hold no plate.
         unopened: Envelopes that could not be looked at, by reason.
         doubts: What speaks against the receipts of reads that fit, by envelope id; of the first 1,000 such reads.
+        passed_over: Stored messages that were not looked at, as no read of the range is sealed to their keys.
+        stopped: Where somebody broke the search off, for a person; empty where all was looked at.
     """
 
     scanned: int = 0
@@ -123,6 +141,8 @@ class Tally:
     tombstones: int = 0
     unopened: Counter[Unopened] = field(default_factory=Counter)
     doubts: dict[str, list[str]] = field(default_factory=dict)
+    passed_over: int = 0
+    stopped: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,35 +154,56 @@ class Keys:
         known: Ids of all keys in the owner's keyring, and of those that were destroyed.
         destroyed: Ids of those whose destruction was entered.
         held: Returns further recipients of an envelope's content key.
+        asked: Ids of the keys whose reads are looked at; None for all of them.
+        beyond: Ids of keys that no read that is looked for is sealed to.
+        held_ids: Ids of the envelopes that are held for the case, 32 bytes each.
     """
 
     private: Mapping[bytes, PrivateKey] = field(repr=False)
     known: frozenset[bytes]
     destroyed: frozenset[bytes]
     held: Callable[[Envelope], Sequence[RecipientSlot]]
+    asked: frozenset[bytes] | None = None
+    beyond: frozenset[bytes] = frozenset()
+    held_ids: frozenset[bytes] = frozenset()
 
 
-def search(receiver: ReceiverView, keys: Keys, query: Query, tally: Tally) -> Iterator[list[OpenedRead]]:
-    """Open a store's envelopes one by one and yield those that fit, in batches.
+def search(
+    receiver: ReceiverView, keys: Keys, query: Query, tally: Tally, *, may_go_on: Callable[[], bool] = lambda: True
+) -> Iterator[OpenedRead]:
+    """Open a store's envelopes one by one and yield those that fit.
 
     Args:
         receiver: The receiver whose store is looked through.
-        keys: What opens them.
+        keys: What opens them, and which of them may fit.
         query: What is looked for.
         tally: Counts on the way.
+        may_go_on: Asked before each envelope. Where it says no, the rest of the store is left out, and `tally` says so.
 
     Raises:
         ReceiverError: The store cannot be read.
     """
-    batch: list[OpenedRead] = []
-    batch_bytes = 0
-    for data in receiver.envelopes():
+    last = b""
+    for data in _may_fit(receiver, keys):
+        if not may_go_on():
+            tally.stopped = _where(receiver, keys, last, tally.scanned)
+            return
+        last = data
         tally.scanned += 1
         opened = _look_at(data, receiver, keys, query, tally)
-        if opened is None:
-            continue
+        if opened is not None:
+            yield opened
+    if keys.asked is not None:
+        tally.passed_over = max(receiver.count() - tally.scanned, 0)
+
+
+def batches(reads: Iterable[OpenedRead]) -> Iterator[list[OpenedRead]]:
+    """Yield reads in batches that are entered together, as they come."""
+    batch: list[OpenedRead] = []
+    batch_bytes = 0
+    for opened in reads:
         batch.append(opened)
-        batch_bytes += len(data)
+        batch_bytes += len(opened.envelope.data)
         if len(batch) >= BATCH_READS or batch_bytes >= BATCH_BYTES:
             yield batch
             batch, batch_bytes = [], 0
@@ -178,21 +219,52 @@ def open_stored(data: bytes, receiver: ReceiverView, keys: Keys) -> OpenedRead |
     """
     try:
         envelope = parse_envelope(data)
-    except FormatError:
-        return Unopened.DAMAGED
-    try:
-        device_key = receiver.device_key(envelope.device_kid)
-    except ReceiverError:
-        return Unopened.BAD_RECORD
-    if device_key is None:
-        return Unopened.UNKNOWN_DEVICE
-    try:
+        if not keys.beyond.isdisjoint(envelope.kids) and envelope.digest not in keys.held_ids:
+            return Unopened.OTHER_EPOCH
+        device_key = _device_key(envelope, receiver)
+        if isinstance(device_key, Unopened):
+            return device_key
         verify_envelope(envelope, device_key)
         return _open(envelope, receiver, keys)
     except FormatError:
         return Unopened.DAMAGED
     except EnvelopeVerificationError:
         return Unopened.FORGED
+
+
+def _device_key(envelope: Envelope, receiver: ReceiverView) -> Ed25519PublicKey | Unopened:
+    try:
+        return receiver.device_key(envelope.device_kid) or Unopened.UNKNOWN_DEVICE
+    except ReceiverError:
+        return Unopened.BAD_RECORD
+
+
+def _may_fit(receiver: ReceiverView, keys: Keys) -> Iterator[bytes]:
+    """Yield the stored envelopes that may fit, as far as their keys tell; what is held for the case may fit anyway."""
+    yield from receiver.envelopes(keys.asked)
+    if keys.asked is not None:
+        held = (receiver.envelope(digest) for digest in sorted(keys.held_ids))
+        yield from (data for data in held if data is not None and not _is_sealed_to(data, keys.asked))
+
+
+def _is_sealed_to(data: bytes, kids: frozenset[bytes]) -> bool:
+    try:
+        return not kids.isdisjoint(parse_envelope(data).kids)
+    except FormatError:
+        return True
+
+
+def _where(receiver: ReceiverView, keys: Keys, last: bytes, scanned: int) -> str:
+    """Return what was not looked at, when a search was broken off behind an envelope."""
+    left = f"about {max(receiver.count(keys.asked) - scanned, 0):,} messages"
+    try:
+        entry = receiver.entry_of(parse_envelope(last))
+    except FormatError:  # damaged, or none was looked at
+        return left
+    if entry is None:
+        return left
+    at = from_ms(entry.stored_at_ms)
+    return f"{left}, those behind entry {entry.log} of the log, which was stored at {at:%Y-%m-%dT%H:%M:%SZ}"
 
 
 def _look_at(data: bytes, receiver: ReceiverView, keys: Keys, query: Query, tally: Tally) -> OpenedRead | None:

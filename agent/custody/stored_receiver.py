@@ -6,7 +6,7 @@ store itself (`agent.receiver`). Nothing is changed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
@@ -29,17 +29,32 @@ class StoredReceiver:
         self._ends: dict[bytes, int | None] = {}
         self._receipt_keys = self._devices.receipt_keys()
 
-    def envelopes(self) -> Iterator[bytes]:
-        """Yield every stored envelope's bytes in the order of the receiver's log; what was dropped is not there."""
-        total = self.count()
-        there = (row.body for row in self._store.pages() if row.body is not None)
+    def envelopes(self, kids: Collection[bytes] | None = None) -> Iterator[bytes]:
+        """Yield the stored envelopes' bytes in the order of the receiver's log: all, or those sealed to these keys.
+
+        What was dropped is not there.
+        """
+        total = self.count(kids)
+        there = (row.body for row in self._store.pages(kids=kids) if row.body is not None)
         for number, body in enumerate(there):
             self._watch(number, total)
             yield body
 
-    def count(self) -> int:
-        """Return how many envelopes are stored."""
-        return self._store.totals().envelopes
+    def envelope(self, digest: bytes) -> bytes | None:
+        """Return a stored envelope's bytes by the 32 bytes of its id; None where it is not stored, or was dropped."""
+        row = self._store.get(digest)
+        return None if row is None else row.body
+
+    def count(self, kids: Collection[bytes] | None = None) -> int:
+        """Return how many envelopes are stored: all, or at most how many may be sealed to these keys.
+
+        Of files with reads of several epochs all are counted, and so are envelopes that are in no file yet.
+        """
+        stored = self._store.totals().envelopes
+        if kids is None:
+            return stored
+        there = [epoch for epoch in self._store.epochs() if epoch.dropped_at is None]
+        return stored - sum(epoch.reads for epoch in there if epoch.kids and not set(epoch.kids).intersection(kids))
 
     def dropped_kids(self) -> dict[bytes, int]:
         """Return how many reads were dropped at the receiver, by the id of each key that they were sealed to."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -99,15 +99,20 @@ class MemoryReceiver:
         self.ends: dict[bytes, int] = {}
         self.stored_at = NOON + 30 * DAY
 
-    def envelopes(self) -> Iterator[bytes]:
+    def envelopes(self, kids: Collection[bytes] | None = None) -> Iterator[bytes]:
         """As the protocol."""
         for data in self.stored:
-            self.reads += 1
-            yield data
+            if kids is None or not set(kids).isdisjoint(parse_envelope(data).kids):
+                self.reads += 1
+                yield data
 
-    def count(self) -> int:
+    def envelope(self, digest: bytes) -> bytes | None:
         """As the protocol."""
-        return len(self.stored)
+        return next((data for data in self.stored if cbor.sha256(data) == digest), None)
+
+    def count(self, kids: Collection[bytes] | None = None) -> int:
+        """As the protocol."""
+        return sum(kids is None or not set(kids).isdisjoint(parse_envelope(data).kids) for data in self.stored)
 
     def device_key(self, key_id: bytes) -> Ed25519PublicKey | None:
         """As the protocol."""

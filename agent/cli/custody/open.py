@@ -12,11 +12,12 @@ import typer
 from agent.cli.custody import options
 from agent.cli.custody.options import mandate_of, parse_query, print_tally
 from agent.cli.owner import Progress, open_receiver, shown, tell_dropped, unlock
+from agent.cli.until import UntilCtrlC
 from agent.custody.access import check_mandate, open_reads
 from agent.custody.export import iso, read_as_json
 from agent.custody.opener import OpenedRead
 from agent.custody.search import Tally
-from agent.errors import CustodyError, UsageError
+from agent.errors import INTERRUPTED, CustodyError, UsageError
 from agent.wire.plaintext import Plaintext
 
 
@@ -30,6 +31,7 @@ def open_(
     start: options.Start = None,
     end: options.End = None,
     camera: options.Camera = None,
+    every_epoch: options.EveryEpoch = False,
     crops: Annotated[
         Path | None, typer.Option("--crops", metavar="FOLDER", help="Also write the pictures of the plates there.")
     ] = None,
@@ -39,12 +41,13 @@ def open_(
 ) -> None:
     """Open the reads that fit, after entering it in the audit log. Without a filter, all of them.
 
-    Every envelope's signature is checked. Reads held for the case open with the case's key. What cannot be opened is
-    counted at the end, by reason.
+    Reads come in order of time. Every envelope's signature is checked. Reads held for the case open with the case's
+    key. What cannot be opened is counted at the end, by reason. Ctrl-C ends the search and shows what was found so far.
 
     Example: plateseal custody open --dir owner --store receiver --case 2027-08 --reason "hit and run" --plate 'AB?123*'
     """
-    query, mandate = parse_query(plate, start, end, camera, ()), mandate_of(who, case, reason)
+    query = parse_query(plate, start, end, camera, every_epoch=every_epoch)
+    mandate = mandate_of(who, case, reason)
     check_mandate(mandate, query)
     progress, tally = Progress("opening"), Tally()
     with open_receiver(store, progress) as receiver:
@@ -52,14 +55,15 @@ def open_(
         tell_dropped(receiver, owner.keyring())
         _make_crops_folder(crops)
         is_first = True
-        for batch in open_reads(owner, receiver, query, mandate, tally=tally):
-            progress.clear()
-            _print_reads(batch, as_json=as_json, heading=is_first)
-            is_first = False
-            if crops is not None:
-                for opened in batch:
-                    _write_crop(crops, opened)
+        with UntilCtrlC() as until:
+            for batch in open_reads(owner, receiver, query, mandate, tally=tally, may_go_on=until.may_go_on):
+                progress.clear()
+                _print_reads(batch, as_json=as_json, heading=is_first)
+                is_first = False
+                _write_crops(crops, batch)
     print_tally(tally, err=as_json)
+    if tally.stopped:
+        raise typer.Exit(INTERRUPTED)
 
 
 def _print_reads(batch: list[OpenedRead], *, as_json: bool, heading: bool) -> None:
@@ -90,6 +94,12 @@ def _make_crops_folder(folder: Path | None) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
     except OSError as error:
         raise UsageError(f"--crops {folder}: cannot be made: {error.strerror}") from None
+
+
+def _write_crops(folder: Path | None, batch: list[OpenedRead]) -> None:
+    if folder is not None:
+        for opened in batch:
+            _write_crop(folder, opened)
 
 
 def _write_crop(folder: Path, opened: OpenedRead) -> None:

@@ -53,6 +53,14 @@ Start = Annotated[
 End = Annotated[
     str | None, typer.Option("--to", metavar="T", help="Captured before this time, or by the end of this day.")
 ]
+EveryEpoch = Annotated[
+    bool,
+    typer.Option(
+        "--every-epoch",
+        help="With --from or --to, open reads of other epochs as well: a clock that was behind, or a recording, may "
+        "have put reads of that time there.",
+    ),
+]
 Camera = Annotated[str | None, typer.Option("--camera", metavar="NAME", help="Captured by this camera.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print the answer as JSON.")]
 
@@ -63,7 +71,13 @@ def mandate_of(who: str | None, case: str = "", reason: str = "") -> Mandate:
 
 
 def parse_query(
-    plate: str | None, start: str | None, end: str | None, camera: str | None, ids: list[str] | tuple[()]
+    plate: str | None,
+    start: str | None,
+    end: str | None,
+    camera: str | None,
+    ids: list[str] | tuple[()] = (),
+    *,
+    every_epoch: bool = False,
 ) -> Query:
     """Return which reads are meant; each option that was left out allows all.
 
@@ -80,6 +94,7 @@ def parse_query(
         end=until,
         camera=camera,
         ids=frozenset(parse_digest(text, "--id").hex() for text in ids),
+        every_epoch=every_epoch,
     )
 
 
@@ -99,8 +114,17 @@ def parse_digest(text: str, option: str) -> bytes:
 
 
 def print_tally(tally: Tally, *, err: bool) -> None:
-    """Print how many reads fit, and how many of them were not opened, by reason."""
-    typer.echo(f"{tally.matched} reads fit, of {tally.scanned} messages in the store", err=err)
+    """Print how many reads fit, how many messages were not looked at, and how many not opened, by reason."""
+    where = "in the store" if not tally.passed_over and not tally.stopped else "that were looked at"
+    typer.echo(f"{tally.matched} reads fit, of {tally.scanned} messages {where}", err=err)
+    if tally.passed_over:
+        typer.echo(
+            f"  not looked at: {tally.passed_over} sealed to keys of other times, or to no key that is here. Reads of "
+            "a clock that was behind, and of recordings, may be among them: --every-epoch",
+            err=err,
+        )
+    if tally.stopped:
+        typer.echo(f"  stopped. Not searched: {tally.stopped}", err=err)
     for reason, count in tally.unopened.items():
         typer.echo(f"  not opened: {count} {reason}", err=err)
     for envelope_id, against in tally.doubts.items():

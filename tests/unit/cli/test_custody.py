@@ -79,7 +79,7 @@ def test_open_as_json_gives_one_object_a_line(bench: CustodyBench, run: Run) -> 
     reads = [json.loads(line) for line in done.out.splitlines()]
     assert [read["text"] for read in reads] == ["AB3123C", "XY4"]
     assert reads[0]["captured_at"] == "2026-03-02T12:00:00.000Z"
-    assert "2 reads fit, of 5" in done.err
+    assert "2 reads fit, of 2" in done.err
 
 
 @pytest.mark.parametrize(
@@ -393,7 +393,7 @@ def test_keys_without_a_passphrase_must_be_asked_for(run: Run, tmp_path: Path, b
 def test_progress_is_for_long_work_on_a_terminal(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Nothing in a pipe, nothing before two seconds, and the line is taken away again."""
+    """Nothing in a pipe, nothing before two seconds; how long it will take, and the line is taken away again."""
     now_s = [100.0]
     monkeypatch.setattr(time, "monotonic", lambda: now_s[0])
     quiet = cli_owner.Progress("opening")
@@ -409,4 +409,4 @@ def test_progress_is_for_long_work_on_a_terminal(
     progress.show(1000, 5000)
     progress.show(1001, 5000)
     progress.clear()
-    assert capsys.readouterr().err == "\r\x1b[Kopening: 1,000 of 5,000\r\x1b[K"
+    assert capsys.readouterr().err == "\r\x1b[Kopening: 1,000 of 5,000, about 0 min 08 s left\r\x1b[K"
