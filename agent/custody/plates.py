@@ -1,4 +1,4 @@
-"""Matching plates against a pattern with ? and *.
+"""Matching plates against a pattern with ? and *, also where a few characters were misread.
 
 Plates and patterns are compared in one form: capital letters and digits, without the spaces, dots and dashes that some
 plates show and some readers leave out.
@@ -6,6 +6,7 @@ plates show and some readers leave out.
 
 from __future__ import annotations
 
+import math
 import unicodedata
 from dataclasses import dataclass, field
 from typing import Final
@@ -32,13 +33,37 @@ class PlatePattern:
 
     Attributes:
         glob: The pattern, normalised.
+        near: How many characters of a plate may be others than the pattern says.
     """
 
     glob: str = field(repr=False)
+    near: int = 0
 
     def matches(self, text: str) -> bool:
         """Whether a plate's text fits the whole pattern. Takes at most pattern times text steps."""
-        plate, glob = normalise_plate(text), self.glob
+        plate = normalise_plate(text)
+        return self._fits(plate) if not self.near else self._misread(plate) <= self.near
+
+    def _misread(self, plate: str) -> float:
+        """Return how few characters of a plate must have been misread for it to fit; infinite if none would do.
+
+        For each beginning of the pattern that is for the plate's beginning so far, one more character at a time.
+        """
+        fewest = [0.0]
+        for char in self.glob:
+            fewest.append(fewest[-1] if char == ANY else math.inf)
+        for char in plate:
+            longer = [math.inf]
+            for place, wanted in enumerate(self.glob):
+                if wanted == ANY:
+                    longer.append(min(fewest[place + 1], longer[place]))
+                else:
+                    longer.append(fewest[place] + (wanted not in (ONE, char)))
+            fewest = longer
+        return fewest[-1]
+
+    def _fits(self, plate: str) -> bool:
+        glob = self.glob
         at = in_glob = 0
         star, resume = -1, 0
         while at < len(plate):
@@ -63,11 +88,16 @@ class PlatePattern:
         return self.glob in normalise_plate(text)
 
 
-def parse_pattern(text: str) -> PlatePattern:
+def parse_pattern(text: str, *, near: int = 0) -> PlatePattern:
     """Return the pattern that a user means.
 
+    Args:
+        text: What was typed.
+        near: How many characters may have been misread, each for another one; none is added or lost.
+
     Raises:
-        UsageError: Empty, too long, or with other characters than letters, digits, ?, * and separators.
+        UsageError: Empty, too long, or with other characters than letters, digits, ?, * and separators; or every plate
+            of a length would fit, as all characters that are given may be others.
     """
     if len(text) > MAX_PATTERN_CHARS:
         raise UsageError(f"--plate: at most {MAX_PATTERN_CHARS} characters are allowed")
@@ -76,4 +106,7 @@ def parse_pattern(text: str) -> PlatePattern:
         raise UsageError(
             "--plate: letters and digits are allowed, ? for any one of them, * for any number, as in 'AB?123*'"
         )
-    return PlatePattern(glob="".join(kept))
+    given = sum(char.isalnum() for char in kept)
+    if near and given <= near:
+        raise UsageError(f"--near {near}: --plate must have more than {near} letters and digits, it has {given}")
+    return PlatePattern(glob="".join(kept), near=near)

@@ -23,6 +23,7 @@ def hold(
     reason: options.Reason,
     *,
     plate: options.Plate = None,
+    near: options.Near = 0,
     start: options.Start = None,
     end: options.End = None,
     camera: options.Camera = None,
@@ -40,7 +41,7 @@ def hold(
 
     Example: plateseal custody hold --dir owner --store receiver --case 2027-0815 --reason "hit and run" --plate AB1234
     """
-    query = parse_query(plate, start, end, camera, ids or (), every_epoch=every_epoch)
+    query = parse_query(plate, start, end, camera, ids or (), every_epoch=every_epoch, near=near)
     mandate = mandate_of(who, case, reason)
     check_mandate(mandate, query)
     with open_receiver(store, Progress("holding")) as receiver:

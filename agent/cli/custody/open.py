@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 from typing import Annotated
@@ -11,14 +10,13 @@ import typer
 
 from agent.cli.custody import options
 from agent.cli.custody.options import mandate_of, parse_query, print_tally
-from agent.cli.owner import Progress, open_receiver, shown, tell_dropped, unlock
+from agent.cli.custody.printing import Form, Printer
+from agent.cli.owner import Progress, open_receiver, tell_dropped, unlock
 from agent.cli.until import UntilCtrlC
 from agent.custody.access import check_mandate, open_reads
-from agent.custody.export import iso, read_as_json
 from agent.custody.opener import OpenedRead
 from agent.custody.search import Tally
 from agent.errors import INTERRUPTED, CustodyError, UsageError
-from agent.wire.plaintext import Plaintext
 
 
 def open_(
@@ -28,6 +26,7 @@ def open_(
     reason: options.Reason,
     *,
     plate: options.Plate = None,
+    near: options.Near = 0,
     start: options.Start = None,
     end: options.End = None,
     camera: options.Camera = None,
@@ -38,6 +37,9 @@ def open_(
     passphrase_file: options.PassphraseFile = None,
     who: options.Who = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line for each read.")] = False,
+    as_csv: Annotated[
+        bool, typer.Option("--csv", help="Print comma-separated values with a heading; times are UTC.")
+    ] = False,
 ) -> None:
     """Open the reads that fit, after entering it in the audit log. Without a filter, all of them.
 
@@ -46,45 +48,32 @@ def open_(
 
     Example: plateseal custody open --dir owner --store receiver --case 2027-08 --reason "hit and run" --plate 'AB?123*'
     """
-    query = parse_query(plate, start, end, camera, every_epoch=every_epoch)
+    query = parse_query(plate, start, end, camera, every_epoch=every_epoch, near=near)
     mandate = mandate_of(who, case, reason)
     check_mandate(mandate, query)
-    progress, tally = Progress("opening"), Tally()
+    form = _form(as_json=as_json, as_csv=as_csv)
+    progress, tally, printer = Progress("opening"), Tally(), Printer(form)
     with open_receiver(store, progress) as receiver:
         owner = unlock(directory, passphrase_file)
         tell_dropped(receiver, owner.keyring())
         _make_crops_folder(crops)
-        is_first = True
         with UntilCtrlC() as until:
             for batch in open_reads(owner, receiver, query, mandate, tally=tally, may_go_on=until.may_go_on):
                 progress.clear()
-                _print_reads(batch, as_json=as_json, heading=is_first)
-                is_first = False
+                printer.print(batch)
                 _write_crops(crops, batch)
-    print_tally(tally, err=as_json)
+    printer.finish()
+    print_tally(tally, err=form is not Form.TABLE)
     if tally.stopped:
         raise typer.Exit(INTERRUPTED)
 
 
-def _print_reads(batch: list[OpenedRead], *, as_json: bool, heading: bool) -> None:
-    if as_json:
-        for opened in batch:
-            typer.echo(json.dumps(read_as_json(opened.envelope, opened.read), ensure_ascii=False))
-        return
-    if heading:
-        typer.echo(f"{'captured (UTC)':<24}  {'plate':<10}  {'camera':<16}  {'sure':<4}  {'direction':<11}  envelope")
-    for opened in batch:
-        read = opened.read
-        sure = sum(read.confidences) / len(read.confidences) / 1000 if read.confidences else 0.0
-        typer.echo(
-            f"{iso(read.captured_at):<24}  {shown(read.text):<10}  {shown(read.camera):<16}  {sure:.2f}  "
-            f"{read.direction:<11}  {opened.envelope.envelope_id}{_saw(read)}"
-        )
-
-
-def _saw(read: Plaintext) -> str:
-    """Return what the camera saw, where that is not the text."""
-    return "" if read.seen in (None, read.text) else f"  seen as {shown(read.seen or '')}, settled by {read.format}"
+def _form(*, as_json: bool, as_csv: bool) -> Form:
+    if as_json and as_csv:
+        raise UsageError("--csv: contradicts --json")
+    if as_csv:
+        return Form.CSV
+    return Form.JSON if as_json else Form.TABLE
 
 
 def _make_crops_folder(folder: Path | None) -> None:

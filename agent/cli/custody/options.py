@@ -47,6 +47,16 @@ Plate = Annotated[
     str | None,
     typer.Option("--plate", metavar="PATTERN", help="Plate; ? is any one character, * any number, as in 'AB?123*'."),
 ]
+Near = Annotated[
+    int,
+    typer.Option(
+        "--near",
+        metavar="N",
+        min=0,
+        max=2,
+        help="With --plate: up to N (0 to 2) of a plate's characters may be others, as a reader misreads them.",
+    ),
+]
 Start = Annotated[
     str | None, typer.Option("--from", metavar="T", help="Captured at or after this day or time (ISO 8601, UTC).")
 ]
@@ -78,6 +88,7 @@ def parse_query(
     ids: list[str] | tuple[()] = (),
     *,
     every_epoch: bool = False,
+    near: int = 0,
 ) -> Query:
     """Return which reads are meant; each option that was left out allows all.
 
@@ -88,8 +99,10 @@ def parse_query(
     until = None if end is None else parse_moment(end, "--to", end_of_day=True)
     if since is not None and until is not None and since >= until:
         raise UsageError("--to: is not after --from")
+    if near and plate is None:
+        raise UsageError("--near: is for --plate, which is not given")
     return Query(
-        plate=None if plate is None else parse_pattern(plate),
+        plate=None if plate is None else parse_pattern(plate, near=near),
         start=since,
         end=until,
         camera=camera,

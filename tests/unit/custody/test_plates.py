@@ -82,3 +82,43 @@ def test_normalising_twice_is_once() -> None:
     """The normal form of a normal form is itself."""
     for text in ("ab-123", "ß 1", "\ufb01 2", "京A·12345"):
         assert normalise_plate(normalise_plate(text)) == normalise_plate(text)
+
+
+@pytest.mark.parametrize(
+    ("pattern", "near", "text", "fits"),
+    [
+        ("AB123CD", 1, "A8123CD", True),
+        ("AB123CD", 1, "A8l23CD", False),
+        ("AB123CD", 2, "A8I23CD", True),
+        ("AB123CD", 2, "AB123C", False),
+        ("AB123CD", 1, "AB1123CD", False),
+        ("A?C12*", 1, "AXC12", True),
+        ("A?C12*", 1, "AXG12ZZ", True),
+        ("A?C12*", 1, "AXGI2ZZ", False),
+        ("*12", 1, "AB1Z", True),
+        ("*12*", 1, "AAA1Z", True),
+        ("*", 0, "ANY", True),
+    ],
+)
+def test_a_few_characters_may_have_been_misread(pattern: str, near: int, text: str, fits: bool) -> None:
+    """Each for another one; none is added or lost."""
+    assert parse_pattern(pattern, near=near).matches(text) is fits
+
+
+@given(st.text("AB?*", min_size=1, max_size=6), st.text("AB", max_size=6))
+def test_one_misread_character_is_any_change_of_one(pattern: str, text: str) -> None:
+    """Over generated patterns and plates: as if each character in turn had been the other one, or none."""
+    readings = [text, *(text[:at] + ("B" if text[at] == "A" else "A") + text[at + 1 :] for at in range(len(text)))]
+    expected = any(fnmatchcase(reading, pattern) for reading in readings)
+    if sum(char.isalnum() for char in pattern) > 1:
+        assert parse_pattern(pattern, near=1).matches(text) is expected
+    else:
+        with pytest.raises(UsageError, match="--near 1"):
+            parse_pattern(pattern, near=1)
+
+
+@pytest.mark.parametrize(("pattern", "near"), [("A*", 1), ("?", 1), ("A?B", 2)])
+def test_a_pattern_that_fits_everything_when_misread_is_refused(pattern: str, near: int) -> None:
+    """More letters and digits must be known than may be wrong."""
+    with pytest.raises(UsageError, match=f"--near {near}: --plate must have more than {near} letters and digits"):
+        parse_pattern(pattern, near=near)
