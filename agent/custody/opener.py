@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from cryptography.exceptions import InvalidTag
 
@@ -15,7 +16,7 @@ from agent.wire.envelope import Envelope, RecipientSlot, SealedContent
 from agent.wire.plaintext import Plaintext, parse_plaintext
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class PrivateKey:
     """The private key of one epoch or one case.
 
@@ -28,6 +29,11 @@ class PrivateKey:
     suite: suites.RecipientSuite
     kid: bytes
     raw: bytes = field(repr=False)
+
+    @cached_property
+    def loaded(self) -> suites.HpkePrivateKey:
+        """The key as HPKE takes it. Making it takes as long as opening a read, so it is made once."""
+        return self.suite.load_private(self.raw)
 
 
 @dataclass(frozen=True, slots=True)
@@ -141,7 +147,7 @@ def _openable(
 def _open_key(slot: RecipientSlot, key: PrivateKey, content_alg: int, what: str) -> bytes:
     info = sealed.recipient_info(content_alg, slot.protected_bytes)
     try:
-        content_key = key.suite.hpke.decrypt(slot.ek + slot.sealed_key, key.suite.load_private(key.raw), info=info)
+        content_key = key.suite.hpke.decrypt(slot.ek + slot.sealed_key, key.loaded, info=info)
     except InvalidTag:
         raise OpenError(f"{what}: the key sealed to {slot.kid.hex()[:16]} does not open") from None
     if len(content_key) != suites.CONTENT_KEY_BYTES:

@@ -24,6 +24,8 @@ _SEPARATORS: Final = frozenset(" .-_·•")
 
 def normalise_plate(text: str) -> str:
     """Return a plate's letters and digits, compatibility forms replaced, in capitals."""
+    if text.isascii() and text.isalnum():
+        return text.upper()
     return "".join(char for char in unicodedata.normalize("NFKC", text).upper() if char.isalnum())
 
 
