@@ -235,13 +235,17 @@ def exact_keys(
 def _step_over(head: int) -> int:
     """Return how many bytes an item takes, without what is nested in it, where its first byte tells that; else 0."""
     major, info = head >> 5, head & 0x1F
-    if info >= _ONE_BYTE or (major == _SIMPLE and info not in _FALSE_TRUE_NULL) or (major == _TAG and info not in TAGS):
+    if major in (_BYTES, _TEXT):
+        return 1 + info if info < _ONE_BYTE else 0
+    if major in (_TAG, _SIMPLE):
+        return int(info in (TAGS if major == _TAG else _FALSE_TRUE_NULL))
+    if info > _EIGHT_BYTES:
         return 0
-    return 1 + info if major in (_BYTES, _TEXT) else 1
+    return 1 if info < _ONE_BYTE else 1 + (1 << (info - _ONE_BYTE))
 
 
 _STEPS: Final = tuple(_step_over(head) for head in range(256))
-"""Most heads of our records are one byte long, and walking over them is most of what decoding costs."""
+"""By first byte. Walking over the heads is most of what decoding costs."""
 
 
 def _refuse_other_types(data: bytes, what: str, *, max_heads: int) -> None:
