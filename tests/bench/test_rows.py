@@ -32,6 +32,7 @@ def own_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "sealing",
         "fleet",
         "fleet-page",
+        "idle",
         "line",
         "erasure",
         "growth",
