@@ -324,11 +324,7 @@ def _parse_content(payload: bytes) -> SealedContent:
         raise FormatError(f"{what}: not a COSE_Encrypt (tag {cose.TAG_ENCRYPT})")
     protected_raw, unprotected_raw, ciphertext, recipients = cbor.as_list(value.value, 4, what)
     protected_bytes = cbor.as_bytes(protected_raw, None, what)
-    protected = cbor.as_map(cbor.decode(protected_bytes, max_bytes=MAX_ENVELOPE_BYTES, what=what), what)
-    cbor.exact_keys(protected, frozenset({cose.HEADER_ALG}), what)
-    alg = cbor.as_uint(protected[cose.HEADER_ALG], 255, what)
-    if alg not in suites.CONTENT_ALGS.values():
-        raise FormatError(f"{what}: unknown content algorithm {alg}")
+    alg = _content_alg(protected_bytes, what)
     unprotected = cbor.as_map(unprotected_raw, what)
     cbor.exact_keys(unprotected, frozenset({cose.HEADER_IV}), what)
     slots = cbor.as_list(recipients, None, what)
@@ -341,6 +337,26 @@ def _parse_content(payload: bytes) -> SealedContent:
         ciphertext=_at_least(cbor.as_bytes(ciphertext, None, what), suites.TAG_BYTES, f"{what}: ciphertext"),
         recipients=tuple(parse_recipient(slot) for slot in slots),
     )
+
+
+@lru_cache(maxsize=8)  # there are as many as algorithms; what is refused is not kept
+def _content_alg(protected_bytes: bytes, what: str) -> int:
+    protected = cbor.as_map(cbor.decode(protected_bytes, max_bytes=MAX_ENVELOPE_BYTES, what=what), what)
+    cbor.exact_keys(protected, frozenset({cose.HEADER_ALG}), what)
+    alg = cbor.as_uint(protected[cose.HEADER_ALG], 255, what)
+    if alg not in suites.CONTENT_ALGS.values():
+        raise FormatError(f"{what}: unknown content algorithm {alg}")
+    return alg
+
+
+@lru_cache(
+    maxsize=256
+)  # one for each key that is sealed to: reads of an epoch have the same; refused ones are not kept
+def _recipient_head(protected_bytes: bytes, what: str) -> tuple[suites.RecipientSuite, bytes]:
+    protected = cbor.as_map(cbor.decode(protected_bytes, max_bytes=MAX_ENVELOPE_BYTES, what=what), what)
+    cbor.exact_keys(protected, frozenset({cose.HEADER_ALG, cose.HEADER_KID}), what)
+    suite = suites.suite_by_alg(protected[cose.HEADER_ALG], what=what)
+    return suite, cbor.as_bytes(protected[cose.HEADER_KID], cose.KID_BYTES, f"{what}: key id")
 
 
 def _refuse_duplicates(slots: tuple[RecipientSlot, ...]) -> None:
@@ -361,14 +377,12 @@ def parse_recipient(value: object, *, what: str = "envelope recipient") -> Recip
     """
     protected_raw, unprotected_raw, sealed_key = cbor.as_list(value, 3, what)
     protected_bytes = cbor.as_bytes(protected_raw, None, what)
-    protected = cbor.as_map(cbor.decode(protected_bytes, max_bytes=MAX_ENVELOPE_BYTES, what=what), what)
-    cbor.exact_keys(protected, frozenset({cose.HEADER_ALG, cose.HEADER_KID}), what)
-    suite = suites.suite_by_alg(protected[cose.HEADER_ALG], what=what)
+    suite, kid = _recipient_head(protected_bytes, what)
     unprotected = cbor.as_map(unprotected_raw, what)
     cbor.exact_keys(unprotected, frozenset({cose.HEADER_EK}), what)
     return RecipientSlot(
         suite=suite,
-        kid=cbor.as_bytes(protected[cose.HEADER_KID], cose.KID_BYTES, f"{what}: key id"),
+        kid=kid,
         protected_bytes=protected_bytes,
         ek=cbor.as_bytes(unprotected[cose.HEADER_EK], suite.enc_bytes, f"{what}: encapsulated key"),
         sealed_key=cbor.as_bytes(

@@ -14,7 +14,7 @@ from typing import Final
 
 from agent.bench import sealing
 from agent.wire import suites
-from tests.bench import fleet_page, growth, idle, live, live_cost, memory, promises, quiet_road, vehicles
+from tests.bench import fleet_page, growth, idle, intake, live, live_cost, memory, promises, quiet_road, vehicles
 from tests.bench.clips import BUILD
 from tests.bench.playing import MODELS
 from tests.torture.campaign import Row, Say, main
@@ -45,6 +45,7 @@ ROWS: Final[dict[str, Row]] = {
     "fleet": promises.run_fleet,
     "fleet-page": fleet_page.run,
     "idle": idle.run,
+    "intake": intake.run,
     "line": promises.run_line,
     "erasure": promises.run_erasure,
     "growth": growth.run,

@@ -33,6 +33,7 @@ def own_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         "fleet",
         "fleet-page",
         "idle",
+        "intake",
         "line",
         "erasure",
         "growth",
