@@ -10,6 +10,7 @@ import logging
 from contextlib import suppress
 from datetime import datetime, timedelta
 from pathlib import Path
+from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
@@ -21,6 +22,8 @@ from agent.health.limits import CERTIFICATE_SHORT
 from agent.keys.keyfiles import read_public_file
 from agent.ports import Times
 from agent.wire import cose
+
+_HEX: Final = frozenset("0123456789abcdef")
 
 _log = logging.getLogger(__name__)
 
@@ -56,7 +59,7 @@ def key_id_of(certificate: x509.Certificate) -> bytes | None:
 
 def is_key_id(text: str) -> bool:
     """Whether a text is a key id in lower-case hex."""
-    return len(text) == 2 * cose.KID_BYTES and all(char in "0123456789abcdef" for char in text)
+    return len(text) == 2 * cose.KID_BYTES and _HEX.issuperset(text)
 
 
 def certificate_words(path: Path, ca: Path, now: datetime) -> str:

@@ -133,6 +133,15 @@ def leading_bytes(data: bytes, what: str) -> bytes:
     return as_bytes(_load(BytesIO(data), what), None, what)
 
 
+def bytes_head(length: int) -> bytes:
+    """Return the head of a byte string of `length` bytes, which stands before it (RFC 8949, section 3)."""
+    major = _BYTES << 5
+    if length < _ONE_BYTE:
+        return bytes((major | length,))
+    width = next(width for width in range(4) if length < 1 << (8 << width))
+    return bytes((major | (_ONE_BYTE + width),)) + length.to_bytes(1 << width)
+
+
 def encode_sequence(items: list[bytes]) -> bytes:
     """Encode byte strings as a CBOR sequence (RFC 8742)."""
     return b"".join(encode(item) for item in items)

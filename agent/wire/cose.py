@@ -31,6 +31,9 @@ ALG_EDDSA: Final = -8
 KID_BYTES: Final = 32
 SIGNATURE_BYTES: Final = 64
 
+_SIGNATURE_1: Final = b"\x84" + cbor.encode("Signature1")
+"""How a Sig_structure begins: an array of four, and its context."""
+_NO_BYTES: Final = cbor.bytes_head(0)
 _FIELD: Final = 2**255 - 19
 """The prime of Curve25519's field (RFC 8032, 5.1)."""
 _Y_OF_ORDER_8: Final = 0x7A03AC9277FDC74EC6CC392CFA53202A0F67100D760B3CBA4FD84D3D706A17C7
@@ -167,4 +170,6 @@ def signed_header(content_type: str, kid: bytes) -> cbor.CborMap:
 
 
 def _sig_structure(protected_bytes: bytes, payload: bytes) -> bytes:
-    return cbor.encode(["Signature1", protected_bytes, b"", payload])
+    """Return what is signed (RFC 9052, 4.4), as `cbor.encode` would, which copies a long payload three times."""
+    head, length = cbor.bytes_head(len(protected_bytes)), cbor.bytes_head(len(payload))
+    return b"".join((_SIGNATURE_1, head, protected_bytes, _NO_BYTES, length, payload))

@@ -14,7 +14,19 @@ from typing import Final
 
 from agent.bench import sealing
 from agent.wire import suites
-from tests.bench import growth, live, live_cost, memory, promises, quiet_road, search, vehicles
+from tests.bench import (
+    fleet_page,
+    growth,
+    idle,
+    intake,
+    live,
+    live_cost,
+    memory,
+    promises,
+    quiet_road,
+    search,
+    vehicles,
+)
 from tests.bench.clips import BUILD
 from tests.bench.playing import MODELS
 from tests.torture.campaign import Row, Say, main
@@ -43,6 +55,9 @@ def seal(*, full: bool, say: Say) -> Result:
 ROWS: Final[dict[str, Row]] = {
     "sealing": seal,
     "fleet": promises.run_fleet,
+    "fleet-page": fleet_page.run,
+    "idle": idle.run,
+    "intake": intake.run,
     "line": promises.run_line,
     "erasure": promises.run_erasure,
     "open": search.run_open,

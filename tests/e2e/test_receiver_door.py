@@ -23,7 +23,7 @@ from agent.wire.health import HEALTH_PATH
 from agent.wire.protocol import ENVELOPES_PATH, MEDIA_TYPE
 from tests.e2e.test_receiver_tls import client, post, running
 from tests.fakes.envelopes import make_chain
-from tests.fakes.pki import Bench, make_bench
+from tests.fakes.pki import Bench, add_device, make_bench
 from tests.fakes.waiting import WITHIN_S, wait_until
 
 pytestmark = pytest.mark.e2e
@@ -318,3 +318,25 @@ def test_a_certificate_has_few_connections(tmp_path: Path) -> None:
                 assert line.recv(1024) == b""
         lines[-1].sendall(b"GET /v1/health HTTP/1.1\r\nHost: a\r\n\r\n")
         assert lines[-1].recv(1024).startswith(b"HTTP/1.1 204")
+
+
+def test_a_full_receiver_serves_who_is_in_and_tells_others_when_to_come(tmp_path: Path) -> None:
+    """One place: a second unit is told, and comes in after the first has left; a second connection of its own works."""
+    bench = make_bench(tmp_path)
+    other = bench.client_context(add_device(bench.receiver, tmp_path / "other", name="other"))
+    with running(bench, options=["--connections", "1"]) as (_, port):
+        with client(bench, port) as first:
+            assert first.get(HEALTH_PATH).status_code == 204
+            with client(bench, port, other) as second:
+                refused = second.get(HEALTH_PATH)
+            assert refused.status_code == 503
+            assert int(refused.headers["retry-after"]) > 0
+            assert first.get(HEALTH_PATH).status_code == 204
+        with client(bench, port) as again:
+            assert again.get(HEALTH_PATH).status_code == 204
+        wait_until(lambda: _status_of(bench, port, other) == 204)
+
+
+def _status_of(bench: Bench, port: int, context: ssl.SSLContext) -> int:
+    with client(bench, port, context) as http:
+        return http.get(HEALTH_PATH).status_code

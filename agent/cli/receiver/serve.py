@@ -12,6 +12,7 @@ import typer
 
 from agent.cli.receiver.options import Directory
 from agent.receiver.intake import server
+from agent.receiver.intake.connections import DEFAULT_CONNECTIONS
 from agent.receiver.intake.counts import Counts
 from agent.receiver.intake.only_one import only_receiver
 from agent.receiver.missing import missing_parts_named
@@ -25,11 +26,15 @@ DEFAULT_PORT = 8443
 
 def serve(
     directory: Directory,
+    *,
     host: Annotated[str, typer.Option("--host", help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", help="TCP port; 0 picks a free one.")] = DEFAULT_PORT,
     port_file: Annotated[
         Path | None, typer.Option("--port-file", metavar="FILE", help="Gets the port once the receiver listens.")
     ] = None,
+    connections: Annotated[
+        int, typer.Option("--connections", metavar="COUNT", help="Connections at most, each takes 75 kB of memory.")
+    ] = DEFAULT_CONNECTIONS,
     metrics_dir: Annotated[
         Path | None,
         typer.Option("--metrics-dir", metavar="DIR", help="Gets receiver.prom, for Prometheus, once a second."),
@@ -55,4 +60,12 @@ def serve(
     hooks = server.ServeHooks(ready=ready, alive=manager.alive)
     metrics = nullcontext() if metrics_dir is None else MetricsFiles(metrics_dir, "receiver", samples)
     with only_receiver(directory), missing_parts_named(directory), metrics:
-        server.serve(directory, host=host, port=port, port_file=port_file, hooks=hooks, counts=counts)
+        server.serve(
+            directory,
+            host=host,
+            port=port,
+            port_file=port_file,
+            hooks=hooks,
+            counts=counts,
+            connections_most=connections,
+        )

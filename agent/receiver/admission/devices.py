@@ -16,6 +16,7 @@ Invariant: a record names the key that its file's name names.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -121,6 +122,29 @@ class DeviceBook:
         except OSError as error:
             raise ReceiverError(f"{self._directory}: {error.strerror}") from None
         return [bytes.fromhex(stem) for stem in stems if is_key_id(stem)]
+
+    def stamps(self) -> dict[bytes, tuple[int, ...]]:
+        """Return by the id of each enrolled key what is another one once its record has been written anew.
+
+        Raises:
+            ReceiverError: The folder or a file in it cannot be looked at.
+        """
+        found: dict[bytes, tuple[int, ...]] = {}
+        try:
+            with os.scandir(self._directory) as entries:
+                for entry in entries:
+                    stem, _, kind = entry.name.rpartition(".")
+                    if kind == "json" and is_key_id(stem):
+                        status = entry.stat()
+                        found[bytes.fromhex(stem)] = (
+                            status.st_ino,
+                            status.st_size,
+                            status.st_mtime_ns,
+                            status.st_ctime_ns,
+                        )
+        except OSError as error:
+            raise ReceiverError(f"{self._directory}: {error.strerror}") from None
+        return found
 
     def followers(self, device: Device) -> tuple[bytes, ...]:
         """Return the ids of the keys that followed a device's key, the next one first.

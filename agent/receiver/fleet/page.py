@@ -1,14 +1,15 @@
-"""The fleet as one page of HTML: whole in itself, no script, readable on a phone.
+"""The fleet as a page of HTML: whole in itself, no script, readable on a phone.
 
 Owns: the markup (`page.html`, `page.css`) and what goes into it. Leaves to others: what is wrong with a unit
 (`agent.health.assess`). Everything that comes from a unit is escaped; the page's own policy lets the browser load and
-run nothing.
+run nothing. Many units make several pages (`agent.receiver.fleet.view`), each whole in itself.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -19,9 +20,12 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from agent.health.assess import Finding, Level, camera_clock_words, span
 from agent.receiver.fleet.overview import UnitState
+from agent.receiver.fleet.view import View, shown, unit_query
 from agent.wire.health import HealthReport
 
 REFRESH_S: Final = 60
+KEPT_S: Final = 5
+"""A page is sent again for so long. It says so."""
 
 _HERE: Final = Path(__file__).parent
 _PAGE: Final = Environment(
@@ -46,6 +50,9 @@ _MARKS: Final = {
 """By level: the CSS class, the word for one unit, and the words for several."""
 
 
+FIRST: Final = View()
+
+
 @dataclass(frozen=True, slots=True)
 class _Row:
     """One unit in the template's words; texts are empty and there are no facts where it has not reported.
@@ -67,15 +74,19 @@ class _Row:
     facts: tuple[tuple[str, str], ...] = ()
 
 
-def render_fleet(units: Sequence[UnitState], now: datetime, *, own: Iterable[Finding] = ()) -> bytes:
-    """Return the page.
+def render_fleet(
+    units: Sequence[UnitState], now: datetime, *, own: Iterable[Finding] = (), view: View = FIRST
+) -> bytes:
+    """Return a page.
 
     Args:
-        units: In the order in which they are shown.
+        units: The whole fleet, worst first.
         now: Aware time of the receiver.
         own: What is to be looked at on the receiver itself.
+        view: Which of them the page shows.
     """
-    counts = {level: sum(unit.level is level for unit in units) for level in _MARKS}
+    part = shown(view, units)
+    counts = Counter(unit.level for unit in units)
     return _PAGE.render(
         refresh_s=REFRESH_S,
         style=STYLE,
@@ -83,8 +94,13 @@ def render_fleet(units: Sequence[UnitState], now: datetime, *, own: Iterable[Fin
         heading=_count(len(units), "unit"),
         summary=[(mark, counts[level], words) for level, (mark, _, words) in _MARKS.items() if counts[level]],
         now=f"{now:%Y-%m-%d %H:%M:%S}",
+        kept_s=KEPT_S,
         own=[(_MARKS[each.level][0], each.text) for each in own],
-        rows=[_row(unit, now) for unit in units],
+        links=part.links,
+        is_one=view.unit is not None,
+        is_empty=not units,
+        names=[(*_MARKS[unit.level][:2], unit.name, unit_query(unit.name)) for unit in part.units if view.is_names],
+        rows=[_row(unit, now) for unit in part.units if not view.is_names],
     ).encode()
 
 

@@ -1,7 +1,7 @@
 """The receiver's live connections: whose certificate is at the other end, and how long the peer may take.
 
-Owns: the peer's certificate, which it gives to the application with each request, and the two deadlines of a
-connection. Leaves to others: TLS (`server`), HTTP (uvicorn), what a request means (`service`).
+Owns: the peer's certificate, which it gives to the application with each request, how many connections there may be,
+and the two deadlines of each. Leaves to others: TLS (`server`), HTTP (uvicorn), what a request means (`service`).
 
 It stands on both sides of uvicorn and knows only what is public there. Below, it is an asyncio protocol that hands
 everything on to uvicorn's own. Above, it is an ASGI application that hands everything on to ours. A request belongs to
@@ -11,11 +11,16 @@ Invariants: no connection lasts longer without a request than `IDLE_DEADLINE_S`,
 `REQUEST_DEADLINE_S` without a step of progress (`service.BODY_STEP_BYTES`), whatever it sends. A certificate has at
 most `MAX_OF_A_CERTIFICATE` of them: the newest, for of a unit whose line broke the older ones are dead. A request
 whose connection is not known has no certificate.
+
+Whoever is in stays in, and is answered, however many come. Where there is no room, the certificate that has the most
+connections gives its oldest up to one that has fewer. Where nobody has more, the newcomer's first request is answered
+503 with Retry-After; of such newcomers there are at most `SURPLUS`, and each must ask within `SURPLUS_DEADLINE_S`.
 """
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -23,6 +28,8 @@ from typing import Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from agent.receiver.intake.notices import Pace
+from agent.receiver.intake.refusals import Refusal, RefusedError
 from agent.receiver.intake.service import BODY_STEP_BYTES, PEER_CERTIFICATE
 
 IDLE_DEADLINE_S: Final = 90.0
@@ -32,6 +39,16 @@ REQUEST_DEADLINE_S: Final = 300.0
 turn, 180 s for a step, storing, replying."""
 MAX_OF_A_CERTIFICATE: Final = 8
 """A unit has one connection, for moments two; a browser opens six."""
+DEFAULT_CONNECTIONS: Final = 8192
+"""5,000 units with one connection each, and half as many again whose old one is not known to be dead yet."""
+SURPLUS: Final = 256
+"""Connections beyond the bound, which are told to come later."""
+SURPLUS_DEADLINE_S: Final = 10.0
+RETRY_AFTER_S: Final = 60
+"""By then dead connections have ended, if that is what fills the room."""
+
+_FULL: Final = Refusal(RefusedError(503, "all connections are taken", retry_after_s=RETRY_AFTER_S))
+_log = logging.getLogger(__name__)
 
 _Addresses = tuple[tuple[str, int], tuple[str, int]]
 """Host and port of the peer, then ours: what tells one live TCP connection from every other."""
@@ -40,15 +57,19 @@ _Addresses = tuple[tuple[str, int], tuple[str, int]]
 class Connections:
     """The connections of one server, each from its handshake to its end."""
 
-    def __init__(self, vouch: Callable[[str], None] = lambda _: None) -> None:
+    def __init__(self, vouch: Callable[[str], None] = lambda _: None, *, most: int = DEFAULT_CONNECTIONS) -> None:
         """Begin with none.
 
         Args:
             vouch: Told the address of each connection whose first request is answered well.
+            most: How many there may be.
         """
         self._vouch = vouch
+        self._most = most
+        self._pace = Pace()
         self._live: dict[_Addresses, _Connection] = {}
         self._by_certificate: defaultdict[bytes | None, list[_Connection]] = defaultdict(list)
+        self._surplus: set[_Connection] = set()
 
     def below(self, http: Callable[..., asyncio.Protocol]) -> Callable[..., asyncio.Protocol]:
         """Return a factory of protocols that note their connection and leave the rest to one of `http`."""
@@ -61,10 +82,34 @@ class Connections:
         theirs = self._by_certificate[connection.certificate]
         theirs.append(connection)
         for old in theirs[:-MAX_OF_A_CERTIFICATE]:
-            old.abort()
+            self._put_out(old)
+        if len(self._live) - len(self._surplus) > self._most:
+            self._make_room(connection)
+
+    def _make_room(self, newcomer: _Connection) -> None:
+        """Put out a connection of whoever has the most; where nobody has more than the newcomer, have that one wait."""
+        theirs = self._by_certificate[newcomer.certificate]
+        most = max(self._by_certificate.values(), key=len)
+        if len(most) > len(theirs):
+            self._put_out(most[0])
+        elif len(theirs) > 1:
+            self._put_out(theirs[0])
+        elif len(self._surplus) < SURPLUS:
+            self._surplus.add(newcomer)
+            newcomer.hurry()
+        else:
+            self._put_out(newcomer)
+        if (left_out := self._pace.turn("full")) is not None:
+            more = f"; {left_out} more like this since the last line" if left_out else ""
+            _log.warning("all %d connections are taken (--connections)%s", self._most, more)
+
+    def _put_out(self, connection: _Connection) -> None:
+        connection.abort()
+        self.end(connection)  # asyncio says so later; until then it would count
 
     def end(self, connection: _Connection) -> None:
-        """Forget a connection."""
+        """Forget a connection. Idempotent."""
+        self._surplus.discard(connection)
         if connection.addresses is not None and self._live.get(connection.addresses) is connection:
             del self._live[connection.addresses]
         theirs = self._by_certificate[connection.certificate]
@@ -81,6 +126,9 @@ class Connections:
             connection = None if addresses is None else self._live.get(addresses)
             if addresses is None or connection is None:  # it has ended meanwhile, and nobody waits for the refusal
                 await app(scope, receive, send)
+                return
+            if connection in self._surplus:
+                await _FULL(scope, receive, send)
                 return
             scope.setdefault("state", {})[PEER_CERTIFICATE] = connection.certificate
 
@@ -127,6 +175,10 @@ class _Connection(asyncio.Protocol):
         self._transport = None
         self._connections.end(self)
         self._inner.connection_lost(exc)
+
+    def hurry(self) -> None:
+        """Give the peer less time for its first request."""
+        self._set_deadline(SURPLUS_DEADLINE_S)
 
     def abort(self) -> None:
         """End the connection at once, whatever it does."""

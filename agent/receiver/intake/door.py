@@ -23,6 +23,7 @@ import logging
 import socket
 import ssl
 import time
+from asyncio import sslproto
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from datetime import UTC, datetime
@@ -53,6 +54,9 @@ FAREWELL_BYTES: Final = 64 << 10
 """How long, and how much more, is read from a refused peer, so that the alert reaches it before the connection ends."""
 MAX_ADDRESSES: Final = 4096
 _READ_BYTES: Final = 16 << 10
+_TLS_BUFFER_BYTES: Final = 32 << 10
+"""What asyncio keeps for each TLS connection as long as it lasts: two records. Its own 256 KiB are most of a gigabyte
+for 3,000 units."""
 
 _log = logging.getLogger(__name__)
 
@@ -168,6 +172,7 @@ class Door:
 
     async def stand(self, listener: socket.socket, protocol: Callable[[], asyncio.Protocol]) -> None:
         """Let in whoever finishes a handshake, each with a protocol of its own."""
+        sslproto.SSLProtocol.max_size = _TLS_BUFFER_BYTES
         listener.setblocking(False)
         listener.listen(BACKLOG)
         loop = asyncio.get_running_loop()

@@ -37,7 +37,8 @@ from agent.receiver.fleet.store import FleetStore
 from agent.receiver.intake import connections
 from agent.receiver.intake.counts import Counts
 from agent.receiver.intake.decide import Intake
-from agent.receiver.intake.door import Door
+from agent.receiver.intake.descriptors import allow_descriptors
+from agent.receiver.intake.door import MAX_HANDSHAKES, Door
 from agent.receiver.intake.server_tls import ServerTls
 from agent.receiver.intake.service import build_service
 from agent.receiver.layout import ReceiverLayout
@@ -45,8 +46,10 @@ from agent.receiver.stores.opening import open_store
 
 MAX_HEAD_BYTES: Final = 16 << 10
 """Of a request whose head is not complete; one that arrives in a single read may be as long as that read."""
-MAX_CONNECTIONS: Final = 1024
-"""Beyond this, 503. A fleet of 300 units has one connection each, for moments two; browsers have six."""
+MOST_CONNECTIONS: Final = 100_000
+"""What may be asked for; each takes 75 kB of memory."""
+OTHER_DESCRIPTORS: Final = 512
+"""Of the store, certificates, metrics, and whatever else is open."""
 TICKS_PER_PULSE: Final = 10
 """uvicorn's main loop comes round ten times a second."""
 SWITCH_EVERY_S: Final = 0.001
@@ -136,6 +139,7 @@ def serve(
     port_file: Path | None = None,
     hooks: ServeHooks | None = None,
     counts: Counts | None = None,
+    connections_most: int = connections.DEFAULT_CONNECTIONS,
 ) -> None:
     """Run the receiver until SIGTERM or SIGINT.
 
@@ -147,20 +151,20 @@ def serve(
             removed first.
         hooks: What a service manager wants to know.
         counts: Where it counts what it does, for whoever shows that.
+        connections_most: How many connections there may be; fewer where the system allows too few descriptors.
 
     Raises:
         KeyFileError: A key or certificate is missing, unreadable, unsafe or of another kind; or the
             port file cannot be written.
-        UsageError: No such port.
+        UsageError: No such port, or no such number of connections.
         ReceiverError: The store cannot be used, or the address cannot be listened on.
     """
-    layout = ReceiverLayout(directory)
+    most, layout = _possible(connections_most), ReceiverLayout(directory)
     tls = ServerTls(layout)
     receipt_key = _load_receipt_key(layout)
     devices = DeviceBook(layout.devices)
     _log.info("%d device keys are enrolled", len(devices.all()))
-    if port_file is not None:
-        _remove(port_file)
+    _remove(port_file)
     with (
         open_store(layout.store) as store,
         FleetStore(layout.fleet) as fleet,
@@ -182,7 +186,7 @@ def serve(
             renewals=RenewalBook(layout),
         )
         door = Door(tls.context, counts)
-        config = _config(app, door)
+        config = _config(app, door, most)
         server = _Server(config, door, listener=listener, port_file=port_file, hooks=hooks, each_second=tls.look)
         counts.gauge("connections", lambda: len(server.server_state.connections))
         _run(server, listener)
@@ -231,8 +235,28 @@ def _load_receipt_key(layout: ReceiverLayout) -> Ed25519PrivateKey:
     return key
 
 
-def _config(app: Starlette, door: Door) -> uvicorn.Config:
-    live = connections.Connections(door.vouch)
+def _possible(most: int) -> int:
+    """Return how many connections there can be, and have the system allow the descriptors for them.
+
+    Raises:
+        UsageError: No such number.
+    """
+    if not 1 <= most <= MOST_CONNECTIONS:
+        raise UsageError(f"--connections {most}: 1 to {MOST_CONNECTIONS:,} is allowed")
+    others = OTHER_DESCRIPTORS + connections.SURPLUS + 2 * MAX_HANDSHAKES
+    allowed = allow_descriptors(most + others)
+    if allowed >= most + others:
+        return most
+    possible = max(1, min(most, allowed - others), allowed // 4)
+    _log.warning(
+        "%d connections at most, for the system allows this process %d descriptors; %d would take %d",
+        possible, allowed, most, most + others,
+    )  # fmt: skip
+    return possible
+
+
+def _config(app: Starlette, door: Door, most: int) -> uvicorn.Config:
+    live = connections.Connections(door.vouch, most=most)
     config = uvicorn.Config(
         live.above(app),
         http="h11",
@@ -245,7 +269,6 @@ def _config(app: Starlette, door: Door) -> uvicorn.Config:
         access_log=False,
         proxy_headers=False,  # a request's addresses are those of its connection, whatever its head says
         server_header=False,
-        limit_concurrency=MAX_CONNECTIONS,
         timeout_keep_alive=int(connections.IDLE_DEADLINE_S),
         timeout_graceful_shutdown=STOP_DEADLINE_S,
         h11_max_incomplete_event_size=MAX_HEAD_BYTES,
@@ -280,7 +303,9 @@ def _way_out(error: OSError) -> str:
     return "; end the program that listens there (ss -ltnp names it), or give another --port"
 
 
-def _remove(port_file: Path) -> None:
+def _remove(port_file: Path | None) -> None:
+    if port_file is None:
+        return
     try:
         port_file.unlink(missing_ok=True)
     except OSError as error:

@@ -21,7 +21,8 @@ answered the request yet, 403 where the unit gets none.
 
 `POST /v1/health` takes a unit's report and answers 204, or one of the above; `GET` answers 204 to whoever might send,
 and changes nothing. `POST /v1/probe` answers a unit's probe, signed, or 403 with the reason why its reads would not be
-taken; nothing is stored. `GET /fleet` is for operators: 401 and 403 as above, for anybody else's certificate.
+taken; nothing is stored. `GET /fleet` is for operators: 401 and 403 as above, for anybody else's certificate, and 404
+for a unit that is not enrolled.
 
 Logs carry device names, ids and sizes; never what is in an envelope.
 """
@@ -32,6 +33,7 @@ import asyncio
 import hashlib
 import itertools
 import logging
+import re
 from collections.abc import Awaitable, Callable, Iterable
 from datetime import UTC, datetime
 from typing import Final
@@ -46,9 +48,10 @@ from agent.health.assess import Finding
 from agent.receiver.admission.devices import Device, DeviceBook
 from agent.receiver.admission.operators import Operator, OperatorBook
 from agent.receiver.admission.renewals import RenewalBook
-from agent.receiver.fleet.overview import assess_fleet
-from agent.receiver.fleet.page import PAGE_HEADERS, render_fleet
+from agent.receiver.fleet.page import PAGE_HEADERS
+from agent.receiver.fleet.pages import FleetPages
 from agent.receiver.fleet.store import FleetStore
+from agent.receiver.fleet.view import view_of
 from agent.receiver.intake.bodies import Bodies, GaveWayError
 from agent.receiver.intake.counts import Counts
 from agent.receiver.intake.decide import STORE_WAIT_S, Intake
@@ -249,24 +252,27 @@ class _Units:
 class _Operators:
     """What operators may ask of a receiver: the fleet page."""
 
-    def __init__(self, operators: OperatorBook, devices: DeviceBook, fleet: FleetStore, own: OwnFindings) -> None:
+    def __init__(self, operators: OperatorBook, pages: FleetPages) -> None:
         self._operators = operators
-        self._own = own
-        self._devices = devices
-        self._fleet = fleet
+        self._pages = pages
         self._notices = Notices()
 
     async def get_fleet(self, request: Request) -> Response:
-        """Show every unit."""
+        """Show the units, compressed for whoever takes that."""
         try:
             await self._operator(request)
-            page = await asyncio.to_thread(self._page)
+            page = await asyncio.to_thread(self._pages.get, view_of(request.query_params))
         except RefusedError as error:
             return Refusal(error)
         except ReceiverError as error:
             _log.error("503 for the fleet page: %s", error)
             return Refusal(RefusedError(503, "not able to read the fleet", retry_after_s=STORE_WAIT_S))
-        return Response(page, media_type="text/html", headers=PAGE_HEADERS)
+        if page is None:
+            return Refusal(RefusedError(404, "no unit of this name is enrolled"))
+        headers = {**PAGE_HEADERS, "vary": "accept-encoding"}
+        if not takes_gzip(request.headers.get("accept-encoding", "")):
+            return Response(page.body, media_type="text/html", headers=headers)
+        return Response(page.gzipped, media_type="text/html", headers={**headers, "content-encoding": "gzip"})
 
     async def _operator(self, request: Request) -> Operator:
         certificate = _peer_certificate(request)
@@ -276,14 +282,6 @@ class _Operators:
         if self._notices.begins(operator.fingerprint):
             _log.info("%s looks at the fleet", operator.name)
         return operator
-
-    def _page(self) -> bytes:
-        now = datetime.now(UTC)
-        devices = [device for device in self._devices.all() if device.revoked is None]
-        forks = self._fleet.forks()
-        shared = {each.name: forks[each.key_id] for each in devices if each.rotated is None and each.key_id in forks}
-        names = [device.name for device in devices]
-        return render_fleet(assess_fleet(names, self._fleet.newest(), now, shared), now, own=self._own(now))
 
 
 def build_service(
@@ -295,6 +293,7 @@ def build_service(
     counts: Counts | None = None,
     own: OwnFindings = lambda _: (),
     renewals: RenewalBook | None = None,
+    now: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Starlette:
     """Return the ASGI application.
 
@@ -306,6 +305,7 @@ def build_service(
         counts: Where refusals are counted.
         own: Says at an aware time what is to be looked at on the receiver itself.
         renewals: Keeps requests for certificates; without it none are taken.
+        now: The aware UTC time at which the fleet is judged.
     """
     units = _Units(intake, fleet, counts or Counts(), renewals)
     routes = [
@@ -317,8 +317,18 @@ def build_service(
     if renewals is not None:
         routes.append(Route(RENEWAL_PATH, units.post_renewal, methods=["POST"]))
     if fleet is not None and devices is not None and operators is not None:
-        routes.append(Route("/fleet", _Operators(operators, devices, fleet, own).get_fleet, methods=["GET"]))
+        people = _Operators(operators, FleetPages(devices, fleet, own, now=now))
+        routes.append(Route("/fleet", people.get_fleet, methods=["GET"]))
     return Starlette(routes=routes)
+
+
+def takes_gzip(accept: str) -> bool:
+    """Whether the value of an Accept-Encoding header allows gzip: by name, else by `*`, with a weight above 0."""
+    weights: dict[str, bool] = {}
+    for part in accept.lower().split(","):
+        coding, _, weight = (piece.strip() for piece in part.partition(";"))
+        weights[coding] = re.fullmatch(r"q\s*=\s*0(\.0*)?", weight) is None
+    return weights.get("gzip", weights.get("*", False))
 
 
 def _peer_certificate(request: Request) -> bytes:

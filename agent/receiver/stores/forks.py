@@ -19,9 +19,21 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
+from typing import Final
 
 from agent.wire.envelope import Envelope
 from agent.wire.header import ChainPosition
+
+_NAMED: Final = """
+WITH looked_at (before) AS (
+    SELECT ?
+    UNION ALL SELECT ?
+    UNION ALL SELECT before FROM begins WHERE device = ? AND chain = ?
+    UNION ALL SELECT id FROM envelopes WHERE device = ? AND chain = ? AND seq = ?
+)
+SELECT before FROM looked_at WHERE EXISTS (SELECT 1 FROM begins WHERE begins.before = looked_at.before)
+"""
+"""Of the envelopes after which this one may have made a row long enough, those that a chain names: hardly ever one."""
 
 _Place = tuple[bytes, bytes, int]
 """Device key, chain and sequence number."""
@@ -67,14 +79,10 @@ def _twin(connection: sqlite3.Connection, envelope: Envelope) -> bytes | None:
 def _may_be_forks(connection: sqlite3.Connection, envelope: Envelope) -> Iterator[bytes]:
     """Yield the digests of envelopes after which rows begin that this one may have made long enough to count."""
     position, device = envelope.position, envelope.device_kid
-    yield envelope.digest
-    if position.before is not None:
-        yield position.before
-    query = "SELECT before FROM begins WHERE device = ? AND chain = ?"
-    for (before,) in connection.execute(query, (device, position.chain)).fetchall():
-        yield bytes(before)
-    query = "SELECT id FROM envelopes WHERE device = ? AND chain = ? AND seq = ?"
-    for (before,) in connection.execute(query, (device, position.chain, position.seq - 2)).fetchall():
+    here = device, position.chain
+    for (before,) in connection.execute(
+        _NAMED, (envelope.digest, position.before, *here, *here, position.seq - 2)
+    ).fetchall():
         yield bytes(before)
 
 

@@ -63,6 +63,8 @@ class Keeper:
         self._log = max(log, highest)
         self._at_ms = max(to_ms(at), newest_ms)
         self._filing = Filing(connection, files, self._at_ms)
+        self._newest: dict[bytes, bytes] = {}
+        self._noted: set[tuple[bytes, bytes]] = set()
 
     def store(self, envelope: Envelope) -> Outcome:
         """Store an envelope, or find it stored; return its receipt."""
@@ -91,6 +93,8 @@ class Keeper:
             OSError: The disk refused.
         """
         self._filing.flush()
+        query = "INSERT OR REPLACE INTO newest_receipts (device, digest) VALUES (?,?)"
+        self._connection.executemany(query, self._newest.items())
 
     def _insert(self, envelope: Envelope) -> bool:
         """Store an envelope; return whether it is the first one here of a numbered chain."""
@@ -110,6 +114,10 @@ class Keeper:
                 *self._filing.add(envelope),
             ),
         )
+        chain = envelope.device_kid, position.chain
+        if position.seq > 0 and chain in self._noted:
+            return False
+        self._noted.add(chain)
         return note_beginning(self._connection, envelope.device_kid, position)
 
     def _kept(self, envelope: Envelope, *, log: int, at_ms: int) -> bytes | ReceiptLost:
@@ -144,12 +152,13 @@ class Keeper:
             (log, envelope.digest, receipt.version, signed),
         )
         if receipt.prev is not None:
-            row = envelope.device_kid, cbor.sha256(signed)
-            self._connection.execute("INSERT OR REPLACE INTO newest_receipts (device, digest) VALUES (?,?)", row)
+            self._newest[envelope.device_kid] = cbor.sha256(signed)
         return signed
 
     def _before(self, device_kid: bytes) -> bytes:
         """Return the digest of the newest chained receipt of a device key; zeros if there is none."""
+        if device_kid in self._newest:
+            return self._newest[device_kid]
         row = self._connection.execute(_NEWEST_RECEIPT, (device_kid,)).fetchone()
         return ZERO_DIGEST if row is None else bytes(row[0])
 
@@ -189,6 +198,8 @@ def _after_the_end(
     What the key signed before it may come at any time. The unit's chains are numbered, so the first chain of the keys
     that followed says where the old key ended: at the envelope that it names.
     """
+    if not followers:
+        return None
     position = envelope.position
     marks = ", ".join("?" * len(followers))
     first = connection.execute(

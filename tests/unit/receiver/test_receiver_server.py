@@ -67,6 +67,13 @@ def test_port_that_is_none_is_named(receiver: ReceiverLayout, port: int) -> None
         serve(receiver.directory, host="127.0.0.1", port=port)
 
 
+@pytest.mark.parametrize("most", [0, 100_001])
+def test_a_number_of_connections_that_is_none_is_named(receiver: ReceiverLayout, most: int) -> None:
+    """Too few to serve anybody, or more than one machine holds, is a mistake of use."""
+    with pytest.raises(UsageError, match="--connections .*: 1 to 100,000"):
+        serve(receiver.directory, host="127.0.0.1", port=0, connections_most=most)
+
+
 @pytest.mark.parametrize("host", ["192.0.2.1", "no such host"])
 def test_address_that_is_not_ours_is_named(receiver: ReceiverLayout, host: str) -> None:
     """An address of another machine, or a name that does not resolve, is named."""

@@ -129,3 +129,14 @@ def test_a_value_of_another_type_or_size_is_refused(call: object) -> None:
     """Every narrowing helper raises FormatError, also for a bool where a number is wanted."""
     with pytest.raises(FormatError, match="^x"):
         call()  # type: ignore[operator]
+
+
+@pytest.mark.parametrize("length", [0, 1, 23, 24, 255, 256, 65_535, 65_536, 1 << 20])
+def test_the_head_of_a_byte_string_is_what_the_encoder_writes(length: int) -> None:
+    """So that a long string need not go through it."""
+    assert cbor.bytes_head(length) + bytes(length) == cbor.encode(bytes(length))
+
+
+def test_the_head_of_a_string_too_long_for_memory() -> None:
+    """Eight bytes of length, as in RFC 8949."""
+    assert cbor.bytes_head(1 << 32) == bytes.fromhex("5b0000000100000000")

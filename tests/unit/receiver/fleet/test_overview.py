@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import gzip
 import html
+import itertools
 import logging
 import ssl
 from collections.abc import Iterator
@@ -25,7 +27,7 @@ from agent.receiver.admission.operators import OperatorBook
 from agent.receiver.admission.pki import enrol, issue_operator
 from agent.receiver.admission.revoke import revoke
 from agent.receiver.fleet.overview import assess_fleet, assess_unit
-from agent.receiver.fleet.page import PAGE_HEADERS, render_fleet, size
+from agent.receiver.fleet.page import KEPT_S, PAGE_HEADERS, render_fleet, size
 from agent.receiver.fleet.store import FleetStore, Reported
 from agent.receiver.intake.decide import Intake
 from agent.receiver.intake.service import PEER_CERTIFICATE, build_service
@@ -54,20 +56,34 @@ class Receiver:
         devices = DeviceBook(bench.receiver.devices)
         intake = Intake(devices=devices, store=store, receipt_key=bench.device.signing_key)
         operators = OperatorBook(bench.receiver.operators)
-        self.app: ASGIApp = build_service(intake, fleet=fleet, devices=devices, operators=operators)
+        self._late_s = itertools.count(step=KEPT_S)
+        self.app: ASGIApp = build_service(intake, fleet=fleet, devices=devices, operators=operators, now=self._later)
         self.unit = ssl.PEM_cert_to_DER_cert(bench.device.certificate.read_text())
 
+    def _later(self) -> datetime:
+        """Return a time at which no page is still kept that was made at the one before."""
+        return datetime.now(UTC) + timedelta(seconds=next(self._late_s))
+
     def ask(
-        self, method: str, path: str, certificate: bytes | None, *, body: bytes = b"", media_type: str = ""
+        self,
+        method: str,
+        path: str,
+        certificate: bytes | None,
+        *,
+        body: bytes = b"",
+        media_type: str = "",
+        accept_encoding: str | None = None,
     ) -> Exchange:
-        """Make one request."""
+        """Make one request; the path may end with a query."""
+        path, _, query = path.partition("?")
+        accepts = [] if accept_encoding is None else [(b"accept-encoding", accept_encoding.encode())]
         exchange = Exchange([body])
         scope: dict[str, Any] = {
             "type": "http",
             "method": method,
             "path": path,
-            "query_string": b"",
-            "headers": [(b"content-type", media_type.encode())],
+            "query_string": query.encode(),
+            "headers": [(b"content-type", media_type.encode()), *accepts],
             "state": {PEER_CERTIFICATE: certificate},
         }
 
@@ -171,6 +187,8 @@ def test_the_page_is_whole_in_itself(receiver: Receiver) -> None:
     headers = {key.decode(): value.decode() for key, value in answer.headers.items()}
     assert PAGE_HEADERS.items() <= headers.items()
     assert headers["content-security-policy"].startswith("default-src 'none';")
+    assert headers["vary"] == "accept-encoding"
+    assert "content-encoding" not in headers
     page = answer.body.decode()
     assert "&lt;b&gt;&amp;&#34;&#39;" in page
     assert not any(word in page for word in ("<script", "<b>", "http://", "https://", "src=", "onerror"))
@@ -242,3 +260,25 @@ def test_the_page_shows_a_cameras_clock() -> None:
     assert "+7200.00 s from the unit's" in page
     assert "has a clock 2 h 0 min ahead of the unit's" in page
     assert page.count("<dt>its clock<dd>") == 2
+
+
+def test_the_page_is_compressed_for_whoever_takes_that(receiver: Receiver) -> None:
+    """It is the same page, with the same headers besides."""
+    operator = receiver.operator()
+    plain = receiver.ask("GET", "/fleet", operator)
+    packed = receiver.ask("GET", "/fleet", operator, accept_encoding="gzip, br")
+    assert packed.headers[b"content-encoding"] == b"gzip"
+    assert int(packed.headers[b"content-length"]) == len(packed.body) < len(plain.body)
+    assert gzip.decompress(packed.body).startswith(plain.body[:2000])
+    differing = {b"content-encoding", b"content-length"}
+    assert {key: value for key, value in packed.headers.items() if key not in differing} == {
+        key: value for key, value in plain.headers.items() if key not in differing
+    }
+
+
+def test_the_page_of_one_unit(receiver: Receiver) -> None:
+    """By its name in the query; 404 for any other; only operators see either."""
+    operator, name = receiver.operator(), receiver.bench.device.name
+    assert receiver.ask("GET", f"/fleet?unit={name}", operator).status == 200
+    assert receiver.ask("GET", "/fleet?unit=nobody", operator).status == 404
+    assert receiver.ask("GET", "/fleet?unit=nobody", receiver.unit).status == 403

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from urllib.parse import parse_qsl
 
 import pytest
 import uvicorn
@@ -23,6 +24,7 @@ from agent.receiver.admission.pki import issue_operator
 from agent.receiver.fleet.overview import assess_fleet
 from agent.receiver.fleet.page import render_fleet
 from agent.receiver.fleet.store import FleetStore, Reported
+from agent.receiver.fleet.view import NAMES, ROWS, View, view_of
 from agent.receiver.intake.decide import Intake
 from agent.receiver.intake.service import PEER_CERTIFICATE, build_service
 from agent.receiver.stores.sqlite import SqliteStore
@@ -79,9 +81,9 @@ def picture(page: Page, name: str) -> None:
 
 
 @pytest.mark.parametrize("width", [1280, 390])
-@pytest.mark.parametrize("count", [0, 3, 300])
+@pytest.mark.parametrize("count", [0, 8, 3000])
 def test_the_page_fits_the_screen_and_shows_every_unit(page: Page, tmp_path: Path, count: int, width: int) -> None:
-    """On a desk and on a phone, with no unit, a few, and a fleet: no sideways scrolling, trouble first."""
+    """On a desk and on a phone, with no unit, a few, and a page of a fleet: no sideways scrolling, trouble first."""
     names, reports = make_fleet(count)
     units = assess_fleet(names, reports, NOW)
     file = tmp_path / "fleet.html"
@@ -89,8 +91,8 @@ def test_the_page_fits_the_screen_and_shows_every_unit(page: Page, tmp_path: Pat
     page.show(file.as_uri(), width=width)
     picture(page, f"fleet-{count}-{width}")
     assert page.ask("document.documentElement.scrollWidth") <= width
-    shown = page.ask("[...document.querySelectorAll('.name')].map(e => e.textContent)")
-    assert shown == [unit.name for unit in units]
+    names_shown = page.ask("[...document.querySelectorAll('.name')].map(e => e.textContent)")
+    assert names_shown == [unit.name for unit in units[:ROWS]]
     states = page.ask("[...document.querySelectorAll('.state')].map(e => e.textContent)")
     ranks = [("fine", "look", "trouble").index(state) for state in states]
     assert ranks == sorted(ranks, reverse=True)
@@ -99,6 +101,27 @@ def test_the_page_fits_the_screen_and_shows_every_unit(page: Page, tmp_path: Pat
     )
     if width == 390 and count:
         assert page.ask("parseFloat(getComputedStyle(document.querySelector('.name')).fontSize)") >= 14
+
+
+@pytest.mark.parametrize("width", [1280, 390])
+def test_a_unit_of_many_is_found_by_its_name(page: Page, tmp_path: Path, width: int) -> None:
+    """The names fit the screen, and each leads to its unit, which is shown with everything there is of it."""
+    names, reports = make_fleet(3000)
+    units = assess_fleet(names, reports, NOW)
+    file = tmp_path / "fleet.html"
+    file.write_bytes(render_fleet(units, NOW, view=View(is_names=True)))
+    page.show(file.as_uri(), width=width)
+    picture(page, f"fleet-names-{width}")
+    assert page.ask("document.documentElement.scrollWidth") <= width
+    found = page.ask("[...document.querySelectorAll('.names a')].map(e => [e.textContent, e.search])")
+    assert [name for name, _ in found] == sorted(names)[:NAMES]
+    name, query = found[700]
+    view = view_of(dict(parse_qsl(query.removeprefix("?"))))
+    file.write_bytes(render_fleet(units, NOW, view=view))
+    page.show(file.as_uri(), width=width)
+    picture(page, f"fleet-one-{width}")
+    assert page.ask("[...document.querySelectorAll('.name')].map(e => e.textContent)") == [name]
+    assert page.ask("document.querySelector('details').open")
 
 
 def test_the_served_page_keeps_its_own_policy(page: Page, tmp_path: Path) -> None:

@@ -9,7 +9,15 @@ from typing import Any
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from agent.receiver.intake.connections import IDLE_DEADLINE_S, REQUEST_DEADLINE_S, Connections
+from agent.receiver.intake.connections import (
+    IDLE_DEADLINE_S,
+    MAX_OF_A_CERTIFICATE,
+    REQUEST_DEADLINE_S,
+    RETRY_AFTER_S,
+    SURPLUS,
+    SURPLUS_DEADLINE_S,
+    Connections,
+)
 from agent.receiver.intake.service import BODY_STEP_BYTES, PEER_CERTIFICATE
 
 SERVER = ("192.0.2.1", 8443)
@@ -32,6 +40,11 @@ class _Transport(asyncio.Transport):
 
     def __init__(self, client: tuple[Any, ...] | None, certificate: bytes, *, server: tuple[Any, ...] = SERVER) -> None:
         super().__init__({"peername": client, "sockname": server, "ssl_object": _Peer(certificate)})
+        self.is_aborted = False
+
+    def abort(self) -> None:
+        """Note it."""
+        self.is_aborted = True
 
 
 class _Http(asyncio.Protocol):
@@ -93,9 +106,9 @@ async def _nowhere(message: Message) -> None:
     raise AssertionError(message)
 
 
-def in_loop(check: Callable[[Connections], Any]) -> None:
+def in_loop(check: Callable[[Connections], Any], *, most: int = 1000) -> None:
     """Run a check in an event loop."""
-    asyncio.run(check(Connections()))
+    asyncio.run(check(Connections(most=most)))
 
 
 def test_each_request_has_the_certificate_of_its_own_connection() -> None:
@@ -204,3 +217,108 @@ def test_a_step_of_a_body_sets_the_deadline_of_its_request_anew(monkeypatch: pyt
 
     in_loop(check)
     assert set_s == [IDLE_DEADLINE_S, *[REQUEST_DEADLINE_S] * 3, IDLE_DEADLINE_S]
+
+
+class _Line:
+    """A connection of somebody, from a port of its own."""
+
+    def __init__(self, connections: Connections, port: int, certificate: bytes) -> None:
+        self._connections = connections
+        self._client = ("192.0.2.7", port)
+        self.transport = _Transport(self._client, certificate)
+        self.protocol = connect(connections, self.transport)
+
+    @property
+    def is_out(self) -> bool:
+        """Whether the receiver has ended it."""
+        return self.transport.is_aborted
+
+    async def status(self) -> int:
+        """Return the status of a request's answer; 204 is the application's."""
+        return int((await self.answer())["status"])
+
+    async def answer(self) -> dict[str, Any]:
+        """Return the head of a request's answer."""
+        sent: list[Any] = []
+
+        async def app(_scope: Scope, _receive: Receive, send: Send) -> None:
+            await send({"type": "http.response.start", "status": 204, "headers": []})
+
+        async def receive() -> Message:
+            return {"type": "http.request", "body": b"", "more_body": False}
+
+        async def send(message: Message) -> None:
+            sent.append(message)
+
+        scope = {"type": "http", "client": self._client, "server": SERVER}
+        await self._connections.above(app)(scope, receive, send)
+        return dict(sent[0])
+
+
+def test_who_is_in_stays_in_however_many_come() -> None:
+    """A newcomer is told when to come again, and comes in once there is room."""
+
+    async def check(connections: Connections) -> None:
+        within = [_Line(connections, number, b"unit %d" % number) for number in range(3)]
+        late = _Line(connections, 100, b"late")
+        answer = await late.answer()
+        assert answer["status"] == 503
+        assert (b"retry-after", str(RETRY_AFTER_S).encode()) in answer["headers"]
+        assert [await line.status() for line in within] == [204] * 3
+        late.protocol.connection_lost(None)
+        within[0].protocol.connection_lost(None)
+        assert await _Line(connections, 101, b"late").status() == 204
+        assert not any(line.is_out for line in within)
+
+    in_loop(check, most=3)
+
+
+def test_who_has_many_makes_room_for_who_has_few() -> None:
+    """The oldest of the largest crowd goes, also of the newcomer's own; one certificate never fills the receiver."""
+
+    async def check(connections: Connections) -> None:
+        crowd = [_Line(connections, number, b"crowd") for number in range(3)]
+        single = _Line(connections, 10, b"single")
+        new = _Line(connections, 11, b"new")
+        assert [line.is_out for line in crowd] == [True, False, False]
+        again = _Line(connections, 12, b"new")
+        assert [line.is_out for line in (*crowd[1:], single, new, again)] == [False, False, False, True, False]
+        third = _Line(connections, 13, b"third")
+        assert [line.is_out for line in (*crowd[1:], single, again, third)] == [True, False, False, False, False]
+        assert [await line.status() for line in (crowd[2], single, again, third)] == [204] * 4
+
+    in_loop(check, most=4)
+
+
+def test_newcomers_without_room_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In number, and in how long they may take to ask; those that are in are not touched."""
+    set_s: list[float] = []
+
+    async def check(connections: Connections) -> None:
+        loop = asyncio.get_running_loop()
+        call_later = loop.call_later
+
+        def noted(seconds: float, act: Callable[..., object]) -> asyncio.TimerHandle:
+            set_s.append(seconds)
+            return call_later(seconds, act)
+
+        within = _Line(connections, 1, b"within")
+        monkeypatch.setattr(loop, "call_later", noted)
+        late = [_Line(connections, 1000 + number, b"late %d" % number) for number in range(SURPLUS + 1)]
+        assert [line.is_out for line in late] == [False] * SURPLUS + [True]
+        assert SURPLUS_DEADLINE_S in set_s
+        late[0].protocol.connection_lost(None)
+        assert not _Line(connections, 5000, b"later").is_out
+        assert await within.status() == 204
+
+    in_loop(check, most=1)
+
+
+def test_a_certificate_has_its_newest_connections() -> None:
+    """Of a unit whose line broke the older ones are dead."""
+
+    async def check(connections: Connections) -> None:
+        lines = [_Line(connections, number, b"unit") for number in range(MAX_OF_A_CERTIFICATE + 2)]
+        assert [line.is_out for line in lines] == [True] * 2 + [False] * MAX_OF_A_CERTIFICATE
+
+    in_loop(check)
