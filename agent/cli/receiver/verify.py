@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,25 +10,17 @@ import typer
 from agent.cli.durations import parse_duration
 from agent.cli.options import AsJson
 from agent.cli.receiver.options import AnyStore
+from agent.cli.receiver.telling import tell
 from agent.errors import ReceiverError, VerificationError
 from agent.receiver.admission.completeness import missing_end, why_empty
 from agent.receiver.admission.devices import DeviceBook
-from agent.receiver.intake.reports import ChainReport, FindingKind, finding_lines
+from agent.receiver.intake.reports import ChainReport, FindingKind
 from agent.receiver.intake.verification import verify_store
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.missing import missing_parts_named
-from agent.receiver.ports import Epoch, StoreView
+from agent.receiver.ports import StoreView
 from agent.receiver.stores.integrity import PAGE_CHECK_S, check_pages, cure
 from agent.receiver.stores.opening import open_store
-from agent.wire.tombstone import LossReason
-
-LOSSES = {LossReason.OVERFLOW: "overflowed", LossReason.EXPIRED: "expired", LossReason.EVICTED: "evicted"}
-"""What became of reads that a unit's own bounds forced out; also the names in the JSON report."""
-
-WHAT_PROVES_WHAT = (
-    "Signatures and links prove what the units made and in which order; kept receipts, when the receiver said it had "
-    "it. Without a receipt a time is the store's word alone."
-)
 
 
 def verify(
@@ -52,6 +43,8 @@ def verify(
     long) or evicted (the oldest in a full spool): the unit has signed for them. Reads that `receiver drop-epoch` has
     dropped are counted; their receipts are checked. What follows a chain's last stored envelope is not known here.
 
+    The last table has what each day brought, by unit; a day is the one on which it was stored, in UTC.
+
     Example: plateseal receiver verify bench/receiver --json
     """
     limit = parse_duration(pages_within, "--pages-within")
@@ -73,7 +66,7 @@ def _verify(directory: Path, pages_within_s: float, *, as_json: bool) -> None:
                 raise
             faults.append(str(error))
     if reports is not None:
-        _tell(reports, epochs, as_json=as_json)
+        tell(reports, epochs, as_json=as_json)
         broken = sum(not report.is_continuous for report in reports)
         if broken:
             faults.append(
@@ -112,57 +105,3 @@ def _cure(layout: ReceiverLayout, reports: list[ChainReport]) -> str:
 def _signs_of_loss(store: StoreView, devices: DeviceBook) -> list[str]:
     empty = why_empty(store, devices)
     return [*([] if empty is None else [empty]), *missing_end(store, devices)]
-
-
-def _tell(reports: list[ChainReport], epochs: list[Epoch], *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps([_report_json(report) for report in reports]))
-        return
-    _print_reports(reports)
-    for epoch in epochs:
-        if epoch.dropped_at is not None:
-            kids = ", ".join(kid.hex()[:16] for kid in epoch.kids)
-            typer.echo(f"dropped by policy on {epoch.dropped_at:%Y-%m-%d}: {epoch.reads} reads sealed to {kids}")
-
-
-def _report_json(report: ChainReport) -> dict[str, object]:
-    return {
-        "device": report.device,
-        "key_id": report.device_kid.hex(),
-        "chain": report.chain.hex(),
-        "envelopes": report.envelopes,
-        "receipted": report.receipted,
-        "last_seq": report.last_seq,
-        "dropped": report.dropped,
-        "explained": report.explained,
-        **{name: report.lost[reason] for reason, name in LOSSES.items()},
-        "continuous": report.is_continuous,
-        "findings": [
-            {"kind": finding.kind, "from": finding.first_seq, "to": finding.last_seq, "detail": finding.detail}
-            for finding in report.findings
-        ],
-    }
-
-
-def _print_reports(reports: list[ChainReport]) -> None:
-    for report in reports:
-        state = "continuous" if report.is_continuous else "NOT CONTINUOUS"
-        losses = [(report.lost[reason], name) for reason, name in LOSSES.items()]
-        dropped = f", {report.dropped} dropped by policy" if report.dropped else ""
-        by_policy = dropped + "".join(f", {count} {what} by the unit's own bounds" for count, what in losses if count)
-        typer.echo(
-            f"{report.device} chain {report.chain.hex()[:8]}: {report.envelopes} envelopes, "
-            f"seq 0 to {report.last_seq}, {state}{by_policy}{_receipts(report)}"
-        )
-        for line in finding_lines(report):
-            typer.echo(f"  {line}")
-    if not reports:
-        typer.echo("the store is empty")
-    else:
-        typer.echo(WHAT_PROVES_WHAT)
-
-
-def _receipts(report: ChainReport) -> str:
-    if report.receipted == report.envelopes:
-        return ""
-    return f", {report.envelopes - report.receipted} without a kept receipt that holds"

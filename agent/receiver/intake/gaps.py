@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from operator import itemgetter
 
-from agent.receiver.intake.reports import ChainReport, Finding, FindingKind
+from agent.receiver.intake.reports import ChainReport, Day, Finding, FindingKind
 from agent.wire.tombstone import Gone, LossReason, merge_gone
 
 
@@ -47,8 +47,8 @@ class Chain:
     tombstones: list[tuple[int, int]] = field(default_factory=list)
 
 
-Named = tuple[Gone, LossReason, ChainReport]
-"""Places that a tombstone names, its reason, and the report of the chain it stands in."""
+Named = tuple[Gone, LossReason, Day]
+"""Places that a tombstone names, its reason, and the day on which it was stored."""
 
 
 _Span = tuple[int, int]
@@ -79,7 +79,7 @@ def take_off_what_is_held(chain: Chain, named: list[Named]) -> None:
     """Take off the counts of tombstones those reads that they name although the store holds them, each place once."""
     gaps = [(gap.first, gap.last) for gap in chain.gaps]
     seen = -1
-    for gone, reason, report in sorted(named, key=lambda row: (row[0].first, row[0].last)):
+    for gone, reason, day in sorted(named, key=lambda row: (row[0].first, row[0].last)):
         first, last = max(gone.first, seen + 1), min(gone.last, chain.report.last_seq)
         if first > last:
             continue
@@ -90,7 +90,7 @@ def take_off_what_is_held(chain: Chain, named: list[Named]) -> None:
                 chain.tombstones, last, key=itemgetter(0)
             )
         ]
-        report.lost[reason] -= held - len(notes) + sum(count for _, count in notes)
+        day.lost[reason] -= held - len(notes) + sum(count for _, count in notes)
 
 
 def _within(spans: list[_Span], first: int, last: int) -> Iterator[_Span]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import lru_cache
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -28,6 +29,9 @@ BACK_BEFORE_RECEIPTS: Final = timedelta(hours=1)
 """How far the log's time may go back where no receipt of version 2 is kept: an earlier plateseal took it from its
 clock, which time services correct."""
 
+_REMEMBERED: Final = 1024
+"""Receipts that units have seen whose judgement is kept: a unit names the same one in many envelopes in a row."""
+
 
 class Testimony:
     """The receipts of one store."""
@@ -38,7 +42,7 @@ class Testimony:
         self._keys = receipt_keys
         self._prefixes = {kid[:RECEIVER_PREFIX_BYTES] for kid in self._keys}
         self._back = _steps_back(store)
-        self._seen: dict[SeenReceipt, str | None] = {}
+        self._contradiction = lru_cache(maxsize=_REMEMBERED)(self._contradiction_of)
 
     def log_of(self, row: StoredRow, envelope: Envelope) -> int:
         """Return an envelope's index in the log. If row and receipt differ, it is the higher one."""
@@ -63,9 +67,7 @@ class Testimony:
             report.receipted += 1
         seen = envelope.header.seen
         if seen is not None and seen.receiver in self._prefixes:
-            if seen not in self._seen:
-                self._seen[seen] = self._contradiction(seen)
-            contradiction = self._seen[seen]
+            contradiction = self._contradiction(seen)
             if contradiction is not None:
                 report.add(Finding(FindingKind.CONTRADICTED, row.seq, row.seq, contradiction))
 
@@ -111,7 +113,7 @@ class Testimony:
             return f"stored at {shown_ms(row.stored_at_ms)}, before the entry of the log before it"
         return None
 
-    def _contradiction(self, seen: SeenReceipt) -> str | None:
+    def _contradiction_of(self, seen: SeenReceipt) -> str | None:
         kept = self._store.receipt_at(seen.log)
         if kept is not None and cbor.sha256(kept) == seen.digest:
             return None

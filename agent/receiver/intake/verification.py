@@ -181,18 +181,19 @@ class _Walk:
         self._runs.note(report, row, envelope)
         report.last_seq = row.seq
         if envelope is None:
-            report.dropped += 1
+            report.day(row.stored_at_ms).dropped += 1
             return
         self._testimony.check(report, row, envelope)
-        report.envelopes += 1
+        day = report.day(row.stored_at_ms)
+        day.envelopes += 1
         if envelope.position.last is not None:
             self._begins.append((report, envelope.position.last))
         tombstone = envelope.tombstone
         if tombstone is not None:
             held.tombstones.append((envelope.position.seq, tombstone.count))
-            report.lost[tombstone.reason] += tombstone.count
+            day.lost[tombstone.reason] += tombstone.count
             for gone in tombstone.gone:
-                self._gone[report.device, gone.chain].append((gone, tombstone.reason, report))
+                self._gone[report.device, gone.chain].append((gone, tombstone.reason, day))
 
 
 __all__ = ["ChainReport", "Finding", "FindingKind", "finding_lines", "verify_store"]
