@@ -10,21 +10,36 @@ import typer
 from agent.cli.durations import parse_duration
 from agent.cli.options import AsJson
 from agent.cli.receiver.options import AnyStore
+from agent.cli.receiver.state import OUT_OF_IT, VerifierState
 from agent.cli.receiver.telling import tell
-from agent.errors import ReceiverError, VerificationError
+from agent.errors import ReceiverError, UsageError, VerificationError
 from agent.receiver.admission.completeness import missing_end, why_empty
 from agent.receiver.admission.devices import DeviceBook
+from agent.receiver.intake.memory import Memory
 from agent.receiver.intake.reports import ChainReport, FindingKind
+from agent.receiver.intake.since import Verified, verify_since
 from agent.receiver.intake.verification import verify_store
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.missing import missing_parts_named
-from agent.receiver.ports import StoreView
+from agent.receiver.ports import StoreView, WholeStore
 from agent.receiver.stores.integrity import PAGE_CHECK_S, check_pages, cure
 from agent.receiver.stores.opening import open_store
 
 
 def verify(
     directory: AnyStore,
+    *,
+    state: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Remember in FILE what was verified; next time check what is new since."),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The verifier's private key, which signs --state; else one is made beside it."
+        ),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="With --state: check everything all the same.")] = False,
     pages_within: Annotated[
         str,
         typer.Option(metavar="TIME", help="How long the check of the file's pages may take; a number and m, h or d."),
@@ -45,35 +60,66 @@ def verify(
 
     The last table has what each day brought, by unit; a day is the one on which it was stored, in UTC.
 
-    Example: plateseal receiver verify bench/receiver --json
+    With --state, the first run checks everything, and the next ones what is new. Of the rest they check that every
+    entry and receipt is the one that was verified, and read some envelopes again, drawn at random. An old envelope that
+    was altered where it lies, and a damaged page, is found for certain with --full only.
+
+    Example: plateseal receiver verify bench/receiver --state verified.state
     """
     limit = parse_duration(pages_within, "--pages-within")
+    if state is None and (full or key is not None):
+        raise UsageError("--full and --key go with --state")
     with missing_parts_named(directory):
-        _verify(directory, limit.total_seconds(), as_json=as_json)
+        kept = None if state is None else VerifierState(state, key)
+        _verify(directory, kept, limit.total_seconds(), is_full=full, as_json=as_json)
 
 
-def _verify(directory: Path, pages_within_s: float, *, as_json: bool) -> None:
-    layout, reports = ReceiverLayout(directory), None
+def _verify(
+    directory: Path, state: VerifierState | None, pages_within_s: float, *, is_full: bool, as_json: bool
+) -> None:
+    layout, found = ReceiverLayout(directory), None
     devices = DeviceBook(layout.devices)
     with open_store(layout.store, read_only=True) as store:
+        memory = None if state is None or is_full else state.load()
         epochs = store.epochs()
-        faults = [*_faults_of_file(layout.store, pages_within_s), *store.faults()]
+        faults = [*([] if memory else _faults_of_file(layout.store, pages_within_s)), *store.faults()]
         try:
             faults += [f"{layout.store}: {sign}" for sign in _signs_of_loss(store, devices)]
-            reports = verify_store(store, devices)
-        except ReceiverError as error:
+            found = _found(store, devices, state, memory)
+        except (ReceiverError, VerificationError) as error:
             if not faults:
                 raise
             faults.append(str(error))
-    if reports is not None:
-        tell(reports, epochs, as_json=as_json)
-        broken = sum(not report.is_continuous for report in reports)
-        if broken:
-            faults.append(
-                f"{directory}: {broken} of {len(reports)} chains are not continuous; {_cure(layout, reports)}"
-            )
+    if found is not None:
+        tell(found, epochs, as_json=as_json)
+        faults += found.faults
+        if state is not None and found.memory is not None and not faults:
+            state.save(found.memory)
+        faults += _broken(directory, layout, found.reports)
     if faults:
         raise VerificationError("\n".join(faults))
+
+
+def _found(store: WholeStore, devices: DeviceBook, state: VerifierState | None, memory: Memory | None) -> Verified:
+    """Verify all, or what is new.
+
+    Raises:
+        ReceiverError: The store or the folder of devices cannot be read.
+        VerificationError: The store is not the one that is remembered, or not as it was.
+    """
+    if state is None:
+        return Verified(verify_store(store, devices))
+    try:
+        return verify_since(store, devices, memory)
+    except VerificationError as error:
+        raise VerificationError(f"{state.path}: {error}; to see what is wrong, {OUT_OF_IT}") from None
+
+
+def _broken(directory: Path, layout: ReceiverLayout, reports: list[ChainReport]) -> list[str]:
+    broken = sum(not report.is_continuous for report in reports)
+    if not broken:
+        return []
+    return [f"{directory}: {broken} of {len(reports)} chains are not continuous; {_cure(layout, reports)}"]
 
 
 def _faults_of_file(path: Path, within_s: float) -> list[str]:
