@@ -14,7 +14,7 @@ from typing import Final
 
 from agent.bench import sealing
 from agent.wire import suites
-from tests.bench import growth, live, live_cost, memory, promises, quiet_road, vehicles
+from tests.bench import growth, live, live_cost, memory, promises, quiet_road, vehicles, verify
 from tests.bench.clips import BUILD
 from tests.bench.playing import MODELS
 from tests.torture.campaign import Row, Say, main
@@ -45,6 +45,7 @@ ROWS: Final[dict[str, Row]] = {
     "fleet": promises.run_fleet,
     "line": promises.run_line,
     "erasure": promises.run_erasure,
+    "verify": verify.run,
     "growth": growth.run,
     "live": live.run,
     "live-cost": live_cost.run,

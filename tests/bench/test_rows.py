@@ -28,7 +28,15 @@ def own_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.parametrize(
     "row",
-    ["sealing", "fleet", "line", "erasure", "growth", pytest.param("live", marks=pytest.mark.needs("rtsp-server"))],
+    [
+        "sealing",
+        "fleet",
+        "line",
+        "erasure",
+        "verify",
+        "growth",
+        pytest.param("live", marks=pytest.mark.needs("rtsp-server")),
+    ],
 )
 def test_a_row_holds_at_reduced_size(row: str) -> None:
     """Nothing but this repository is needed, and by one row the RTSP server."""

@@ -136,7 +136,7 @@ class _Since:
     def _sample(self, known: int, count: int) -> tuple[int, set[_Key]]:
         """Read known envelopes again; return how many, and the chains of those that are not what their ids say."""
         read, altered = 0, set[_Key]()
-        for log in SystemRandom().sample(range(1, known + 1), min(known, count * _DRAWS)):
+        for log in _drawn(known, count):
             row = self._store.get(log)
             if row is not None and row.body is not None:
                 read += 1
@@ -206,6 +206,19 @@ class _Since:
             newest=dict(self._testimony.newest),
             chains=chains,
         )
+
+
+def _drawn(known: int, count: int) -> Iterator[int]:
+    """Yield entries of the log at random, each once: all of them where there are no more than are wanted."""
+    if known <= count:
+        yield from range(1, known + 1)
+        return
+    drawn, chance = set[int](), SystemRandom()
+    for _ in range(count * _DRAWS):
+        log = chance.randint(1, known)
+        if log not in drawn:
+            drawn.add(log)
+            yield log
 
 
 __all__ = ["SAMPLE", "Verified", "verify_since"]
