@@ -17,7 +17,7 @@ from agent.receiver.admission.completeness import missing_end, why_empty
 from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.intake.memory import Memory
 from agent.receiver.intake.reports import ChainReport, FindingKind
-from agent.receiver.intake.since import Verified, verify_since
+from agent.receiver.intake.since import Verified, may_go_on, verify_since
 from agent.receiver.intake.verification import verify_store
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.missing import missing_parts_named
@@ -82,7 +82,8 @@ def _verify(
     with open_store(layout.store, read_only=True) as store:
         memory = None if state is None or is_full else state.load()
         epochs = store.epochs()
-        faults = [*([] if memory else _faults_of_file(layout.store, pages_within_s)), *store.faults()]
+        goes_on = memory is not None and may_go_on(memory, devices.receipt_keys())
+        faults = [*([] if goes_on else _faults_of_file(layout.store, pages_within_s)), *store.faults()]
         try:
             faults += [f"{layout.store}: {sign}" for sign in _signs_of_loss(store, devices)]
             found = _found(store, devices, state, memory)

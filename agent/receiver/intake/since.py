@@ -15,7 +15,7 @@ Invariant: where the digest holds and no envelope was altered in place, the repo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from random import SystemRandom
 from typing import Final
@@ -61,6 +61,11 @@ class Verified:
     faults: tuple[str, ...] = ()
 
 
+def may_go_on(memory: Memory, keys: Collection[bytes]) -> bool:
+    """Whether something is remembered, and was verified with the receipt keys that there are now, by their ids."""
+    return memory.log > 0 and memory.keys == frozenset(keys)
+
+
 def verify_since(store: WholeStore, devices: DeviceBook, memory: Memory | None, *, sample: int = SAMPLE) -> Verified:
     """Check what is new in a store, and that the rest is what was verified.
 
@@ -85,7 +90,7 @@ def verify_since(store: WholeStore, devices: DeviceBook, memory: Memory | None, 
     seen = survey(store, old=known, end=end)
     if memory is not None:
         _compare(store, memory, seen)
-        if memory.keys != keys.keys():
+        if not may_go_on(memory, keys.keys()):
             memory = None
     return _Since(store, devices, memory, seen, Testimony(store, keys, seen.back)).verify(end, sample)
 
@@ -221,4 +226,4 @@ def _drawn(known: int, count: int) -> Iterator[int]:
             yield log
 
 
-__all__ = ["SAMPLE", "Verified", "verify_since"]
+__all__ = ["SAMPLE", "Verified", "may_go_on", "verify_since"]

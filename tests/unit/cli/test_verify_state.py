@@ -15,7 +15,8 @@ from typer.testing import CliRunner, Result
 
 from agent.cli.receiver import app
 from agent.errors import KeyFileError, UsageError, VerificationError
-from agent.keys.keyfiles import write_private
+from agent.keys.keyfiles import public_pem, write_private
+from agent.receiver.stores.integrity import PageCheck, check_pages
 from agent.receiver.stores.sqlite import SqliteStore
 from tests.fakes.envelopes import make_chain, make_envelope, next_position
 from tests.fakes.pki import Bench, make_bench
@@ -88,6 +89,10 @@ def test_what_is_new_and_wrong_is_found(site: Site) -> None:
     assert "altered seq 5" in done.output
 
 
+def _with_a_bit_turned(data: bytes) -> bytes:
+    return data[:-1] + bytes([data[-1] ^ 1])
+
+
 @pytest.mark.parametrize(
     ("harm", "words", "is_wrong"),
     [
@@ -97,7 +102,11 @@ def test_what_is_new_and_wrong_is_found(site: Site) -> None:
             "are not those that were",
             True,
         ),
-        (lambda site: site.state.write_bytes(site.state.read_bytes()[:-1] + b"\0"), "is not to be believed", False),
+        (
+            lambda site: site.state.write_bytes(_with_a_bit_turned(site.state.read_bytes())),
+            "is not to be believed",
+            False,
+        ),
         (lambda site: site.state.write_bytes(b"anything"), "is not to be believed", False),
     ],
     ids=["older", "changed", "altered state", "no state"],
@@ -138,6 +147,23 @@ def test_another_key_is_refused(site: Site, tmp_path: Path) -> None:
     for _ in range(2):
         assert site.verify("--key", tmp_path / "own.key").exit_code == 0
     assert not site.key.exists()
+
+
+def test_a_run_that_checks_everything_checks_the_pages_too(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With other receipt keys, and after a state of an empty store; and only then."""
+    looked = list[Path]()
+
+    def look(path: Path, *, within_s: float) -> PageCheck:
+        looked.append(path)
+        return check_pages(path, within_s=within_s)
+
+    monkeypatch.setattr("agent.cli.receiver.verify.check_pages", look)
+    assert site.verify().exit_code == 0
+    assert looked == []
+    other = public_pem(Ed25519PrivateKey.generate().public_key())
+    site.bench.receiver.receipt_earlier.write_bytes(other)
+    assert site.verify().exit_code == 0
+    assert looked == [site.bench.receiver.store]
 
 
 def test_options_without_a_state_are_refused(site: Site) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -22,6 +22,7 @@ from agent.receiver.admission.revoke import revoke
 from agent.receiver.intake.memory import Memory, open_memory, sign_memory
 from agent.receiver.intake.since import Verified, verify_since
 from agent.receiver.intake.verification import ChainReport, verify_store
+from agent.receiver.ports import StoredRow
 from agent.receiver.stores.sqlite import SqliteStore
 from agent.wire.envelope import Envelope, sign_tombstone
 from agent.wire.header import ChainPosition
@@ -265,6 +266,21 @@ def test_nothing_is_remembered_where_the_log_as_such_is_not_sound(shelf: Shelf) 
     """A receipt without an entry: what it means may change with what comes later."""
     shelf.edit("DELETE FROM envelopes WHERE log = 6")
     assert shelf.since(None).memory is None
+
+
+def test_entries_that_are_not_found_by_their_place_are_noticed(shelf: Shelf, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As where a damaged index leaves one out: the log has more new entries than the chains."""
+    memory = shelf.remember()
+    shelf.deliver(3)
+    found = SqliteStore.rows_of
+
+    def but_the_last(store: SqliteStore, device: bytes, chain: bytes, after: int = -1) -> Iterator[StoredRow]:
+        return iter(list(found(store, device, chain, after))[:-1])
+
+    monkeypatch.setattr(SqliteStore, "rows_of", but_the_last)
+    again = shelf.since(memory)
+    assert "3 entries to be checked, and 2 are found" in again.faults[0]
+    assert again.memory is None
 
 
 def _fork(shelf: Shelf, choice: random.Random) -> None:
