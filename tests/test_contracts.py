@@ -39,6 +39,7 @@ PRIVATE: Final = frozenset(
 PRIVATE_METHODS: Final = frozenset({"load_cert_chain"})
 """Methods of `ssl.SSLContext` that read one."""
 PRIVATE_READERS: Final = {
+    "agent/cli/receiver/state.py": "the verifier's own key signs what it remembers",
     "agent/receiver/backup.py": "copies the receiver's private keys, where that is asked for",
     "agent/receiver/admission/pki.py": "the CA key signs certificates, the receipt key the records of devices",
     "agent/receiver/admission/receipt_change.py": "one receipt key follows another",

@@ -15,7 +15,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from types import MappingProxyType
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
@@ -49,6 +49,28 @@ class StoredRow:
     stored_at_ms: int
     receipt: bytes | None = field(repr=False)
     body: bytes | None = field(repr=False)
+
+
+class Outline(NamedTuple):
+    """One entry of a store without the envelope, with all that is not to change any more.
+
+    Attributes:
+        log: Index in the receiver's log.
+        id, device, chain, seq, prev, length, stored_at_ms: As in a `StoredRow`.
+        receipt: The receipt that is kept at this index for this envelope; None where there is none.
+        is_dropped: Whether the envelope's bytes were dropped with their epoch: this alone may change.
+    """
+
+    log: int
+    id: bytes
+    device: bytes
+    chain: bytes
+    seq: int
+    prev: bytes
+    length: int
+    stored_at_ms: int
+    receipt: bytes | None
+    is_dropped: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -252,6 +274,14 @@ class StoreView(Protocol):
         """
         ...
 
+    def rows_of(self, device: bytes, chain: bytes, after: int = -1) -> Iterator[StoredRow]:
+        """Yield the entries of one chain behind a sequence number, by sequence number and index in the log.
+
+        Raises:
+            ReceiverError: The store cannot be read.
+        """
+        ...
+
     def get(self, which: bytes | int) -> StoredRow | None:
         """Return an entry by the 32 bytes of its envelope's id, or by its index in the log; None if there is none.
 
@@ -272,8 +302,24 @@ class StoreView(Protocol):
 class StoreLog(Protocol):
     """The receiver's log without the envelopes: what was said when."""
 
-    def log(self) -> Iterator[LogEntry]:
-        """Yield the entries of the log, and receipts whose entry is gone, in the order of their indices.
+    def log(self, after: int = -1) -> Iterator[LogEntry]:
+        """Yield the entries of the log behind an index, and receipts whose entry is gone, in the order of the indices.
+
+        Raises:
+            ReceiverError: The store cannot be read.
+        """
+        ...
+
+    def outlines(self, end: int) -> Iterator[Outline]:
+        """Yield the entries of the log up to an index, this one too, in its order, without their envelopes.
+
+        Raises:
+            ReceiverError: The store cannot be read.
+        """
+        ...
+
+    def receipts_up_to(self, end: int) -> int:
+        """Return how many receipts are kept for indices of the log up to this one, with and without an entry.
 
         Raises:
             ReceiverError: The store cannot be read.

@@ -164,7 +164,8 @@ def _values(arguments: tuple[str, ...], stdout: str) -> object:
         ]
         return {**value, "findings": findings}
     if arguments[:2] == ("receiver", "verify"):
-        return sorted(value, key=lambda report: report["envelopes"])  # they come in the order of random ids
+        chains = sorted(value["chains"], key=lambda report: report["envelopes"])  # in the order of random ids
+        return {**value, "chains": chains}
     return value
 
 

@@ -26,6 +26,7 @@ from tests.bench import (
     quiet_road,
     search,
     vehicles,
+    verify,
 )
 from tests.bench.clips import BUILD
 from tests.bench.playing import MODELS
@@ -62,6 +63,7 @@ ROWS: Final[dict[str, Row]] = {
     "erasure": promises.run_erasure,
     "open": search.run_open,
     "one-day": search.run_one_day,
+    "verify": verify.run,
     "growth": growth.run,
     "live": live.run,
     "live-cost": live_cost.run,

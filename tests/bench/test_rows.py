@@ -29,7 +29,7 @@ def own_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "row",
     [
-        *("sealing", "fleet", "fleet-page", "idle", "intake", "line", "erasure", "open", "one-day", "growth"),
+        *("sealing", "fleet", "fleet-page", "idle", "intake", "line", "erasure", "open", "one-day", "verify", "growth"),
         pytest.param("live", marks=pytest.mark.needs("rtsp-server")),
     ],
 )

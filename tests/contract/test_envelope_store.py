@@ -387,3 +387,36 @@ def test_epochs_are_dropped_while_others_write_and_read(opening: Opening) -> Non
     assert {body for body in seen if body is not None} <= whole
     assert sorted(bodies(reader)) == sorted(envelope.data for envelope in chains[1])
     assert (reader.totals().envelopes, reader.totals().dropped) == (40, 40)
+
+
+def test_a_chain_is_read_behind_a_place(store: Store) -> None:
+    """In order of its sequence numbers, whatever the order in which it came; over more than a page; with the bytes."""
+    chain = make_chain(_KEY, PAGE_ROWS + 3, run=0)
+    other = make_chain(_KEY, 2, run=1, before=chain[-1])
+    _store(store, [*other, *chain[::-1]], _AT)
+    device, name = chain[0].device_kid, chain[0].position.chain
+    assert [row.body for row in store.rows_of(device, name)] == [each.data for each in chain]
+    assert [row.seq for row in store.rows_of(device, name, PAGE_ROWS)] == [PAGE_ROWS + 1, PAGE_ROWS + 2]
+    assert list(store.rows_of(device, bytes(16))) == []
+
+
+def test_entries_are_outlined_without_their_envelopes(store: Store) -> None:
+    """Up to an index of the log, with what their rows say, the kept receipt, and whether the bytes were dropped."""
+    dropped = make_chain(_KEY, 2, run=0, kids=[bytes(DIGEST_BYTES)])
+    kept = make_chain(_KEY, 3, run=1, before=dropped[-1])
+    _store(store, [*dropped, *kept], _AT)
+    store.drop_epochs([bytes(DIGEST_BYTES)], _AT)
+    entries = list(store.outlines(4))
+    assert [(entry.log, entry.is_dropped) for entry in entries] == [(1, True), (2, True), (3, False), (4, False)]
+    for entry in entries:
+        row = store.get(entry.log)
+        assert row is not None
+        said = row.id, row.device, row.chain, row.seq, row.prev, row.length, row.stored_at_ms, row.receipt
+        assert entry[1:-1] == said
+    assert (store.receipts_up_to(4), store.receipts_up_to(99)) == (4, 5)
+
+
+def test_the_log_is_read_behind_an_index(store: Store) -> None:
+    """Each entry once."""
+    _store(store, make_chain(_KEY, 4, run=0), _AT)
+    assert [entry.log for entry in store.log(2)] == [3, 4]

@@ -113,7 +113,7 @@ class Site(LiveBench):
         assert self.in_spool() == self.in_spool(SpoolState.QUARANTINE) == set()
         assert self.is_drained()
         everything = {*self.delivered, *(envelope.envelope_id for envelope in self.waiting)}
-        reports = json.loads(self.run(NEW, "receiver", "verify", "receiver", "--json"))
+        reports = json.loads(self.run(NEW, "receiver", "verify", "receiver", "--json"))["chains"]
         assert [report["findings"] for report in reports] == [[]] * len(reports)
         assert sum(report["envelopes"] for report in reports) == len(everything)
         assert self.opened_ids("owner") == everything
@@ -248,7 +248,7 @@ def test_a_full_spool_makes_room_across_the_versions(site: Site) -> None:
         spool.put(envelope)
     site.run(NEW, "capture", *UNIT)
     site.drain(NEW)
-    reports = json.loads(site.run(NEW, "receiver", "verify", "receiver", "--json"))
+    reports = json.loads(site.run(NEW, "receiver", "verify", "receiver", "--json"))["chains"]
     assert [report["findings"] for report in reports] == [[]] * len(reports)
     with SqliteStore.open_read_only(ReceiverLayout(site.root / "receiver").store) as store:
         read = sum(parse_envelope(data).tombstone is None for data in bodies(store))

@@ -183,7 +183,7 @@ def test_the_keys_rotate_and_delivery_goes_on(machine: Machine) -> None:
     machine.run("systemctl start plateseal-capture")
     machine.wait_until(lambda: machine.shown("plateseal-capture", "ActiveState") == "inactive")
     machine.wait_until(lambda: len(machine.run("ls /var/lib/plateseal/spool/pending").split()) == 0)
-    reports = json.loads(machine.run("plateseal receiver verify /var/lib/plateseal-receiver --json"))
+    reports = json.loads(machine.run("plateseal receiver verify /var/lib/plateseal-receiver --json"))["chains"]
     assert len({report["key_id"] for report in reports}) == 2
     assert all(report["continuous"] for report in reports)
     files = "/etc/plateseal/identity/*.next /etc/plateseal/*.next /etc/plateseal/identity/rotation.cose"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Annotated
 
@@ -11,29 +10,36 @@ import typer
 from agent.cli.durations import parse_duration
 from agent.cli.options import AsJson
 from agent.cli.receiver.options import AnyStore
-from agent.errors import ReceiverError, VerificationError
+from agent.cli.receiver.state import OUT_OF_IT, VerifierState
+from agent.cli.receiver.telling import tell
+from agent.errors import ReceiverError, UsageError, VerificationError
 from agent.receiver.admission.completeness import missing_end, why_empty
 from agent.receiver.admission.devices import DeviceBook
-from agent.receiver.intake.reports import ChainReport, FindingKind, finding_lines
+from agent.receiver.intake.memory import Memory
+from agent.receiver.intake.reports import ChainReport, FindingKind
+from agent.receiver.intake.since import Verified, may_go_on, verify_since
 from agent.receiver.intake.verification import verify_store
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.missing import missing_parts_named
-from agent.receiver.ports import Epoch, StoreView
+from agent.receiver.ports import StoreView, WholeStore
 from agent.receiver.stores.integrity import PAGE_CHECK_S, check_pages, cure
 from agent.receiver.stores.opening import open_store
-from agent.wire.tombstone import LossReason
-
-LOSSES = {LossReason.OVERFLOW: "overflowed", LossReason.EXPIRED: "expired", LossReason.EVICTED: "evicted"}
-"""What became of reads that a unit's own bounds forced out; also the names in the JSON report."""
-
-WHAT_PROVES_WHAT = (
-    "Signatures and links prove what the units made and in which order; kept receipts, when the receiver said it had "
-    "it. Without a receipt a time is the store's word alone."
-)
 
 
 def verify(
     directory: AnyStore,
+    *,
+    state: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="Remember in FILE what was verified; next time check what is new since."),
+    ] = None,
+    key: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE", help="The verifier's private key, which signs --state; else one is made beside it."
+        ),
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="With --state: check everything all the same.")] = False,
     pages_within: Annotated[
         str,
         typer.Option(metavar="TIME", help="How long the check of the file's pages may take; a number and m, h or d."),
@@ -52,35 +58,69 @@ def verify(
     long) or evicted (the oldest in a full spool): the unit has signed for them. Reads that `receiver drop-epoch` has
     dropped are counted; their receipts are checked. What follows a chain's last stored envelope is not known here.
 
-    Example: plateseal receiver verify bench/receiver --json
+    The last table has what each day brought, by unit; a day is the one on which it was stored, in UTC.
+
+    With --state, the first run checks everything, and the next ones what is new. Of the rest they check that every
+    entry and receipt is the one that was verified, and read some envelopes again, drawn at random. An old envelope that
+    was altered where it lies, and a damaged page, is found for certain with --full only.
+
+    Example: plateseal receiver verify bench/receiver --state verified.state
     """
     limit = parse_duration(pages_within, "--pages-within")
+    if state is None and (full or key is not None):
+        raise UsageError("--full and --key go with --state")
     with missing_parts_named(directory):
-        _verify(directory, limit.total_seconds(), as_json=as_json)
+        kept = None if state is None else VerifierState(state, key)
+        _verify(directory, kept, limit.total_seconds(), is_full=full, as_json=as_json)
 
 
-def _verify(directory: Path, pages_within_s: float, *, as_json: bool) -> None:
-    layout, reports = ReceiverLayout(directory), None
+def _verify(
+    directory: Path, state: VerifierState | None, pages_within_s: float, *, is_full: bool, as_json: bool
+) -> None:
+    layout, found = ReceiverLayout(directory), None
     devices = DeviceBook(layout.devices)
     with open_store(layout.store, read_only=True) as store:
+        memory = None if state is None or is_full else state.load()
         epochs = store.epochs()
-        faults = [*_faults_of_file(layout.store, pages_within_s), *store.faults()]
+        goes_on = memory is not None and may_go_on(memory, devices.receipt_keys())
+        faults = [*([] if goes_on else _faults_of_file(layout.store, pages_within_s)), *store.faults()]
         try:
             faults += [f"{layout.store}: {sign}" for sign in _signs_of_loss(store, devices)]
-            reports = verify_store(store, devices)
-        except ReceiverError as error:
+            found = _found(store, devices, state, memory)
+        except (ReceiverError, VerificationError) as error:
             if not faults:
                 raise
             faults.append(str(error))
-    if reports is not None:
-        _tell(reports, epochs, as_json=as_json)
-        broken = sum(not report.is_continuous for report in reports)
-        if broken:
-            faults.append(
-                f"{directory}: {broken} of {len(reports)} chains are not continuous; {_cure(layout, reports)}"
-            )
+    if found is not None:
+        tell(found, epochs, as_json=as_json)
+        faults += found.faults
+        if state is not None and found.memory is not None and not faults:
+            state.save(found.memory)
+        faults += _broken(directory, layout, found.reports)
     if faults:
         raise VerificationError("\n".join(faults))
+
+
+def _found(store: WholeStore, devices: DeviceBook, state: VerifierState | None, memory: Memory | None) -> Verified:
+    """Verify all, or what is new.
+
+    Raises:
+        ReceiverError: The store or the folder of devices cannot be read.
+        VerificationError: The store is not the one that is remembered, or not as it was.
+    """
+    if state is None:
+        return Verified(verify_store(store, devices))
+    try:
+        return verify_since(store, devices, memory)
+    except VerificationError as error:
+        raise VerificationError(f"{state.path}: {error}; to see what is wrong, {OUT_OF_IT}") from None
+
+
+def _broken(directory: Path, layout: ReceiverLayout, reports: list[ChainReport]) -> list[str]:
+    broken = sum(not report.is_continuous for report in reports)
+    if not broken:
+        return []
+    return [f"{directory}: {broken} of {len(reports)} chains are not continuous; {_cure(layout, reports)}"]
 
 
 def _faults_of_file(path: Path, within_s: float) -> list[str]:
@@ -112,57 +152,3 @@ def _cure(layout: ReceiverLayout, reports: list[ChainReport]) -> str:
 def _signs_of_loss(store: StoreView, devices: DeviceBook) -> list[str]:
     empty = why_empty(store, devices)
     return [*([] if empty is None else [empty]), *missing_end(store, devices)]
-
-
-def _tell(reports: list[ChainReport], epochs: list[Epoch], *, as_json: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps([_report_json(report) for report in reports]))
-        return
-    _print_reports(reports)
-    for epoch in epochs:
-        if epoch.dropped_at is not None:
-            kids = ", ".join(kid.hex()[:16] for kid in epoch.kids)
-            typer.echo(f"dropped by policy on {epoch.dropped_at:%Y-%m-%d}: {epoch.reads} reads sealed to {kids}")
-
-
-def _report_json(report: ChainReport) -> dict[str, object]:
-    return {
-        "device": report.device,
-        "key_id": report.device_kid.hex(),
-        "chain": report.chain.hex(),
-        "envelopes": report.envelopes,
-        "receipted": report.receipted,
-        "last_seq": report.last_seq,
-        "dropped": report.dropped,
-        "explained": report.explained,
-        **{name: report.lost[reason] for reason, name in LOSSES.items()},
-        "continuous": report.is_continuous,
-        "findings": [
-            {"kind": finding.kind, "from": finding.first_seq, "to": finding.last_seq, "detail": finding.detail}
-            for finding in report.findings
-        ],
-    }
-
-
-def _print_reports(reports: list[ChainReport]) -> None:
-    for report in reports:
-        state = "continuous" if report.is_continuous else "NOT CONTINUOUS"
-        losses = [(report.lost[reason], name) for reason, name in LOSSES.items()]
-        dropped = f", {report.dropped} dropped by policy" if report.dropped else ""
-        by_policy = dropped + "".join(f", {count} {what} by the unit's own bounds" for count, what in losses if count)
-        typer.echo(
-            f"{report.device} chain {report.chain.hex()[:8]}: {report.envelopes} envelopes, "
-            f"seq 0 to {report.last_seq}, {state}{by_policy}{_receipts(report)}"
-        )
-        for line in finding_lines(report):
-            typer.echo(f"  {line}")
-    if not reports:
-        typer.echo("the store is empty")
-    else:
-        typer.echo(WHAT_PROVES_WHAT)
-
-
-def _receipts(report: ChainReport) -> str:
-    if report.receipted == report.envelopes:
-        return ""
-    return f", {report.envelopes - report.receipted} without a kept receipt that holds"

@@ -9,9 +9,9 @@ from bisect import bisect_left, bisect_right
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from operator import itemgetter
+from operator import attrgetter
 
-from agent.receiver.intake.reports import ChainReport, Finding, FindingKind
+from agent.receiver.intake.reports import ChainReport, Day, Finding, FindingKind
 from agent.wire.tombstone import Gone, LossReason, merge_gone
 
 
@@ -34,21 +34,44 @@ class Gap:
     behind: Link
 
 
+@dataclass(frozen=True, slots=True)
+class Note:
+    """A tombstone in its chain: its place, how many reads it stands for and why, the day of storing, what it names."""
+
+    seq: int
+    count: int
+    reason: LossReason
+    day: int
+    gone: tuple[Gone, ...]
+
+
 @dataclass(slots=True)
 class Chain:
     """What the store holds of one chain: everything up to the report's `last_seq` but the gaps.
 
     Attributes:
-        tombstones: (place, count), in order.
+        head: The last envelope that holds; None as long as there is none.
+        highest: The highest index in the log of those that hold.
+        tombstones: In order.
+        lasts: What its envelopes of version 1 name as the ends of earlier chains.
     """
 
     report: ChainReport
+    head: Link | None = None
+    highest: int = 0
     gaps: list[Gap] = field(default_factory=list)
-    tombstones: list[tuple[int, int]] = field(default_factory=list)
+    tombstones: list[Note] = field(default_factory=list)
+    lasts: list[bytes] = field(default_factory=list)
 
 
-Named = tuple[Gone, LossReason, ChainReport]
-"""Places that a tombstone names, its reason, and the report of the chain it stands in."""
+def add_tombstone(chain: Chain, note: Note) -> None:
+    """Add a tombstone behind those of a chain, and count the reads that it stands for."""
+    chain.tombstones.append(note)
+    chain.report.days.setdefault(note.day, Day()).lost[note.reason] += note.count
+
+
+Named = tuple[Gone, LossReason, Day]
+"""Places that a tombstone names, its reason, and the day on which it was stored."""
 
 
 _Span = tuple[int, int]
@@ -79,23 +102,27 @@ def take_off_what_is_held(chain: Chain, named: list[Named]) -> None:
     """Take off the counts of tombstones those reads that they name although the store holds them, each place once."""
     gaps = [(gap.first, gap.last) for gap in chain.gaps]
     seen = -1
-    for gone, reason, report in sorted(named, key=lambda row: (row[0].first, row[0].last)):
+    for gone, reason, day in sorted(named, key=lambda row: (row[0].first, row[0].last)):
         first, last = max(gone.first, seen + 1), min(gone.last, chain.report.last_seq)
         if first > last:
             continue
         seen = last
         held = last - first + 1 - sum(end - begin + 1 for begin, end in _within(gaps, first, last))
         notes = chain.tombstones[
-            bisect_left(chain.tombstones, first, key=itemgetter(0)) : bisect_right(
-                chain.tombstones, last, key=itemgetter(0)
+            bisect_left(chain.tombstones, first, key=attrgetter("seq")) : bisect_right(
+                chain.tombstones, last, key=attrgetter("seq")
             )
         ]
-        report.lost[reason] -= held - len(notes) + sum(count for _, count in notes)
+        day.lost[reason] -= held - len(notes) + sum(note.count for note in notes)
 
 
 def _within(spans: list[_Span], first: int, last: int) -> Iterator[_Span]:
     """Yield the parts of sorted, disjoint spans that lie between two places."""
-    index = bisect_left(spans, first, key=itemgetter(1))
+    index = bisect_left(spans, first, key=_end)
     while index < len(spans) and spans[index][0] <= last:
         yield max(first, spans[index][0]), min(last, spans[index][1])
         index += 1
+
+
+def _end(span: _Span) -> int:
+    return span[1]

@@ -27,7 +27,7 @@ from agent.wire.header import ZERO_DIGEST
 
 
 @dataclass(slots=True)
-class _Link:
+class RunLink:
     """One chain among those of its unit.
 
     Attributes:
@@ -53,7 +53,7 @@ class _Link:
         """What the chains of one unit have in common: the last of its keys."""
         return self.followers[-1] if self.followers else self.report.device_kid
 
-    def is_followed_by(self, other: _Link) -> bool:
+    def is_followed_by(self, other: RunLink) -> bool:
         """Whether the other chain is by a key that followed this one's."""
         return other.report.device_kid in self.followers
 
@@ -70,17 +70,25 @@ class Runs:
     def __init__(self, store: StoreView) -> None:
         """Begin without a chain. `store` is asked where an envelope stands that a chain names as the one before it."""
         self._store = store
-        self._links: dict[tuple[bytes, bytes], _Link] = {}
+        self._links: dict[tuple[bytes, bytes], RunLink] = {}
 
     def note(self, report: ChainReport, row: StoredRow, envelope: Envelope | None) -> None:
         """Remember what an envelope says of its chain; of one that was dropped (None), what the store noted of it."""
         key = report.device_kid, report.chain
         position = None if envelope is None else envelope.position
         run, before = (row.run, _noted_before(row)) if position is None else (position.run, position.before)
-        link = self._links.setdefault(key, _Link(report, run, row.log))
+        link = self._links.setdefault(key, RunLink(report, run, row.log))
         link.first_log = min(link.first_log, row.log)
         if row.seq == 0:
             link.before = before
+
+    def resume(self, report: ChainReport, run: int | None, first_log: int, before: bytes | None) -> None:
+        """Remember what an earlier walk noted of a chain."""
+        self._links[report.device_kid, report.chain] = RunLink(report, run, first_log, before)
+
+    def of(self, report: ChainReport) -> RunLink:
+        """Return what is noted of a chain that has an envelope."""
+        return self._links[report.device_kid, report.chain]
 
     def end(self, report: ChainReport, last: bytes, device: Device, followers: tuple[bytes, ...]) -> None:
         """Remember how a chain ended, by the digest of its last envelope, and whose it is."""
@@ -93,7 +101,7 @@ class Runs:
         Args:
             gone: What tombstones name as gone: the chain of each range, by the digest at the end of the range.
         """
-        lines: defaultdict[bytes, list[_Link]] = defaultdict(list)
+        lines: defaultdict[bytes, list[RunLink]] = defaultdict(list)
         for link in self._links.values():
             lines[link.line].append(link)
         for links in lines.values():
@@ -108,7 +116,7 @@ class Runs:
                 if link.run is None and link.before is not None and link.before not in ends:
                     self._goes_on_after(link)
 
-    def _judge_predecessor(self, link: _Link, ends: dict[bytes, _Link], gone: Mapping[bytes, bytes]) -> None:
+    def _judge_predecessor(self, link: RunLink, ends: dict[bytes, RunLink], gone: Mapping[bytes, bytes]) -> None:
         if link.before is None:
             return
         before = ends.get(link.before)
@@ -121,7 +129,7 @@ class Runs:
             detail = f"the chain before it ended with {name}, which is not the end of any chain here"
             link.tell(FindingKind.MISSING, detail)
 
-    def _goes_on_after(self, link: _Link) -> bool:
+    def _goes_on_after(self, link: RunLink) -> bool:
         """Tell a chain that goes on behind the envelope that the next chain names as its end."""
         end = None if link.before is None else self._store.get(link.before)
         other = None if end is None else self._links.get((end.device, end.chain))
@@ -138,7 +146,7 @@ def _noted_before(row: StoredRow) -> bytes | None:
     return row.prev if row.run is not None and row.prev != ZERO_DIGEST else None
 
 
-def _tell_signed_on(links: list[_Link]) -> None:
+def _tell_signed_on(links: list[RunLink]) -> None:
     """Tell numbered chains by a key that another one had followed before."""
     for link in links:
         later = [each.run for each in links if each.run is not None and link.is_followed_by(each)]
@@ -147,7 +155,7 @@ def _tell_signed_on(links: list[_Link]) -> None:
             link.tell(FindingKind.ROTATED, detail, last=link.report.last_seq)
 
 
-def _tell_unnamed(links: list[_Link], gone: Mapping[bytes, bytes]) -> None:
+def _tell_unnamed(links: list[RunLink], gone: Mapping[bytes, bytes]) -> None:
     """Tell chains of version 1 that came when none was due any more, and that no other chain names."""
     named = {each.before for each in links if each.before is not None}
     ended = {gone[digest] for digest in named if digest in gone}
@@ -167,10 +175,10 @@ def _tell_unnamed(links: list[_Link], gone: Mapping[bytes, bytes]) -> None:
             link.tell(FindingKind.FORKED, detail, last=link.report.last_seq)
 
 
-def _tell_twins(links: list[_Link]) -> None:
+def _tell_twins(links: list[RunLink]) -> None:
     """Tell chains of one unit that have the same number, or the same predecessor."""
-    runs: defaultdict[int | None, list[_Link]] = defaultdict(list)
-    befores: defaultdict[bytes | None, list[_Link]] = defaultdict(list)
+    runs: defaultdict[int | None, list[RunLink]] = defaultdict(list)
+    befores: defaultdict[bytes | None, list[RunLink]] = defaultdict(list)
     for link in links:
         if link.run is not None:
             runs[link.run].append(link)

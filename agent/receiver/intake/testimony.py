@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import timedelta
+from functools import lru_cache
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -21,24 +22,45 @@ from agent.receiver.ports import StoredRow, WholeStore
 from agent.wire import cbor, cose
 from agent.wire.envelope import Envelope, parse_envelope
 from agent.wire.evidence import Place, check_dropped, check_kept, check_row, shown_ms
-from agent.wire.header import FORMAT_VERSION, RECEIVER_PREFIX_BYTES, VERSION_1, ZERO_DIGEST, SeenReceipt
+from agent.wire.header import FORMAT_VERSION, MAX_SEQ, RECEIVER_PREFIX_BYTES, VERSION_1, ZERO_DIGEST, SeenReceipt
 from agent.wire.receipt import CONTENT_TYPE, MAX_RECEIPT_BYTES, Receipt, parse_receipt
 
 BACK_BEFORE_RECEIPTS: Final = timedelta(hours=1)
 """How far the log's time may go back where no receipt of version 2 is kept: an earlier plateseal took it from its
 clock, which time services correct."""
 
+_REMEMBERED: Final = 1024
+"""Receipts that units have seen whose judgement is kept: a unit names the same one in many envelopes in a row."""
+
 
 class Testimony:
-    """The receipts of one store."""
+    """The receipts of one store.
 
-    def __init__(self, store: WholeStore, receipt_keys: Mapping[bytes, Ed25519PublicKey]) -> None:
-        """Prepare to check a store. Without the receiver's public keys each kept receipt becomes a finding."""
+    Attributes:
+        newest: Digest of the newest receipt of version 2, by device key, as far as `settle` has come.
+        is_log_sound: Whether `settle` found each receipt's entry, and each receipt to name the one before it.
+    """
+
+    def __init__(
+        self,
+        store: WholeStore,
+        receipt_keys: Mapping[bytes, Ed25519PublicKey],
+        back: Mapping[int, int] | None = None,
+    ) -> None:
+        """Prepare to check a store. Without the receiver's public keys each kept receipt becomes a finding.
+
+        Args:
+            store: The store.
+            receipt_keys: The receiver's public receipt keys, by key id.
+            back: By how many milliseconds the log's time goes back at which entries, if that is known already.
+        """
         self._store = store
         self._keys = receipt_keys
         self._prefixes = {kid[:RECEIVER_PREFIX_BYTES] for kid in self._keys}
-        self._back = _steps_back(store)
-        self._seen: dict[SeenReceipt, str | None] = {}
+        self._back = _steps_back(store) if back is None else back
+        self.newest: dict[bytes, bytes] = {}
+        self.is_log_sound = True
+        self._contradiction = lru_cache(maxsize=_REMEMBERED)(self._contradiction_of)
 
     def log_of(self, row: StoredRow, envelope: Envelope) -> int:
         """Return an envelope's index in the log. If row and receipt differ, it is the higher one."""
@@ -63,9 +85,7 @@ class Testimony:
             report.receipted += 1
         seen = envelope.header.seen
         if seen is not None and seen.receiver in self._prefixes:
-            if seen not in self._seen:
-                self._seen[seen] = self._contradiction(seen)
-            contradiction = self._seen[seen]
+            contradiction = self._contradiction(seen)
             if contradiction is not None:
                 report.add(Finding(FindingKind.CONTRADICTED, row.seq, row.seq, contradiction))
 
@@ -82,25 +102,33 @@ class Testimony:
             report.add(Finding(FindingKind.RECEIPT, row.seq, row.seq, fault))
         return row.log if receipt is None else max(row.log, receipt.log_index)
 
-    def settle(self, reports: dict[tuple[bytes, bytes], ChainReport]) -> None:
-        """Check that each receipt names the one before it, and name receipts whose envelope is not in the store."""
-        newest: dict[bytes, bytes] = {}
+    def settle(self, reports: dict[tuple[bytes, bytes], ChainReport], *, after: int = -1, end: int = MAX_SEQ) -> None:
+        """Check that each receipt names the one before it, and name receipts whose envelope is not in the store.
+
+        Args:
+            reports: Where findings are told.
+            after: Begin behind this entry of the log; `newest` is as of it.
+            end: The last entry that is looked at; receipts without an entry are named wherever they are.
+        """
         orphans: list[bytes] = []
-        for entry in self._store.log():
-            if entry.receipt is None:
+        for entry in self._store.log(after):
+            if entry.receipt is None or (entry.log > end and entry.stored_at_ms is not None):
                 continue
-            if entry.stored_at_ms is None and len(orphans) < MAX_LISTED:
-                orphans.append(entry.receipt)
+            if entry.stored_at_ms is None:
+                self.is_log_sound = False
+                if len(orphans) < MAX_LISTED:
+                    orphans.append(entry.receipt)
             try:
                 receipt = parse_receipt(entry.receipt)
             except FormatError:
                 continue  # told with its row, or below
             if receipt.prev is None:
                 continue
-            if receipt.prev != newest.get(receipt.device_kid, ZERO_DIGEST):
+            if receipt.prev != self.newest.get(receipt.device_kid, ZERO_DIGEST):
+                self.is_log_sound = False
                 detail = f"the receipt of log {receipt.log_index} names another one before it than the one that is kept"
                 _report_of(reports, receipt).add(Finding(FindingKind.RECEIPT, receipt.seq, receipt.seq, detail))
-            newest[receipt.device_kid] = cbor.sha256(entry.receipt)
+            self.newest[receipt.device_kid] = cbor.sha256(entry.receipt)
         for data in orphans:
             _tell_orphan(reports, data, self._keys)
 
@@ -111,7 +139,7 @@ class Testimony:
             return f"stored at {shown_ms(row.stored_at_ms)}, before the entry of the log before it"
         return None
 
-    def _contradiction(self, seen: SeenReceipt) -> str | None:
+    def _contradiction_of(self, seen: SeenReceipt) -> str | None:
         kept = self._store.receipt_at(seen.log)
         if kept is not None and cbor.sha256(kept) == seen.digest:
             return None

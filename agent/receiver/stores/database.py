@@ -71,13 +71,18 @@ def checked(columns: Mapping[str, Kind]) -> Callable[[sqlite3.Cursor, Row], Row]
         columns: What each column may hold, by its name in a query (`AS` where it is an expression). A column that is
             not named here is one that SQLite computes: a count, a pragma.
     """
+    of_query: tuple[object, list[tuple[int, str, Kind]]] = None, []
 
     def row_of(cursor: sqlite3.Cursor, row: Row) -> Row:
-        names = [name for name, *_ in cursor.description]
+        nonlocal of_query
+        description = cursor.description
         del cursor  # an error keeps what its frames hold, and this would keep the file locked
-        for name, value in zip(names, row, strict=True):
-            kind = columns.get(name)
-            if kind is not None and not kind(value):
+        if of_query[0] is not description:
+            kinds = [(place, name, columns.get(name)) for place, (name, *_) in enumerate(description)]
+            of_query = description, [(place, name, kind) for place, name, kind in kinds if kind is not None]
+        for place, name, kind in of_query[1]:
+            value = row[place]
+            if not kind(value):
                 error = sqlite3.DatabaseError(f"the file is damaged: a row has a {name} that cannot be one")
                 error.sqlite_errorname = _DAMAGED
                 raise error

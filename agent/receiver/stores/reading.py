@@ -13,11 +13,12 @@ from datetime import datetime
 from typing import Final
 
 from agent.errors import FormatError, ReceiverError
-from agent.receiver.ports import Epoch, LogEntry, Neighbours, StoredRow, Totals
+from agent.receiver.ports import Epoch, LogEntry, Neighbours, Outline, StoredRow, Totals
 from agent.receiver.stores.bodies import BodyFiles
 from agent.receiver.stores.database import Database, Row
 from agent.receiver.stores.filing import HELD, VARIOUS, kids_in
 from agent.wire.envelope import parse_envelope
+from agent.wire.header import MAX_SEQ
 from agent.wire.times import from_ms, to_ms
 
 PAGE_ROWS: Final = 16
@@ -55,6 +56,12 @@ SELECT log, NULL, receipt FROM kept
 WHERE log > ?1 AND NOT EXISTS (SELECT 1 FROM entries WHERE entries.id = kept.id)
 ORDER BY log LIMIT ?2
 """  # noqa: S608  # constants
+_OUTLINES: Final = """
+SELECT log, id, device, chain, seq, prev, length, stored_at_ms,
+    (SELECT receipt FROM kept WHERE kept.log = page.log AND kept.id = page.id) AS kept_receipt,
+    body IS NULL AND file IN (SELECT number FROM body_files WHERE dropped_at_ms IS NOT NULL) AS is_dropped
+FROM entries AS page WHERE log > ? AND log <= ? ORDER BY log LIMIT ?
+"""
 _RECEIPT_BEFORE: Final = """
 SELECT (SELECT receipt FROM kept WHERE kept.log = entries.log AND version = 2) AS kept_receipt FROM entries
 WHERE +device = ? AND log < ? AND kept_receipt IS NOT NULL ORDER BY log DESC LIMIT 1
@@ -122,9 +129,31 @@ class Reader(Database):
                 after = (stored.device, stored.chain, stored.seq, stored.log)
                 yield stored
 
-    def log(self) -> Iterator[LogEntry]:
+    def rows_of(self, device: bytes, chain: bytes, after: int = -1) -> Iterator[StoredRow]:
+        """As the port."""
+        at = (after, MAX_SEQ)
+        query = (
+            f"SELECT {_ROW} FROM (SELECT * FROM entries WHERE device = ? AND chain = ? AND (seq, log) > (?, ?) "  # noqa: S608  # constants
+            "ORDER BY seq, log LIMIT ?) AS page ORDER BY seq, log"
+        )
+        while page := self._read(query, (device, chain, *at, PAGE_ROWS)):
+            for stored in map(self._whole, page):
+                at = (stored.seq, stored.log)
+                yield stored
+
+    def outlines(self, end: int) -> Iterator[Outline]:
         """As the port."""
         after = -1
+        while page := self._read(_OUTLINES, (after, end, _PAGE_ENTRIES)):
+            yield from map(Outline._make, page)
+            after = page[-1][0]
+
+    def receipts_up_to(self, end: int) -> int:
+        """As the port."""
+        return int(self._read("SELECT count(*) FROM kept WHERE log <= ?", (end,))[0][0])
+
+    def log(self, after: int = -1) -> Iterator[LogEntry]:
+        """As the port."""
         while page := self._read(_ENTRIES, (after, _PAGE_ENTRIES)):
             for row in page:
                 entry = LogEntry(*row)
