@@ -33,6 +33,7 @@ from tenacity.wait import wait_random_exponential
 from agent.capture.camera_clock import CameraDates, ClockReading
 from agent.capture.connection import Connect, Connection, Grab
 from agent.capture.frozen import FrozenWatch
+from agent.capture.interrupting import end_reads_with
 from agent.capture.newest import NewestFrame
 from agent.config.models import SourceConfig
 from agent.errors import SourceError, SourceLostError, SourceRefusedError
@@ -62,8 +63,8 @@ _POLL_S: Final = 0.1
 _IDLE_POLLS: Final = 10
 """Looks in vain between two calls of `on_idle`: one second."""
 _END_WAIT_S: Final = 1.0
-"""How long the end waits for the reading thread. A read that blocks in a driver cannot be interrupted: it ends by its
-own time limit, on a thread that keeps no process alive."""
+"""How long the end waits for the reading thread. A read of a network camera ends at once (`interrupting`). One that
+blocks in a driver cannot be interrupted: it ends by its own time limit, on a thread that keeps no process alive."""
 
 _log = logging.getLogger(__name__)
 
@@ -204,6 +205,7 @@ class LiveCamera:
 
     def _read(self, newest: NewestFrame, ended: threading.Event) -> None:
         """Read one connection after the other: what the thread does."""
+        end_reads_with(ended)
         retrying = Retrying(
             retry=retry_if_exception_type(SourceLostError),
             wait=_wait_s,

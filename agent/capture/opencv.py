@@ -1,4 +1,4 @@
-"""OpenCV, made quiet before it is first used, with the limits that hold for every picture.
+"""OpenCV, made quiet before it is first used, with the limits that hold for every picture and for their memory.
 
 Import `cv2` in this package from here only: FFmpeg reads its log level once, when the first capture is opened.
 """
@@ -13,6 +13,7 @@ os.environ.setdefault("OPENCV_LOG_LEVEL", "SILENT")
 
 import cv2  # after the two settings above, which it reads when it loads
 
+from agent.capture.allocator import limit_memory
 from agent.errors import SourceError
 
 MAX_SIDE_PX: Final = 16384
@@ -22,6 +23,7 @@ MAX_PICTURE_PX: Final = 100_000_000
 
 # For a process that imported OpenCV before this module.
 cv2.utils.logging.setLogLevel(cv2.utils.logging.LOG_LEVEL_SILENT)
+limit_memory()  # before the threads of decoders and models begin
 
 __all__ = ["MAX_PICTURE_PX", "MAX_SIDE_PX", "check_size", "cv2"]
 

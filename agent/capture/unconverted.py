@@ -16,7 +16,6 @@ import numpy as np
 from av.video.frame import VideoFrame
 from av.video.reformatter import VideoReformatter
 
-from agent.capture.allocator import give_large_blocks_back
 from agent.capture.opencv import cv2
 from agent.records import Image, Picture, Plane
 
@@ -57,7 +56,6 @@ class Converter:
 
     def __init__(self) -> None:
         """Begin without having converted any."""
-        give_large_blocks_back()
         self._reformatter = VideoReformatter()
         self._lock = threading.Lock()
 

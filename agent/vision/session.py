@@ -38,8 +38,15 @@ DEFAULT_THREADS: Final = 1
 spent on decoding and on other cameras."""
 _FATAL_ONLY: Final = 4
 """onnxruntime's severity: 0 verbose .. 4 fatal. What matters comes back as an exception."""
+_AS_REQUESTED: Final = 1
+"""onnxruntime's way to let its store of memory grow: by what is asked for, not by doubling it."""
 
 ort.disable_telemetry_events()
+# One store for what all models of this process compute, one after the other. By itself each session has its own.
+ort.create_and_register_allocator(
+    ort.OrtMemoryInfo("Cpu", ort.OrtAllocatorType.ORT_ARENA_ALLOCATOR, 0, ort.OrtMemType.DEFAULT),
+    ort.OrtArenaCfg(0, _AS_REQUESTED, -1, -1),
+)
 
 
 def choose_providers(wanted: str | Sequence[str], *, threads: int) -> Providers:
@@ -78,6 +85,7 @@ def session_options(threads: int, providers: Providers = CPU_PROVIDERS) -> Any: 
     # Threads that wait sleep: between two detections there are frames to decode.
     options.add_session_config_entry("session.intra_op.allow_spinning", "0")
     options.log_severity_level = _FATAL_ONLY
+    options.add_session_config_entry("session.use_env_allocators", "1")
     return options
 
 

@@ -7,12 +7,12 @@ import sys
 
 PROGRAM = """
 import ctypes
-from agent.capture.allocator import APART_FROM_BYTES, give_large_blocks_back
+from agent.capture.allocator import APART_FROM_BYTES, limit_memory
 libc = ctypes.CDLL(None)
 libc.malloc.restype, libc.malloc.argtypes, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_size_t], [ctypes.c_void_p]
 def resident():
     return int(open("/proc/self/statm").read().split()[1]) * 4096
-give_large_blocks_back()
+limit_memory()
 for _ in range(3):
     blocks = [libc.malloc(APART_FROM_BYTES) for _ in range(8)]
     for block in blocks:
