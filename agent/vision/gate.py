@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import cv2
 import numpy as np
@@ -141,7 +141,7 @@ class _Memory:
     def derive(self) -> None:
         """Renew what follows from the scene and its trembling."""
         self.scene_grey = _rounded(self.scene)
-        self.limit = _rounded(np.maximum(self.tremble * TREMBLE_FACTOR, MIN_CONTRAST))
+        self.limit = np.maximum(_rounded(self.tremble, TREMBLE_FACTOR), np.uint8(MIN_CONTRAST))
         self.darkest = np.asarray(cv2.subtract(self.scene_grey, self.limit), np.uint8)
         self.brightest = np.asarray(cv2.add(self.scene_grey, self.limit), np.uint8)
 
@@ -303,10 +303,9 @@ def _light(grey: Grey, scene: FloatArray) -> float:
 
 
 def _step(towards: Grey, from_: FloatArray, most: float) -> FloatArray:
-    step: FloatArray = np.subtract(towards, from_, dtype=np.float32)
-    np.minimum(step, most, out=step)  # np.clip does the same in twice the time
-    np.maximum(step, -most, out=step)
-    return step
+    step: Any = cv2.subtract(towards, from_, dtype=cv2.CV_32F)  # NumPy does the same in twice the time
+    limit: Any = most  # OpenCV's stubs know pictures alone
+    return np.asarray(cv2.max(cv2.min(step, limit, step), -limit, step), np.float32)
 
 
 def _rounded(levels: FloatArray | Grey, factor: float = 1.0) -> Grey:

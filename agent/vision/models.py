@@ -130,8 +130,7 @@ def build_vision(config: VisionConfig, *, watcher: Watcher | None = None) -> Pla
 class CameraDetector:
     """`Detector` for the frames of one camera, on detectors that it shares with others.
 
-    Where it last saw nothing, its int8 file looks first, if a trial was for it. Whatever that takes for a plate,
-    however faintly, the detector itself judges.
+    It uses the one that suits the frames' shape, or its int8 file, if a trial was for that.
     """
 
     def __init__(self, loaded: _LoadedModels, entries: Sequence[DetectorEntry], *, confidence: float) -> None:
@@ -140,8 +139,6 @@ class CameraDetector:
         self._entries = entries
         self._confidence = confidence
         self._entry = entries[0]
-        self._scout: OnnxDetector | None = None
-        self._sees_nothing = False
         self._shape: tuple[int, ...] = ()
 
     @property
@@ -152,19 +149,11 @@ class CameraDetector:
     def detect(self, image: Image) -> list[Detection]:
         """Find plates; see `agent.ports.Detector`."""
         if image.shape != self._shape:
-            self._entry = best_shape(self._entries, width=image.shape[1], height=image.shape[0])
-            self._scout = self._loaded.scout_of(self._entry, self._entries)
+            fitting = best_shape(self._entries, width=image.shape[1], height=image.shape[0])
+            self._entry = self._loaded.faster(fitting, self._entries)
             self._shape = image.shape
-        if self._sees_nothing and self._scout is not None:
-            self._sees_nothing = not self._sure_boxes(self._scout, image)
-            if self._sees_nothing:
-                return []
-        boxes = self._sure_boxes(self._loaded.detector(self._entry), image)
-        self._sees_nothing = not boxes
-        return boxes
-
-    def _sure_boxes(self, detector: OnnxDetector, image: Image) -> list[Detection]:
-        return [box for box in detector.detect(image) if box.confidence >= self._confidence]
+        boxes = self._loaded.detector(self._entry).detect(image)
+        return [box for box in boxes if box.confidence >= self._confidence]
 
 
 def best_shape(entries: Sequence[DetectorEntry], *, width: int, height: int) -> DetectorEntry:
@@ -193,7 +182,7 @@ class _LoadedModels:
         self._providers = choose_providers(providers, threads=threads)
         self._detectors: dict[str, OnnxDetector] = {}
         self._readers: dict[str, OnnxReader] = {}
-        self._scouts: dict[str, OnnxDetector | None] = {}
+        self._faster: dict[str, DetectorEntry] = {}
         self._lock = threading.Lock()
 
     def detectors(self, name: str | None) -> list[DetectorEntry]:
@@ -217,32 +206,34 @@ class _LoadedModels:
         """Return a detector, loaded when it is first asked for: a camera needs one shape of several."""
         with self._lock:
             if entry.name not in self._detectors:
-                loaded = self._open(entry)
-                self._detectors[entry.name] = loaded
-                _log.info("%s", Execution(entry.name, loaded.providers, self._threads))
+                self._keep(entry, self._open(entry))
             return self._detectors[entry.name]
 
-    def scout_of(self, entry: DetectorEntry, entries: Sequence[DetectorEntry]) -> OnnxDetector | None:
-        """Return a detector's int8 file, loaded, if it is among the entries and a trial, held once, is for it."""
+    def faster(self, entry: DetectorEntry, entries: Sequence[DetectorEntry]) -> DetectorEntry:
+        """Return a detector's int8 file if it is among the entries and a trial, held once, is for it; else itself."""
         small = int8_of(entry, entries)
         if small is None:
-            return None
-        whole = self.detector(entry)
+            return entry
         with self._lock:
-            if entry.name not in self._scouts:
-                self._scouts[entry.name] = self._tried(whole, entry, small)
-            return self._scouts[entry.name]
+            if entry.name not in self._faster:
+                self._faster[entry.name] = self._tried(entry, small)
+            return self._faster[entry.name]
 
-    def _tried(self, whole: OnnxDetector, entry: DetectorEntry, small: DetectorEntry) -> OnnxDetector | None:
+    def _tried(self, entry: DetectorEntry, small: DetectorEntry) -> DetectorEntry:
+        """Hold the trial; of the two, what it was for stays loaded."""
+        best, loaded = entry, self._open(entry)
         try:
-            scout = self._open(small)
-            if not is_better(whole, scout, confidence=entry.confidence):
-                return None
+            rival = self._open(small)
+            if is_better(loaded, rival, confidence=entry.confidence):
+                best, loaded = small, rival
         except (ModelError, InferenceError) as error:
             _log.debug("%s is not used: %s", small.name, error)
-            return None
-        _log.debug("%s; it looks first while nothing is seen", Execution(small.name, scout.providers, self._threads))
-        return scout
+        self._keep(best, loaded)
+        return best
+
+    def _keep(self, entry: DetectorEntry, loaded: OnnxDetector) -> None:
+        self._detectors[entry.name] = loaded
+        _log.info("%s", Execution(entry.name, loaded.providers, self._threads))
 
     def _open(self, entry: DetectorEntry) -> OnnxDetector:
         return OnnxDetector(

@@ -33,13 +33,14 @@ from models.training.contract import (
 from models.training.detector import PlateDetector, all_centres, assign, pair_iou
 from models.training.detector_data import Composer, Scene
 from models.training.estimate import minutes_left
-from models.training.export import export_detector, export_reader, halve_weights, quantise
+from models.training.export import export_detector, export_reader
 from models.training.features import FeatureStore, build_features
 from models.training.finish_reader import trained_weights
 from models.training.loop import Trainer
 from models.training.measure import find_boxes, open_detector, open_reader
 from models.training.onnx_cost import multiply_adds
 from models.training.plan import DETECTOR_STAGES, READER, READER_HEAD, Plan, Renderings, share_minutes
+from models.training.quantise import halve_weights, quantise
 from models.training.reader import PlateReader
 from models.training.reader_data import CropComposer, Sources
 from models.training.streams import CropStream, DetectorStream, batches

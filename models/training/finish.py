@@ -10,7 +10,7 @@ import torch
 
 from agent.vision.manifest import MANIFEST_NAME
 
-from . import choose, export
+from . import choose, export, quantise
 from .cards import DetectorReport, Effort, Int8Verdict, detector_card, write_card
 from .contract import (
     DEFAULT_THRESHOLD,
@@ -26,7 +26,6 @@ from .plan import DETECTOR_STAGES, DETECTOR_WHOLE, Plan
 from .progress import say
 from .tables import Figures
 
-DETECTOR_SAMPLES = 160  # training pictures that int8 is calibrated on
 TEXT_FOLDER = "openalpr-eu"  # every plate of it counts, however narrow
 SQUARE = next(iter(DETECTOR_SIZES))
 
@@ -60,10 +59,10 @@ def export_all(data: Path, runs: Path, out: Path, *, threshold: float) -> None:
         say(f"writing {name}")
         path = out / f"{name}.onnx"
         export.export_detector(checkpoint(runs, DETECTOR_WHOLE), path, width=width, height=height, threshold=threshold)
-        samples = export.detector_samples(data, width=width, height=height, count=DETECTOR_SAMPLES)
-        export.quantise(path, out / f"{name}{INT8}.onnx", samples)
+        samples = quantise.detector_samples(data, width=width, height=height)
+        quantise.quantise(path, out / f"{name}{INT8}.onnx", samples)
     for path in detector_files(out):
-        export.halve_weights(path)
+        quantise.halve_weights(path)
 
 
 def detector_files(out: Path) -> list[Path]:

@@ -12,7 +12,7 @@ import torch
 
 from agent.vision.manifest import MANIFEST_NAME
 
-from . import choose, export
+from . import choose, export, quantise
 from .cache import render_one
 from .calibrate import answers, fit_temperature, precision_rows, valid_readings
 from .cards import Int8Verdict, ReaderReport, reader_card, write_card
@@ -29,7 +29,6 @@ from .reader_data import notice_crop
 from .tables import Figures
 from .train_reader import load_start
 
-SAMPLES = 400  # training pictures that int8 is calibrated on
 TEXT_FOLDER = "openalpr-eu"  # has texts; nothing is decided on it
 SQUARE = next(iter(DETECTOR_SIZES))
 
@@ -64,9 +63,9 @@ def export_files(data: Path, weights: Path, out: Path) -> list[Path]:
     say(f"writing {READER_NAME}")
     whole, small = out / f"{READER_NAME}.onnx", out / f"{READER_NAME}{INT8}.onnx"
     export.export_reader(weights, whole)
-    export.quantise(whole, small, export.reader_samples(data, count=SAMPLES))
+    quantise.quantise(whole, small, quantise.reader_samples(data))
     for path in (whole, small):
-        export.halve_weights(path)
+        quantise.halve_weights(path)
     return [whole, small]
 
 

@@ -15,6 +15,7 @@ NUMBER: Final = "<number>"
 _VARIES: Final = (
     (r"/[^\s'\":,;]*?/(agent|models|\.venv)/", r"<plateseal>/\1/"),
     (r"\b(INFO|WARNING|ERROR) agent\.[a-z_.]+:", r"\1 <module>:"),
+    (r"(plate-detector-\d+x\d+)-int8 runs on", r"\1 runs on"),  # which of the two does is the processor's
     (r"(\d\d:\d\d:\d\d)\.\d{6}\b", r"\1"),  # Python leaves six zeros out
     (r"\d{4}-\d\d-\d\d(?=$|[^\d])", "0000-00-00"),
     (r"(?<!\d)\d\d:\d\d:\d\d(\.\d+)?", lambda match: re.sub(r"\d", "0", match[0])),
