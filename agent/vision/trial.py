@@ -24,8 +24,9 @@ from agent.vision.tracker import iou
 
 SUFFIX: Final = "-int8"
 """What the name of an int8 detector has after that of its float32 one."""
-RUNS: Final = 3
-"""Timed runs of each, in turns; the shortest counts, as only other work makes one longer."""
+RUNS: Final = 8
+"""Timed runs of each, in turns; the shortest counts, as only other work makes one longer. With three, a busy processor
+once made the trial against what takes half the time; eight take a tenth of a second, on a Pi 4 one by estimate."""
 MOST_SHARE: Final = 0.8
 """Share of float32's time that int8 may take: it takes 0.41 with VNNI."""
 LEAST_IOU: Final = 0.85

@@ -77,7 +77,8 @@ def quantise(source: Path, out: Path, samples: Iterator[FloatArray | ByteArray])
 
     A convolution and the ReLU behind it become one operation: the range before the ReLU, of which half is thrown away,
     is never needed. Two places stay float32: the first convolution, which takes longer in int8, as it has three
-    channels and converts a whole picture; and the last ones, as the detector's outputs pass an exponential.
+    channels and converts a whole picture, and whose sums overflow on processors with AVX2 and no VNNI (a tenth of the
+    plates was lost there); and the last ones, as the detector's outputs pass an exponential.
     """
     prepared = out.with_suffix(".prepared.onnx")
     quant_pre_process(str(source), str(prepared), skip_symbolic_shape=True)
