@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import statistics
 import time
+from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
@@ -38,9 +39,8 @@ REDUCED_UNITS: Final = 300
 ROUNDS: Final = 5
 REQUESTS: Final = 500
 REDUCED_REQUESTS: Final = 50
-SOME: Final = 250
-QUIET_S: Final = 40.0
-"""Less than half of the receiver's deadline for a connection without a request."""
+QUIET_S: Final = 60.0
+"""The receiver's deadline for a connection without a request is 90 s."""
 MOST_RATIO: Final = 2.0
 MOST_BYTES: Final = 100_000
 """Memory of the receiver for a connection: half a gigabyte for 5,000."""
@@ -84,13 +84,12 @@ def run(*, full: bool, say: Say) -> Result:
         say(f"{count} units are enrolled")
         receiver = open_ones.enter_context(_running(bench))
         with _connected(receiver, bench.client_context()) as asker:
-            alone_s = _slow_ones(asker, requests, [])
+            alone_s = _slow_ones(asker, requests, deque())
         before_bytes = receiver.memory_bytes()
-        units: list[_Unit] = []
+        units: deque[_Unit] = deque()
         for context in contexts:
             units.append(_Unit(open_ones.enter_context(_connected(receiver, context)), time.monotonic()))
-            if len(units) % SOME == 0:
-                _keep_alive(units)
+            _keep_alive(units)
         each_bytes = (receiver.memory_bytes() - before_bytes) / count
         say(f"{count} units are connected, {each_bytes / 1000:.0f} kB each")
         with _connected(receiver, bench.client_context()) as asker:
@@ -107,11 +106,11 @@ def run(*, full: bool, say: Say) -> Result:
     return Result("idle", target, figures, holds, time.monotonic() - began_s)
 
 
-def _keep_alive(units: list[_Unit]) -> None:
-    """Have those ask that have not for a while, as units report once a minute."""
-    for unit in units:
-        if time.monotonic() - unit.asked_s > QUIET_S:
-            unit.is_answered()
+def _keep_alive(units: deque[_Unit]) -> None:
+    """Have those ask that have not for a minute, as units report once a minute; who asked last stands last."""
+    while units and time.monotonic() - units[0].asked_s > QUIET_S:
+        units[0].is_answered()
+        units.rotate(-1)
 
 
 def _enrol(bench: Bench, count: int, folder: Path) -> Iterator[ssl.SSLContext]:
@@ -175,7 +174,7 @@ def _ask(line: ssl.SSLSocket) -> int:
     return int(head.split()[1])
 
 
-def _slow_ones(line: ssl.SSLSocket, requests: int, units: list[_Unit]) -> float:
+def _slow_ones(line: ssl.SSLSocket, requests: int, units: deque[_Unit]) -> float:
     """Return the 99th percentile of a request, seconds: the median of some rounds, which bears a busy machine."""
     slow_s = []
     for _ in range(ROUNDS):
