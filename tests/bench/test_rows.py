@@ -14,9 +14,8 @@ pytestmark = [pytest.mark.e2e, pytest.mark.real_start]
 
 LONGEST = pytest.mark.needs("campaigns")
 NEEDS_SHARED = (
-    "frame",
     pytest.param("live-cost", marks=[pytest.mark.needs("rtsp-server"), LONGEST]),
-    *(pytest.param(row, marks=LONGEST) for row in ("car-park", "empty", "public-1", "memory", "memory-4k")),
+    *(pytest.param(row, marks=LONGEST) for row in ("frame", "car-park", "empty", "public-1", "memory", "memory-4k")),
 )
 
 
@@ -29,7 +28,8 @@ def own_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "row",
     [
-        *("sealing", "fleet", "fleet-page", "idle", "intake", "line", "erasure", "open", "one-day", "verify", "growth"),
+        *("sealing", "fleet", "fleet-page", "intake", "line", "open", "one-day"),
+        *(pytest.param(row, marks=LONGEST) for row in ("idle", "erasure", "verify", "growth")),
         pytest.param("live", marks=pytest.mark.needs("rtsp-server")),
     ],
 )

@@ -15,6 +15,7 @@ from tests.fakes.waiting import WITHIN_S
 pytestmark = pytest.mark.e2e
 
 
+@pytest.mark.needs("campaigns")
 def test_the_demo_needs_nothing_but_what_comes_along(tmp_path: Path) -> None:
     """No option, from an empty folder without fetched models: every count agrees, nine of ten vehicles exact."""
     done = subprocess.run(

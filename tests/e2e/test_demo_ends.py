@@ -96,6 +96,7 @@ def test_a_signal_stops_the_parts_and_removes_their_keys(tmp_path: Path, signum:
     assert "Traceback" not in said
 
 
+@pytest.mark.needs("campaigns")
 def test_a_signal_that_is_ignored_stays_ignored(tmp_path: Path, toys: Path) -> None:
     """Under `nohup` the demo goes on when its terminal goes."""
     signal_off = (
@@ -155,6 +156,7 @@ def test_no_folder_for_temporary_files_is_one_line(toys: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
+@pytest.mark.needs("campaigns")
 def test_the_demo_resolves_no_name(tmp_path: Path, toys: Path) -> None:
     """In a root without /etc/hosts every read still goes the whole way, which `--json -` says on standard output."""
     patch = tmp_path / "patch"

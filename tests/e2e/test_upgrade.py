@@ -34,7 +34,7 @@ from tests.fakes.programs import NEW, Program, program_of_version_1
 from tests.fakes.stored import bodies, kept_receipt
 from tests.toy_models import random_texts, render_clip, write_toy_models
 
-pytestmark = [pytest.mark.e2e, pytest.mark.needs("version-1")]
+pytestmark = [pytest.mark.e2e, pytest.mark.needs("version-1", "campaigns")]
 
 UNIT: Final = ("--config", "device/unit.toml")
 OWNER: Final = ("--dir", "owner", "--as", "anna")
@@ -187,7 +187,6 @@ def test_store_spool_keyring_and_owner_go_on(site: Site) -> None:
     assert all(site.receipt_of(envelope).position == envelope.position for envelope in site.waiting)
 
 
-@pytest.mark.needs("campaigns")
 def test_a_case_of_version_1_opens_without_its_epochs_key(site: Site) -> None:
     """What the old program held opens with the case's key alone; so does what this one holds beside it."""
     shutil.copytree(site.root / "owner", site.root / "held-only")
@@ -202,7 +201,6 @@ def test_a_case_of_version_1_opens_without_its_epochs_key(site: Site) -> None:
     site.assert_all_arrived()
 
 
-@pytest.mark.needs("campaigns")
 def test_a_unit_that_was_killed_goes_on(site: Site) -> None:
     """A killed capture of version 1 left no note of its last read: the next chain names none; nothing is missing."""
     (site.root / "device" / "state" / "last-link").unlink()
@@ -213,7 +211,6 @@ def test_a_unit_that_was_killed_goes_on(site: Site) -> None:
     site.assert_all_arrived()
 
 
-@pytest.mark.needs("campaigns")
 def test_what_was_begun_under_version_1_is_finished(site: Site) -> None:
     """An erasure and a put that were cut off, a read that was set aside, a new key that is not enrolled yet."""
     aside = site.waiting[1].envelope_id
@@ -235,7 +232,6 @@ def test_what_was_begun_under_version_1_is_finished(site: Site) -> None:
     site.assert_all_arrived()
 
 
-@pytest.mark.needs("campaigns")
 def test_a_full_spool_makes_room_across_the_versions(site: Site) -> None:
     """Reads of version 1 that this program forces out are told by its own tombstone; no other read is missing."""
     site.serve(NEW)
@@ -257,7 +253,6 @@ def test_a_full_spool_makes_room_across_the_versions(site: Site) -> None:
     assert read + evicted == len(site.delivered) + len(site.waiting) + len(more) + len(random_texts(3))
 
 
-@pytest.mark.needs("campaigns")
 def test_an_old_unit_delivers_to_an_upgraded_receiver(site: Site) -> None:
     """It takes the receipts that it gets: also of a read that the receiver had before it kept receipts."""
     again = Path("sent", site.delivered[0])
@@ -274,7 +269,6 @@ def test_an_old_unit_delivers_to_an_upgraded_receiver(site: Site) -> None:
         assert site.receipt_of(envelope).receipt.version == VERSION_1
 
 
-@pytest.mark.needs("campaigns")
 def test_an_upgraded_unit_keeps_its_reads_for_an_old_receiver(site: Site) -> None:
     """What waits in version 1 is delivered; version 2 stays pending, and the unit says why, until that is upgraded."""
     site.serve(site.old)
@@ -292,7 +286,6 @@ def test_an_upgraded_unit_keeps_its_reads_for_an_old_receiver(site: Site) -> Non
     site.assert_all_arrived()
 
 
-@pytest.mark.needs("campaigns")
 def test_a_keyring_of_version_1_is_sealed_to_until_the_next_one_comes(site: Site) -> None:
     """The unit seals to the old owner's keyring, then takes that of version 2; a unit of version 1 refuses it."""
     note = site.root / "device" / "state" / "keyring-serial"
@@ -309,7 +302,6 @@ def test_a_keyring_of_version_1_is_sealed_to_until_the_next_one_comes(site: Site
     site.assert_all_arrived()
 
 
-@pytest.mark.needs("campaigns")
 @pytest.mark.parametrize("receiver", ["old", "new"])
 def test_a_unit_of_either_version_is_enrolled(site: Site, receiver: str) -> None:
     """A new receiver takes both requests; an old one refuses that of version 2 with one line."""
@@ -331,7 +323,6 @@ def files(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in paths if path.is_file()}
 
 
-@pytest.mark.needs("campaigns")
 def test_an_old_program_leaves_a_newer_receiver_and_owner_as_they_are(site: Site) -> None:
     """Each command says in one line what is too new for it, and changes nothing."""
     site.serve(NEW)
@@ -355,7 +346,6 @@ def test_an_old_program_leaves_a_newer_receiver_and_owner_as_they_are(site: Site
     assert files(site.root / "receiver") | files(site.root / "owner") == before
 
 
-@pytest.mark.needs("campaigns")
 def test_a_unit_goes_back_to_version_1_and_forward_again(site: Site) -> None:
     """The old program sets reads of version 2 aside; released later they are delivered, and no chain looks forked."""
     site.serve(NEW)

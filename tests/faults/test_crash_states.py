@@ -20,8 +20,8 @@ from tests.faults.simulated_disk import Image, SimulatedDisk
 HERE = Path("/here")
 THERE = Path("/there")
 SHARE = share()
-LONGEST = "put again while shredding"
-"""One scenario of the share, and a third of its time."""
+LONGEST = ("put again while shredding", "put while shredding, after 10", "expire killed after 13")
+"""Three scenarios of the share, and two thirds of its time."""
 
 
 @pytest.fixture(scope="module")

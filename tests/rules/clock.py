@@ -28,10 +28,11 @@ def leans_on_the_clock(tree: ast.Module) -> dict[str, list[str]]:
     named = _imported_from(tree, "time", "asyncio", "threading")
     found: dict[str, list[str]] = {}
     for name, part in [*functions(tree), ("", _without_functions(tree))]:
-        times = _times_in(part, named)
+        nodes = list(ast.walk(part))
+        times = _times_in(nodes, named)
         lines = [
             f"line {node.lineno}: {what}"
-            for node in ast.walk(part)
+            for node in nodes
             if isinstance(node, ast.expr) and (what := _fault(node, times, named))
         ]
         if lines:
@@ -60,20 +61,19 @@ def _limit_s(call: ast.Call) -> float | None:
     return min(numbers, default=None)
 
 
-def _times_in(part: ast.AST, named: Mapping[str, tuple[str, str]]) -> frozenset[str]:
+def _times_in(nodes: Iterable[ast.AST], named: Mapping[str, tuple[str, str]]) -> frozenset[str]:
     """Return the names in a function that hold times: what is assigned from a clock, from such a name, and so on."""
+    assignments = list(_assignments(nodes))
     times: frozenset[str] = frozenset()
     while True:
-        more = frozenset(
-            name for targets, value in _assignments(part) if _is_time(value, times, named) for name in targets
-        )
+        more = frozenset(name for targets, value in assignments if _is_time(value, times, named) for name in targets)
         if more <= times:
             return times
         times |= more
 
 
-def _assignments(part: ast.AST) -> Iterator[tuple[list[str], ast.expr]]:
-    for node in ast.walk(part):
+def _assignments(nodes: Iterable[ast.AST]) -> Iterator[tuple[list[str], ast.expr]]:
+    for node in nodes:
         match node:
             case ast.Assign(targets=targets, value=value):
                 yield [name for target in targets for name in _names(target)], value

@@ -24,7 +24,10 @@ ELSEWHERE = {
 
 NEEDS = {
     **dict.fromkeys(
-        ("bundles", "backup", "custody", "soak", "hostile", "silent", "bodies", "receipts", "drain"),
+        (
+            *("bundles", "backup", "custody", "soak", "hostile", "silent", "bodies", "receipts", "drain"),
+            *("backlog", "corruption", "kills", "quota"),
+        ),
         pytest.mark.needs("campaigns"),
     ),
     "damaged_stream": pytest.mark.needs("rtsp-server", "campaigns"),

@@ -58,6 +58,7 @@ def _worst(reads: Reads, *, most_nats: float = MOST_NATS) -> float:
     return max(seen - _exact(reads, country, most_nats=most_nats) for country in COUNTRIES) / len(reads)
 
 
+@pytest.mark.needs("campaigns")
 @pytest.mark.usefixtures("some_fonts")
 def test_no_list_of_one_country_costs_many_drawn_plates() -> None:
     """Plates of all kinds, most of them of other countries; without the bound such a list does much harm."""

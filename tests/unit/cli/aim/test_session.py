@@ -209,7 +209,10 @@ def test_masks_are_saved_only_when_the_question_is_answered(
         assert saved.stat().st_mode & 0o777 == 0o600
 
 
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"),
+    [(signal.SIGINT, 130), pytest.param(signal.SIGTERM, 143, marks=pytest.mark.needs("campaigns"))],
+)
 def test_a_signal_gives_the_terminal_back(models: Path, scene: Path, tmp_path: Path, number: int, code: int) -> None:
     """The exit code says which, no traceback, the keyboard as before, the numbers printed."""
     with _terminal("--source", scene, "--models", models, folder=tmp_path) as terminal:

@@ -72,7 +72,7 @@ def doctor(config: Path) -> list[dict[str, str]]:
     return found
 
 
-@pytest.mark.needs("another-user")
+@pytest.mark.needs("another-user", "campaigns")
 def test_what_only_root_can_open_is_a_fault_for_the_daemons(config: Path) -> None:
     """Camera file and keyring are root's: root would find them good, and the services could not start."""
     found = by_check(doctor(config))
