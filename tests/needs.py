@@ -151,6 +151,7 @@ NEEDS: Final = {
     "dpkg-deb": _program("dpkg-deb", "dpkg"),
     "eu-strip": _program("eu-strip", "elfutils"),
     "git": _program("git", "git"),
+    "haproxy": _program("haproxy", "haproxy"),
     "minisign": _program("minisign", "minisign"),
     "node": Need("Node.js with npm", lambda: all(map(shutil.which, ("node", "npm"))), ("nodejs", "npm")),
     "node-packages": Need(

@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -35,6 +35,7 @@ from agent.receiver.admission.renewals import RenewalBook
 from agent.receiver.fleet.own import own_findings
 from agent.receiver.fleet.store import FleetStore
 from agent.receiver.intake import connections
+from agent.receiver.intake.balancer import parse_balancers
 from agent.receiver.intake.counts import Counts
 from agent.receiver.intake.decide import Intake
 from agent.receiver.intake.descriptors import allow_descriptors
@@ -80,15 +81,15 @@ class _Server(uvicorn.Server):
         self,
         config: uvicorn.Config,
         door: Door,
-        *,
         listener: socket.socket,
+        *,
         port_file: Path | None,
-        hooks: ServeHooks,
-        each_second: Callable[[], None],
+        hooks: ServeHooks | None,
+        look: Callable[[], None],
     ) -> None:
         super().__init__(config)
-        self._each_second = each_second
-        self._hooks = hooks
+        self._each_second = look
+        self._hooks = hooks or ServeHooks()
         self._door = door
         self._listener = listener
         self._address, self._port = listener.getsockname()[:2]
@@ -140,6 +141,7 @@ def serve(
     hooks: ServeHooks | None = None,
     counts: Counts | None = None,
     connections_most: int = connections.DEFAULT_CONNECTIONS,
+    balancers: Collection[str] = (),
 ) -> None:
     """Run the receiver until SIGTERM or SIGINT.
 
@@ -152,15 +154,16 @@ def serve(
         hooks: What a service manager wants to know.
         counts: Where it counts what it does, for whoever shows that.
         connections_most: How many connections there may be; fewer where the system allows too few descriptors.
+        balancers: Addresses of TCP load balancers, whose connections begin with a PROXY header (`balancer`).
 
     Raises:
         KeyFileError: A key or certificate is missing, unreadable, unsafe or of another kind; or the
             port file cannot be written.
-        UsageError: No such port, or no such number of connections.
+        UsageError: No such port, no such number of connections, or a balancer that is no address.
         ReceiverError: The store cannot be used, or the address cannot be listened on.
     """
-    most, layout = _possible(connections_most), ReceiverLayout(directory)
-    tls = ServerTls(layout)
+    trusted, most, layout = parse_balancers(balancers), _possible(connections_most), ReceiverLayout(directory)
+    tls, counts = ServerTls(layout), counts or Counts()
     receipt_key = _load_receipt_key(layout)
     devices = DeviceBook(layout.devices)
     _log.info("%d device keys are enrolled", len(devices.all()))
@@ -174,7 +177,6 @@ def serve(
         _log.info("%d envelopes are stored", store.totals().envelopes)
         for sign in missing_end(store, devices):
             _log.warning("the store is not whole: %s", sign)
-        counts, hooks = counts or Counts(), hooks or ServeHooks()
         intake = Intake(devices=devices, store=store, receipt_key=receipt_key, counts=counts, keep_fork=fleet.keep_fork)
         app = build_service(
             intake,
@@ -185,9 +187,8 @@ def serve(
             own=lambda now: own_findings(layout, now),
             renewals=RenewalBook(layout),
         )
-        door = Door(tls.context, counts)
-        config = _config(app, door, most)
-        server = _Server(config, door, listener=listener, port_file=port_file, hooks=hooks, each_second=tls.look)
+        door = Door(tls.context, counts, balancers=trusted)
+        server = _Server(_config(app, door, most), door, listener, port_file=port_file, hooks=hooks, look=tls.look)
         counts.gauge("connections", lambda: len(server.server_state.connections))
         _run(server, listener)
         _log.info("stopped, %d envelopes are stored", store.totals().envelopes)
