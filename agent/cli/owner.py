@@ -186,7 +186,7 @@ def open_receiver(path: Path, progress: Progress) -> Iterator[StoredReceiver]:
     layout = ReceiverLayout(path if path.is_dir() else path.parent)
     if not path.exists():
         raise UsageError(f"--store {path}: is not there; a receiver's folder, or the envelopes.db in it, is needed")
-    if not layout.devices.is_dir():
+    if not layout.store_address.exists() and not layout.devices.is_dir():
         raise UsageError(f"--store {path}: no folder {layout.devices.name} beside the store; signatures need its keys")
     with open_store(store_of(layout) if path.is_dir() else path, read_only=True) as store:
         devices = DeviceBook(layout.devices)

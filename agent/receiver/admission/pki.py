@@ -84,13 +84,13 @@ class IssuedOperator:
         operator: Who may see the fleet now.
         pkcs12: Key, certificate and CA, under the passphrase.
         expires_at: Aware UTC time after which the certificate is refused.
-        file: To be removed to end it.
+        file: What messages call the operator's record, which is to be removed to end it.
     """
 
     operator: Operator
     pkcs12: bytes = field(repr=False)
     expires_at: datetime
-    file: Path
+    file: str
 
 
 def init_receiver(

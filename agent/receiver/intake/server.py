@@ -33,7 +33,7 @@ from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.admission.operators import OperatorBook
 from agent.receiver.admission.renewals import RenewalBook
 from agent.receiver.fleet.own import own_findings
-from agent.receiver.fleet.store import FleetStore
+from agent.receiver.fleet.shared import open_fleet
 from agent.receiver.intake import connections
 from agent.receiver.intake.counts import Counts
 from agent.receiver.intake.decide import Intake
@@ -167,7 +167,7 @@ def serve(
     _remove(port_file)
     with (
         open_store(store_of(layout)) as store,
-        FleetStore(layout.fleet) as fleet,
+        open_fleet(layout) as fleet,
         _listen(host, port) as listener,
         _taking_over(layout),
     ):

@@ -13,7 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from importlib import import_module
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Final, Protocol, Self
 
 from agent.errors import ReceiverError
@@ -22,6 +22,8 @@ from agent.receiver.ports import EnvelopeStore, KeptStore
 from agent.receiver.stores.sqlite import SqliteStore
 
 if TYPE_CHECKING:
+    from agent.receiver.stores.postgres.fleet import PostgresFleet
+    from agent.receiver.stores.postgres.shelf import PostgresShelf
     from agent.receiver.stores.postgres.store import PostgresStore
 
 SCHEMES: Final = ("postgresql://", "postgres://")
@@ -109,15 +111,39 @@ def create_store(where: Path | str, *, needs_standby: bool = False) -> None:
         SqliteStore.create(where).close()
 
 
+def load_postgres_shelf(url: str, kind: str) -> PostgresShelf:
+    """Return where a PostgreSQL store keeps records of one kind.
+
+    Raises:
+        ReceiverError: There is no store in the database.
+    """
+    found: type[PostgresShelf] = _module("shelf").PostgresShelf
+    return found(url, kind)
+
+
+def load_postgres_fleet(url: str) -> PostgresFleet:
+    """Return where a PostgreSQL store keeps the units' newest health reports.
+
+    Raises:
+        ReceiverError: There is no store in the database.
+    """
+    found: type[PostgresFleet] = _module("fleet").PostgresFleet
+    return found(url)
+
+
 def _postgres() -> type[PostgresStore]:
-    """Load the engine, which most receivers never need."""
+    found: type[PostgresStore] = _module("store").PostgresStore
+    return found
+
+
+def _module(name: str) -> ModuleType:
+    """Load a part of the engine, which most receivers never need."""
     try:
-        found: type[PostgresStore] = import_module("agent.receiver.stores.postgres.store").PostgresStore
+        return import_module(f"agent.receiver.stores.postgres.{name}")
     except ModuleNotFoundError as error:
         if error.name != "psycopg":
             raise
         raise ReceiverError("a store in PostgreSQL needs one more library: pip install 'plateseal[postgres]'") from None
-    return found
 
 
-__all__ = ["SCHEMES", "Store", "create_store", "open_store", "store_of"]
+__all__ = ["SCHEMES", "Store", "create_store", "load_postgres_fleet", "load_postgres_shelf", "open_store", "store_of"]

@@ -81,6 +81,16 @@ CREATE TABLE body_files (
 CREATE INDEX files_of_a_device ON body_files (begun_by, begun_at_ms);
 CREATE TABLE dropped_kids (kid bytea PRIMARY KEY, at_ms bigint NOT NULL);
 CREATE SEQUENCE places;
+CREATE TABLE records (
+    kind text NOT NULL,
+    name text NOT NULL,
+    data bytea NOT NULL,
+    written bigint NOT NULL,
+    PRIMARY KEY (kind, name)
+);
+CREATE SEQUENCE writings;
+CREATE TABLE health (device text PRIMARY KEY, received_at_ms bigint NOT NULL, report bytea NOT NULL);
+CREATE TABLE forks (key bytea PRIMARY KEY, seen_at_ms bigint NOT NULL, detail text NOT NULL);
 CREATE TABLE bodies (place bigint PRIMARY KEY, body bytea NOT NULL);
 INSERT INTO log (used, newest_at_ms) VALUES (0, 0);
 """
@@ -90,6 +100,9 @@ INSERT INTO log (used, newest_at_ms) VALUES (0, 0);
   the commits.
 - `signers`: a row for each device key, locked by whoever may answer with a receipt for one of its envelopes.
 - `chains`: version 1's as well, without a number; and where each one ends.
+- `records`: what stands in a receiver's folders `devices`, `operators` and `renewals` otherwise; `written` is another
+  number each time.
+- `health`, `forks`: what is in `fleet.db` otherwise.
 - `bodies`: the pattern of the epochs' tables, itself empty.
 """
 
