@@ -33,7 +33,7 @@ from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.admission.operators import OperatorBook
 from agent.receiver.admission.renewals import RenewalBook
 from agent.receiver.fleet.own import own_findings
-from agent.receiver.fleet.store import FleetStore
+from agent.receiver.fleet.shared import open_fleet
 from agent.receiver.intake import connections
 from agent.receiver.intake.balancer import parse_balancers
 from agent.receiver.intake.counts import Counts
@@ -43,7 +43,7 @@ from agent.receiver.intake.door import MAX_HANDSHAKES, Door
 from agent.receiver.intake.server_tls import ServerTls
 from agent.receiver.intake.service import build_service
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.stores.opening import open_store
+from agent.receiver.stores.opening import open_store, store_of
 
 MAX_HEAD_BYTES: Final = 16 << 10
 """Of a request whose head is not complete; one that arrives in a single read may be as long as that read."""
@@ -169,10 +169,10 @@ def serve(
     _log.info("%d device keys are enrolled", len(devices.all()))
     _remove(port_file)
     with (
-        open_store(layout.store) as store,
-        FleetStore(layout.fleet) as fleet,
+        open_store(store_of(layout)) as store,
+        open_fleet(layout) as fleet,
         _listen(host, port) as listener,
-        _taking_over(layout.store),
+        _taking_over(layout),
     ):
         _log.info("%d envelopes are stored", store.totals().envelopes)
         for sign in missing_end(store, devices):
@@ -195,10 +195,10 @@ def serve(
 
 
 @contextmanager
-def _taking_over(path: Path) -> Iterator[None]:
+def _taking_over(layout: ReceiverLayout) -> Iterator[None]:
     """Bring what an earlier plateseal stored to where this one keeps it, beside the block, and stop at its end."""
     ended = threading.Event()
-    worker = threading.Thread(target=_take_over, args=(path, ended), name="taking-over")
+    worker = threading.Thread(target=_take_over, args=(layout, ended), name="taking-over")
     worker.start()
     try:
         yield
@@ -207,9 +207,9 @@ def _taking_over(path: Path) -> Iterator[None]:
         worker.join()
 
 
-def _take_over(path: Path, ended: threading.Event) -> None:
+def _take_over(layout: ReceiverLayout, ended: threading.Event) -> None:
     try:
-        with open_store(path) as store:
+        with open_store(store_of(layout)) as store:
             moved = store.take_over(may_go_on=lambda: not ended.is_set())
     except ReceiverError as error:
         _log.error("the store of an earlier plateseal is not taken over yet; the next start goes on: %s", error)
