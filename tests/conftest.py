@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import signal
+from collections.abc import Iterator
 
+import pytest
 from hypothesis import HealthCheck, settings
+
+from tests.fakes.postgres import Cluster
 
 pytest_plugins = ["tests.skips"]
 
@@ -22,3 +26,10 @@ def pytest_configure() -> None:
     """Have Ctrl-C work in the programs that tests start, also where a shell runs the tests in the background."""
     if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
         signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def cluster() -> Iterator[Cluster]:
+    """Return a PostgreSQL of the tests' own, started where a test asks for it first."""
+    with Cluster() as started:
+        yield started

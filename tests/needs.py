@@ -128,6 +128,12 @@ def _node_packages() -> list[str]:
     return list(json.loads((JS_READER / "package.json").read_text())["dependencies"])
 
 
+def postgres_programs() -> Path | None:
+    """Return the folder of the newest PostgreSQL's programs, which Debian has outside of the path."""
+    found = Path("/usr/lib/postgresql").glob("*/bin/initdb")
+    return max((path.parent for path in found), key=lambda folder: int(folder.parent.name), default=None)
+
+
 def _has_systemd_252() -> bool:
     try:
         said = subprocess.run([SYSTEMD, "--version"], capture_output=True, text=True, check=False).stdout
@@ -151,6 +157,7 @@ NEEDS: Final = {
     "dpkg-deb": _program("dpkg-deb", "dpkg"),
     "eu-strip": _program("eu-strip", "elfutils"),
     "git": _program("git", "git"),
+    "haproxy": _program("haproxy", "haproxy"),
     "minisign": _program("minisign", "minisign"),
     "node": Need("Node.js with npm", lambda: all(map(shutil.which, ("node", "npm"))), ("nodejs", "npm")),
     "node-packages": Need(
@@ -159,6 +166,7 @@ NEEDS: Final = {
         otherwise="npm ci --prefix tests/vectors/js",
     ),
     "openssl": _program("openssl", "openssl"),
+    "postgresql": Need("the database PostgreSQL", lambda: postgres_programs() is not None, ("postgresql",)),
     "qemu-aarch64-static": Need(
         "the emulator qemu-aarch64-static",
         lambda: shutil.which("qemu-aarch64-static") is not None,

@@ -26,7 +26,7 @@ from agent.errors import KeyFileError, UsageError
 from agent.receiver.admission.completeness import missing_end, why_empty
 from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.stores.opening import open_store
+from agent.receiver.stores.opening import open_store, store_of
 from agent.wire.keyring import Keyring
 
 PROGRESS_AFTER_S: Final = 2.0
@@ -184,12 +184,11 @@ def open_receiver(path: Path, progress: Progress) -> Iterator[StoredReceiver]:
         ReceiverError: The store cannot be read.
     """
     layout = ReceiverLayout(path if path.is_dir() else path.parent)
-    store_path = layout.store if path.is_dir() else path
     if not path.exists():
         raise UsageError(f"--store {path}: is not there; a receiver's folder, or the envelopes.db in it, is needed")
-    if not layout.devices.is_dir():
+    if not layout.store_address.exists() and not layout.devices.is_dir():
         raise UsageError(f"--store {path}: no folder {layout.devices.name} beside the store; signatures need its keys")
-    with open_store(store_path, read_only=True) as store:
+    with open_store(store_of(layout) if path.is_dir() else path, read_only=True) as store:
         devices = DeviceBook(layout.devices)
         empty = why_empty(store, devices)
         if empty is not None:

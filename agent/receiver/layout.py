@@ -67,8 +67,13 @@ class ReceiverLayout:
 
     @property
     def store(self) -> Path:
-        """The SQLite store of envelopes."""
+        """The SQLite store of envelopes, where the receiver has its own."""
         return self.directory / "envelopes.db"
+
+    @property
+    def store_address(self) -> Path:
+        """The address of the PostgreSQL store, where the receiver shares one with others; no secret is in it."""
+        return self.directory / "store.url"
 
     @property
     def bodies(self) -> Path:
@@ -106,5 +111,5 @@ class ReceiverLayout:
             self.receipt_key,
             self.receipt_public,
             self.devices,
-            self.store,
+            self.store_address if self.store_address.exists() else self.store,
         )

@@ -16,8 +16,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.receiver.stores.opening import open_store
-from agent.receiver.stores.sqlite import SqliteStore
+from agent.receiver.stores.opening import Store, create_store, open_store
 from agent.wire import cose
 from agent.wire.envelope import Envelope
 from tests.fakes.envelopes import first_position, make_envelope, next_position
@@ -81,7 +80,7 @@ def _rate(rows: int, pairs: int, say: Say) -> tuple[float, str]:
     """Return the rate of inserts into a store of so many rows as a share of that into an empty one, on the disk."""
     fleet = Fleet()
     with quick_folder("growth") as memory, disk_folder("growth") as disk:
-        SqliteStore.create(_path(memory, "large")).close()
+        create_store(_path(memory, "large"))
         with open_store(_path(memory, "large")) as large:
             _fill(large, fleet, rows, say)
         shutil.copytree(Path(memory) / "large", Path(disk) / "large")
@@ -94,7 +93,7 @@ def _rate(rows: int, pairs: int, say: Say) -> tuple[float, str]:
 
 def _share(folder: str, fleet: Fleet, rows: int, pairs: int) -> tuple[float, str]:
     """Insert into the large store and into an empty one in turn."""
-    SqliteStore.create(_path(folder, "small")).close()
+    create_store(_path(folder, "small"))
     others, body = Fleet(), os.urandom(CROP_BYTES)
     with open_store(_path(folder, "large")) as large, open_store(_path(folder, "small")) as small:
         times = [
@@ -117,7 +116,7 @@ def _drop(reads: int, say: Say) -> tuple[float, float, str]:
     fleet, body = Fleet(), os.urandom(CROP_BYTES)
     with disk_folder("growth") as folder:
         path = Path(folder) / "envelopes.db"
-        SqliteStore.create(path).close()
+        create_store(path)
         with open_store(path) as store:
             for _ in range(4):
                 store.store_batch(fleet.batch(_kid(0), body), _AT, RECEIVER)
@@ -142,14 +141,14 @@ def _drop(reads: int, say: Say) -> tuple[float, float, str]:
     return took_s, back, figures
 
 
-def _fill(store: SqliteStore, fleet: Fleet, rows: int, say: Say) -> None:
+def _fill(store: Store, fleet: Fleet, rows: int, say: Say) -> None:
     """Store so many reads without a picture: a row is as long as any other."""
     for done in range(0, rows, BATCH):
         store.store_batch(fleet.batch(_kid(done), b""), _AT, RECEIVER)
         _tell(say, "filling", done, rows)
 
 
-def _timed(store: SqliteStore, batch: list[Envelope]) -> float:
+def _timed(store: Store, batch: list[Envelope]) -> float:
     began_s = time.perf_counter()
     outcomes = store.store_batch(batch, _AT, RECEIVER)
     took_s = time.perf_counter() - began_s

@@ -14,9 +14,8 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.receiver.ports import ChainConflict, Dropped, Forked, ReceiptLost
-from agent.receiver.stores.opening import open_store
+from agent.receiver.stores.opening import Store, create_store, open_store
 from agent.receiver.stores.reading import PAGE_ROWS
-from agent.receiver.stores.sqlite import SqliteStore
 from agent.wire.envelope import Envelope, sign_tombstone
 from agent.wire.header import DIGEST_BYTES, ChainPosition
 from agent.wire.receipt import Receipt, parse_receipt
@@ -29,18 +28,19 @@ _KEY = Ed25519PrivateKey.generate()
 _AT = datetime(2026, 3, 1, 12, 0, 0, 123_000, tzinfo=UTC)
 _ENDED_WITHIN_S: Final = 120.0
 
-Store = SqliteStore
 Opening = Callable[[], Store]
 """Opens the one store again, as another receiver or another command does."""
 
 
-@pytest.fixture(params=["sqlite"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgresql"))])
 def opening(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opening]:
     """Return what opens an empty store, as often as it is called; all of them are closed afterwards."""
-    path = tmp_path / "envelopes.db"
-    SqliteStore.create(path).close()
+    where: Path | str = tmp_path / "envelopes.db"
+    if request.param == "postgresql":
+        where = request.getfixturevalue("cluster").new_database()
+    create_store(where)
     with ExitStack() as opened:
-        yield lambda: opened.enter_context(open_store(path))
+        yield lambda: opened.enter_context(open_store(where))
 
 
 @pytest.fixture
@@ -81,13 +81,13 @@ def _at_once(*works: Callable[[], None]) -> None:
         raise raised[0]
 
 
-def test_empty_store_is_empty(store: SqliteStore) -> None:
+def test_empty_store_is_empty(store: Store) -> None:
     """A new store holds nothing, and an empty batch leaves it so."""
     assert _store(store, [], _AT) == []
     assert (store.totals().envelopes, bodies(store)) == (0, [])
 
 
-def test_receipt_says_what_was_stored(store: SqliteStore) -> None:
+def test_receipt_says_what_was_stored(store: Store) -> None:
     """The outcome of a new envelope is a receipt of exactly it, with the next log index."""
     envelope = make_envelope(_KEY)
     assert _store(store, [envelope], _AT) == [
@@ -104,7 +104,7 @@ def test_receipt_says_what_was_stored(store: SqliteStore) -> None:
     assert bodies(store) == [envelope.data]
 
 
-def test_duplicates_get_the_first_row(store: SqliteStore) -> None:
+def test_duplicates_get_the_first_row(store: Store) -> None:
     """The same envelope twice in a batch, and again later, is stored once and keeps time and log index."""
     envelope = make_envelope(_KEY)
     first, second = _store(store, [envelope, envelope], _AT)
@@ -113,7 +113,7 @@ def test_duplicates_get_the_first_row(store: SqliteStore) -> None:
     assert store.totals().envelopes == 1
 
 
-def test_fork_is_refused(store: SqliteStore) -> None:
+def test_fork_is_refused(store: Store) -> None:
     """Another envelope at a place that is taken is refused, within a batch and later."""
     position = first_position()
     one, two, three = (make_envelope(_KEY, position) for _ in range(3))
@@ -124,7 +124,7 @@ def test_fork_is_refused(store: SqliteStore) -> None:
     assert bodies(store) == [one.data]
 
 
-def test_prev_that_is_not_the_stored_one_is_refused(store: SqliteStore) -> None:
+def test_prev_that_is_not_the_stored_one_is_refused(store: Store) -> None:
     """With seq n-1 in the store, seq n must name it."""
     first = make_envelope(_KEY)
     _store(store, [first], _AT)
@@ -132,7 +132,7 @@ def test_prev_that_is_not_the_stored_one_is_refused(store: SqliteStore) -> None:
     assert "prev" in _reason(_store(store, [make_envelope(_KEY, position)], _AT)[0])
 
 
-def test_successor_that_names_another_is_refused(store: SqliteStore) -> None:
+def test_successor_that_names_another_is_refused(store: Store) -> None:
     """With seq n+1 in the store, seq n must be the one it names."""
     genuine, after = make_chain(_KEY, 2)
     other = make_envelope(_KEY, genuine.position)
@@ -142,7 +142,7 @@ def test_successor_that_names_another_is_refused(store: SqliteStore) -> None:
 
 
 @pytest.mark.parametrize("order", [[0, 1, 2, 3], [3, 2, 1, 0], [2, 0, 3, 1]])
-def test_a_chain_is_stored_in_any_order(store: SqliteStore, order: list[int]) -> None:
+def test_a_chain_is_stored_in_any_order(store: Store, order: list[int]) -> None:
     """Gaps are allowed and fill later."""
     chain = make_chain(_KEY, 4)
     for index in order:
@@ -150,14 +150,14 @@ def test_a_chain_is_stored_in_any_order(store: SqliteStore, order: list[int]) ->
     assert bodies(store) == [chain[index].data for index in order]
 
 
-def test_refused_one_leaves_the_others_of_its_batch(store: SqliteStore) -> None:
+def test_refused_one_leaves_the_others_of_its_batch(store: Store) -> None:
     """A conflict in the middle of a batch takes nothing else with it."""
     one, two, three = make_chain(_KEY, 3)
     outcomes = _store(store, [one, make_envelope(_KEY, one.position), two, three], _AT)
     assert [isinstance(outcome, Receipt) for outcome in outcomes] == [True, False, True, True]
 
 
-def test_chains_and_devices_do_not_meet(store: SqliteStore) -> None:
+def test_chains_and_devices_do_not_meet(store: Store) -> None:
     """The same chain id and place of another device, or another chain, is no fork."""
     other_key = Ed25519PrivateKey.generate()
     one = make_envelope(_KEY)
@@ -166,7 +166,7 @@ def test_chains_and_devices_do_not_meet(store: SqliteStore) -> None:
     assert store.totals().envelopes == len(batch)
 
 
-def test_envelopes_pages_through_and_sees_what_comes_meanwhile(store: SqliteStore) -> None:
+def test_envelopes_pages_through_and_sees_what_comes_meanwhile(store: Store) -> None:
     """Iteration crosses pages in log order and goes on with what is stored while it runs."""
     chain = make_chain(_KEY, 2 * PAGE_ROWS + 2)
     _store(store, chain[:-1], _AT)

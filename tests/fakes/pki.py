@@ -79,9 +79,9 @@ class Bench:
         return context
 
 
-def make_bench(root: Path, *, name: str = "cam-1") -> Bench:
-    """Make `root/receiver` and `root/device` with a device of this name enrolled."""
-    receiver = init_receiver(root / "receiver")
+def make_bench(root: Path, *, name: str = "cam-1", store: str | None = None) -> Bench:
+    """Make `root/receiver` and `root/device` with a device of this name enrolled; `store` is a database's address."""
+    receiver = init_receiver(root / "receiver", store=store)
     return Bench(root=root, receiver=receiver, device=add_device(receiver, root / "device", name=name))
 
 

@@ -16,7 +16,7 @@ from agent.receiver.layout import ReceiverLayout
 from agent.receiver.missing import missing_parts_named
 from agent.receiver.ports import Dropped, Epoch
 from agent.receiver.retention import Plan, load_list, plan_drop
-from agent.receiver.stores.opening import open_store
+from agent.receiver.stores.opening import open_store, store_of
 
 
 def drop_epoch(
@@ -47,7 +47,7 @@ def drop_epoch(
     Example: plateseal receiver drop-epoch /var/lib/plateseal-receiver --destroyed destroyed.json
     """
     said = None if destroyed is None else load_list(destroyed)
-    with missing_parts_named(directory), open_store(ReceiverLayout(directory).store) as store:
+    with missing_parts_named(directory), open_store(store_of(ReceiverLayout(directory))) as store:
         plan = plan_drop(store, keys or [], said, key_may_exist=key_may_exist)
         if not as_json:
             _say_plan(plan)

@@ -9,7 +9,9 @@ import typer
 
 from agent.cli.options import AsJson
 from agent.cli.receiver.options import Directory
+from agent.errors import UsageError
 from agent.receiver.admission.pki import DEFAULT_HOSTS, init_receiver
+from agent.receiver.stores.opening import SCHEMES
 
 
 def init(
@@ -20,14 +22,30 @@ def init(
             "--host", help=f"Name or address that units use; again for more. Default: {', '.join(DEFAULT_HOSTS)}."
         ),
     ] = None,
+    store: Annotated[
+        str | None,
+        typer.Option(
+            "--store",
+            metavar="URL",
+            help="A PostgreSQL database without a store, postgresql://..; no password. Default: a file in the folder.",
+        ),
+    ] = None,
+    needs_standby: Annotated[
+        bool,
+        typer.Option("--needs-standby", help="Send no receipt unless the database names a synchronous standby."),
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Make a bench receiver: CA, server certificate, receipt key, empty store. Overwrites nothing.
 
     Example: plateseal receiver init bench/receiver --host reads.example.org
     """
+    if needs_standby and store is None:
+        raise UsageError("--needs-standby goes with --store URL")
+    if store is not None and not store.startswith(SCHEMES):
+        raise UsageError(f"--store: the address of a database is needed, {SCHEMES[0]}USER@HOST/DATABASE")
     hosts = host or list(DEFAULT_HOSTS)
-    layout = init_receiver(directory, hosts=hosts)
+    layout = init_receiver(directory, hosts=hosts, store=store, needs_standby=needs_standby)
     if as_json:
         typer.echo(
             json.dumps(

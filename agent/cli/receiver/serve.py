@@ -35,6 +35,14 @@ def serve(
     connections: Annotated[
         int, typer.Option("--connections", metavar="COUNT", help="Connections at most, each takes 75 kB of memory.")
     ] = DEFAULT_CONNECTIONS,
+    balancer: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--balancer",
+            metavar="ADDRESS",
+            help="A TCP load balancer that says whose connections it passes on (PROXY protocol 2); again for more.",
+        ),
+    ] = None,
     metrics_dir: Annotated[
         Path | None,
         typer.Option("--metrics-dir", metavar="DIR", help="Gets receiver.prom, for Prometheus, once a second."),
@@ -68,4 +76,5 @@ def serve(
             hooks=hooks,
             counts=counts,
             connections_most=connections,
+            balancers=balancer or [],
         )

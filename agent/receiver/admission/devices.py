@@ -1,7 +1,8 @@
-"""Who may send: one file per device key, looked up for every request.
+"""Who may send: one record per device key, looked up for every request.
 
-Owns: the folder `devices` and who is found in it. A device is one name; it may hold several keys (one after a repair,
-two after a rotation). Leaves to others: what a record says and its signature (`records`).
+Owns: the folder `devices`, or those records in the receiver's database (`shelf`), and who is found there. A device is
+one name; it may hold several keys (one after a repair, two after a rotation). Leaves to others: what a record says and
+its signature (`records`).
 
 A record is never removed: the envelopes in the store are verified with it. To end a key, `plateseal receiver revoke`
 adds the end to its history, with the entry of the log up to which its envelopes stay the device's; it takes effect at
@@ -16,8 +17,7 @@ Invariant: a record names the key that its file's name names.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from collections.abc import Callable, Hashable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Final
@@ -28,8 +28,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 
 from agent.errors import FormatError, KeyFileError, ReceiverError
 from agent.keys.certificate import is_key_id, key_id_of
-from agent.keys.keyfiles import PUBLIC_MODE, load_ed25519_public, load_ed25519_publics, replace_file
-from agent.receiver.admission import strictjson
+from agent.keys.keyfiles import load_ed25519_public, load_ed25519_publics
 from agent.receiver.admission.records import (
     MAX_CERTIFICATES,
     MAX_RECORD_BYTES,
@@ -41,24 +40,26 @@ from agent.receiver.admission.records import (
     encode_record,
     parse_record,
 )
+from agent.receiver.admission.shelf import parsed, shelf_of
 from agent.receiver.layout import ReceiverLayout
 from agent.wire import cose
 
 MAX_EARLIER_KEYS: Final = 64
 """Receipt keys that a receiver had before the one in use: one a year, or a change for each of many accidents."""
+_SUFFIX: Final = ".json"
 _MAX_ROTATIONS: Final = 100
 """Keys of one device that are followed from one to the next."""
 
 
 class DeviceBook:
-    """The enrolled devices of one receiver. Holds no state but the folder's path; safe for threads."""
+    """The enrolled devices of one receiver. Remembers none of them; safe for threads."""
 
     def __init__(self, directory: Path, *, now: Callable[[], datetime] = lambda: datetime.now(UTC)) -> None:
         """Look into `directory` from now on: `devices` in a receiver's folder, whose receipt key signs the records.
 
         `now` is the aware time that ends an overlap.
         """
-        self._directory = directory
+        self._shelf = shelf_of(directory)
         self._layout = ReceiverLayout(directory.parent)
         self._now = now
 
@@ -68,8 +69,8 @@ class DeviceBook:
         Raises:
             ReceiverError: Its file is there but cannot be read or is damaged.
         """
-        path = self._path(key_id)
-        return strictjson.look_up(path, lambda: self._load(path, key_id))
+        name = _name_of(key_id)
+        return parsed(self._shelf, name, lambda data: self._parse(data, name, key_id), max_bytes=MAX_RECORD_BYTES)
 
     def by_certificate(self, certificate_der: bytes) -> Device | None:
         """Return the device that this TLS certificate was issued to and still belongs to, or None.
@@ -117,34 +118,17 @@ class DeviceBook:
         Raises:
             ReceiverError: The folder cannot be read.
         """
-        try:
-            stems = sorted(path.stem for path in self._directory.iterdir() if path.suffix == ".json")
-        except OSError as error:
-            raise ReceiverError(f"{self._directory}: {error.strerror}") from None
+        stems = (name.removesuffix(_SUFFIX) for name in self._shelf.names() if name.endswith(_SUFFIX))
         return [bytes.fromhex(stem) for stem in stems if is_key_id(stem)]
 
-    def stamps(self) -> dict[bytes, tuple[int, ...]]:
+    def stamps(self) -> dict[bytes, Hashable]:
         """Return by the id of each enrolled key what is another one once its record has been written anew.
 
         Raises:
             ReceiverError: The folder or a file in it cannot be looked at.
         """
-        found: dict[bytes, tuple[int, ...]] = {}
-        try:
-            with os.scandir(self._directory) as entries:
-                for entry in entries:
-                    stem, _, kind = entry.name.rpartition(".")
-                    if kind == "json" and is_key_id(stem):
-                        status = entry.stat()
-                        found[bytes.fromhex(stem)] = (
-                            status.st_ino,
-                            status.st_size,
-                            status.st_mtime_ns,
-                            status.st_ctime_ns,
-                        )
-        except OSError as error:
-            raise ReceiverError(f"{self._directory}: {error.strerror}") from None
-        return found
+        stems = ((name.removesuffix(_SUFFIX), stamp) for name, stamp in self._shelf.stamps().items())
+        return {bytes.fromhex(stem): stamp for stem, stamp in stems if is_key_id(stem)}
 
     def followers(self, device: Device) -> tuple[bytes, ...]:
         """Return the ids of the keys that followed a device's key, the next one first.
@@ -165,16 +149,14 @@ class DeviceBook:
         """Write a device's record, durably, in the place of the one that may be there, signed by the receipt key.
 
         Raises:
-            KeyFileError: The disk refused.
+            KeyFileError, ReceiverError: The disk or the database refused.
         """
-        replace_file(self._path(device.key_id), encode_record(device, key), PUBLIC_MODE)
+        self._shelf.write(_name_of(device.key_id), encode_record(device, key))
 
-    def _load(self, path: Path, key_id: bytes) -> Device:
-        with path.open("rb") as file:
-            data = file.read(MAX_RECORD_BYTES + 1)
-        device = parse_record(data, self.receipt_keys(), what=path.name)
+    def _parse(self, data: bytes, name: str, key_id: bytes) -> Device:
+        device = parse_record(data, self.receipt_keys(), what=name)
         if device.key_id != key_id:
-            raise FormatError(f"{path.name}: holds another key than its name says")
+            raise FormatError(f"{name}: holds another key than its name says")
         return device
 
     def receipt_keys(self) -> dict[bytes, Ed25519PublicKey]:
@@ -196,8 +178,9 @@ class DeviceBook:
                 raise ReceiverError(str(error)) from None
         return {cose.ed25519_kid(key): key for key in keys}
 
-    def _path(self, key_id: bytes) -> Path:
-        return self._directory / f"{key_id.hex()}.json"
+
+def _name_of(key_id: bytes) -> str:
+    return f"{key_id.hex()}{_SUFFIX}"
 
 
 __all__ = ["MAX_CERTIFICATES", "Device", "DeviceBook", "Event", "EventKind", "Revoked", "Rotated", "key_id_of"]

@@ -1,8 +1,8 @@
-"""Who may see the fleet: one file per certificate, looked up for every request.
+"""Who may see the fleet: one record per certificate, looked up for every request.
 
-Owns: `operators/NAME.FINGERPRINT.json`. A certificate makes an operator only through its file, whatever its subject
+Owns: `operators/NAME.FINGERPRINT.json`. A certificate makes an operator only through its record, whatever its subject
 says: a unit's certificate never does, and an operator's opens no way to send, because no device's file names it.
-Removing the file ends the certificate at once.
+Removing the record ends the certificate at once.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Final
 
-from agent.errors import FormatError, ReceiverError
-from agent.keys.keyfiles import PUBLIC_MODE, replace_file
+from agent.errors import FormatError
 from agent.receiver.admission import strictjson
+from agent.receiver.admission.shelf import parsed, shelf_of
 
 OPERATOR_VERSION: Final = 1
 
@@ -44,11 +44,11 @@ class Operator:
 
 
 class OperatorBook:
-    """The operators of one receiver. Holds no state but the folder's path; safe for threads."""
+    """The operators of one receiver. Remembers none of them; safe for threads."""
 
     def __init__(self, directory: Path) -> None:
         """Look into `directory`, the `operators` folder, from now on; it need not be there."""
-        self._directory = directory
+        self._shelf = shelf_of(directory, may_be_missing=True)
 
     def by_certificate(self, certificate_der: bytes) -> Operator | None:
         """Return whose certificate this is, or None.
@@ -60,34 +60,31 @@ class OperatorBook:
             ReceiverError: The file is there but cannot be read or is damaged.
         """
         fingerprint = hashlib.sha256(certificate_der).hexdigest()
-        path = next(self._directory.glob(f"*.{fingerprint}.json"), None)
-        if path is None:
+        suffix = f".{fingerprint}.json"
+        name = next((each for each in self._shelf.names() if each.endswith(suffix)), None)
+        if name is None:
             return None
-        return strictjson.look_up(
-            path,
-            lambda: _operator(strictjson.load_document(path, _OperatorFile, what=path.name), fingerprint, path.name),
-        )
 
-    def save(self, operator: Operator) -> Path:
-        """Write an operator's file, durably, and return it.
+        def parse(data: bytes) -> Operator:
+            return _operator(strictjson.parse_document(data, _OperatorFile, what=name), fingerprint, name)
+
+        return parsed(self._shelf, name, parse, max_bytes=strictjson.MAX_DOCUMENT_BYTES)
+
+    def save(self, operator: Operator) -> str:
+        """Write an operator's record, durably, and return what messages call it.
 
         Raises:
             KeyFileError: The disk refused.
-            ReceiverError: The folder cannot be made.
+            ReceiverError: The folder cannot be made, or the database refused.
         """
-        try:
-            self._directory.mkdir(mode=0o700, exist_ok=True)
-        except OSError as error:
-            raise ReceiverError(f"{self._directory}: cannot be made: {error.strerror}") from None
-        path = self._directory / f"{operator.name}.{operator.fingerprint}.json"
         value = {
             "v": OPERATOR_VERSION,
             "name": operator.name,
             "certificate_sha256": operator.fingerprint,
             "issued_at": operator.issued_at.isoformat(timespec="seconds"),
         }
-        replace_file(path, json.dumps(value, indent=1).encode("ascii") + b"\n", PUBLIC_MODE)
-        return path
+        data = json.dumps(value, indent=1).encode("ascii") + b"\n"
+        return self._shelf.write(f"{operator.name}.{operator.fingerprint}.json", data)
 
 
 def _operator(file: _OperatorFile, fingerprint: str, what: str) -> Operator:

@@ -38,8 +38,7 @@ from agent.receiver.admission.foreign import load_client
 from agent.receiver.admission.operators import Operator, OperatorBook
 from agent.receiver.admission.records import MAX_EVENTS
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.stores.opening import open_store
-from agent.receiver.stores.sqlite import SqliteStore
+from agent.receiver.stores.opening import create_store, open_store, store_of
 from agent.wire.rotation import Rotation, verify_rotation
 
 DEFAULT_HOSTS: Final = ("localhost", "127.0.0.1", "::1")
@@ -85,21 +84,30 @@ class IssuedOperator:
         operator: Who may see the fleet now.
         pkcs12: Key, certificate and CA, under the passphrase.
         expires_at: Aware UTC time after which the certificate is refused.
-        file: To be removed to end it.
+        file: What messages call the operator's record, which is to be removed to end it.
     """
 
     operator: Operator
     pkcs12: bytes = field(repr=False)
     expires_at: datetime
-    file: Path
+    file: str
 
 
-def init_receiver(directory: Path, *, hosts: list[str] | None = None, now: datetime | None = None) -> ReceiverLayout:
+def init_receiver(
+    directory: Path,
+    *,
+    hosts: list[str] | None = None,
+    store: str | None = None,
+    needs_standby: bool = False,
+    now: datetime | None = None,
+) -> ReceiverLayout:
     """Make everything a bench receiver needs: CA, server certificate, receipt key, device folder, empty store.
 
     Args:
         directory: Made with mode 0700 if it is missing and its parent is there.
         hosts: DNS names and IP addresses that devices reach the receiver by; this machine's loopback if left out.
+        store: Address of a PostgreSQL database that has no store yet; an SQLite file in the directory if left out.
+        needs_standby: In PostgreSQL: no receipt leaves unless the server names a synchronous standby.
         now: Aware time of issue; the clock's if left out.
 
     Raises:
@@ -111,6 +119,9 @@ def init_receiver(directory: Path, *, hosts: list[str] | None = None, now: datet
     moment = now or datetime.now(UTC)
     layout = ReceiverLayout(directory)
     _claim_directory(layout)
+    if store is not None:  # first: it is what may go wrong
+        create_store(store, needs_standby=needs_standby)
+        keyfiles.write_public(layout.store_address, f"{store}\n".encode())
     issuer = make_ca(moment)
     keyfiles.write_private(layout.ca_key, issuer.key)
     keyfiles.write_public(layout.ca, issuer.certificate.public_bytes(Encoding.PEM))
@@ -122,7 +133,8 @@ def init_receiver(directory: Path, *, hosts: list[str] | None = None, now: datet
     keyfiles.write_private(layout.receipt_key, receipt_key)
     keyfiles.write_public(layout.receipt_public, receipt_key.public_key())
     _make_directory(layout.devices)
-    SqliteStore.create(layout.store).close()
+    if store is None:
+        create_store(layout.store)
     return layout
 
 
@@ -297,7 +309,7 @@ def log_end(layout: ReceiverLayout) -> int:
     Raises:
         ReceiverError: The store cannot be read.
     """
-    with open_store(layout.store, read_only=True) as store:
+    with open_store(store_of(layout), read_only=True) as store:
         return store.totals().log_end
 
 

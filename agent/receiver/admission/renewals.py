@@ -30,12 +30,12 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePublicKey
 from cryptography.hazmat.primitives.serialization import Encoding
 
-from agent.disk import durable
 from agent.errors import FormatError, KeyFileError, ReceiverError, VerificationError
 from agent.keys import keyfiles
 from agent.receiver.admission.certificates import issue_client
 from agent.receiver.admission.devices import Device, DeviceBook, Event, EventKind
 from agent.receiver.admission.pki import bounded_history, load_issuer, log_end
+from agent.receiver.admission.shelf import shelf_of
 from agent.receiver.layout import ReceiverLayout
 from agent.wire.renewal import MAX_CHAIN_BYTES, MAX_RENEWAL_BYTES, Renewal, parse_renewal, verify_renewal
 
@@ -61,15 +61,46 @@ class Answered:
 
 
 class RenewalBook:
-    """The requests of one receiver's units. Holds no state but the folder's path; safe for threads."""
+    """The requests of one receiver's units. Remembers none of them; safe for threads."""
 
     def __init__(self, layout: ReceiverLayout) -> None:
         """Look into the receiver's folder from now on."""
-        self._directory = layout.renewals
+        self._shelf = shelf_of(layout.renewals, may_be_missing=True)
 
-    def waiting(self) -> list[Path]:
-        """Return the requests that nobody has answered."""
-        return sorted(self._directory.glob(f"*{_REQUEST}"))
+    def waiting(self) -> list[str]:
+        """Return the names of the requests that nobody has answered.
+
+        Raises:
+            ReceiverError: They cannot be listed.
+        """
+        return [name for name in self._shelf.names() if name.endswith(_REQUEST)]
+
+    def request(self, name: str) -> bytes:
+        """Return a request that waits.
+
+        Raises:
+            ReceiverError: It cannot be read, or is gone.
+        """
+        data = self._shelf.read(name, max_bytes=MAX_RENEWAL_BYTES)
+        if data is None:
+            raise ReceiverError(f"{self._shelf.where}/{name}: is gone")
+        return data
+
+    def forget(self, name: str) -> None:
+        """Remove a request.
+
+        Raises:
+            ReceiverError: It cannot be removed.
+        """
+        self._shelf.remove(name)
+
+    def answer(self, name: str, pem: bytes) -> None:
+        """Put the certificate that answers a request where its unit fetches it.
+
+        Raises:
+            KeyFileError, ReceiverError: The disk or the database refused.
+        """
+        self._shelf.write(f"{name.removesuffix(_REQUEST)}{_ANSWER}", pem)
 
     def ask(self, data: bytes, sender: Device) -> bytes | None:
         """Return a unit's new certificate (PEM), or keep its request and return None.
@@ -94,22 +125,22 @@ class RenewalBook:
         """Let a unit that waits fetch a certificate that was issued otherwise, by `receiver enrol`; whether one waits.
 
         Raises:
-            KeyFileError: The disk refused.
+            KeyFileError, ReceiverError: The disk or the database refused.
         """
-        request = self._path(key_id, _REQUEST)
-        if not request.exists():
+        request = _name(key_id, _REQUEST)
+        if self._shelf.read(request, max_bytes=MAX_RENEWAL_BYTES) is None:
             return False
-        keyfiles.replace_file(request.with_suffix(_ANSWER), pem, keyfiles.PUBLIC_MODE)
-        request.unlink(missing_ok=True)
+        self.answer(request, pem)
+        self.forget(request)
         return True
 
     def is_new(self, data: bytes) -> bool:
         """Whether a well-formed request is not kept yet."""
-        return self._read(self._path(parse_renewal(data).key_id, _REQUEST), MAX_RENEWAL_BYTES) != data
+        return self._read(parse_renewal(data).key_id, _REQUEST, MAX_RENEWAL_BYTES) != data
 
     def _answer(self, renewal: Renewal, sender: Device) -> bytes | None:
         """Return the answer if it follows the certificate that the request names and the unit may come with it."""
-        pem = self._read(self._path(sender.key_id, _ANSWER), MAX_CHAIN_BYTES)
+        pem = self._read(sender.key_id, _ANSWER, MAX_CHAIN_BYTES)
         if pem is None:
             return None
         try:
@@ -120,23 +151,23 @@ class RenewalBook:
         return pem if _fingerprint(der) in sender.fingerprints and der != renewal.certificate_der else None
 
     def _keep(self, renewal: Renewal) -> None:
-        path = self._path(renewal.key_id, _REQUEST)
-        if self._read(path, MAX_RENEWAL_BYTES) == renewal.data:
+        if self._read(renewal.key_id, _REQUEST, MAX_RENEWAL_BYTES) == renewal.data:
             return
         try:
-            durable.make_directory(self._directory, mode=0o700)
-            durable.replace_file(path, renewal.data, mode=keyfiles.PUBLIC_MODE)
-        except OSError as error:
-            raise ReceiverError(f"{path}: cannot be written: {error.strerror}") from None
+            self._shelf.write(_name(renewal.key_id, _REQUEST), renewal.data)
+        except KeyFileError as error:
+            raise ReceiverError(str(error)) from None
 
-    def _path(self, key_id: bytes, suffix: str) -> Path:
-        return self._directory / f"{key_id.hex()}{suffix}"
-
-    def _read(self, path: Path, max_bytes: int) -> bytes | None:
+    def _read(self, key_id: bytes, suffix: str, max_bytes: int) -> bytes | None:
         try:
-            return keyfiles.read_public_file(path, max_bytes=max_bytes)
-        except KeyFileError:
+            data = self._shelf.read(_name(key_id, suffix), max_bytes=max_bytes)
+        except ReceiverError:
             return None
+        return None if data is None or len(data) > max_bytes else data
+
+
+def _name(key_id: bytes, suffix: str) -> str:
+    return f"{key_id.hex()}{suffix}"
 
 
 def verify_request(renewal: Renewal, device: Device) -> None:
@@ -170,35 +201,37 @@ def renew_units(directory: Path, *, ca_key: Path | None = None, now: datetime | 
         ReceiverError: A device's record or the store cannot be read.
     """
     layout, moment = ReceiverLayout(directory), now or datetime.now(UTC)
-    waiting = RenewalBook(layout).waiting()
+    requests = RenewalBook(layout)
+    waiting = requests.waiting()
     if not waiting:
         return
-    desk = _Desk(layout, ca_key, moment)
-    for path in waiting:
+    desk = _Desk(layout, requests, ca_key, moment)
+    for name in waiting:
         try:
-            yield desk.answer(path)
+            yield desk.answer(name)
         except (FormatError, VerificationError) as error:
-            path.unlink()
-            yield Answered(path.stem[:16], None, str(error))
+            requests.forget(name)
+            yield Answered(name[:16], None, str(error))
 
 
 class _Desk:
     """Issues certificates with the CA's key."""
 
-    def __init__(self, layout: ReceiverLayout, ca_key: Path | None, moment: datetime) -> None:
+    def __init__(self, layout: ReceiverLayout, requests: RenewalBook, ca_key: Path | None, moment: datetime) -> None:
         self._layout = layout
+        self._requests = requests
         self._moment = moment
         self._issuer = load_issuer(layout, ca_key)
         self._receipt_key = keyfiles.load_ed25519_private(layout.receipt_key)
         self._book = DeviceBook(layout.devices)
 
-    def answer(self, path: Path) -> Answered:
+    def answer(self, name: str) -> Answered:
         """Answer one request.
 
         The answer is there before the record that lets the unit in with it: a run that was cut off in between is done
         again, and the unit never loses the certificate that it has.
         """
-        renewal = parse_renewal(keyfiles.read_public_file(path, max_bytes=MAX_RENEWAL_BYTES))
+        renewal = parse_renewal(self._requests.request(name))
         device = self._book.by_key_id(renewal.key_id)
         if device is None:
             raise VerificationError(f"{_WHAT}: its key is not enrolled")
@@ -207,12 +240,12 @@ class _Desk:
         if not isinstance(tls_key, EllipticCurvePublicKey):
             raise VerificationError(f"{_WHAT}: the certificate is not for an ECDSA key")
         issued = issue_client(self._issuer, device.name, device.key_id, tls_key, self._moment)
-        keyfiles.replace_file(path.with_suffix(_ANSWER), issued.public_bytes(Encoding.PEM), keyfiles.PUBLIC_MODE)
+        self._requests.answer(name, issued.public_bytes(Encoding.PEM))
         event = Event(EventKind.RENEWED, self._moment, log_end(self._layout))
         fingerprints = (issued.fingerprint(hashes.SHA256()).hex(), _fingerprint(renewal.certificate_der))
         renewed = replace(device, fingerprints=fingerprints, history=bounded_history((*device.history, event)))
         self._book.save(renewed, self._receipt_key)
-        path.unlink()
+        self._requests.forget(name)
         return Answered(device.name, issued.not_valid_after_utc)
 
 

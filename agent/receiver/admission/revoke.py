@@ -18,7 +18,7 @@ from agent.receiver.admission.devices import Device, DeviceBook, Event, EventKin
 from agent.receiver.admission.records import MAX_EVENTS, MAX_REASON_CHARS
 from agent.receiver.layout import ReceiverLayout
 from agent.receiver.ports import StoreLog
-from agent.receiver.stores.opening import open_store
+from agent.receiver.stores.opening import open_store, store_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +69,7 @@ def revoke(
     receipt_key = keyfiles.load_ed25519_private(layout.receipt_key)
     book = DeviceBook(layout.devices)
     devices = _chosen(book, name, key_id)
-    with open_store(layout.store, read_only=True) as store:
+    with open_store(store_of(layout), read_only=True) as store:
         log_end = store.totals().log_end
         after = _point(store, at, log_end, moment)
     ending = [each for each in devices if each.revoked is None or after < each.revoked.after]

@@ -8,15 +8,13 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated, Final, TypeVar
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic_core import ErrorDetails, PydanticCustomError
 
-from agent.errors import FormatError, ReceiverError
+from agent.errors import FormatError
 
 MAX_DOCUMENT_BYTES: Final = 16 << 10
 """An enrolment has about 1 kB."""
@@ -37,35 +35,6 @@ class Document(BaseModel):
 
 
 Form = TypeVar("Form", bound=Document)
-_Found = TypeVar("_Found")
-
-
-def load_document(path: Path, form: type[Form], *, what: str) -> Form:
-    """Read a file that holds a document.
-
-    Raises:
-        FormatError: It is too long, or is no such document; the message begins with `what`.
-        OSError: The file cannot be read.
-    """
-    with path.open("rb") as file:
-        data = file.read(MAX_DOCUMENT_BYTES + 1)
-    return parse_document(data, form, what=what)
-
-
-def look_up(path: Path, load: Callable[[], _Found]) -> _Found | None:
-    """Return what `load` makes of a file of the receiver's own folder, or None if there is no such file.
-
-    Raises:
-        ReceiverError: The file is there but cannot be read or is damaged.
-    """
-    try:
-        return load()
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise ReceiverError(f"{path}: {error.strerror}") from None
-    except FormatError as error:
-        raise ReceiverError(f"{path.parent}: {error}; put it back from a backup (docs/BACKUP.md, Restore)") from None
 
 
 def parse_document(data: bytes, form: type[Form], *, what: str, max_bytes: int = MAX_DOCUMENT_BYTES) -> Form:

@@ -21,7 +21,7 @@ from agent.health.assess import Finding
 from agent.receiver.admission.devices import Device, DeviceBook
 from agent.receiver.fleet.overview import UnitState, assess_fleet
 from agent.receiver.fleet.page import KEPT_S, render_fleet
-from agent.receiver.fleet.store import FleetStore
+from agent.receiver.fleet.shared import Fleet
 from agent.receiver.fleet.view import View, within
 
 _MAX_PAGES: Final = 32
@@ -53,7 +53,7 @@ class FleetPages:
     def __init__(
         self,
         devices: DeviceBook,
-        fleet: FleetStore,
+        fleet: Fleet,
         own: Callable[[datetime], Iterable[Finding]],
         *,
         now: Callable[[], datetime] = lambda: datetime.now(UTC),

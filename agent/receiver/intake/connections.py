@@ -57,11 +57,13 @@ _Addresses = tuple[tuple[str, int], tuple[str, int]]
 class Connections:
     """The connections of one server, each from its handshake to its end."""
 
-    def __init__(self, vouch: Callable[[str], None] = lambda _: None, *, most: int = DEFAULT_CONNECTIONS) -> None:
+    def __init__(
+        self, vouch: Callable[[tuple[str, int]], None] = lambda _: None, *, most: int = DEFAULT_CONNECTIONS
+    ) -> None:
         """Begin with none.
 
         Args:
-            vouch: Told the address of each connection whose first request is answered well.
+            vouch: Told the peer of each connection whose first request is answered well: address and port.
             most: How many there may be.
         """
         self._vouch = vouch
@@ -135,7 +137,7 @@ class Connections:
             async def vouching(message: Message) -> None:
                 if message["type"] == "http.response.start" and message["status"] < 400 and connection.is_new:
                     connection.is_new = False
-                    self._vouch(addresses[0][0])
+                    self._vouch(addresses[0])
                 await send(message)
 
             with connection.in_request():

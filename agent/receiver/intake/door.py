@@ -12,7 +12,8 @@ verified certificate within `HANDSHAKE_DEADLINE_S` of its turn. An address (in I
 at most `MAX_OF_AN_ADDRESS` without one. Where there are too many, the oldest one goes: whoever holds connections open
 and says nothing keeps nobody out, and takes one descriptor and no time. A handshake takes some milliseconds of
 everybody's time, so an address has `CREDITS` of them at once; one comes back each second, and with each connection
-whose first request is answered well.
+whose first request is answered well. A connection that a known balancer passes on is one of the address that it names
+(`balancer`).
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
+from agent.receiver.intake.balancer import Addresses, NoHeaderError, is_among, read_header
 from agent.receiver.intake.counts import Counts
 from agent.receiver.intake.notices import Pace
 
@@ -71,6 +73,7 @@ class Reason(StrEnum):
     NO_CERTIFICATE = "no-certificate"
     OLD_TLS = "old-tls"
     NOT_TLS = "not-tls"
+    NO_HEADER = "no-proxy-header"
     NOT_TRUSTED = "not-trusted"
     SILENT = "silent"
     SLOW = "slow"
@@ -87,6 +90,7 @@ _WORDS: Final = {
     Reason.NO_CERTIFICATE: "it showed no certificate",
     Reason.OLD_TLS: "it does not speak TLS 1.3",
     Reason.NOT_TLS: "what it sent is no TLS",
+    Reason.NO_HEADER: "it is a --balancer and does not say whose connection it passes on (PROXY protocol, version 2)",
     Reason.NOT_TRUSTED: "it does not trust the receiver's certificate, or refuses its own end",
     Reason.SILENT: f"it said nothing for {SILENCE_DEADLINE_S:.0f} s",
     Reason.SLOW: f"it did not finish the handshake within {HANDSHAKE_DEADLINE_S:.0f} s",
@@ -162,10 +166,12 @@ class TlsContext(ssl.SSLContext):
 class Door:
     """Accepts connections until it is cancelled. Everything happens in one event loop."""
 
-    def __init__(self, context: ssl.SSLContext, counts: Counts) -> None:
-        """Take over what TLS asks for, and where refusals are counted."""
+    def __init__(self, context: ssl.SSLContext, counts: Counts, *, balancers: Addresses = frozenset()) -> None:
+        """Take over what TLS asks for, where refusals are counted, and who passes connections of others on."""
         self._context = context
         self._counts = counts
+        self._balancers = balancers
+        self._passed_on: dict[tuple[str, int], str] = {}
         self._pace = Pace()
         self._under_way: dict[asyncio.Task[None], str] = {}
         self._credits: dict[str, tuple[float, float]] = {}
@@ -187,16 +193,21 @@ class Door:
             is_crowd = self._begin(plain, peer, protocol)
             await asyncio.sleep(CROWD_S if is_crowd else 0)  # a crowd keeps nobody waiting who is in
 
-    def vouch(self, address: str) -> None:
-        """Give a credit back: one who came from there is good."""
-        self._spend(neighbourhood(address), -1.0)
+    def vouch(self, peer: tuple[str, int]) -> None:
+        """Give a credit back: who came from this address and port is good."""
+        self._spend(neighbourhood(self._passed_on.pop(peer, peer[0])), -1.0)
 
     def _begin(self, plain: socket.socket, peer: Sequence[Any], protocol: Callable[[], asyncio.Protocol]) -> bool:
         """Begin with a connection, and end the oldest ones where there are too many; return whether there were."""
-        host = neighbourhood(str(peer[0]))
-        task = asyncio.create_task(self._handshake(plain, str(peer[0]), protocol))
-        self._under_way[task] = host
+        host, port = str(peer[0]), int(peer[1])
+        task = asyncio.create_task(self._handshake(plain, (host, port), protocol))
         task.add_done_callback(lambda done: self._under_way.pop(done, None))
+        is_for_another = is_among(host, self._balancers)
+        return self._count(task, f"{host} port {port}" if is_for_another else neighbourhood(host))
+
+    def _count(self, task: asyncio.Task[None], host: str) -> bool:
+        """Count a connection for an address, and end the oldest ones where there are too many."""
+        self._under_way[task] = host
         theirs = [each for each, other in self._under_way.items() if other == host]
         too_many = [*theirs[:-MAX_OF_AN_ADDRESS], *list(self._under_way)[:-MAX_HANDSHAKES]]
         for old in too_many:
@@ -206,18 +217,40 @@ class Door:
                 self._tell(address, Reason.CROWDED, "")
         return bool(too_many)
 
-    async def _handshake(self, plain: socket.socket, host: str, protocol: Callable[[], asyncio.Protocol]) -> None:
+    async def _handshake(
+        self, plain: socket.socket, peer: tuple[str, int], protocol: Callable[[], asyncio.Protocol]
+    ) -> None:
+        host = peer[0]
         try:
             with plain:
                 plain.setblocking(False)
+                named = await self._named(plain, peer) if is_among(host, self._balancers) else host
+                host = named or host
                 async with asyncio.timeout(SILENCE_DEADLINE_S):
                     await _first_bytes(plain)
+                if named is None and _has_ended(plain):
+                    return  # a balancer has looked whether somebody listens
                 await self._take_credit(neighbourhood(host))
                 await self._speak_tls(plain, plain.dup(), host, protocol)  # asyncio closes its own at once
+        except NoHeaderError:
+            self._tell(host, Reason.NO_HEADER, "")
         except TimeoutError:
             self._tell(host, Reason.SILENT, "")
         except OSError as error:
             self._tell(host, Reason.OTHER, f" ({error.strerror})")
+
+    async def _named(self, plain: socket.socket, balancer: tuple[str, int]) -> str | None:
+        """Return the address whose connection a balancer passes on, counted for that one now; None for its own."""
+        try:
+            async with asyncio.timeout(SILENCE_DEADLINE_S):
+                host = await read_header(plain)
+        except ConnectionResetError:
+            return None  # as some end a look
+        self._passed_on[balancer] = host or balancer[0]  # of each port the newest: there are 65,535
+        task = asyncio.current_task()
+        if host is not None and task in self._under_way:
+            self._count(task, neighbourhood(host))
+        return host
 
     async def _speak_tls(
         self, line: socket.socket, theirs: socket.socket, host: str, protocol: Callable[[], asyncio.Protocol]
@@ -292,6 +325,14 @@ async def _first_bytes(plain: socket.socket) -> None:
         await said.wait()
     finally:
         loop.remove_reader(plain)
+
+
+def _has_ended(plain: socket.socket) -> bool:
+    """Whether the peer has said all that it will, and nothing is left of it."""
+    try:
+        return not plain.recv(1, socket.MSG_PEEK)
+    except ConnectionResetError:
+        return True
 
 
 async def _say_goodbye(line: socket.socket, alert: bytes) -> None:

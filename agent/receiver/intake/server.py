@@ -15,7 +15,7 @@ import signal
 import socket
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,8 +33,9 @@ from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.admission.operators import OperatorBook
 from agent.receiver.admission.renewals import RenewalBook
 from agent.receiver.fleet.own import own_findings
-from agent.receiver.fleet.store import FleetStore
+from agent.receiver.fleet.shared import open_fleet
 from agent.receiver.intake import connections
+from agent.receiver.intake.balancer import parse_balancers
 from agent.receiver.intake.counts import Counts
 from agent.receiver.intake.decide import Intake
 from agent.receiver.intake.descriptors import allow_descriptors
@@ -42,7 +43,7 @@ from agent.receiver.intake.door import MAX_HANDSHAKES, Door
 from agent.receiver.intake.server_tls import ServerTls
 from agent.receiver.intake.service import build_service
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.stores.opening import open_store
+from agent.receiver.stores.opening import open_store, store_of
 
 MAX_HEAD_BYTES: Final = 16 << 10
 """Of a request whose head is not complete; one that arrives in a single read may be as long as that read."""
@@ -80,15 +81,15 @@ class _Server(uvicorn.Server):
         self,
         config: uvicorn.Config,
         door: Door,
-        *,
         listener: socket.socket,
+        *,
         port_file: Path | None,
-        hooks: ServeHooks,
-        each_second: Callable[[], None],
+        hooks: ServeHooks | None,
+        look: Callable[[], None],
     ) -> None:
         super().__init__(config)
-        self._each_second = each_second
-        self._hooks = hooks
+        self._each_second = look
+        self._hooks = hooks or ServeHooks()
         self._door = door
         self._listener = listener
         self._address, self._port = listener.getsockname()[:2]
@@ -140,6 +141,7 @@ def serve(
     hooks: ServeHooks | None = None,
     counts: Counts | None = None,
     connections_most: int = connections.DEFAULT_CONNECTIONS,
+    balancers: Collection[str] = (),
 ) -> None:
     """Run the receiver until SIGTERM or SIGINT.
 
@@ -152,29 +154,29 @@ def serve(
         hooks: What a service manager wants to know.
         counts: Where it counts what it does, for whoever shows that.
         connections_most: How many connections there may be; fewer where the system allows too few descriptors.
+        balancers: Addresses of TCP load balancers, whose connections begin with a PROXY header (`balancer`).
 
     Raises:
         KeyFileError: A key or certificate is missing, unreadable, unsafe or of another kind; or the
             port file cannot be written.
-        UsageError: No such port, or no such number of connections.
+        UsageError: No such port, no such number of connections, or a balancer that is no address.
         ReceiverError: The store cannot be used, or the address cannot be listened on.
     """
-    most, layout = _possible(connections_most), ReceiverLayout(directory)
-    tls = ServerTls(layout)
+    trusted, most, layout = parse_balancers(balancers), _possible(connections_most), ReceiverLayout(directory)
+    tls, counts = ServerTls(layout), counts or Counts()
     receipt_key = _load_receipt_key(layout)
     devices = DeviceBook(layout.devices)
     _log.info("%d device keys are enrolled", len(devices.all()))
     _remove(port_file)
     with (
-        open_store(layout.store) as store,
-        FleetStore(layout.fleet) as fleet,
+        open_store(store_of(layout)) as store,
+        open_fleet(layout) as fleet,
         _listen(host, port) as listener,
-        _taking_over(layout.store),
+        _taking_over(layout),
     ):
         _log.info("%d envelopes are stored", store.totals().envelopes)
         for sign in missing_end(store, devices):
             _log.warning("the store is not whole: %s", sign)
-        counts, hooks = counts or Counts(), hooks or ServeHooks()
         intake = Intake(devices=devices, store=store, receipt_key=receipt_key, counts=counts, keep_fork=fleet.keep_fork)
         app = build_service(
             intake,
@@ -185,19 +187,18 @@ def serve(
             own=lambda now: own_findings(layout, now),
             renewals=RenewalBook(layout),
         )
-        door = Door(tls.context, counts)
-        config = _config(app, door, most)
-        server = _Server(config, door, listener=listener, port_file=port_file, hooks=hooks, each_second=tls.look)
+        door = Door(tls.context, counts, balancers=trusted)
+        server = _Server(_config(app, door, most), door, listener, port_file=port_file, hooks=hooks, look=tls.look)
         counts.gauge("connections", lambda: len(server.server_state.connections))
         _run(server, listener)
         _log.info("stopped, %d envelopes are stored", store.totals().envelopes)
 
 
 @contextmanager
-def _taking_over(path: Path) -> Iterator[None]:
+def _taking_over(layout: ReceiverLayout) -> Iterator[None]:
     """Bring what an earlier plateseal stored to where this one keeps it, beside the block, and stop at its end."""
     ended = threading.Event()
-    worker = threading.Thread(target=_take_over, args=(path, ended), name="taking-over")
+    worker = threading.Thread(target=_take_over, args=(layout, ended), name="taking-over")
     worker.start()
     try:
         yield
@@ -206,9 +207,9 @@ def _taking_over(path: Path) -> Iterator[None]:
         worker.join()
 
 
-def _take_over(path: Path, ended: threading.Event) -> None:
+def _take_over(layout: ReceiverLayout, ended: threading.Event) -> None:
     try:
-        with open_store(path) as store:
+        with open_store(store_of(layout)) as store:
             moved = store.take_over(may_go_on=lambda: not ended.is_set())
     except ReceiverError as error:
         _log.error("the store of an earlier plateseal is not taken over yet; the next start goes on: %s", error)

@@ -50,7 +50,7 @@ from agent.receiver.admission.operators import Operator, OperatorBook
 from agent.receiver.admission.renewals import RenewalBook
 from agent.receiver.fleet.page import PAGE_HEADERS
 from agent.receiver.fleet.pages import FleetPages
-from agent.receiver.fleet.store import FleetStore
+from agent.receiver.fleet.shared import Fleet
 from agent.receiver.fleet.view import view_of
 from agent.receiver.intake.bodies import Bodies, GaveWayError
 from agent.receiver.intake.counts import Counts
@@ -89,7 +89,7 @@ _log = logging.getLogger(__name__)
 class _Units:
     """What units may ask of a receiver: to take envelopes and health reports."""
 
-    def __init__(self, intake: Intake, fleet: FleetStore | None, counts: Counts, renewals: RenewalBook | None) -> None:
+    def __init__(self, intake: Intake, fleet: Fleet | None, counts: Counts, renewals: RenewalBook | None) -> None:
         self._intake = intake
         self._renewals = renewals
         self._fleet = fleet
@@ -287,7 +287,7 @@ class _Operators:
 def build_service(
     intake: Intake,
     *,
-    fleet: FleetStore | None = None,
+    fleet: Fleet | None = None,
     devices: DeviceBook | None = None,
     operators: OperatorBook | None = None,
     counts: Counts | None = None,

@@ -23,6 +23,7 @@ from agent.errors import ReceiverError
 from agent.receiver.ports import Dropped, Epoch
 from agent.receiver.stores.bodies import BodyFiles
 from agent.receiver.stores.filing import HELD, Filing, kids_in
+from agent.receiver.stores.rules import doomed_and_waiting
 from agent.wire import cbor
 from agent.wire.times import from_ms
 
@@ -51,10 +52,8 @@ def drop(
     )
     gone = {bytes(kid) for (kid,) in connection.execute("SELECT kid FROM dropped_kids")}
     here = {number: (name, kids_in(sealed_to)) for number, name, sealed_to in connection.execute(_FILES).fetchall()}
-    doomed = {number: name for number, (name, sealed_to) in here.items() if gone.issuperset(sealed_to)}
-    waiting = [
-        number for number, (_, sealed_to) in here.items() if number not in doomed and gone.intersection(sealed_to)
-    ]
+    going, waiting = doomed_and_waiting({number: sealed_to for number, (_, sealed_to) in here.items()}, gone)
+    doomed = {number: here[number][0] for number in going}
     aside = _set_aside(connection, Filing(connection, files, at_ms), files, doomed, held)
     query = "UPDATE body_files SET dropped_at_ms = ? WHERE number = ?"
     connection.executemany(query, ((at_ms, number) for number in doomed))

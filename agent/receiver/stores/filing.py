@@ -38,7 +38,7 @@ HELD: Final = "held"
 NEW_FILES_A_DAY: Final = 64
 """Files that one unit's key may begin in a day of the log. A keyring has a new epoch a day, so a unit that delivers
 what it kept for two months begins as many. Without a bound, who has a unit's key could fill the folder."""
-_DAY_MS: Final = timedelta(days=1) // timedelta(milliseconds=1)
+DAY_MS: Final = timedelta(days=1) // timedelta(milliseconds=1)
 
 
 def name_of(kids: tuple[bytes, ...]) -> str:
@@ -134,7 +134,7 @@ class Filing:
         if name == TOMBSTONES or name in self._files_here or self._row(name) is not None:
             return name
         query = "SELECT count(*) FROM body_files WHERE begun_by = ? AND begun_at_ms > ?"
-        (begun,) = self._connection.execute(query, (envelope.device_kid, self._at_ms - _DAY_MS)).fetchone()
+        (begun,) = self._connection.execute(query, (envelope.device_kid, self._at_ms - DAY_MS)).fetchone()
         return name if begun < NEW_FILES_A_DAY or self._are_dropped(envelope.kids) else VARIOUS
 
     def _file(self, name: str, kids: tuple[bytes, ...], device: bytes) -> _File:
@@ -159,4 +159,4 @@ class Filing:
         return None if row is None else _File(int(row[0]), int(row[1]), bool(row[2]))
 
 
-__all__ = ["Filing", "kids_in", "name_of"]
+__all__ = ["DAY_MS", "HELD", "NEW_FILES_A_DAY", "TOMBSTONES", "VARIOUS", "Filing", "kids_in", "name_of"]

@@ -1,7 +1,7 @@
 """What happens to each envelope of a batch within the store's transaction.
 
-Owns: the rules that a chain must keep, the log index, the time of storing, and the receipt that is signed and kept with
-the row. Leaves to others: the transaction (`sqlite`), and whether an envelope's signature holds (`intake`).
+Owns: the log index, the time of storing, and the receipt that is signed and kept with the row. Leaves to others: the
+rules that a chain must keep (`rules`), the transaction (`sqlite`), whether an envelope's signature holds (`intake`).
 
 Invariants: an envelope has one receipt for ever, the bytes that were signed first. The log's times never go back, even
 when the receiver's clock does. Each receipt of version 2 names the one of version 2 before it for the same device key.
@@ -11,22 +11,23 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from agent.receiver.ports import ChainConflict, Forked, Outcome, ReceiptLost
+from agent.receiver.ports import Forked, Outcome, ReceiptLost
 from agent.receiver.stores.bodies import BodyFiles
+from agent.receiver.stores.facts import SqliteFacts
 from agent.receiver.stores.filing import Filing
-from agent.receiver.stores.forks import fork_at, note_beginning
+from agent.receiver.stores.forks import fork_at
 from agent.receiver.stores.reading import RECEIPT
+from agent.receiver.stores.rules import conflict, receipt_for
 from agent.wire import cbor
 from agent.wire.envelope import Envelope
 from agent.wire.header import VERSION_1, ZERO_DIGEST
-from agent.wire.receipt import Receipt, sign_receipt
-from agent.wire.times import from_ms, to_ms
+from agent.wire.receipt import sign_receipt
+from agent.wire.times import to_ms
 
 _LOG_END: Final = "SELECT log, stored_at_ms AS logged_at_ms FROM envelopes ORDER BY log DESC LIMIT 1"
 _HIGHEST_LOG: Final = "SELECT seq FROM sqlite_sequence WHERE name = 'envelopes'"
@@ -56,6 +57,7 @@ class Keeper:
             followers: By the id of a key that was rotated out: the ids of the keys that followed it.
         """
         self._connection = connection
+        self._facts = SqliteFacts(connection)
         self._key = key
         self._followers = followers
         log, newest_ms = connection.execute(_LOG_END).fetchone() or (0, 0)
@@ -77,13 +79,13 @@ class Keeper:
             self._mend(envelope, *stored)
             return self._kept(envelope, log=log, at_ms=at_ms)
         followers = self._followers.get(envelope.device_kid, ())
-        conflict = _conflict(self._connection, envelope) or _after_the_end(self._connection, envelope, followers)
-        if conflict is not None:
-            return conflict
+        refused = conflict(self._facts, envelope, followers)
+        if refused is not None:
+            return refused
         self._log += 1
         is_new_chain = self._insert(envelope)
         receipt = self._sign(envelope, log=self._log, at_ms=self._at_ms)
-        fork = fork_at(self._connection, envelope, is_new_chain=is_new_chain)
+        fork = fork_at(self._facts, envelope, is_new_chain=is_new_chain)
         return receipt if fork is None else Forked(receipt, fork)
 
     def finish(self) -> None:
@@ -118,7 +120,7 @@ class Keeper:
         if position.seq > 0 and chain in self._noted:
             return False
         self._noted.add(chain)
-        return note_beginning(self._connection, envelope.device_kid, position)
+        return self._facts.note_beginning(envelope.device_kid, position)
 
     def _kept(self, envelope: Envelope, *, log: int, at_ms: int) -> bytes | ReceiptLost:
         """Return the receipt of a stored envelope.
@@ -135,17 +137,7 @@ class Keeper:
 
     def _sign(self, envelope: Envelope, *, log: int, at_ms: int) -> bytes:
         """Sign the receipt of a row, and keep it."""
-        receipt = Receipt(
-            envelope_id=envelope.envelope_id,
-            length=len(envelope.data),
-            device_kid=envelope.device_kid,
-            chain=envelope.position.chain,
-            seq=envelope.position.seq,
-            stored_at=from_ms(at_ms),
-            log_index=log,
-        )
-        if envelope.position.version != VERSION_1:
-            receipt = replace(receipt, prev=self._before(envelope.device_kid))
+        receipt = receipt_for(envelope, log=log, at_ms=at_ms, newest=self._before(envelope.device_kid))
         signed = sign_receipt(receipt, self._key)
         self._connection.execute(
             "INSERT INTO receipts (log, id, version, receipt) VALUES (?,?,?,?)",
@@ -169,63 +161,3 @@ class Keeper:
             self._connection.execute("UPDATE envelopes SET body = ?, length = ? WHERE id = ?", row)
         elif body is None and file is not None and place is not None:  # no place: it came when its epoch was dropped
             self._filing.mend(file, place, envelope.data)
-
-
-def _conflict(connection: sqlite3.Connection, envelope: Envelope) -> ChainConflict | None:
-    """Compare an envelope that is not stored with its place and its neighbours."""
-    position = envelope.position
-    rows = connection.execute(
-        "SELECT seq, id, prev FROM envelopes WHERE device = ? AND chain = ? AND seq BETWEEN ? AND ?",
-        (envelope.device_kid, position.chain, position.seq - 1, position.seq + 1),
-    )
-    for seq, stored_id, stored_prev in rows.fetchall():
-        place = f"chain {position.chain.hex()[:8]} seq {position.seq}"
-        if seq == position.seq:
-            reason = f"fork: {place} is taken by another envelope, {stored_id.hex()[:16]}"
-            return ChainConflict(reason, is_fork=True)
-        if seq == position.seq - 1 and stored_id != position.prev:
-            return ChainConflict(f"broken chain: prev of {place} is not the stored envelope before it")
-        if seq == position.seq + 1 and stored_prev != envelope.digest:
-            return ChainConflict(f"broken chain: the stored envelope after {place} names another as its prev")
-    return None
-
-
-def _after_the_end(
-    connection: sqlite3.Connection, envelope: Envelope, followers: Sequence[bytes]
-) -> ChainConflict | None:
-    """Tell whether an envelope by a key that was rotated out was made after the rotation.
-
-    What the key signed before it may come at any time. The unit's chains are numbered, so the first chain of the keys
-    that followed says where the old key ended: at the envelope that it names.
-    """
-    if not followers:
-        return None
-    position = envelope.position
-    marks = ", ".join("?" * len(followers))
-    first = connection.execute(
-        f"SELECT device, chain, run FROM chains WHERE device IN ({marks}) ORDER BY run LIMIT 1",  # noqa: S608  # marks
-        tuple(followers),
-    ).fetchone()
-    if first is None:
-        return None
-    device, chain, run = first
-    ended = f"after the rotation: key {envelope.device_kid.hex()[:16]} was followed by {device.hex()[:16]} in run {run}"
-    if position.run is not None and (position.run >= run or _is_second(connection, envelope)):
-        return ChainConflict(f"{ended}, and this is another chain of run {position.run}")
-    handed_over = connection.execute(
-        "SELECT prev FROM envelopes WHERE device = ? AND chain = ? AND seq = 0", (device, chain)
-    ).fetchone()
-    if handed_over is None:
-        return None
-    end = connection.execute("SELECT chain, seq FROM envelopes WHERE id = ?", handed_over).fetchone()
-    goes_on = end is not None and end[0] == position.chain and position.seq > end[1]
-    if goes_on or position.before == handed_over[0]:
-        return ChainConflict(f"{ended}, and this goes on behind the end of its last chain")
-    return None
-
-
-def _is_second(connection: sqlite3.Connection, envelope: Envelope) -> bool:
-    """Whether the store has another chain of the same key and number."""
-    position = envelope.position
-    query = "SELECT 1 FROM chains WHERE device = ? AND run = ? AND chain <> ? LIMIT 1"
-    return connection.execute(query, (envelope.device_kid, position.run, position.chain)).fetchone() is not None

@@ -111,7 +111,7 @@ class Reader(Database):
                 for first in range(0, len(found), PAGE_ROWS):
                     page = self._read(_THESE, (json.dumps(found[first : first + PAGE_ROWS]),))
                     rows = ((self._whole(row), row[_FILE_NAME] in (VARIOUS, HELD, "")) for row in page)
-                    yield from (stored for stored, is_mixed in rows if not is_mixed or _may_open(stored, kids))
+                    yield from (stored for stored, is_mixed in rows if not is_mixed or may_open(stored, kids))
             after = end
 
     def _log_end(self) -> int:
@@ -243,7 +243,7 @@ class Reader(Database):
             raise ReceiverError(f"{self._files.directory / name}: cannot be read: {error.strerror or error}") from None
 
 
-def _may_open(stored: StoredRow, kids: frozenset[bytes]) -> bool:
+def may_open(stored: StoredRow, kids: frozenset[bytes]) -> bool:
     """Whether one of these keys is among those that an entry's bytes are sealed to, or its damage hides them."""
     try:
         return stored.body is None or not kids.isdisjoint(parse_envelope(stored.body).kids)
@@ -251,4 +251,4 @@ def _may_open(stored: StoredRow, kids: frozenset[bytes]) -> bool:
         return True
 
 
-__all__ = ["FILED", "FILES_HERE", "PAGE_ROWS", "RECEIPT", "Reader"]
+__all__ = ["FILED", "FILES_HERE", "PAGE_ROWS", "RECEIPT", "Reader", "may_open"]
