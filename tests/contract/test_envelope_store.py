@@ -21,6 +21,7 @@ from agent.wire.header import DIGEST_BYTES, ChainPosition
 from agent.wire.receipt import Receipt, parse_receipt
 from agent.wire.tombstone import LossReason, Tombstone
 from tests.fakes.envelopes import first_position, make_chain, make_envelope, next_position
+from tests.fakes.object_store import place_file
 from tests.fakes.receipts import RECEIVER
 from tests.fakes.stored import bodies
 
@@ -32,13 +33,22 @@ Opening = Callable[[], Store]
 """Opens the one store again, as another receiver or another command does."""
 
 
-@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.needs("postgresql"))])
+@pytest.fixture(
+    params=[
+        "sqlite",
+        pytest.param("postgresql", marks=pytest.mark.needs("postgresql")),
+        pytest.param("postgresql and objects", marks=pytest.mark.needs("postgresql")),
+    ]
+)
 def opening(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Opening]:
     """Return what opens an empty store, as often as it is called; all of them are closed afterwards."""
     where: Path | str = tmp_path / "envelopes.db"
-    if request.param == "postgresql":
+    objects: Path | None = None
+    if request.param != "sqlite":
         where = request.getfixturevalue("cluster").new_database()
-    create_store(where)
+    if request.param.endswith("objects"):
+        objects = place_file(tmp_path, request.getfixturevalue("object_place"))
+    create_store(where, bodies=objects)
     with ExitStack() as opened:
         yield lambda: opened.enter_context(open_store(where))
 

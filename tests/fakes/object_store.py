@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from threading import Thread
 from typing import Any
+from uuid import uuid4
 
 import httpx
+import tomli_w
 from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_backend_app
 from werkzeug.serving import make_server
 
@@ -34,6 +37,17 @@ def object_store(change: Callable[[Wsgi], Wsgi] = lambda app: app) -> Iterator[O
         finally:
             server.shutdown()
             thread.join()
+
+
+def place_file(folder: Path, place: ObjectPlace) -> Path:
+    """Write down how a store is reached, with keys and a prefix of its own; return the file."""
+    keys = folder / "object-keys"
+    keys.write_text("[default]\naws_access_key_id = who\naws_secret_access_key = very-secret\n")
+    keys.chmod(0o600)
+    path = folder / "objects.toml"
+    text = {"bucket": place.bucket, "endpoint": place.endpoint, "prefix": uuid4().hex, "credentials": str(keys)}
+    path.write_text(tomli_w.dumps(text))
+    return path
 
 
 def without_conditions(app: Wsgi) -> Wsgi:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,6 +17,7 @@ from agent.receiver.stores.opening import SCHEMES
 
 def init(
     directory: Directory,
+    *,
     host: Annotated[
         list[str] | None,
         typer.Option(
@@ -34,18 +36,26 @@ def init(
         bool,
         typer.Option("--needs-standby", help="Send no receipt unless the database names a synchronous standby."),
     ] = False,
+    bodies: Annotated[
+        Path | None,
+        typer.Option(
+            "--bodies",
+            metavar="FILE",
+            help="With --store: a TOML file that names the bucket of an S3-compatible store, which keeps reads' bytes.",
+        ),
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Make a bench receiver: CA, server certificate, receipt key, empty store. Overwrites nothing.
 
     Example: plateseal receiver init bench/receiver --host reads.example.org
     """
-    if needs_standby and store is None:
-        raise UsageError("--needs-standby goes with --store URL")
+    if store is None and (needs_standby or bodies is not None):
+        raise UsageError(f"{'--needs-standby' if needs_standby else '--bodies'} goes with --store URL")
     if store is not None and not store.startswith(SCHEMES):
         raise UsageError(f"--store: the address of a database is needed, {SCHEMES[0]}USER@HOST/DATABASE")
     hosts = host or list(DEFAULT_HOSTS)
-    layout = init_receiver(directory, hosts=hosts, store=store, needs_standby=needs_standby)
+    layout = init_receiver(directory, hosts=hosts, store=store, needs_standby=needs_standby, bodies=bodies)
     if as_json:
         typer.echo(
             json.dumps(

@@ -99,6 +99,7 @@ def init_receiver(
     hosts: list[str] | None = None,
     store: str | None = None,
     needs_standby: bool = False,
+    bodies: Path | None = None,
     now: datetime | None = None,
 ) -> ReceiverLayout:
     """Make everything a bench receiver needs: CA, server certificate, receipt key, device folder, empty store.
@@ -108,6 +109,7 @@ def init_receiver(
         hosts: DNS names and IP addresses that devices reach the receiver by; this machine's loopback if left out.
         store: Address of a PostgreSQL database that has no store yet; an SQLite file in the directory if left out.
         needs_standby: In PostgreSQL: no receipt leaves unless the server names a synchronous standby.
+        bodies: Beside PostgreSQL: the file that names an object store for the envelopes' bytes.
         now: Aware time of issue; the clock's if left out.
 
     Raises:
@@ -120,7 +122,7 @@ def init_receiver(
     layout = ReceiverLayout(directory)
     _claim_directory(layout)
     if store is not None:  # first: it is what may go wrong
-        create_store(store, needs_standby=needs_standby)
+        create_store(store, needs_standby=needs_standby, bodies=bodies)
         keyfiles.write_public(layout.store_address, f"{store}\n".encode())
     issuer = make_ca(moment)
     keyfiles.write_private(layout.ca_key, issuer.key)

@@ -95,18 +95,21 @@ def open_store(where: Path | str, *, read_only: bool = False) -> Store:
     return SqliteStore.open_read_only(where) if read_only else SqliteStore.open(where)
 
 
-def create_store(where: Path | str, *, needs_standby: bool = False) -> None:
+def create_store(where: Path | str, *, needs_standby: bool = False, bodies: Path | None = None) -> None:
     """Make an empty store where none is.
 
     Args:
         where: As `open_store`.
         needs_standby: In PostgreSQL: no receipt leaves unless the server names a synchronous standby.
+        bodies: Beside PostgreSQL: the file that says how an object store is reached, in which the envelopes' bytes are
+            to lie; None for the database itself. The object store is tried first.
 
     Raises:
-        ReceiverError: A store is there, or it cannot be made.
+        ReceiverError: A store is there, or it cannot be made; or the object store does not keep what it is given.
     """
     if isinstance(where, str):
-        _postgres().create(where, needs_standby=needs_standby)
+        objects = None if bodies is None else _probed(bodies)
+        _postgres().create(where, needs_standby=needs_standby, objects=objects)
     else:
         SqliteStore.create(where).close()
 
@@ -129,6 +132,19 @@ def load_postgres_fleet(url: str) -> PostgresFleet:
     """
     found: type[PostgresFleet] = _module("fleet").PostgresFleet
     return found(url)
+
+
+def _probed(path: Path) -> str:
+    """Return how an object store is reached, as JSON, after it was tried."""
+    try:
+        objects = import_module("agent.receiver.stores.objects")
+    except ModuleNotFoundError as error:
+        if error.name != "obstore":
+            raise
+        raise ReceiverError("an object store needs one more library: pip install 'plateseal[s3]'") from None
+    place = objects.load_place(path)
+    objects.ObjectBodies(place).probe()
+    return str(place.model_dump_json())
 
 
 def _postgres() -> type[PostgresStore]:

@@ -17,17 +17,18 @@ Source: postgresql.org/docs/15/runtime-config-wal.html; postgresql.org/docs/15/e
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import Any, Final, Self, TypeVar
 
 import psycopg
+from psycopg import sql
 from psycopg.conninfo import conninfo_to_dict
 from psycopg.pq import TransactionStatus
 
 from agent.errors import ReceiverError
-from agent.receiver.stores.postgres.schema import SCHEMA, check_version
+from agent.receiver.stores.postgres.schema import SCHEMA, StoreSettings, check_version
 
 CONNECT_WITHIN_S: Final = 10
 LOCK_WITHIN_S: Final = 5
@@ -80,6 +81,7 @@ class Database:
         self._idle: list[_Session] = []
         self._slots = threading.BoundedSemaphore(CONNECTIONS_MOST)
         self._lock = threading.Lock()
+        self._settings = StoreSettings()
         self._give_back(self._connect())
 
     def close(self) -> None:
@@ -209,7 +211,7 @@ class Database:
         try:
             connection = connect(self._url)
             connection.execute(f"SET search_path = {SCHEMA}, pg_catalog")
-            needs_standby = check_version(connection)
+            self._settings = check_version(connection)
             if self._read_only:
                 connection.execute("SET default_transaction_read_only = on")
             else:
@@ -219,7 +221,7 @@ class Database:
                 connection.close()
             why = words(error) if isinstance(error, psycopg.Error) else str(error)
             raise ReceiverError(f"{self._url}: not a usable store: {why}") from None
-        return _Session(connection, needs_standby=needs_standby and not self._read_only)
+        return _Session(connection, needs_standby=self._settings.needs_standby and not self._read_only)
 
 
 def checked_url(url: str) -> str:
@@ -276,10 +278,39 @@ def fetch(connection: psycopg.Connection, query: str, parameters: Sequence[objec
     return connection.execute(query, parameters, binary=True).fetchall()
 
 
+def copy_rows(
+    connection: psycopg.Connection, table: str, columns: Mapping[str, str], rows: Iterable[tuple[object, ...]]
+) -> None:
+    """Add rows to a table in one piece.
+
+    Args:
+        connection: In a transaction.
+        table: Its name.
+        columns: Type of each column, by its name, in the order of the values.
+        rows: Values of each row.
+    """
+    names = sql.SQL(", ").join(map(sql.Identifier, columns))
+    query = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(sql.Identifier(table), names)
+    with connection.cursor() as cursor, cursor.copy(query) as copy:
+        copy.set_types(list(columns.values()))
+        for row in rows:
+            copy.write_row(row)
+
+
 def words(error: psycopg.Error) -> str:
     """Return what went wrong in one line, without the rows of the database that it is about."""
     said = error.diag.message_primary or str(error) or type(error).__name__
     return "; ".join(line.strip() for line in said.splitlines() if line.strip())
 
 
-__all__ = ["CONNECTIONS_MOST", "Database", "Row", "checked_url", "connect", "demand_durable", "fetch", "words"]
+__all__ = [
+    "CONNECTIONS_MOST",
+    "Database",
+    "Row",
+    "checked_url",
+    "connect",
+    "copy_rows",
+    "demand_durable",
+    "fetch",
+    "words",
+]

@@ -20,26 +20,33 @@ from psycopg import sql
 from agent.errors import ReceiverError
 from agent.receiver.ports import Dropped, Epoch
 from agent.receiver.stores.filing import kids_in
+from agent.receiver.stores.postgres.bodies import Bodies, EpochTable
 from agent.receiver.stores.postgres.database import fetch
 from agent.receiver.stores.postgres.filing import held_file
 from agent.receiver.stores.postgres.reading import epoch_of
 from agent.receiver.stores.postgres.schema import table_of
 from agent.receiver.stores.rules import doomed_and_waiting
+from agent.wire import cbor
 
+HELD_AT_ONCE: Final = 64
+"""Held reads in memory: an envelope is 1 MiB at most."""
 DROP_TRIES: Final = 50
 DROP_WITHIN_MS: Final = 200
 """For each try: whoever queues behind it waits no longer than that."""
-_FILES: Final = "SELECT number, kids FROM body_files WHERE dropped_at_ms IS NULL AND kids <> ''::bytea ORDER BY number"
-_LEFT: Final = "SELECT number FROM body_files WHERE dropped_at_ms IS NOT NULL ORDER BY number"
+_FILES: Final = (
+    "SELECT number, name, kids FROM body_files WHERE dropped_at_ms IS NULL AND kids <> ''::bytea ORDER BY number"
+)
+_LEFT: Final = "SELECT number, name FROM body_files WHERE dropped_at_ms IS NOT NULL ORDER BY number"
 
 
 def mark_dropped(
-    connection: psycopg.Connection, kids: Collection[bytes], held: Collection[bytes], at_ms: int
+    connection: psycopg.Connection, bodies: Bodies, kids: Collection[bytes], held: Collection[bytes], at_ms: int
 ) -> Dropped:
     """Mark epochs as dropped, after setting aside what is held; the tables are still there.
 
     Args:
         connection: In a transaction.
+        bodies: Where the envelopes' bytes lie.
         kids: Ids of the keys whose reads go.
         held: Ids of envelopes that stay.
         at_ms: Time of the drop, milliseconds since 1970 UTC.
@@ -54,27 +61,33 @@ def mark_dropped(
         (sorted(set(kids)), at_ms),
     )
     gone = {row[0] for row in fetch(connection, "SELECT kid FROM dropped_kids")}
-    here = {number: kids_in(joined) for number, joined in fetch(connection, _FILES)}
+    files = fetch(connection, _FILES)
+    names = {number: name for number, name, _ in files}
+    here = {number: kids_in(joined) for number, _, joined in files}
     doomed, waiting = doomed_and_waiting(here, gone)
-    aside = sum(_set_aside(connection, number, held, at_ms) for number in doomed) if held else 0
+    aside = sum(_set_aside(connection, bodies, (each, names[each]), held, at_ms) for each in doomed) if held else 0
     connection.execute("UPDATE body_files SET dropped_at_ms = %b WHERE number = any(%b::integer[])", (at_ms, doomed))
     return Dropped(_epochs(connection, doomed), _epochs(connection, waiting), aside)
 
 
 def drop_tables(
-    read: Callable[[str], list[tuple[int]]], write: Callable[[Callable[[psycopg.Connection], None]], None]
+    bodies: Bodies,
+    read: Callable[[str], list[tuple[int, str]]],
+    write: Callable[[Callable[[psycopg.Connection], None]], None],
 ) -> None:
     """Drop the tables of epochs that are marked as dropped.
 
     Args:
+        bodies: Where the envelopes' bytes lie.
         read: Returns what a query finds.
         write: Does work in a transaction.
 
     Raises:
         ReceiverError: The database refused, or somebody holds on to a table: the next drop or opening goes on.
     """
-    query = f"SELECT number FROM ({_LEFT}) AS gone WHERE to_regclass('bodies_' || number) IS NOT NULL"  # noqa: S608  # constants
-    for (number,) in read(query):
+    query = f"SELECT number, name FROM ({_LEFT}) AS gone WHERE to_regclass('bodies_' || number) IS NOT NULL"  # noqa: S608  # constants
+    for number, name in read(query):
+        bodies.forget((number, name))
         for _ in range(DROP_TRIES - 1):
             with suppress(ReceiverError):
                 write(_dropping(number))
@@ -93,35 +106,28 @@ def _dropping(number: int) -> Callable[[psycopg.Connection], None]:
     return drop
 
 
-def _set_aside(connection: psycopg.Connection, number: int, held: Collection[bytes], at_ms: int) -> int:
+def _set_aside(
+    connection: psycopg.Connection, bodies: Bodies, epoch: EpochTable, held: Collection[bytes], at_ms: int
+) -> int:
     """Move the held reads of one epoch to those of the others; return how many there are."""
-    table, ids = sql.Identifier(table_of(number)), list(held)
-    damaged = connection.execute(
-        sql.SQL(
-            "SELECT e.id FROM entries AS e LEFT JOIN {} AS b ON b.place = e.place "
-            "WHERE e.file = %b AND e.id = any(%b::bytea[]) AND (b.body IS NULL OR sha256(b.body) <> e.id) LIMIT 1"
-        ).format(table),
-        (number, ids),
-        binary=True,
-    ).fetchone()
-    if damaged is not None:
-        raise ReceiverError(f"held read {damaged[0].hex()[:16]} is damaged in the store; nothing was dropped")
-    target = held_file(connection, at_ms).number
-    moved = connection.execute(
-        sql.SQL(
-            "WITH moved AS (UPDATE entries SET file = %b WHERE file = %b AND id = any(%b::bytea[]) "
-            "RETURNING place, length), copied AS (INSERT INTO {} (place, body) "
-            "SELECT b.place, b.body FROM {} AS b JOIN moved USING (place)) "
-            "SELECT count(*), coalesce(sum(length), 0)::bigint FROM moved"
-        ).format(sql.Identifier(table_of(target)), table),
-        (target, number, ids),
-        binary=True,
-    ).fetchone()
-    reads, length = moved or (0, 0)
+    query = "SELECT place, id FROM entries WHERE file = %b AND id = any(%b::bytea[]) AND place IS NOT NULL ORDER BY log"
+    here: list[tuple[int, bytes]] = fetch(connection, query, (epoch[0], list(held)))
+    target = held_file(connection, bodies, at_ms).epoch
+    length = 0
+    for begin in range(0, len(here), HELD_AT_ONCE):
+        some = here[begin : begin + HELD_AT_ONCE]
+        found = bodies.read(connection, epoch, [place for place, _ in some])
+        for place, envelope_id in some:
+            if cbor.sha256(found.get(place, b"")) != envelope_id:
+                raise ReceiverError(f"held read {envelope_id.hex()[:16]} is damaged in the store; nothing was dropped")
+        bodies.add(connection, target, [(place, found[place]) for place, _ in some])
+        length += sum(map(len, found.values()))
+    moved = "UPDATE entries SET file = %b WHERE file = %b AND place = any(%b::bigint[])"
+    connection.execute(moved, (target[0], epoch[0], [place for place, _ in here]))
     query = "UPDATE body_files SET reads = reads + %b, bytes = bytes + %b WHERE number = %b"
-    connection.execute(query, (-reads, -length, number))
-    connection.execute(query, (reads, length, target))
-    return int(reads)
+    connection.execute(query, (-len(here), -length, epoch[0]))
+    connection.execute(query, (len(here), length, target[0]))
+    return len(here)
 
 
 def _epochs(connection: psycopg.Connection, numbers: Collection[int]) -> tuple[Epoch, ...]:

@@ -17,12 +17,12 @@ import psycopg
 from psycopg import sql
 
 from agent.receiver.stores.filing import DAY_MS, HELD, NEW_FILES_A_DAY, TOMBSTONES, VARIOUS, name_of
+from agent.receiver.stores.postgres.bodies import Bodies, EpochTable
 from agent.receiver.stores.postgres.database import fetch
 from agent.receiver.stores.postgres.schema import table_of
-from agent.wire import cbor
 from agent.wire.envelope import Envelope
 
-_FOUND = "SELECT name, number, dropped_at_ms IS NOT NULL FROM body_files WHERE name = any(%b::text[])"
+_FOUND = "SELECT name, number, name, dropped_at_ms IS NOT NULL FROM body_files WHERE name = any(%b::text[])"
 _BEGUN = "SELECT count(*) FROM body_files WHERE begun_by = %b AND begun_at_ms > %b"
 _BEGIN = """
 INSERT INTO body_files (name, kids, begun_by, begun_at_ms, dropped_at_ms) VALUES (%b, %b, %b, %b, %b)
@@ -41,19 +41,27 @@ class File:
 
     Attributes:
         number: Its number.
+        name: Its name.
         is_dropped: Whether its bytes are gone by policy.
     """
 
     number: int
+    name: str
     is_dropped: bool
+
+    @property
+    def epoch(self) -> EpochTable:
+        """What the bytes in it are asked for by."""
+        return self.number, self.name
 
 
 class Filing:
     """Files the new envelopes of one transaction."""
 
-    def __init__(self, connection: psycopg.Connection, at_ms: int) -> None:
+    def __init__(self, connection: psycopg.Connection, bodies: Bodies, at_ms: int) -> None:
         """Begin, in a transaction; `at_ms` is the time of storing, milliseconds since 1970 UTC."""
         self._connection = connection
+        self._bodies = bodies
         self._at_ms = at_ms
         self._files: dict[str, File] = {}
         self._of: dict[bytes, tuple[int, int | None]] = {}
@@ -62,14 +70,14 @@ class Filing:
         """Write the bytes of new envelopes, where they are kept."""
         wanted = sorted({name_of(envelope.kids) for envelope in envelopes} | {VARIOUS})
         self._files = self._found(wanted)
-        by_file: defaultdict[int, list[Envelope]] = defaultdict(list)
+        by_epoch: defaultdict[EpochTable, list[Envelope]] = defaultdict(list)
         for envelope in envelopes:
             file = self._file(envelope)
             self._of[envelope.digest] = file.number, None
             if not file.is_dropped:
-                by_file[file.number].append(envelope)
-        for number in sorted(by_file):
-            self._copy(number, by_file[number])
+                by_epoch[file.epoch].append(envelope)
+        for epoch in sorted(by_epoch):
+            self._add(epoch, by_epoch[epoch])
 
     def count_up(self, envelopes: Sequence[Envelope]) -> Mapping[bytes, tuple[int, int | None]]:
         """Count new envelopes, with the log locked; return file and place of each by its id, no place where dropped."""
@@ -96,50 +104,55 @@ class Filing:
             name = name if begun < NEW_FILES_A_DAY else VARIOUS
         if name not in self._files:
             row = name, b"" if name == VARIOUS else b"".join(envelope.kids), envelope.device_kid, self._at_ms
-            self._files[name] = begin(self._connection, row, dropped_at_ms=self._at_ms if are_dropped else None)
+            dropped_at_ms = self._at_ms if are_dropped else None
+            self._files[name] = begin(self._connection, self._bodies, row, dropped_at_ms=dropped_at_ms)
         return self._files[name]
 
     def _are_dropped(self, kids: tuple[bytes, ...]) -> bool:
         query = "SELECT count(*) FROM dropped_kids WHERE kid = any(%b::bytea[])"
         return bool(kids) and bool(fetch(self._connection, query, (list(kids),))[0][0] == len(set(kids)))
 
-    def _copy(self, number: int, envelopes: Sequence[Envelope]) -> None:
+    def _add(self, epoch: EpochTable, envelopes: Sequence[Envelope]) -> None:
         query = "SELECT nextval('places') FROM generate_series(1, %b)"
         places = [row[0] for row in fetch(self._connection, query, (len(envelopes),))]
-        self._of |= {envelope.digest: (number, place) for envelope, place in zip(envelopes, places, strict=True)}
-        rows = ((place, envelope.data) for envelope, place in zip(envelopes, places, strict=True))
-        copy_rows(self._connection, table_of(number), {"place": "int8", "body": "bytea"}, rows)
+        here = list(zip(places, envelopes, strict=True))
+        self._of |= {envelope.digest: (epoch[0], place) for place, envelope in here}
+        self._bodies.add(self._connection, epoch, [(place, envelope.data) for place, envelope in here])
 
 
-def begin(connection: psycopg.Connection, row: tuple[str, bytes, bytes, int], *, dropped_at_ms: int | None) -> File:
+def begin(
+    connection: psycopg.Connection, bodies: Bodies, row: tuple[str, bytes, bytes, int], *, dropped_at_ms: int | None
+) -> File:
     """Begin a file with its table, or find the one that another transaction has begun meanwhile.
 
     Args:
         connection: In a transaction.
+        bodies: Where bytes lie.
         row: Name, ids of keys, device key, time of storing.
         dropped_at_ms: That time too, where its keys were dropped before; it has no table then.
     """
     begun = fetch(connection, _BEGIN, (*row, dropped_at_ms))
     if not begun:
-        ((_, number, is_dropped),) = fetch(connection, _FOUND, ([row[0]],))
-        return File(number, is_dropped)
-    file = File(begun[0][0], dropped_at_ms is not None)
+        ((_, *found),) = fetch(connection, _FOUND, ([row[0]],))
+        return File(*found)
+    file = File(begun[0][0], row[0], dropped_at_ms is not None)
     if not file.is_dropped:
-        table = sql.Identifier(table_of(file.number))
-        connection.execute(sql.SQL("CREATE TABLE {} (LIKE bodies INCLUDING ALL)").format(table))
+        tables = map(sql.Identifier, (table_of(file.number), bodies.pattern))
+        connection.execute(sql.SQL("CREATE TABLE {} (LIKE {} INCLUDING ALL)").format(*tables))
     return file
 
 
-def held_file(connection: psycopg.Connection, at_ms: int) -> File:
+def held_file(connection: psycopg.Connection, bodies: Bodies, at_ms: int) -> File:
     """Return the file of held reads."""
-    return begin(connection, (HELD, b"", b"", at_ms), dropped_at_ms=None)
+    return begin(connection, bodies, (HELD, b"", b"", at_ms), dropped_at_ms=None)
 
 
-def mend(connection: psycopg.Connection, repeats: Sequence[tuple[int, int, bytes]]) -> None:
+def mend(connection: psycopg.Connection, bodies: Bodies, repeats: Sequence[tuple[int, int, bytes]]) -> None:
     """Replace stored bytes that are not those that came again: their receipt must stay true.
 
     Args:
         connection: In a transaction.
+        bodies: Where bytes lie.
         repeats: Number of the file, place, and bytes.
     """
     by_file: defaultdict[int, dict[int, bytes]] = defaultdict(dict)
@@ -147,39 +160,15 @@ def mend(connection: psycopg.Connection, repeats: Sequence[tuple[int, int, bytes
         by_file[number][place] = data
     here = fetch(
         connection,
-        "SELECT number FROM body_files WHERE number = any(%b::integer[]) AND dropped_at_ms IS NULL",
+        "SELECT number, name FROM body_files WHERE number = any(%b::integer[]) AND dropped_at_ms IS NULL",
         (sorted(by_file),),
     )
-    for (number,) in here:
-        table, bodies = sql.Identifier(table_of(number)), by_file[number]
-        sums = sql.SQL("SELECT place, sha256(body) FROM {} WHERE place = any(%b::bigint[])").format(table)
-        found: dict[int, bytes] = dict(connection.execute(sums, (list(bodies),), binary=True).fetchall())
-        for place, data in bodies.items():
-            if found.get(place) != cbor.sha256(data):
-                again = sql.SQL(
-                    "INSERT INTO {} (place, body) VALUES (%b, %b) "
-                    "ON CONFLICT (place) DO UPDATE SET body = excluded.body"
-                ).format(table)
-                connection.execute(again, (place, data))
+    for number, name in here:
+        wanted = by_file[number]
+        found = bodies.read(connection, (number, name), wanted)
+        damaged = {place: data for place, data in wanted.items() if found.get(place) != data}
+        if damaged:
+            bodies.put_again(connection, (number, name), damaged)
 
 
-def copy_rows(
-    connection: psycopg.Connection, table: str, columns: Mapping[str, str], rows: Iterable[tuple[object, ...]]
-) -> None:
-    """Add rows to a table in one piece.
-
-    Args:
-        connection: In a transaction.
-        table: Its name.
-        columns: Type of each column, by its name, in the order of the values.
-        rows: Values of each row.
-    """
-    names = sql.SQL(", ").join(map(sql.Identifier, columns))
-    query = sql.SQL("COPY {} ({}) FROM STDIN (FORMAT BINARY)").format(sql.Identifier(table), names)
-    with connection.cursor() as cursor, cursor.copy(query) as copy:
-        copy.set_types(list(columns.values()))
-        for row in rows:
-            copy.write_row(row)
-
-
-__all__ = ["File", "Filing", "copy_rows", "held_file", "mend"]
+__all__ = ["File", "Filing", "held_file", "mend"]

@@ -24,9 +24,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from agent.receiver.ports import ChainConflict, Forked, Outcome, ReceiptLost
 from agent.receiver.stores.forks import fork_at
-from agent.receiver.stores.postgres.database import fetch
+from agent.receiver.stores.postgres.bodies import Bodies
+from agent.receiver.stores.postgres.database import copy_rows, fetch
 from agent.receiver.stores.postgres.facts import Known, PostgresFacts, known_of
-from agent.receiver.stores.postgres.filing import Filing, copy_rows, mend
+from agent.receiver.stores.postgres.filing import Filing, mend
 from agent.receiver.stores.rules import conflict, receipt_for
 from agent.wire import cbor
 from agent.wire.envelope import Envelope
@@ -63,6 +64,7 @@ class Batch:
     def __init__(
         self,
         connection: psycopg.Connection,
+        bodies: Bodies,
         at: datetime,
         key: Ed25519PrivateKey,
         followers: Mapping[bytes, Sequence[bytes]],
@@ -71,12 +73,14 @@ class Batch:
 
         Args:
             connection: In a transaction.
+            bodies: Where the envelopes' bytes lie.
             at: Aware time of storing for envelopes that are new. If the last entry of the log has a later time, that
                 time is used.
             key: Signs receipts.
             followers: By the id of a key that was rotated out: the ids of the keys that followed it.
         """
         self._connection = connection
+        self._bodies = bodies
         self._at_ms = to_ms(at)
         self._key = key
         self._followers = followers
@@ -88,7 +92,11 @@ class Batch:
             return []
         self._lock_signers(envelopes)
         known = known_of(self._connection, envelopes)
-        mend(self._connection, [piece for each in envelopes for piece in _piece(known.get(each.digest), each)])
+        mend(
+            self._connection,
+            self._bodies,
+            [piece for each in envelopes for piece in _piece(known.get(each.digest), each)],
+        )
         decided = self._decide([each for each in envelopes if each.digest not in known])
         new = [envelope for envelope, outcome in decided.values() if outcome is None or isinstance(outcome, str)]
         receipts = self._keep(new) if new else {}
@@ -128,7 +136,7 @@ class Batch:
 
     def _keep(self, new: Sequence[Envelope]) -> dict[bytes, bytes]:
         """Write new envelopes and their receipts; return these by the envelopes' ids."""
-        filing = Filing(self._connection, self._at_ms)
+        filing = Filing(self._connection, self._bodies, self._at_ms)
         filing.write(new)
         ((used, newest_at_ms),) = fetch(self._connection, _LOG)
         at_ms = max(self._at_ms, newest_at_ms)

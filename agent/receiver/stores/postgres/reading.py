@@ -10,14 +10,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
+from functools import cached_property
 from typing import Final
-
-import psycopg
-from psycopg import sql
 
 from agent.receiver.ports import Epoch, LogEntry, Neighbours, Outline, StoredRow, Totals
 from agent.receiver.stores.filing import HELD, VARIOUS, kids_in
-from agent.receiver.stores.postgres.database import Database, Row, fetch
+from agent.receiver.stores.postgres.bodies import Bodies, EpochTable, bodies_of
+from agent.receiver.stores.postgres.database import Database, Row
 from agent.receiver.stores.postgres.schema import table_of
 from agent.receiver.stores.reading import PAGE_ROWS, may_open
 from agent.wire.header import MAX_SEQ
@@ -74,6 +73,11 @@ _NAME: Final = 13
 
 class Reader(Database):
     """An open store, to read: the ports `StoreView` and `StoreLog`."""
+
+    @cached_property
+    def _lie_in(self) -> Bodies:
+        """Where the envelopes' bytes lie."""
+        return bodies_of(self._settings.objects)
 
     def pages(self, after: int = 0, *, kids: Collection[bytes] | None = None) -> Iterator[StoredRow]:
         """As the port."""
@@ -201,14 +205,15 @@ class Reader(Database):
 
     def _bodies(self, rows: Collection[Row]) -> dict[int, bytes]:
         """Return the bytes of entries, by their index in the log."""
-        logs: defaultdict[int, dict[int, int]] = defaultdict(dict)
+        logs: defaultdict[EpochTable, dict[int, int]] = defaultdict(dict)
         for row in rows:
             if _has_body(row):
-                logs[row[_FILE]][row[_PLACE]] = row[0]
+                logs[row[_FILE], row[_NAME]][row[_PLACE]] = row[0]
         found: dict[int, bytes] = {}
         with self._session("read") as session:
-            for number, places in logs.items():
-                found |= {places[place]: body for place, body in _stored_bytes(session.connection, number, places)}
+            for epoch, places in logs.items():
+                here = self._lie_in.read(session.connection, epoch, places)
+                found |= {places[place]: body for place, body in here.items()}
         return found
 
 
@@ -216,16 +221,6 @@ def epoch_of(row: Row) -> Epoch:
     """Return an epoch by its keys, reads, bytes and time of the drop."""
     kids, reads, length, at_ms = row
     return Epoch(kids_in(bytes(kids)), int(reads), int(length), None if at_ms is None else from_ms(at_ms))
-
-
-def _stored_bytes(connection: psycopg.Connection, number: int, places: Collection[int]) -> list[Row]:
-    query = sql.SQL("SELECT place, body FROM {} WHERE place = any(%b::bigint[])").format(
-        sql.Identifier(table_of(number))
-    )
-    try:
-        return fetch(connection, query.as_string(connection), (list(places),))
-    except psycopg.errors.UndefinedTable:
-        return []
 
 
 def _has_body(row: Row) -> bool:

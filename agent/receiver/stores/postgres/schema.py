@@ -8,7 +8,7 @@ one table: to drop a partition, PostgreSQL locks the parent, and everybody who w
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, NamedTuple
 
 import psycopg
 
@@ -21,7 +21,8 @@ _TABLES: Final = """
 CREATE TABLE store (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
     version integer NOT NULL,
-    needs_standby boolean NOT NULL
+    needs_standby boolean NOT NULL,
+    objects text
 );
 CREATE TABLE log (
     one boolean PRIMARY KEY DEFAULT true CHECK (one),
@@ -92,6 +93,12 @@ CREATE SEQUENCE writings;
 CREATE TABLE health (device text PRIMARY KEY, received_at_ms bigint NOT NULL, report bytea NOT NULL);
 CREATE TABLE forks (key bytea PRIMARY KEY, seen_at_ms bigint NOT NULL, detail text NOT NULL);
 CREATE TABLE bodies (place bigint PRIMARY KEY, body bytea NOT NULL);
+CREATE TABLE pieces (
+    place bigint PRIMARY KEY,
+    object bytea NOT NULL CHECK (length(object) = 32),
+    at bigint NOT NULL CHECK (at >= 0),
+    length integer NOT NULL CHECK (length >= 0)
+);
 INSERT INTO log (used, newest_at_ms) VALUES (0, 0);
 """
 """What each is for, stands with SQLite's of the same name (`agent.receiver.stores.schema`). Besides:
@@ -103,7 +110,8 @@ INSERT INTO log (used, newest_at_ms) VALUES (0, 0);
 - `records`: what stands in a receiver's folders `devices`, `operators` and `renewals` otherwise; `written` is another
   number each time.
 - `health`, `forks`: what is in `fleet.db` otherwise.
-- `bodies`: the pattern of the epochs' tables, itself empty.
+- `bodies`, `pieces`: the patterns of the epochs' tables, themselves empty: with the bytes, or with their places in an
+  object store, where `store.objects` says how that is reached.
 """
 
 
@@ -112,12 +120,24 @@ def table_of(number: int) -> str:
     return f"bodies_{number:d}"
 
 
-def make_tables(connection: psycopg.Connection, *, needs_standby: bool) -> None:
-    """Make an empty store, within a transaction.
+class StoreSettings(NamedTuple):
+    """What a store was made with.
+
+    Attributes:
+        needs_standby: Whether a receipt may leave only when a standby has what it says.
+        objects: How the object store with the envelopes' bytes is reached, as JSON; None: they are in the database.
+    """
+
+    needs_standby: bool = False
+    objects: str | None = None
+
+
+def make_tables(connection: psycopg.Connection, settings: StoreSettings) -> None:
+    """Make an empty store.
 
     Args:
         connection: In a transaction.
-        needs_standby: Whether a receipt may leave only when a standby has what it says.
+        settings: What it is made with.
 
     Raises:
         ReceiverError: The database has a store already.
@@ -128,26 +148,26 @@ def make_tables(connection: psycopg.Connection, *, needs_standby: bool) -> None:
         raise ReceiverError("holds a store already; it is not overwritten")
     connection.execute(f"CREATE SCHEMA {SCHEMA}")
     connection.execute(_TABLES)
-    row = SCHEMA_VERSION, needs_standby
-    connection.execute("INSERT INTO store (version, needs_standby) VALUES (%s, %s)", row)
+    query = "INSERT INTO store (version, needs_standby, objects) VALUES (%s, %s, %s)"
+    connection.execute(query, (SCHEMA_VERSION, *settings))
 
 
-def check_version(connection: psycopg.Connection) -> bool:
-    """Make sure that a store of this version is there; return whether it needs a standby.
+def check_version(connection: psycopg.Connection) -> StoreSettings:
+    """Make sure that a store of this version is there; return what it was made with.
 
     Raises:
         ReceiverError: There is none, or one of a newer plateseal.
         psycopg.Error: The database refused.
     """
     try:
-        row = connection.execute("SELECT version, needs_standby FROM store").fetchone()
+        row = connection.execute("SELECT version, needs_standby, objects FROM store").fetchone()
     except psycopg.errors.UndefinedTable:
         row = None
     if row is None:
         raise ReceiverError("there is no store; `plateseal receiver init FOLDER --store URL` makes one")
     if row[0] != SCHEMA_VERSION:
         raise ReceiverError(f"schema version {row[0]}, this plateseal reads {SCHEMA_VERSION}")
-    return bool(row[1])
+    return StoreSettings(bool(row[1]), row[2])
 
 
-__all__ = ["SCHEMA", "SCHEMA_VERSION", "check_version", "make_tables", "table_of"]
+__all__ = ["SCHEMA", "SCHEMA_VERSION", "StoreSettings", "check_version", "make_tables", "table_of"]

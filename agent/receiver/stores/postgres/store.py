@@ -22,7 +22,7 @@ from agent.receiver.stores.postgres.database import checked_url, connect, demand
 from agent.receiver.stores.postgres.dropping import drop_tables, mark_dropped
 from agent.receiver.stores.postgres.keeping import Batch
 from agent.receiver.stores.postgres.reading import Reader
-from agent.receiver.stores.postgres.schema import make_tables
+from agent.receiver.stores.postgres.schema import StoreSettings, make_tables
 from agent.wire.envelope import Envelope
 from agent.wire.times import to_ms
 
@@ -41,12 +41,13 @@ class PostgresStore(Reader):
             self._drop_tables()
 
     @staticmethod
-    def create(url: str, *, needs_standby: bool = False) -> None:
+    def create(url: str, *, needs_standby: bool = False, objects: str | None = None) -> None:
         """Make an empty store in a database that has none.
 
         Args:
             url: Of the database, `postgresql://..`, without a password.
             needs_standby: No receipt leaves unless the server names a synchronous standby.
+            objects: How the object store for the envelopes' bytes is reached, as JSON; None: they lie in the database.
 
         Raises:
             ReceiverError: A store is there, or the database refused.
@@ -57,7 +58,7 @@ class PostgresStore(Reader):
                 demand_durable(connection)
                 with connection.transaction():
                     connection.execute("SET LOCAL search_path = plateseal")
-                    make_tables(connection, needs_standby=needs_standby)
+                    make_tables(connection, StoreSettings(needs_standby, objects))
         except (psycopg.Error, ReceiverError) as error:
             why = words(error) if isinstance(error, psycopg.Error) else str(error)
             raise ReceiverError(f"{url}: the store cannot be made: {why}") from None
@@ -74,7 +75,7 @@ class PostgresStore(Reader):
         """As the port, in one transaction."""
 
         def work(connection: psycopg.Connection) -> list[Outcome]:
-            outcomes = Batch(connection, at, key, followers).store(envelopes)
+            outcomes = Batch(connection, self._lie_in, at, key, followers).store(envelopes)
             if sender is not None and any(isinstance(outcome, bytes | Forked) for outcome in outcomes):
                 connection.execute("INSERT INTO senders (device) VALUES (%b) ON CONFLICT DO NOTHING", (sender,))
             return outcomes
@@ -87,7 +88,7 @@ class PostgresStore(Reader):
 
     def drop_epochs(self, kids: Collection[bytes], at: datetime, *, held: Collection[bytes] = ()) -> Dropped:
         """As the port."""
-        dropped = self._write(lambda connection: mark_dropped(connection, kids, held, to_ms(at)))
+        dropped = self._write(lambda connection: mark_dropped(connection, self._lie_in, kids, held, to_ms(at)))
         self._drop_tables()
         return dropped
 
@@ -97,7 +98,7 @@ class PostgresStore(Reader):
         return 0
 
     def _drop_tables(self) -> None:
-        drop_tables(self._read, self._write)
+        drop_tables(self._lie_in, self._read, self._write)
 
 
 __all__ = ["PostgresStore"]
