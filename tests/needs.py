@@ -203,6 +203,7 @@ NEEDS: Final = {
         otherwise="run the tests as root, with a Python in a folder that others may enter",
     ),
     "mounting": Need("the right to mount", _may_mount, otherwise="run the tests as root, outside a container"),
+    "haproxy": _program("haproxy", "haproxy"),
     "loop-device": Need(
         "a loop device", lambda: _runs("losetup", "--find"), otherwise="run the tests as root, outside a container"
     ),
