@@ -46,7 +46,8 @@ _AGAIN: Final = (
 _MUST_BE_ON: Final = ("fsync", "full_page_writes", "data_checksums")
 _OPEN: Final = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 _WARNING: Final = "WARNING"
-_SECRET: Final = "password"  # noqa: S105  # the word
+_SECRETS: Final = ("password", "secret")
+"""How the names of parameters end that are secrets themselves and not the path to one."""
 
 Row = tuple[Any, ...]
 _Value = TypeVar("_Value")
@@ -230,9 +231,11 @@ def checked_url(url: str) -> str:
     """
     try:
         parts = conninfo_to_dict(url)
-    except psycopg.Error as error:
-        raise ReceiverError(f"--store: no address of a database: {words(error)}") from None
-    if _SECRET in parts:
+    except psycopg.Error:  # whose words may repeat all of it, a password too
+        raise ReceiverError(
+            "--store: the address cannot be understood; it has the form postgresql://USER@HOST/DATABASE?passfile=FILE"
+        ) from None
+    if any(name.endswith(_SECRETS) for name in parts):
         raise ReceiverError(
             "--store: the address has a password in it; keep that in a file of mode 0600 and name the file: "
             "postgresql://USER@HOST/DATABASE?passfile=/path/to/file"

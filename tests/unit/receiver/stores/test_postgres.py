@@ -68,7 +68,16 @@ def test_a_server_that_is_not_there_is_told(cluster: Cluster) -> None:
         open_store(f"postgresql://nobody@/none?host={cluster.folder}/missing")
 
 
-@pytest.mark.parametrize("address", ["postgresql://u:hidden-word@h/d", "postgresql://u@h/d?password=hidden-word"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://u:hidden-word@h/d",
+        "postgresql://u@h/d?password=hidden-word",
+        "postgresql://u@h/d?sslpassword=hidden-word",
+        "postgresql://u:hidden-word@[h/d",
+        "postgresql://u:hidden-word@h/d?nothing",
+    ],
+)
 def test_a_password_in_an_address_is_refused_and_not_repeated(address: str) -> None:
     """It would stand in a file and in messages; the way out is a file that only its owner can read."""
     with pytest.raises(ReceiverError, match="passfile=") as refused:
