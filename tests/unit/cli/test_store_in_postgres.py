@@ -60,6 +60,15 @@ def test_an_epoch_is_dropped_from_a_database(benches: tuple[CustodyBench, Custod
     assert _verified(database) == _verified(file)
 
 
+def test_a_backup_of_a_database_is_told_to_be_the_databases_matter(cluster: Cluster, tmp_path: Path) -> None:
+    """Nothing is written that could be taken for one."""
+    address = cluster.new_database()
+    assert CliRunner().invoke(app, ["init", str(tmp_path / "receiver"), "--store", address]).exit_code == 0
+    refused = CliRunner().invoke(app, ["backup", str(tmp_path / "receiver"), str(tmp_path / "copy")])
+    assert "the reads are in this database" in str(refused.exception)
+    assert not (tmp_path / "copy").exists()
+
+
 def test_a_mistyped_address_is_told(tmp_path: Path) -> None:
     """By `init`, and by whatever meets a folder whose file has been edited; in one line."""
     refused = CliRunner().invoke(app, ["init", str(tmp_path / "new"), "--store", "mysql://db/reads"])

@@ -16,6 +16,7 @@ Source: postgresql.org/docs/15/runtime-config-wal.html; postgresql.org/docs/15/e
 
 from __future__ import annotations
 
+import select
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -184,17 +185,14 @@ class Database:
                 self._give_back(session)
 
     def _take(self) -> _Session:
-        """Return a session that works as far as one can tell without a use of it."""
+        """Return a session that is not cut off as far as one can tell without a use of it."""
         with self._lock:
             session = self._idle.pop() if self._idle else None
-        if session is None:
-            return self._connect()
-        try:
-            session.connection.execute("SELECT 1")
-        except psycopg.Error:
+        if session is not None and _is_silent(session.connection):
+            return session
+        if session is not None:
             session.connection.close()
-            return self._connect()
-        return session
+        return self._connect()
 
     def _give_back(self, session: _Session) -> None:
         if session.connection.closed:
@@ -272,6 +270,13 @@ def demand_durable(connection: psycopg.Connection) -> None:
     ((is_standby,),) = fetch(connection, "SELECT pg_is_in_recovery()")
     if is_standby:
         raise ReceiverError("the server is a standby; give the primary's address, or both with target_session_attrs")
+
+
+def _is_silent(connection: psycopg.Connection) -> bool:
+    """Whether the server has said nothing since the last answer; unasked it says only that it ends, or hangs up."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return not poll.poll(0)
 
 
 def fetch(connection: psycopg.Connection, query: str, parameters: Sequence[object] = ()) -> list[Row]:

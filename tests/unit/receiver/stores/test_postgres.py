@@ -218,7 +218,9 @@ def test_an_error_that_somebody_caught_is_no_commit(store: PostgresStore) -> Non
 def test_a_connection_that_was_cut_is_replaced(store: PostgresStore, cluster: Cluster) -> None:
     """After a restart of the server the next batch goes well."""
     (first,) = store.store_batch([make_envelope(_KEY)], _AT, RECEIVER)
-    cluster.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'plateseal'")
+    others = "FROM pg_stat_activity WHERE application_name = 'plateseal'"
+    cluster.execute(f"SELECT pg_terminate_backend(pid) {others}")
+    wait_until(lambda: cluster.execute(f"SELECT count(*) {others}") == [(0,)])
     assert isinstance(first, bytes)
     assert isinstance(store.store_batch([make_envelope(_KEY)], _AT, RECEIVER)[0], bytes)
 
