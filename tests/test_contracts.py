@@ -48,6 +48,7 @@ PRIVATE_READERS: Final = {
     "agent/receiver/admission/server_certificate.py": "the receiver's certificate is renewed for the key that it has",
     "agent/receiver/intake/server.py": "the receipt key signs receipts",
     "agent/receiver/intake/server_tls.py": "the receiver's TLS key, which OpenSSL reads from its file",
+    "agent/receiver/stores/objects.py": "an object store's keys, which lie as a private key does",
     "agent/unit/capture/cameras.py": "a camera's login, which lies as a private key does",
     "agent/unit/reload/capture.py": "a new configuration is tried before the daemon takes it",
     "agent/unit/upload/tls_files.py": "the unit's TLS key is looked at with care before OpenSSL reads it",

@@ -13,7 +13,7 @@ from packaging.utils import canonicalize_name
 
 from tests.lowest import ROOT, lowest, requirements
 
-EXTRAS = ("postgres", "train", "dev")
+EXTRAS = ("postgres", "s3", "train", "dev")
 COMES_WITH = {
     "pydantic_core": "pydantic",  # which asks for exactly one version of it
     "fast_plate_ocr": "fast-alpr",  # its parts, with lower bounds of its own
@@ -44,7 +44,7 @@ def imported() -> set[str]:
 def test_every_library_that_the_agent_imports_is_asked_for() -> None:
     """One that comes only because another library needs it has no lower bound, and may stay away one day."""
     distributions = importlib.metadata.packages_distributions()
-    asked_for = {canonicalize_name(wanted.name) for wanted in requirements("postgres")}
+    asked_for = {canonicalize_name(wanted.name) for wanted in requirements("postgres", "s3")}
     used = imported()
     assert "cbor2" in used
     assert asked_for.issuperset(COMES_WITH.values())

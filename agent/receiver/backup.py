@@ -86,6 +86,11 @@ def back_up(directory: Path, out: Path, *, with_keys: bool, watch: Watch) -> Bac
         KeyFileError: A key or certificate cannot be read or written.
     """
     layout, copied = ReceiverLayout(directory), ReceiverLayout(out)
+    if layout.store_address.exists():
+        raise ReceiverError(
+            f"{layout.store_address}: the reads are in this database, which has tools of its own for copies "
+            "(docs/OPERATE.md, Several receivers on one PostgreSQL)"
+        )
     if not layout.store.is_file():
         raise ReceiverError(f"{layout.store}: there is no store to copy")
     _claim(out)

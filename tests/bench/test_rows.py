@@ -30,11 +30,12 @@ def own_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     [
         *("sealing", "fleet", "fleet-page", "intake", "line", "open", "one-day"),
         *(pytest.param(row, marks=LONGEST) for row in ("idle", "erasure", "verify", "growth")),
+        pytest.param("receivers", marks=[pytest.mark.needs("postgresql"), LONGEST]),
         pytest.param("live", marks=pytest.mark.needs("rtsp-server")),
     ],
 )
 def test_a_row_holds_at_reduced_size(row: str) -> None:
-    """Nothing but this repository is needed, and by one row the RTSP server."""
+    """Nothing but this repository is needed, by one row the RTSP server, and by one PostgreSQL."""
     result = run_row(row, ROWS[row], full=False, say=lambda _: None)
     assert result.holds, result.figures
 

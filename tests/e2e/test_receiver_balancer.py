@@ -170,7 +170,9 @@ def balancing(folder: Path, *receivers: int) -> Iterator[int]:
     """Run HAProxy with the configuration that comes along, with other ports; yield its own."""
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
-    text = CONFIG.read_text().replace("bind :8443", f"bind 127.0.0.1:{port}").replace("maxconn 8192", "maxconn 64")
+    text = (
+        CONFIG.read_text().replace("bind :::8443 v4v6", f"bind 127.0.0.1:{port}").replace("maxconn 8192", "maxconn 64")
+    )
     for number, receiver in enumerate(receivers, 1):
         text = text.replace(f"192.0.2.1{number}:8443", f"127.0.0.1:{receiver}")
     path = folder / "haproxy.cfg"

@@ -10,7 +10,7 @@ from agent.keys.keyfiles import load_ed25519_private
 from agent.receiver.admission.devices import Device, DeviceBook, Event, EventKind
 from agent.receiver.admission.pki import init_receiver
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.stores.sqlite import SqliteStore
+from agent.receiver.stores.opening import open_store, store_of
 from agent.wire import cose
 from agent.wire.envelope import Envelope, sign_tombstone
 from agent.wire.suites import KeyType
@@ -42,14 +42,14 @@ class CustodyBench:
         return self.owner.layout.directory
 
 
-def make_custody_bench(root: Path) -> CustodyBench:
-    """Make everything in `root`, by the products' own code."""
+def make_custody_bench(root: Path, *, store: str | None = None) -> CustodyBench:
+    """Make everything in `root`, by the products' own code; `store` is the address of a database for the reads."""
     owner = make_owner(root / "owner", key_type=KeyType.HYBRID)
     camera = Camera(owner)
     envelopes = [camera.seal(text, at) for text, at in READS]
     note = Tombstone(reason=LossReason.OVERFLOW, count=1, first_at=NOON, last_at=NOON)
     envelopes.append(sign_tombstone(note, camera.key, camera.next_position))
-    layout: ReceiverLayout = init_receiver(root / "receiver")
+    layout: ReceiverLayout = init_receiver(root / "receiver", store=store)
     public = camera.key.public_key()
     DeviceBook(layout.devices).save(
         Device(
@@ -61,8 +61,8 @@ def make_custody_bench(root: Path) -> CustodyBench:
         ),
         load_ed25519_private(layout.receipt_key),
     )
-    with SqliteStore.open(layout.store) as store:
-        store.store_batch(envelopes, NOON + 2 * DAY, load_ed25519_private(layout.receipt_key))
+    with open_store(store_of(layout)) as opened:
+        opened.store_batch(envelopes, NOON + 2 * DAY, load_ed25519_private(layout.receipt_key))
     passphrase_file = root / "passphrase"
     passphrase_file.write_bytes(PASSPHRASE + b"\n")
     passphrase_file.chmod(0o600)

@@ -31,6 +31,7 @@ NAMES: Final = (
     "proxy",
     "slow",
     "kills",
+    "store-kills",
     "backlog",
     "put",
     "silent",
@@ -47,7 +48,7 @@ NAMES: Final = (
 
 def _run(name: str, *, full: bool, say: Say) -> Result:
     """Load a row only when its turn comes."""
-    result: Result = importlib.import_module(f"tests.torture.{name}").run(full=full, say=say)
+    result: Result = importlib.import_module(f"tests.torture.{name.replace('-', '_')}").run(full=full, say=say)
     return result
 
 

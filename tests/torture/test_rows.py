@@ -31,6 +31,7 @@ NEEDS = {
         pytest.mark.needs("campaigns"),
     ),
     "damaged_stream": pytest.mark.needs("rtsp-server", "campaigns"),
+    "store-kills": pytest.mark.needs("postgresql"),
     "slow": pytest.mark.needs("root", "network-namespaces", "campaigns"),
     "forensics": pytest.mark.needs("root", "mkfs.ext4", "mounting", "loop-device", "campaigns"),
 }

@@ -16,6 +16,7 @@ Source: postgresql.org/docs/15/runtime-config-wal.html; postgresql.org/docs/15/e
 
 from __future__ import annotations
 
+import select
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -47,7 +48,8 @@ _AGAIN: Final = (
 _MUST_BE_ON: Final = ("fsync", "full_page_writes", "data_checksums")
 _OPEN: Final = (TransactionStatus.INTRANS, TransactionStatus.INERROR)
 _WARNING: Final = "WARNING"
-_SECRET: Final = "password"  # noqa: S105  # the word
+_SECRETS: Final = ("password", "secret")
+"""How the names of parameters end that are secrets themselves and not the path to one."""
 
 Row = tuple[Any, ...]
 _Value = TypeVar("_Value")
@@ -185,17 +187,14 @@ class Database:
                 self._give_back(session)
 
     def _take(self) -> _Session:
-        """Return a session that works as far as one can tell without a use of it."""
+        """Return a session that is not cut off as far as one can tell without a use of it."""
         with self._lock:
             session = self._idle.pop() if self._idle else None
-        if session is None:
-            return self._connect()
-        try:
-            session.connection.execute("SELECT 1")
-        except psycopg.Error:
+        if session is not None and _is_silent(session.connection):
+            return session
+        if session is not None:
             session.connection.close()
-            return self._connect()
-        return session
+        return self._connect()
 
     def _give_back(self, session: _Session) -> None:
         if session.connection.closed:
@@ -232,9 +231,11 @@ def checked_url(url: str) -> str:
     """
     try:
         parts = conninfo_to_dict(url)
-    except psycopg.Error as error:
-        raise ReceiverError(f"--store: no address of a database: {words(error)}") from None
-    if _SECRET in parts:
+    except psycopg.Error:  # whose words may repeat all of it, a password too
+        raise ReceiverError(
+            "--store: the address cannot be understood; it has the form postgresql://USER@HOST/DATABASE?passfile=FILE"
+        ) from None
+    if any(name.endswith(_SECRETS) for name in parts):
         raise ReceiverError(
             "--store: the address has a password in it; keep that in a file of mode 0600 and name the file: "
             "postgresql://USER@HOST/DATABASE?passfile=/path/to/file"
@@ -271,6 +272,13 @@ def demand_durable(connection: psycopg.Connection) -> None:
     ((is_standby,),) = fetch(connection, "SELECT pg_is_in_recovery()")
     if is_standby:
         raise ReceiverError("the server is a standby; give the primary's address, or both with target_session_attrs")
+
+
+def _is_silent(connection: psycopg.Connection) -> bool:
+    """Whether the server has said nothing since the last answer; unasked it says only that it ends, or hangs up."""
+    poll = select.poll()
+    poll.register(connection.fileno(), select.POLLIN)
+    return not poll.poll(0)
 
 
 def fetch(connection: psycopg.Connection, query: str, parameters: Sequence[object] = ()) -> list[Row]:

@@ -68,7 +68,16 @@ def test_a_server_that_is_not_there_is_told(cluster: Cluster) -> None:
         open_store(f"postgresql://nobody@/none?host={cluster.folder}/missing")
 
 
-@pytest.mark.parametrize("address", ["postgresql://u:hidden-word@h/d", "postgresql://u@h/d?password=hidden-word"])
+@pytest.mark.parametrize(
+    "address",
+    [
+        "postgresql://u:hidden-word@h/d",
+        "postgresql://u@h/d?password=hidden-word",
+        "postgresql://u@h/d?sslpassword=hidden-word",
+        "postgresql://u:hidden-word@[h/d",
+        "postgresql://u:hidden-word@h/d?nothing",
+    ],
+)
 def test_a_password_in_an_address_is_refused_and_not_repeated(address: str) -> None:
     """It would stand in a file and in messages; the way out is a file that only its owner can read."""
     with pytest.raises(ReceiverError, match="passfile=") as refused:
@@ -209,7 +218,9 @@ def test_an_error_that_somebody_caught_is_no_commit(store: PostgresStore) -> Non
 def test_a_connection_that_was_cut_is_replaced(store: PostgresStore, cluster: Cluster) -> None:
     """After a restart of the server the next batch goes well."""
     (first,) = store.store_batch([make_envelope(_KEY)], _AT, RECEIVER)
-    cluster.execute("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'plateseal'")
+    others = "FROM pg_stat_activity WHERE application_name = 'plateseal'"
+    cluster.execute(f"SELECT pg_terminate_backend(pid) {others}")
+    wait_until(lambda: cluster.execute(f"SELECT count(*) {others}") == [(0,)])
     assert isinstance(first, bytes)
     assert isinstance(store.store_batch([make_envelope(_KEY)], _AT, RECEIVER)[0], bytes)
 
