@@ -15,7 +15,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from agent.errors import FormatError, VerificationError
-from agent.wire import cbor
+from agent.wire import cbor, usual
 
 TAG_SIGN1: Final = 18
 TAG_ENCRYPT: Final = 96
@@ -127,14 +127,13 @@ def parse_sign1(data: bytes, *, content_types: Sequence[str], max_bytes: int, wh
     Raises:
         FormatError: Not this structure, another algorithm or content type, or no 32-byte key id.
     """
-    value = cbor.decode(data, max_bytes=max_bytes, what=what)
-    if not isinstance(value, cbor2.CBORTag) or value.tag != TAG_SIGN1:
-        raise FormatError(f"{what}: not a COSE_Sign1 (tag {TAG_SIGN1})")
-    protected_raw, unprotected, payload, signature = cbor.as_list(value.value, 4, what)
+    protected_raw, unprotected, payload, signature = _parts(data, max_bytes, what)
     if cbor.as_map(unprotected, what):
         raise FormatError(f"{what}: the unprotected header must be empty")
     protected_bytes = cbor.as_bytes(protected_raw, None, what)
-    protected = cbor.as_map(cbor.decode(protected_bytes, max_bytes=max_bytes, what=what), what)
+    protected = usual.read_header(protected_bytes) or cbor.as_map(
+        cbor.decode(protected_bytes, max_bytes=max_bytes, what=what), what
+    )
     if protected.get(HEADER_ALG) != ALG_EDDSA:
         raise FormatError(f"{what}: signature algorithm {protected.get(HEADER_ALG)!r:.40}, only EdDSA (-8) is allowed")
     if protected.get(HEADER_CONTENT_TYPE) not in content_types:
@@ -146,6 +145,17 @@ def parse_sign1(data: bytes, *, content_types: Sequence[str], max_bytes: int, wh
         payload=cbor.as_bytes(payload, None, what),
         signature=cbor.as_bytes(signature, SIGNATURE_BYTES, f"{what}: signature"),
     )
+
+
+def _parts(data: bytes, max_bytes: int, what: str) -> list[object]:
+    """Return protected header, unprotected header, payload and signature, undecoded."""
+    parts = usual.sign1_parts(data) if len(data) <= max_bytes else None
+    if parts is not None:
+        return parts
+    value = cbor.decode(data, max_bytes=max_bytes, what=what)
+    if not isinstance(value, cbor2.CBORTag) or value.tag != TAG_SIGN1:
+        raise FormatError(f"{what}: not a COSE_Sign1 (tag {TAG_SIGN1})")
+    return cbor.as_list(value.value, 4, what)
 
 
 def verify_sign1(

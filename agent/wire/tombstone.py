@@ -14,11 +14,18 @@ from enum import StrEnum
 from typing import Final
 
 from agent.errors import FormatError
+from agent.wire import cbor
+from agent.wire.header import CHAIN_ID_BYTES, DIGEST_BYTES, MAX_SEQ
+from agent.wire.times import as_time
 
 TOMBSTONE_VERSION: Final = 1
 MAX_GONE: Final = 1024
 """Ranges that one tombstone names, about 72 kB; a range is as long as it likes."""
 MAX_COUNT: Final = (1 << 53) - 1
+
+_MAX_HEADS: Final = 64 + 5 * MAX_GONE
+"""Heads: 13 to a tombstone itself, five to each range."""
+_KEYS: Final = frozenset({"v", "reason", "count", "from", "until", "gone"})
 
 
 class LossReason(StrEnum):
@@ -99,6 +106,33 @@ class Tombstone:
         return index > 0 and self.gone[index - 1].chain == chain and seq <= self.gone[index - 1].last
 
 
+def parse_tombstone(payload: bytes, *, max_bytes: int) -> Tombstone:
+    """Parse what a tombstone signs.
+
+    Args:
+        payload: The signed bytes.
+        max_bytes: Longest payload looked at.
+
+    Raises:
+        FormatError: Anything but the one layout, or what the format cannot express.
+    """
+    what = "tombstone"
+    value = cbor.as_map(cbor.decode(payload, max_bytes=max_bytes, what=what, max_heads=_MAX_HEADS), what)
+    if type(value.get("v")) is not int or value["v"] != TOMBSTONE_VERSION:
+        raise FormatError(f"{what}: version {value.get('v')!r:.20}, only {TOMBSTONE_VERSION} is allowed")
+    cbor.exact_keys(value, _KEYS, what)
+    rows = cbor.as_list(value["gone"], None, f"{what}: gone")
+    if len(rows) > MAX_GONE:
+        raise FormatError(f"{what}: names {len(rows)} ranges, at most {MAX_GONE} are allowed")
+    return Tombstone(
+        reason=cbor.as_choice(LossReason, value["reason"], f"{what}: reason"),
+        count=cbor.as_uint(value["count"], MAX_COUNT, f"{what}: count"),
+        first_at=as_time(value["from"], f"{what}: from"),
+        last_at=as_time(value["until"], f"{what}: until"),
+        gone=tuple(_parse_gone(row) for row in rows),
+    )
+
+
 def merge_gone(ranges: Iterable[Gone]) -> tuple[Gone, ...]:
     """Sort ranges as a tombstone has them, and join those that overlap or touch."""
     merged: list[Gone] = []
@@ -109,6 +143,16 @@ def merge_gone(ranges: Iterable[Gone]) -> tuple[Gone, ...]:
         elif before.last < gone.last:
             merged[-1] = Gone(gone.chain, before.first, gone.last, gone.digest)
     return tuple(merged)
+
+
+def _parse_gone(row: object) -> Gone:
+    chain, first, last, digest = cbor.as_list(row, 4, "tombstone: gone")
+    return Gone(
+        chain=cbor.as_bytes(chain, CHAIN_ID_BYTES, "tombstone: chain"),
+        first=cbor.as_uint(first, MAX_SEQ, "tombstone: first"),
+        last=cbor.as_uint(last, MAX_SEQ, "tombstone: last"),
+        digest=cbor.as_bytes(digest, DIGEST_BYTES, "tombstone: digest"),
+    )
 
 
 def _begin(gone: Gone) -> tuple[bytes, int]:
