@@ -29,7 +29,8 @@ def own_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.parametrize(
     "row",
     [
-        *("sealing", "fleet", "fleet-page", "idle", "intake", "line", "erasure", "open", "one-day", "verify", "growth"),
+        *("sealing", "fleet", "fleet-page", "idle", "intake", "line", "erasure", "open", "one-day", "search", "verify"),
+        "growth",
         pytest.param("live", marks=pytest.mark.needs("rtsp-server")),
     ],
 )
