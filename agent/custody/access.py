@@ -16,6 +16,7 @@ from agent.custody.audit_entry import Action, Mandate, Scope
 from agent.custody.cases import held_for, hold, load_case_key, load_held, make_case_key
 from agent.custody.closing import require_erased
 from agent.custody.in_order import InOrder
+from agent.custody.indexed import Candidates, index_files
 from agent.custody.next_keyring import KeyHistory, key_history
 from agent.custody.opener import OpenedRead, PrivateKey
 from agent.custody.owner import Owner
@@ -72,7 +73,8 @@ def open_reads(
     log = AuditLog(owner)
     _enter_search(log, receiver, query, mandate)
     found = InOrder(lambda digest: _opened_again(digest, receiver, keys, tally))
-    for opened in search(receiver, keys, query, tally, may_go_on=may_go_on):
+    candidates = _candidates(owner, receiver, keys, query, tally)
+    for opened in search(receiver, keys, query, tally, candidates=candidates, may_go_on=may_go_on):
         found.add(opened)
     for batch in batches(found):
         log.append(Action.OPEN, mandate, count=len(batch), ids=[opened.envelope.digest for opened in batch])
@@ -114,7 +116,8 @@ def hold_reads(
     _enter_search(log, receiver, query, mandate)
     held: list[str] = []
     new_case = False
-    for batch in batches(search(receiver, keys, query, tally, may_go_on=may_go_on)):
+    candidates = _candidates(owner, receiver, keys, query, tally)
+    for batch in batches(search(receiver, keys, query, tally, candidates=candidates, may_go_on=may_go_on)):
         log.append(Action.HOLD, mandate, count=len(batch), ids=[opened.envelope.digest for opened in batch])
         if case_key is None:
             case_key, new_case = make_case_key(owner, mandate.case), True
@@ -153,6 +156,12 @@ def load_keys(owner: Owner, case: str, query: Query | None = None) -> Keys:
 
     of_case = {case_key.kid: case_key}
     return replace(keys, private={**private, **of_case}, held=held, held_ids=held_for(owner.layout, case))
+
+
+def _candidates(owner: Owner, receiver: ReceiverView, keys: Keys, query: Query, tally: Tally) -> Candidates | None:
+    """Return what an index says of a query; None where there is none, or where it does not help."""
+    files = [] if query.ids or not query.filters else index_files(owner.layout, owner.public_key)
+    return Candidates(receiver, keys, query, tally, files) if files else None
 
 
 def _keys_beyond(owner: Owner, history: KeyHistory, query: Query | None) -> frozenset[bytes]:

@@ -30,7 +30,8 @@ class Copied:
     Attributes:
         files: How many files.
         keys: Private keys among them: the owner's, epochs' and cases'.
-        left_out: Names in the folder that are no part of it, such as half entries that were set aside.
+        left_out: Names in the folder that are no part of it, such as half entries that were set aside. The
+            index is not named: it can be made anew.
     """
 
     files: int
@@ -74,6 +75,7 @@ def copy_folder(
             raise CustodyError(f"{layout.directory}: changed while it was copied, or the copy is another: {changed}")
     _open(copied, passphrase)
     every = {path.relative_to(layout.directory) for path in layout.directory.rglob("*") if not path.is_dir()}
+    every -= {path.relative_to(layout.directory) for path in layout.index.glob("*")}
     return Copied(len(names), keys, tuple(sorted(str(name) for name in every - set(names))))
 
 

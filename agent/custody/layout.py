@@ -8,6 +8,7 @@ DIR/audit.cose                what was done with the keys, signed and chained
 DIR/audit.head                where that log ends, signed
 DIR/private/KID.cose          one private key per epoch: destroy the file, and the epoch is unreadable
 DIR/passphrase.change         while the passphrase is changed: the salt of the new one
+DIR/index/LOG-ID.index        which reads a part of a store has, closed with the keys of the reads; can be made anew
 DIR/cases/CASE/case.key       the private key of a case
 DIR/cases/CASE/held/ID.cose   the content key of one held read, sealed to the case's key
 ```
@@ -72,6 +73,11 @@ class OwnerLayout:
     def private(self) -> Path:
         """Folder of the epochs' private keys."""
         return self.directory / "private"
+
+    @property
+    def index(self) -> Path:
+        """Folder of the index of a store; it may be missing."""
+        return self.directory / "index"
 
     @property
     def cases(self) -> Path:

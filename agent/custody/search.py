@@ -1,4 +1,4 @@
-"""Looking through a receiver's store: verify each envelope, open it, compare it. One by one; no index is kept.
+"""Looking through a receiver's store: verify each envelope, open it, compare it. All, or what an index names.
 
 Reads of a range of time are looked for among those that are sealed to its epochs (`reach`): no other epoch is opened.
 
@@ -35,11 +35,36 @@ BATCH_BYTES: Final = 32 << 20
 MAX_DOUBTS: Final = 1000
 
 
+@dataclass(frozen=True, slots=True)
+class Logged:
+    """An entry of a receiver's log.
+
+    Attributes:
+        log: Its index.
+        digest: 32 bytes, the envelope's id.
+        stored_at_ms: When it was stored, milliseconds since 1970 UTC.
+        data: The envelope; None if it was dropped.
+    """
+
+    log: int
+    digest: bytes
+    stored_at_ms: int
+    data: bytes | None = field(repr=False)
+
+
 class ReceiverView(Witness, Protocol):
     """What the owner's tools need to see of a receiver. They change nothing there."""
 
     def envelopes(self, kids: Collection[bytes] | None = None) -> Iterator[bytes]:
         """Yield the stored envelopes' bytes in the order of the receiver's log: all, or those sealed to these keys."""
+        ...
+
+    def logged(self, after: int, kids: Collection[bytes] | None = None) -> Iterator[Logged]:
+        """Yield the entries behind an index of the log, in its order: all, or those that these keys may open."""
+        ...
+
+    def logged_at(self, log: int) -> Logged | None:
+        """Return the entry with an index of the log, or None."""
         ...
 
     def envelope(self, digest: bytes) -> bytes | None:
@@ -132,6 +157,7 @@ class Tally:
         unopened: Envelopes that could not be looked at, by reason.
         doubts: What speaks against the receipts of reads that fit, by envelope id; of the first 1,000 such reads.
         passed_over: Stored messages that were not looked at, as no read of the range is sealed to their keys.
+        ruled_out: Reads of those looked at that an index of the store showed not to fit; they were not opened.
         stopped: Where somebody broke the search off, for a person; empty where all was looked at.
     """
 
@@ -142,6 +168,7 @@ class Tally:
     unopened: Counter[Unopened] = field(default_factory=Counter)
     doubts: dict[str, list[str]] = field(default_factory=dict)
     passed_over: int = 0
+    ruled_out: int = 0
     stopped: str = ""
 
 
@@ -169,7 +196,13 @@ class Keys:
 
 
 def search(
-    receiver: ReceiverView, keys: Keys, query: Query, tally: Tally, *, may_go_on: Callable[[], bool] = lambda: True
+    receiver: ReceiverView,
+    keys: Keys,
+    query: Query,
+    tally: Tally,
+    *,
+    candidates: Iterable[bytes | None] | None = None,
+    may_go_on: Callable[[], bool] = lambda: True,
 ) -> Iterator[OpenedRead]:
     """Open a store's envelopes one by one and yield those that fit.
 
@@ -178,16 +211,19 @@ def search(
         keys: What opens them, and which of them may fit.
         query: What is looked for.
         tally: Counts on the way.
+        candidates: The envelopes that may fit, and None where no envelope is at hand; if left out, all that are stored.
         may_go_on: Asked before each envelope. Where it says no, the rest of the store is left out, and `tally` says so.
 
     Raises:
         ReceiverError: The store cannot be read.
     """
     last = b""
-    for data in _may_fit(receiver, keys):
+    for data in _may_fit(receiver, keys) if candidates is None else candidates:
         if not may_go_on():
             tally.stopped = _where(receiver, keys, last, tally.scanned)
             return
+        if data is None:
+            continue
         last = data
         tally.scanned += 1
         opened = _look_at(data, receiver, keys, query, tally)

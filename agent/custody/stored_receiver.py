@@ -10,10 +10,11 @@ from collections.abc import Callable, Collection, Iterator, Mapping
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from agent.custody.search import Logged
 from agent.custody.testimony import StoredEntry
 from agent.receiver.admission.devices import DeviceBook
 from agent.receiver.layout import ReceiverLayout
-from agent.receiver.ports import KeptStore
+from agent.receiver.ports import KeptStore, StoredRow
 from agent.wire.envelope import Envelope
 
 
@@ -39,6 +40,18 @@ class StoredReceiver:
         for number, body in enumerate(there):
             self._watch(number, total)
             yield body
+
+    def logged(self, after: int, kids: Collection[bytes] | None = None) -> Iterator[Logged]:
+        """Yield the entries behind an index of the log, in its order: all, or those that these keys may open."""
+        end = self._store.totals().log_end
+        for row in self._store.pages(after, kids=kids):
+            self._watch(row.log - after, max(end - after, 0))
+            yield _logged(row)
+
+    def logged_at(self, log: int) -> Logged | None:
+        """Return the entry with an index of the log, or None."""
+        row = self._store.get(log)
+        return None if row is None else _logged(row)
 
     def envelope(self, digest: bytes) -> bytes | None:
         """Return a stored envelope's bytes by the 32 bytes of its id; None where it is not stored, or was dropped."""
@@ -97,3 +110,7 @@ class StoredReceiver:
     def receipt_keys(self) -> Mapping[bytes, Ed25519PublicKey]:
         """Public halves of the receipt keys by key id, where they are beside the store."""
         return self._receipt_keys
+
+
+def _logged(row: StoredRow) -> Logged:
+    return Logged(row.log, row.id, row.stored_at_ms, row.body)

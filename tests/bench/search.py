@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -47,7 +47,7 @@ ROUNDS: Final = 5
 OPEN_TIMES: Final = 1.4
 CROP_BYTES: Final = 8_000
 BATCH: Final = 64
-_MANDATE: Final = Mandate(who="bench", case="bench", reason="measuring")
+MANDATE: Final = Mandate(who="bench", case="bench", reason="measuring")
 _NOBODY: Final = parse_pattern("NOBODY*")
 
 
@@ -63,7 +63,7 @@ def run_one_day(*, full: bool, say: Say) -> Result:
     """Search one day of thirty, and all of them."""
     began_s, reads = time.monotonic(), READS_A_DAY if full else REDUCED_READS_A_DAY
     with quick_folder("one-day") as folder:
-        owner, receiver = _filled(Path(folder), KeyType.HYBRID, DAYS, reads, say)
+        owner, receiver = filled(Path(folder), KeyType.HYBRID, DAYS, reads, say)
         with open_receiver(receiver, Progress("opening")) as view:
             every = _search(owner, view, Query(plate=_NOBODY))
             start = NOON - timedelta(hours=12) + DAYS // 2 * DAY
@@ -98,7 +98,7 @@ def run_open(*, full: bool, say: Say) -> Result:
 def _share(key_type: KeyType, reads: int, rounds: int, say: Say) -> tuple[float, float]:
     """Return seconds of processor time for each read: of the search, and of the primitives."""
     with quick_folder("open") as folder:
-        owner, receiver = _filled(Path(folder), key_type, 1, reads, say)
+        owner, receiver = filled(Path(folder), key_type, 1, reads, say)
         with open_receiver(receiver, Progress("opening")) as view:
             keys, bare = load_keys(owner, ""), _primitives(view, load_keys(owner, ""))
             pairs = [(_timed(lambda: _look(view, keys, reads)), _timed(lambda: _do(bare))) for _ in range(rounds)]
@@ -151,7 +151,7 @@ def _search(owner: Owner, view: StoredReceiver, query: Query) -> _Searched:
     tally = Tally()
 
     def work() -> None:
-        assert list(open_reads(owner, view, query, _MANDATE, tally=tally)) == []
+        assert list(open_reads(owner, view, query, MANDATE, tally=tally)) == []
 
     return _Searched(tally, _timed(work))
 
@@ -162,8 +162,10 @@ def _timed(work: Callable[[], None]) -> float:
     return time.process_time() - began_s
 
 
-def _filled(root: Path, key_type: KeyType, days: int, reads: int, say: Say) -> tuple[Owner, Path]:
-    """Make an owner, and a receiver's folder with so many reads of each of some days by one camera."""
+def filled(
+    root: Path, key_type: KeyType, days: int, reads: int, say: Say, *, texts: Sequence[str] = ("AB123CD",)
+) -> tuple[Owner, Path]:
+    """Make an owner, and a receiver's folder with so many reads of each of some days by one camera, texts in turn."""
     owner = make_owner(root / "owner", key_type=key_type, epochs=days)
     camera, layout = Camera(owner, run=0), init_receiver(root / "receiver")
     receipt_key = load_ed25519_private(layout.receipt_key)
@@ -180,7 +182,10 @@ def _filled(root: Path, key_type: KeyType, days: int, reads: int, say: Say) -> t
     moments = [NOON + day * DAY + number * timedelta(seconds=1) for day in range(days) for number in range(reads)]
     with open_store(layout.store) as store:
         for begin in range(0, len(moments), BATCH):
-            batch = [camera.seal("AB123CD", at, crop=os.urandom(CROP_BYTES)) for at in moments[begin : begin + BATCH]]
+            batch = [
+                camera.seal(texts[number % len(texts)], at, crop=os.urandom(CROP_BYTES))
+                for number, at in enumerate(moments[begin : begin + BATCH], begin)
+            ]
             store.store_batch(batch, moments[-1], receipt_key)
             if begin % (100 * BATCH) == 0:
                 say(f"filling: {begin:,} of {len(moments):,}")

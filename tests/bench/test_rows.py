@@ -29,7 +29,7 @@ def own_clips(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     "row",
     [
         *("sealing", "fleet", "fleet-page", "intake", "line", "open", "one-day"),
-        *(pytest.param(row, marks=LONGEST) for row in ("idle", "erasure", "verify", "growth")),
+        *(pytest.param(row, marks=LONGEST) for row in ("idle", "erasure", "search", "verify", "growth")),
         pytest.param("receivers", marks=[pytest.mark.needs("postgresql"), LONGEST]),
         pytest.param("live", marks=pytest.mark.needs("rtsp-server")),
     ],

@@ -12,6 +12,7 @@ from agent.custody.audit_entry import Mandate
 from agent.custody.keys import MadeKeys, make_keys
 from agent.custody.locked import ScryptParameters
 from agent.custody.owner import Owner, unlock_owner
+from agent.custody.search import Logged
 from agent.custody.testimony import StoredEntry
 from agent.errors import FormatError
 from agent.keys.keyring import KeyringBook
@@ -102,9 +103,24 @@ class MemoryReceiver:
     def envelopes(self, kids: Collection[bytes] | None = None) -> Iterator[bytes]:
         """As the protocol."""
         for data in self.stored:
-            if kids is None or not set(kids).isdisjoint(parse_envelope(data).kids):
+            if kids is None or _may_open(data, frozenset(kids)):
                 self.reads += 1
                 yield data
+
+    def logged(self, after: int, kids: Collection[bytes] | None = None) -> Iterator[Logged]:
+        """As the protocol."""
+        for log in range(after + 1, len(self.stored) + 1):
+            logged = self.logged_at(log)
+            if logged is not None and (kids is None or _may_open(logged.data, frozenset(kids))):
+                self.reads += 1
+                yield logged
+
+    def logged_at(self, log: int) -> Logged | None:
+        """As the protocol."""
+        if not 0 < log <= len(self.stored):
+            return None
+        data = self.stored[log - 1]
+        return Logged(log, cbor.sha256(data), to_ms(self.stored_at), data)
 
     def envelope(self, digest: bytes) -> bytes | None:
         """As the protocol."""
@@ -112,7 +128,7 @@ class MemoryReceiver:
 
     def count(self, kids: Collection[bytes] | None = None) -> int:
         """As the protocol."""
-        return sum(kids is None or not set(kids).isdisjoint(parse_envelope(data).kids) for data in self.stored)
+        return sum(kids is None or _may_open(data, frozenset(kids)) for data in self.stored)
 
     def device_key(self, key_id: bytes) -> Ed25519PublicKey | None:
         """As the protocol."""
@@ -149,3 +165,10 @@ class MemoryReceiver:
                 return StoredEntry(index + 1, to_ms(self.stored_at), None, kept, before)
             before = receipt if other.position.run is not None else before
         return None
+
+
+def _may_open(data: bytes | None, kids: frozenset[bytes]) -> bool:
+    try:
+        return data is None or not kids.isdisjoint(parse_envelope(data).kids)
+    except FormatError:
+        return True

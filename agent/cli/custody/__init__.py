@@ -15,6 +15,10 @@ app = group(
             "agent.cli.custody.open:open_",
             "Open the reads that fit, after entering it in the audit log. Without a filter, all of them.",
         ),
+        "index": Place(
+            "agent.cli.custody.index:index",
+            "Enter the store's new reads in the index in the owner's folder, so that a plate is found in seconds.",
+        ),
         "hold": Place(
             "agent.cli.custody.hold:hold",
             "Hold reads for a case, so that they open with the case's key when their epoch's key is destroyed.",

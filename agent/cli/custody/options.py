@@ -130,6 +130,8 @@ def print_tally(tally: Tally, *, err: bool) -> None:
     """Print how many reads fit, how many messages were not looked at, and how many not opened, by reason."""
     where = "in the store" if not tally.passed_over and not tally.stopped else "that were looked at"
     typer.echo(f"{tally.matched} reads fit, of {tally.scanned} messages {where}", err=err)
+    if tally.ruled_out:
+        typer.echo(f"  not opened: {tally.ruled_out} that do not fit, by the index", err=err)
     if tally.passed_over:
         typer.echo(
             f"  not looked at: {tally.passed_over} sealed to keys of other times, or to no key that is here. Reads of "

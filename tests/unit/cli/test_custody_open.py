@@ -121,3 +121,49 @@ def test_a_terminal_has_local_time_and_says_the_zone(bench: CustodyBench, monkey
         time.tzset()
     assert out.startswith("captured (local time)           plate ")
     assert "\n2026-03-01 17:30:00.000 +05:30  AB1123 " in out
+
+
+def index(bench: CustodyBench, *more: str | Path) -> Done:
+    """Make the index of the bench's receiver."""
+    folders = ("--dir", bench.directory, "--store", bench.receiver, "--passphrase-file", bench.passphrase_file)
+    return custody("index", *folders, *more)
+
+
+def test_an_index_says_what_it_has_and_spares_the_others(bench: CustodyBench) -> None:
+    """A search prints the same reads, and how many it did not open; a second index has nothing to do."""
+    plain = run(bench, "open", "--plate", "AB*", "--csv").out
+    assert "4 reads entered in" in index(bench).out
+    done = run(bench, "open", "--plate", "AB*", "--csv")
+    assert done.out == plain
+    assert "2 reads fit, of 5 messages in the store\n  not opened: 2 that do not fit, by the index" in done.err
+    assert "0 reads entered in" in index(bench).out
+    assert "in 0 files" in index(bench).out
+
+
+def test_an_index_is_no_part_of_a_copy(bench: CustodyBench, tmp_path: Path) -> None:
+    """It can be made anew, and is not named as left out."""
+    index(bench)
+    folders = ("--dir", bench.directory, "--out", tmp_path / "copy", "--passphrase-file", bench.passphrase_file)
+    done = custody("copy", *folders)
+    assert (done.code, "left out" in done.out, (tmp_path / "copy/index").exists()) == (0, False, False)
+
+
+def test_ctrl_c_keeps_what_was_indexed(bench: CustodyBench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The exit code is that of a program that was interrupted; the next run goes on."""
+
+    def interrupt(_: cli_owner.Progress, done: int, _total: int) -> None:
+        if done == 3:
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(cli_owner.Progress, "show", interrupt)
+    done = index(bench)
+    assert (done.code, "2 reads entered" in done.out, "stopped" in done.out) == (130, True, True)
+    monkeypatch.undo()
+    assert "2 reads entered" in index(bench).out
+
+
+def test_an_index_that_cannot_be_written_is_told(bench: CustodyBench) -> None:
+    """In one line that names the file; nothing half is left."""
+    (bench.directory / "index").write_text("")
+    done = index(bench)
+    assert (done.code, "index: cannot be made" in done.err) == (8, True)
