@@ -18,6 +18,8 @@ from agent.custody.plates import ANY, ONE, PlatePattern, normalise_plate
 
 WIDTH: Final = 10
 """Characters of a text in a column; the longest plates in use have ten."""
+_FEW: Final = 64
+"""Rows that are quicker looked at one by one than with all the others."""
 _END: Final = 0
 _OTHER: Final = 0xFF
 """Each byte of a text that does not fit the width, or has other characters than ASCII."""
@@ -32,23 +34,23 @@ def encode_texts(texts: Sequence[str]) -> bytes:
 def rows_that_may_fit(column: bytes, pattern: PlatePattern) -> list[int]:
     """Return the numbers of a column's rows that may fit a pattern, in their order."""
     count = len(column) // WIDTH
-    blocks = [column[place * count : (place + 1) * count] for place in range(WIDTH)]
-    fits = _beginning_fits(blocks, pattern)
+    fits = _beginning_fits(column, count, pattern)
     chosen = _set_bytes(fits, count)
-    if ANY in pattern.glob:
+    if ANY in pattern.glob or len(chosen) <= _FEW:
         chosen = [row for row in chosen if pattern.matches(_text_of(column, row, count))]
-    others = _set_bytes(_marks(blocks[0], _table_of(_OTHER)), count)
+    others = _set_bytes(_marks(column[:count], _table_of(_OTHER)), count)
     return sorted({*chosen, *others}) if others else chosen
 
 
-def _beginning_fits(blocks: Sequence[bytes], pattern: PlatePattern) -> int:
+def _beginning_fits(column: bytes, count: int, pattern: PlatePattern) -> int:
     """Return a number with a byte 1 for each row that fits the pattern up to its first *, and 0 for the others."""
     beginning, any_more, _ = pattern.glob.partition(ANY)
     if len(beginning) > WIDTH:
         return 0
-    fits = int.from_bytes(b"\1" * len(blocks[0]), "big")
+    fits = int.from_bytes(b"\1" * count, "big")
     misses = 0
-    for block, wanted in zip(blocks, beginning, strict=False):
+    for place, wanted in enumerate(beginning):
+        block = _block(column, count, place)
         if wanted != ONE:
             same = _table_of(ord(wanted)) if wanted.isascii() else bytes(256)
             if not pattern.near:
@@ -57,14 +59,18 @@ def _beginning_fits(blocks: Sequence[bytes], pattern: PlatePattern) -> int:
                 misses += _marks(block, _turned(same))
         if wanted == ONE or pattern.near:
             fits &= _marks(block, _turned(_table_of(_END)))
-        if not fits:
-            return 0
+        if fits.bit_count() <= _FEW:
+            break
     if not any_more and len(beginning) < WIDTH:
-        fits &= _marks(blocks[len(beginning)], _table_of(_END))
+        fits &= _marks(_block(column, count, len(beginning)), _table_of(_END))
     if misses:
         few = _table(lambda number: number <= pattern.near)
-        fits &= _marks(misses.to_bytes(len(blocks[0]), "big"), few)
+        fits &= _marks(misses.to_bytes(count, "big"), few)
     return fits
+
+
+def _block(column: bytes, count: int, place: int) -> bytes:
+    return column[place * count : (place + 1) * count]
 
 
 def _marks(block: bytes, table: bytes) -> int:
