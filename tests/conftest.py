@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.fakes.postgres import Cluster
+if TYPE_CHECKING:
+    from tests.fakes.postgres import Cluster
 
 pytest_plugins = ["tests.skips"]
 
@@ -31,5 +33,7 @@ def pytest_configure() -> None:
 @pytest.fixture(scope="session")
 def cluster() -> Iterator[Cluster]:
     """Return a PostgreSQL of the tests' own, started where a test asks for it first."""
+    from tests.fakes.postgres import Cluster  # here: some tests run where its library is not (.ci/wheel)
+
     with Cluster() as started:
         yield started

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from agent.custody import indexing
-from agent.custody.access import hold_reads, open_reads
+from agent.custody import index_answers, indexing
+from agent.custody.access import hold_reads, load_keys, open_reads
 from agent.custody.audit import read_audit
 from agent.custody.destroy import destroy, plan_destruction
 from agent.custody.index_scan import encode_texts, rows_that_may_fit
@@ -257,6 +261,57 @@ def test_files_go_with_the_keys_of_their_reads(store: Store, monkeypatch: pytest
     done = make_index(store.owner, store.receiver, MANDATE)
     assert done.removed > 0
     assert len(store.files()) < count + done.files
+
+
+@pytest.fixture
+def several(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Have two processes answer, however few files there are."""
+    monkeypatch.setattr(index_answers, "FILES_ALONE", 0)
+    monkeypatch.setattr(index_answers, "FILES_AT_ONCE", 1)
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+
+
+@pytest.mark.usefixtures("several")
+def test_several_processes_find_what_one_finds(store: Store) -> None:
+    """In the same order, and none of them is left; no key is among their arguments."""
+    store.index()
+    found, alone = store.found(), store.found_without()
+    assert found == alone
+    assert multiprocessing.active_children() == []
+
+
+@pytest.mark.usefixtures("several")
+def test_a_process_that_is_killed_costs_no_read(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The one that asks goes on by itself."""
+    store.index()
+    alone = store.found_without()
+    begun = list[int]()
+
+    class Killing(ProcessPoolExecutor):
+        """Has its processes killed as soon as there is work for them."""
+
+        def map(self, *given: Any, **named: Any) -> Iterator[Any]:
+            answers = super().map(*given, **named)
+            for process in multiprocessing.active_children():
+                begun.append(process.pid or 0)
+                process.kill()
+            return answers
+
+    monkeypatch.setattr(index_answers, "ProcessPoolExecutor", Killing)
+    assert store.found() == alone
+    assert len(begun) >= len(SOME)
+
+
+@pytest.mark.usefixtures("several")
+def test_a_search_that_is_left_ends_its_processes(store: Store) -> None:
+    """Whoever stops in the middle, as by Ctrl-C, waits for nobody."""
+    store.index()
+    files = index_files(store.owner.layout, store.owner.public_key)
+    answered = index_answers.answers(files, load_keys(store.owner, ""), QUERIES[0])
+    assert next(answered) is not None
+    assert multiprocessing.active_children() != []
+    answered.close()
+    assert multiprocessing.active_children() == []
 
 
 def test_another_owners_index_is_not_believed(store: Store, tmp_path: Path) -> None:
